@@ -1,0 +1,14 @@
+"""The networks: one file for each box of the design's picture."""
+
+from .correspondence import CorrespondenceNetwork, CorrespondenceOutput
+from .discriminator import MultiscaleDiscriminator
+from .translation import TranslationNetwork
+from .vgg import VGG19Features
+
+__all__ = [
+    "CorrespondenceNetwork",
+    "CorrespondenceOutput",
+    "MultiscaleDiscriminator",
+    "TranslationNetwork",
+    "VGG19Features",
+]

@@ -1,0 +1,218 @@
+"""The correspondence network: condition and exemplar brought into one domain (section 3.1)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from diffusers import ModelMixin  # noqa: F401  (diffusers looks the base class up in this module)
+from diffusers.configuration_utils import register_to_config
+from diffusers.utils import BaseOutput
+from diffusers.utils.torch_utils import randn_tensor
+from torch import Tensor, nn
+
+from .blocks import (
+    InstanceNormResidualBlock,
+    SPADEResidualBlock,
+    conv2d,
+    leaky_relu,
+    unit_length,
+)
+from .network import Network, require_channels, require_stride
+
+
+@dataclass
+class CorrespondenceOutput(BaseOutput):
+    """What `Matching` compares, and the shared-domain features that the losses compare.
+
+    content, style: projections of the condition and of the exemplar, (B, C, H/4, W/4) each.
+    content_features, style_features, target_features: outputs of the domain adaptors for the
+    condition, the exemplar and the target, at unit length per position, of the same shape.
+    """
+
+    content: Tensor | None = None
+    style: Tensor | None = None
+    content_features: Tensor | None = None
+    style_features: Tensor | None = None
+    target_features: Tensor | None = None
+
+
+class DomainAdaptor(nn.Module):
+    """Maps a condition or a photo into the shared domain at a quarter of its size (section 5.2).
+
+    Its SPADE blocks are conditioned on the adaptor's own input.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        base_channels: int,
+        feature_channels: int,
+        spade_channels: int,
+        blocks: int,
+        kernel_size: int,
+    ):
+        super().__init__()
+        widths = [in_channels, *(base_channels * factor for factor in (1, 2, 4, 8, 8))]
+        kernels, strides = (3, kernel_size, 3, kernel_size, 3), (1, 2, 1, 2, 1)
+        # No bias: the instance norm behind each convolution removes it.
+        self.layers = nn.ModuleList(
+            conv2d(*width, kernel, stride=stride, padding=1, bias=False, spectral=True)
+            for *width, kernel, stride in zip(
+                widths[:-1], widths[1:], kernels, strides, strict=True
+            )
+        )
+        outputs = [widths[-1]] * (blocks - 1) + [feature_channels]
+        self.blocks = nn.ModuleList(
+            SPADEResidualBlock(width, output, in_channels, spade_channels)
+            for width, output in zip([widths[-1]] * blocks, outputs, strict=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, K, H, W), H and W multiples of 4; returns (B, C, H/4, W/4) at unit length."""
+        features = x
+        for layer in self.layers[:-1]:
+            features = leaky_relu(F.instance_norm(layer(features)))
+        features = F.instance_norm(self.layers[-1](features))
+        for block in self.blocks:
+            features = block(features, x)
+        return unit_length(features)
+
+
+class CorrespondenceNetwork(Network):
+    """Turns condition and exemplar into two feature maps whose patches can be matched.
+
+    Zhang et al. 2020, section 3.1; layers as in the official networks (specification, section 5).
+    The defaults are the official widths. The supplement draws the adaptors differently; published
+    weights follow the specification, and so does this class.
+
+    condition_channels: K of the condition. base_channels: width of the adaptors' first layer.
+    feature_channels: C of features and projections. spade_channels: hidden width of each SPADE.
+    num_adaptor_blocks, num_residual_blocks: SPADE blocks of each adaptor, and shared blocks.
+    adaptor_kernel_size: kernel of the two strided adaptor layers, 3 or 4.
+    mix_condition: append the condition to the features before the shared blocks; the exemplar then
+    needs a condition of its own, unless exemplar_noise > 0: the standard deviation of the normal
+    noise that stands in for it (supplement, section 5).
+    patch_size, temperature, warp, warp_upsampling: how the pipeline matches and warps
+    (specification, sections 5.4 and 5.5): side of the compared patches; softmax divisor; "mean"
+    warps the average colour of each position and upsamples, "patch" warps 4x4 pixels.
+    """
+
+    stride = 4
+
+    @register_to_config
+    def __init__(
+        self,
+        condition_channels: int,
+        base_channels: int = 64,
+        feature_channels: int = 256,
+        spade_channels: int = 128,
+        num_adaptor_blocks: int = 3,
+        num_residual_blocks: int = 4,
+        adaptor_kernel_size: int = 3,
+        mix_condition: bool = True,
+        exemplar_noise: float = 0.0,
+        patch_size: int = 3,
+        temperature: float = 0.01,
+        warp: Literal["mean", "patch"] = "mean",
+        warp_upsampling: Literal["nearest", "bilinear"] = "nearest",
+    ):
+        super().__init__()
+        if patch_size < 1 or patch_size % 2 == 0:
+            raise ValueError(f"patch_size must be odd and positive, got {patch_size}.")
+        if not temperature > 0:
+            raise ValueError(f"temperature must be positive, got {temperature}.")
+        if exemplar_noise < 0:
+            raise ValueError(f"exemplar_noise must not be negative, got {exemplar_noise}.")
+        if warp not in ("mean", "patch"):
+            raise ValueError(f'warp must be "mean" or "patch", got {warp!r}.')
+        if warp_upsampling not in ("nearest", "bilinear"):
+            raise ValueError(
+                f'warp_upsampling must be "nearest" or "bilinear", got {warp_upsampling!r}.'
+            )
+        if adaptor_kernel_size not in (3, 4):
+            raise ValueError(
+                f"adaptor_kernel_size must be 3 or 4, got {adaptor_kernel_size}: other kernels do "
+                f"not halve the size exactly."
+            )
+        self.condition_adaptor, self.exemplar_adaptor = (
+            DomainAdaptor(
+                channels,
+                base_channels,
+                feature_channels,
+                spade_channels,
+                num_adaptor_blocks,
+                adaptor_kernel_size,
+            )
+            for channels in (condition_channels, 3)
+        )
+        mixed_channels = feature_channels + (condition_channels if mix_condition else 0)
+        self.residual_blocks = nn.Sequential(
+            *(InstanceNormResidualBlock(mixed_channels) for _ in range(num_residual_blocks))
+        )
+        self.content_projection = conv2d(mixed_channels, feature_channels, 1)
+        self.style_projection = conv2d(mixed_channels, feature_channels, 1)
+
+    @property
+    def needs_exemplar_condition(self) -> bool:
+        """Whether an exemplar is of no use without its own condition."""
+        return self.config.mix_condition and not self.config.exemplar_noise
+
+    def forward(
+        self,
+        condition: Tensor | None,
+        exemplar: Tensor | None,
+        exemplar_condition: Tensor | None = None,
+        target: Tensor | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+    ) -> CorrespondenceOutput:
+        """Bring condition and exemplar into one domain, ready to be matched.
+
+        condition (B, K, H, W); exemplar (B, 3, H', W') in [-1, 1], with its exemplar_condition
+        (B, K, any, any) where the model mixes it in; either may be None, for its half alone.
+        target, the true photo, like exemplar, is only for the domain alignment loss. A model with
+        exemplar_noise draws the noise with generator where exemplar_condition is None, as official
+        inference always does; given, it is used (the mask warm-up of training).
+
+        Raises ValueError for other shapes or a missing exemplar_condition.
+        """
+        output = CorrespondenceOutput()
+        if condition is not None:
+            require_channels("condition", condition, self.config.condition_channels)
+            require_stride("condition", condition, self.stride)
+            output.content_features = self.condition_adaptor(condition)
+            mixed = self.residual_blocks(self._mix(output.content_features, condition))
+            output.content = self.content_projection(mixed)
+        if exemplar is not None:
+            require_channels("exemplar", exemplar, 3)
+            require_stride("exemplar", exemplar, self.stride)
+            if exemplar_condition is not None:
+                require_channels(
+                    "exemplar_condition", exemplar_condition, self.config.condition_channels
+                )
+            elif self.needs_exemplar_condition:
+                raise ValueError(
+                    "this model mixes the exemplar's own condition into its features, got none; "
+                    "pass exemplar_condition, prepared like condition but from the exemplar."
+                )
+            output.style_features = self.exemplar_adaptor(exemplar)
+            if exemplar_condition is None and self.config.mix_condition:
+                exemplar_condition = self._noise(output.style_features, generator)
+            mixed = self.residual_blocks(self._mix(output.style_features, exemplar_condition))
+            output.style = self.style_projection(mixed)
+        if target is not None:
+            output.target_features = self.exemplar_adaptor(target)
+        return output
+
+    def _noise(
+        self, features: Tensor, generator: torch.Generator | list[torch.Generator] | None
+    ) -> Tensor:
+        shape = (features.shape[0], self.config.condition_channels, *features.shape[-2:])
+        noise = randn_tensor(shape, generator, features.device, features.dtype)
+        return self.config.exemplar_noise * noise
+
+    def _mix(self, features: Tensor, condition: Tensor | None) -> Tensor:
+        if not self.config.mix_condition:
+            return features
+        condition = F.interpolate(condition, size=features.shape[-2:], mode="nearest")
+        return torch.cat([features, condition], dim=1)

@@ -1,0 +1,145 @@
+"""What every network of the package shares: strict loading, and folding for inference."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from torch.nn.utils import parametrize
+from typing_extensions import Self
+
+from .blocks import SPADEResidualBlock, without_spectral_norm
+
+
+class Network(ModelMixin, ConfigMixin):
+    """A diffusers model that loads all of its weights or none, and only from safetensors."""
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Self:
+        """Load as `ModelMixin.from_pretrained` does, but accept no difference in the weights.
+
+        Raises ValueError if a weight is missing, unexpected or of another shape than the
+        configuration says (diffusers only warns and leaves such weights uninitialised), and if
+        the folder holds another class of network.
+        """
+        if kwargs.pop("use_safetensors", True) is False:
+            raise ValueError(
+                "use_safetensors=False asks for pickled weights, which can run code when opened; "
+                "convert them to safetensors first."
+            )
+        with_info = kwargs.pop("output_loading_info", False)
+        config = cls.load_config(
+            pretrained_model_name_or_path, **{k: kwargs[k] for k in _HUB_ARGUMENTS & kwargs.keys()}
+        )
+        if config.get("_class_name") != cls.__name__:
+            raise ValueError(
+                f"expected the configuration of a {cls.__name__} in "
+                f"{pretrained_model_name_or_path}, got that of a {config.get('_class_name')}; load "
+                f"it with its own class."
+            )
+        try:
+            model, info = super().from_pretrained(
+                pretrained_model_name_or_path,
+                use_safetensors=True,
+                output_loading_info=True,
+                **kwargs,
+            )
+        except (ValueError, RuntimeError) as error:
+            misshaped = re.findall(
+                r"because (\S+) expected shape|size mismatch for (\S+):", str(error)
+            )
+            if not misshaped:
+                raise
+            keys = [first or second for first, second in misshaped]
+            raise cls._not_ours(
+                pretrained_model_name_or_path, f"of another shape: {_first(keys)}"
+            ) from error
+        problems = [
+            f"{len(info[kind])} {label}: {_first(info[kind])}"
+            for kind, label in (
+                ("missing_keys", "missing"),
+                ("unexpected_keys", "unexpected"),
+            )
+            if info[kind]
+        ]
+        if problems:
+            raise cls._not_ours(pretrained_model_name_or_path, "; ".join(problems))
+        return (model, info) if with_info else model
+
+    @classmethod
+    def _not_ours(cls, source: Any, problems: str) -> ValueError:
+        return ValueError(
+            f"the weights in {source} do not fit the {cls.__name__} that its config.json "
+            f"describes: {problems}. Fetch the folder again, or convert or train the model again."
+        )
+
+    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
+        """As in diffusers. Raises ValueError on a folded network, which could not be trained on."""
+        if self.folded:
+            raise ValueError(
+                f"this {type(self).__name__} was folded for inference and can no longer be saved; "
+                f"save it before calling fold(), or load it again."
+            )
+        super().save_pretrained(save_directory, **kwargs)
+
+    @property
+    def folded(self) -> bool:
+        """Whether `fold` has been called."""
+        return getattr(self, "_folded", False)
+
+    @torch.no_grad()
+    def fold(self) -> Self:
+        """Rewrite the weights in place for inference; the outputs stay equal up to rounding.
+
+        Spectral norm is divided out, and each SPADE shortcut's last two linear maps become one.
+        The network goes to evaluation mode and can neither be trained on nor saved afterwards.
+        """
+        self.eval()
+        for parent in list(self.modules()):
+            for name, child in parent.named_children():
+                if parametrize.is_parametrized(child, "weight"):
+                    setattr(parent, name, without_spectral_norm(child))
+        for module in self.modules():
+            if isinstance(module, SPADEResidualBlock):
+                module.fold()
+        self.requires_grad_(False)
+        self._folded = True
+        return self
+
+
+_HUB_ARGUMENTS = {
+    "cache_dir",
+    "force_download",
+    "local_files_only",
+    "proxies",
+    "revision",
+    "subfolder",
+    "token",
+}
+
+
+def _first(keys: list[str], count: int = 3) -> str:
+    rest = f", ... ({len(keys) - count} more)" if len(keys) > count else ""
+    return ", ".join(sorted(keys)[:count]) + rest
+
+
+def require_channels(name: str, tensor: torch.Tensor, channels: int) -> None:
+    """Raise ValueError unless `tensor` is (B, channels, H, W)."""
+    if tensor.ndim != 4 or tensor.shape[1] != channels:
+        raise ValueError(
+            f"{name} must have the shape (B, {channels}, H, W), got {tuple(tensor.shape)}; "
+            f"the condition object of the pipeline makes tensors that fit."
+        )
+
+
+def require_stride(name: str, tensor: torch.Tensor, stride: int) -> None:
+    """Raise ValueError unless height and width of `tensor` are positive multiples of `stride`."""
+    height, width = tensor.shape[-2:]
+    if height % stride or width % stride or not height or not width:
+        fitting = [max(stride, stride * round(side / stride)) for side in (height, width)]
+        raise ValueError(
+            f"height and width of {name} must be multiples of {stride}, got {height} x {width}; "
+            f"the nearest that fit are {fitting[0]} x {fitting[1]}."
+        )
