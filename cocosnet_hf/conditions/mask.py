@@ -1,0 +1,420 @@
+"""Masks: label maps, colour-coded pictures and soft masks to one channel per class."""
+
+from __future__ import annotations
+
+import colorsys
+import dataclasses
+import functools
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image, ImageColor
+from torch import Tensor
+from torch.nn import functional as F
+
+from . import ade20k
+from .base import Condition, Picture, check_sides, open_image, open_photo, resize_plane, to_numpy
+
+NEAREST = Image.Resampling.NEAREST
+
+# The order of CelebA-HQ masks in the official CoCosNet data (spec section 8.2) and the order of the
+# label maps that CelebAMask-HQ users merge themselves; `glasses` is the part file `eye_g`.
+OFFICIAL_FACE_CLASSES = (
+    "background skin hair l_brow r_brow l_eye r_eye l_ear r_ear nose u_lip mouth l_lip neck cloth "
+    "hat glasses ear_r neck_l"
+).split()
+CELEBAMASK_FACE_CLASSES = (
+    "background skin nose glasses l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_lip hair hat "
+    "ear_r neck_l neck cloth"
+).split()
+FACE_COLORS = (
+    "#202028 #f2c9a5 #6b4226 #b07d4f #8f5f37 #2f7fd6 #4fa8f0 #e8995c #d07f45 #ffb48a #e0455a "
+    "#7a1230 #b82a46 #dcb08c #4f8f5f #8a5fd0 #10c8c0 #ffd23f #ff8fd0"
+).split()
+
+DEFAULT_SCENE_PARSER = "openmmlab/upernet-convnext-small"
+DEFAULT_FACE_PARSER = "jonathandinu/face-parsing"
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskCondition(Condition):
+    """One channel per class, 1 where the class is (paper section 3; spec sections 8.1 and 8.2).
+
+    classes: class names, the index is the channel.
+    colors: "#rrggbb" per class for previews and colour-coded input; generated if empty.
+    unknown: the class of transparent pixels; without it they are an error.
+    values: class of a pixel value of an index map, where the two differ, such as {255: 150}.
+    overlay: a class that lies on top of others, such as glasses: its channel is set and the class
+        beneath stays set. Where an index map itself says `overlay`, `beneath` is put under it.
+    snap_colors: read a colour that is no class colour as the nearest one (JPEG artefacts,
+        smoothed borders) instead of refusing it.
+    parser: Hub id of a transformers segmentation model for `from_photo`, classes matched by name.
+
+    Sources that `encode` accepts (pictures may be paths, PIL images or arrays):
+    an index map: modes 1, L, I, I;16 and P (a palette picture means its indices), or an integer
+        array or tensor (H, W) or (1, H, W);
+    a colour-coded picture: RGB or RGBA, or an array (H, W, 3 or 4) of uint8;
+    a soft or one-hot mask: array or tensor (K, H, W) with values in [0, 1];
+    with an overlay: {"labels": index map, <overlay's name>: 0/1 mask}, or integers (2, H, W).
+    """
+
+    type: ClassVar[str] = "mask"
+
+    classes: tuple[str, ...]
+    colors: tuple[str, ...] = ()
+    unknown: int | None = None
+    values: dict[int, int] = dataclasses.field(default_factory=dict)
+    overlay: int | None = None
+    beneath: int | None = None
+    snap_colors: bool = False
+    parser: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "classes", tuple(self.classes))
+        object.__setattr__(self, "colors", tuple(self.colors))
+        count = len(self.classes)
+        if count < 2 or not all(isinstance(name, str) and name for name in self.classes):
+            raise ValueError(f"'classes' must be two or more names, got {self.classes!r}.")
+        if len(set(self.classes)) < count:
+            raise ValueError(f"'classes' must be different names, got {self.classes!r}.")
+        if not self.colors:
+            object.__setattr__(self, "colors", distinct_colors(count))
+        for color in self.colors:
+            if not isinstance(color, str) or not re.fullmatch("#[0-9a-fA-F]{6}", color):
+                raise ValueError(f"A colour must be written '#rrggbb', got {color!r}.")
+        if len(self.colors) != count or len({color.lower() for color in self.colors}) < count:
+            raise ValueError(
+                f"'colors' must be {count} different colours, one per class, got {self.colors!r}."
+            )
+        if (self.overlay is None) != (self.beneath is None):
+            raise ValueError("'overlay' and 'beneath' go together: set both or none.")
+        for index in (self.unknown, self.overlay, self.beneath, *self.values.values()):
+            if index is not None and (type(index) is not int or not 0 <= index < count):
+                raise ValueError(f"{index!r} must be a class, a number in 0..{count - 1}.")
+
+    @classmethod
+    def from_names(cls, names: Sequence[str], **settings: Any) -> MaskCondition:
+        """A mask of these classes in the order of the channels; `settings` are the other fields."""
+        return cls(classes=tuple(names), **settings)
+
+    @classmethod
+    def ade20k(cls) -> MaskCondition:
+        """ADE20K: 0 unknown, 1..150 the classes, pixel value 255 read as 150 (spec 8.1)."""
+        return cls(
+            classes=("unknown", *ade20k.NAMES),
+            colors=("#000000", *ade20k.COLORS),
+            unknown=0,
+            values={255: 150},
+            parser=DEFAULT_SCENE_PARSER,
+        )
+
+    @classmethod
+    def celebahq(cls, order: str = "official") -> MaskCondition:
+        """CelebA-HQ faces in 19 channels, glasses lying on top of the other parts (spec 8.2).
+
+        `order` says in which order an index map numbers its classes: "official" (2 hair, 9 nose) or
+        "celebamask" (2 nose, 3 glasses, 13 hair); the channels are the same. Where an index map
+        says glasses, what is beneath them is not known: skin is assumed.
+        """
+        if order not in ("official", "celebamask"):
+            raise ValueError(f"'order' must be 'official' or 'celebamask', got '{order}'.")
+        index = OFFICIAL_FACE_CLASSES.index
+        moved = {
+            i: index(name) for i, name in enumerate(CELEBAMASK_FACE_CLASSES) if i != index(name)
+        }
+        return cls(
+            classes=tuple(OFFICIAL_FACE_CLASSES),
+            colors=tuple(FACE_COLORS),
+            unknown=0,
+            values=moved if order == "celebamask" else {},
+            overlay=index("glasses"),
+            beneath=index("skin"),
+            parser=DEFAULT_FACE_PARSER,
+        )
+
+    @property
+    def channels(self) -> int:
+        """One per class."""
+        return len(self.classes)
+
+    @property
+    def palette(self) -> np.ndarray:
+        """Class colours, (K, 3) uint8 RGB."""
+        return np.array([ImageColor.getrgb(color) for color in self.colors], dtype=np.uint8)
+
+    def natural_size(self, source: Any) -> tuple[int, int]:
+        """(height, width) of the mask in pixels."""
+        if isinstance(source, Mapping):
+            source = self._split(source)[0]
+        if isinstance(source, (np.ndarray, Tensor)) and source.ndim in (2, 3):
+            height, width = source.shape[:2] if is_color_array(source) else source.shape[-2:]
+            return height, width
+        image = open_image(source, "mask")
+        return image.height, image.width
+
+    def encode(self, source: Any, height: int, width: int) -> Tensor:
+        """(K, height, width) float32 in [0, 1]; see the class for what `source` may be.
+
+        Resized to the nearest pixel, so a one-hot mask stays one-hot. Raises ValueError for labels
+        outside the classes, colours of no class, values that are not finite or not in [0, 1].
+        """
+        if self._is_soft(source):
+            return self._encode_soft(source, height, width)
+        labels, overlay = self._read(source)
+        if self.overlay is not None:
+            overlay = overlay | (labels == self.overlay)
+            labels = np.where(labels == self.overlay, self.beneath, labels)
+        labels = resize_plane(labels.astype(np.int32), height, width, NEAREST)
+        encoded = torch.zeros(self.channels, height, width)
+        encoded.scatter_(0, torch.from_numpy(labels.astype(np.int64))[None], 1.0)
+        if self.overlay is not None:
+            overlay = resize_plane(overlay, height, width, NEAREST)
+            encoded[self.overlay] = torch.from_numpy(overlay.astype(np.float32))
+        return encoded
+
+    def preview(self, encoded: Tensor) -> Image.Image:
+        """The colour of each position's strongest class, the overlay painted on top of it."""
+        strength = self.one_encoded(encoded)
+        if self.overlay is not None:
+            on_top = strength[self.overlay] > 0.5
+            strength[self.overlay] = -1
+            labels = strength.argmax(0).masked_fill(on_top, self.overlay)
+        else:
+            labels = strength.argmax(0)
+        return Image.fromarray(self.palette[labels.numpy()])
+
+    def from_photo(self, photo: Picture, model: str | None = None) -> Image.Image:
+        """Label a photo with a transformers segmentation model: a picture in the class colours.
+
+        model: Hub id or folder; default: this condition's `parser`. The model's labels are matched
+        to the classes by name; a label of no class becomes `unknown`. Needs the extra `preprocess`.
+        Raises ValueError where no model is named or its labels are not this condition's classes.
+        """
+        model = model or self.parser
+        if model is None:
+            raise ValueError(
+                "This mask condition names no model to label photos; pass model=, the Hub id of a "
+                "semantic segmentation model with the same class names."
+            )
+        found, names = segment(photo, model)
+        classes = {normal_name(name): index for index, name in enumerate(self.classes)}
+        table = {label: classes.get(normal_name(name)) for label, name in names.items()}
+        if all(index is None for index in table.values()):
+            raise ValueError(
+                f"'{model}' labels {list(names.values())[:5]}..., none of which is a class of this "
+                f"condition {list(self.classes)[:5]}...; pass another model."
+            )
+        picture = np.zeros((*found.shape, 3), np.uint8)
+        for label in np.unique(found).tolist():
+            index = self.unknown if table[label] is None else table[label]
+            if index is None:
+                raise ValueError(
+                    f"'{model}' found '{names[label]}', which is no class of this condition; give "
+                    "the condition an `unknown` class or pass another model."
+                )
+            picture[found == label] = self.palette[index]
+        return Image.fromarray(picture)
+
+    def _is_soft(self, source: Any) -> bool:
+        """Whether this is a (K, H, W) array, which only needs a new size."""
+        return (
+            isinstance(source, (np.ndarray, Tensor))
+            and source.ndim == 3
+            and source.shape[0] == self.channels
+            and not is_color_array(source)
+            and not self._carries_overlay(source)
+        )
+
+    def _carries_overlay(self, source: Any) -> bool:
+        """Whether this is a (2, H, W) integer array: labels, and where the overlay lies."""
+        return (
+            self.overlay is not None
+            and isinstance(source, (np.ndarray, Tensor))
+            and source.ndim == 3
+            and source.shape[0] == 2
+            and is_integer(source)
+        )
+
+    def _encode_soft(self, source: np.ndarray | Tensor, height: int, width: int) -> Tensor:
+        planes = to_numpy(source, "mask").astype(np.float32)
+        check_sides(*planes.shape[1:], "The mask")
+        if planes.min() < -1e-3 or planes.max() > 1 + 1e-3:
+            raise ValueError(
+                f"A soft mask must lie in [0, 1], got {planes.min():.3g}..{planes.max():.3g}; "
+                "apply softmax over the classes first."
+            )
+        planes = [resize_plane(plane, height, width, NEAREST) for plane in planes.clip(0, 1)]
+        return torch.from_numpy(np.stack(planes))
+
+    def _read(self, source: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Any hard source -> class index (H, W), and whether the overlay lies there (H, W) bool."""
+        if isinstance(source, Mapping):
+            source, on_top = self._split(source)
+        elif self._carries_overlay(source):
+            source, on_top = source
+        else:
+            on_top = None
+        labels = self._read_labels(source)
+        if on_top is None:
+            return labels, np.zeros(labels.shape, bool)
+        return labels, self._read_overlay(on_top, labels.shape)
+
+    def _split(self, source: Mapping[str, Any]) -> tuple[Any, Any]:
+        """{"labels": ..., <overlay's name>: ...} -> (labels, overlay mask or None)."""
+        known = ["labels"]
+        if self.overlay is not None:
+            known.append(self.classes[self.overlay])
+        if "labels" not in source or not set(source) <= set(known):
+            raise ValueError(f"A mask dict has the keys {known}, got {list(source)}.")
+        return source["labels"], source.get(known[-1]) if len(known) > 1 else None
+
+    def _read_labels(self, source: Any) -> np.ndarray:
+        if not isinstance(source, (np.ndarray, Tensor)) or is_color_array(source):
+            return self._read_image(open_image(source, "mask"))
+        array = to_numpy(source, "mask")
+        if array.ndim == 3 and array.shape[0] == 1:
+            array = array[0]
+        if array.ndim != 2:
+            raise ValueError(
+                "A mask array must be integers (H, W) or (1, H, W), a soft mask "
+                f"({self.channels}, H, W) or, in NumPy, colours (H, W, 3); got shape "
+                f"{tuple(source.shape)}."
+            )
+        if not is_integer(array):
+            raise ValueError(
+                f"An index map must hold integers, got {array.dtype}; if it went through ToTensor, "
+                "(x * 255).round().long() restores the indices."
+            )
+        check_sides(*array.shape, "The mask")
+        return self._classes_of_values(array)
+
+    def _read_image(self, image: Image.Image) -> np.ndarray:
+        if image.mode in ("1", "L", "P", "I") or image.mode.startswith("I;16"):
+            return self._classes_of_values(np.asarray(image))
+        if image.mode not in ("RGB", "RGBA"):
+            raise ValueError(
+                "A mask picture must be an index map (mode 1, L, P, I or I;16) or colours (RGB or "
+                f"RGBA), got mode {image.mode}; convert it first."
+            )
+        rgba = np.asarray(image.convert("RGBA"))
+        return self._classes_of_colors(rgba[:, :, :3], visible=rgba[:, :, 3] >= 128)
+
+    def _read_overlay(self, source: Any, shape: tuple[int, ...]) -> np.ndarray:
+        what = f"{self.classes[self.overlay]} mask"
+        if isinstance(source, (np.ndarray, Tensor)):
+            plane = to_numpy(source, what)
+        else:
+            plane = np.asarray(open_image(source, what).convert("L"))
+        if plane.shape != shape:
+            raise ValueError(f"The {what} must have the labels' size {shape}, got {plane.shape}.")
+        return plane > 0
+
+    def _classes_of_values(self, values: np.ndarray) -> np.ndarray:
+        """Pixel values of an index map -> class indices."""
+        found, position = np.unique(values, return_inverse=True)
+        indices = np.array([self.values.get(int(value), int(value)) for value in found])
+        outside = (indices < 0) | (indices >= self.channels)
+        if outside.any():
+            raise ValueError(
+                f"The mask holds the labels {found[outside][:10].tolist()}, but the classes are "
+                f"0..{self.channels - 1} ({self.channels} classes); map them to classes with "
+                "values={label: class} of the condition, or correct the mask."
+            )
+        return indices[position].reshape(values.shape)
+
+    def _classes_of_colors(self, rgb: np.ndarray, visible: np.ndarray) -> np.ndarray:
+        """Colours (H, W, 3) -> class indices; what is not visible is unknown."""
+        if self.unknown is None and not visible.all():
+            raise ValueError(
+                f"The mask has {(~visible).sum()} transparent pixels, but the condition has no "
+                "`unknown` class for them; paint them or declare one."
+            )
+        found, position = np.unique(color_codes(rgb[visible]), return_inverse=True)
+        codes = {int(code): index for index, code in enumerate(color_codes(self.palette))}
+        indices = np.array([codes.get(int(code), -1) for code in found], dtype=np.int64)
+        if self.snap_colors:
+            indices[indices < 0] = self._nearest_classes(found[indices < 0])
+        if (indices < 0).any():
+            counts = np.bincount(position.reshape(-1))[indices < 0]
+            strange = found[indices < 0]
+            first = ", ".join(
+                f"#{strange[i]:06x} ({counts[i]} pixels)" for i in np.argsort(-counts)[:5]
+            )
+            raise ValueError(
+                f"The mask has {len(strange)} colours of no class: {first}. Save colour masks "
+                "without compression or smoothing, set snap_colors=True to take the nearest class "
+                "colour, or pass an index map (mode L or P) instead."
+            )
+        labels = np.full(visible.shape, -1 if self.unknown is None else self.unknown)
+        labels[visible] = indices[position.reshape(-1)]
+        return labels
+
+    def _nearest_classes(self, codes: np.ndarray) -> np.ndarray:
+        colors = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1)
+        distance = ((colors[:, None] - self.palette[None].astype(np.int64)) ** 2).sum(-1)
+        return distance.argmin(1)
+
+
+def is_color_array(source: Any) -> bool:
+    """Whether a NumPy array is a colour picture (H, W, 3 or 4); no mask is 3 or 4 pixels wide."""
+    return isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[2] in (3, 4)
+
+
+def is_integer(array: np.ndarray | Tensor) -> bool:
+    """Whether an array or tensor holds integers or booleans."""
+    if isinstance(array, Tensor):
+        return not array.is_floating_point() and not array.is_complex()
+    return array.dtype == bool or np.issubdtype(array.dtype, np.integer)
+
+
+def color_codes(rgb: np.ndarray) -> np.ndarray:
+    """(..., 3) uint8 -> (...) int64, 0xrrggbb."""
+    red, green, blue = np.moveaxis(rgb.astype(np.int64), -1, 0)
+    return red << 16 | green << 8 | blue
+
+
+def distinct_colors(count: int) -> tuple[str, ...]:
+    """`count` different "#rrggbb" colours, the same on every call: hues a golden angle apart."""
+    colors: dict[str, None] = {}
+    step = 0
+    while len(colors) < count:
+        saturation, value = ((0.65, 0.95), (0.9, 0.6), (0.4, 0.8))[step % 3]
+        rgb = colorsys.hsv_to_rgb(step * 0.618034 % 1, saturation, value)
+        colors["#" + "".join(f"{round(255 * part):02x}" for part in rgb)] = None
+        step += 1
+    return tuple(colors)
+
+
+def normal_name(name: str) -> str:
+    """A class name for comparison: of "bed, beds" the first counts, "eye_g" means glasses."""
+    name = name.split(",")[0].split(";")[0].strip().lower().replace("_", " ")
+    return "glasses" if name == "eye g" else name
+
+
+def segment(photo: Picture, model: str) -> tuple[np.ndarray, dict[int, str]]:
+    """Labels (H, W) of a photo by a transformers segmentation model, and the labels' names.
+
+    Raises ImportError without the extra `preprocess`.
+    """
+    image = open_photo(photo)
+    processor, network = _load_segmentation(model)
+    with torch.inference_mode():
+        logits = network(**processor(images=image, return_tensors="pt")).logits
+        logits = F.interpolate(logits, (image.height, image.width), mode="bilinear")
+    names = {int(label): name for label, name in network.config.id2label.items()}
+    return logits[0].argmax(0).numpy(), names
+
+
+@functools.lru_cache(maxsize=2)
+def _load_segmentation(model: str) -> tuple[Any, Any]:
+    try:
+        from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+    except ImportError as error:
+        raise ImportError(
+            "Making a mask from a photo needs transformers: pip install cocosnet-hf[preprocess]"
+        ) from error
+    processor = AutoImageProcessor.from_pretrained(model)
+    return processor, AutoModelForSemanticSegmentation.from_pretrained(model).eval()
