@@ -101,9 +101,19 @@ def reflect_pad(x: Tensor) -> Tensor:
     return F.pad(x, (1, 1, 1, 1), mode="reflect")
 
 
-def leaky_relu(x: Tensor) -> Tensor:
-    """LeakyReLU with the networks' slope of 0.2."""
-    return F.leaky_relu(x, LEAKY_SLOPE)
+def leaky_relu_(x: Tensor) -> Tensor:
+    """LeakyReLU with the networks' slope of 0.2, in place."""
+    return F.leaky_relu(x, LEAKY_SLOPE, inplace=True)
+
+
+def instance_norm(x: Tensor) -> Tensor:
+    """(x - mean) / sqrt(var + 1e-5) over the positions of each channel, var biased. (B, C, H, W).
+
+    `F.instance_norm` would lay channels-last maps out anew, twice.
+    """
+    variance, mean = torch.var_mean(x, dim=(2, 3), correction=0, keepdim=True)
+    scale = torch.rsqrt(variance + NORM_EPSILON)
+    return torch.addcmul(-mean * scale, x, scale)
 
 
 def positional_norm(x: Tensor) -> Tensor:
@@ -155,7 +165,7 @@ class SPADE(nn.Module):
         """(B, C, h, w) each, from the condition resized to (h, w) by its nearest values."""
         if condition.shape[-2:] != size:
             condition = F.interpolate(condition, size=size, mode="nearest")
-        style = F.relu(self.style_encoder(reflect_pad(condition)))
+        style = F.relu_(self.style_encoder(reflect_pad(condition)))
         modulation = self.modulation(reflect_pad(style))
         return modulation[:, : self.channels], modulation[:, self.channels :]
 
@@ -182,8 +192,8 @@ class SPADEResidualBlock(nn.Module):
         """x (B, C, h, w); condition (B, K, H, W); returns (B, C', h, w)."""
         normalized = positional_norm(x)
         shortcut = self._shortcut(normalized, condition) if self.has_shortcut else x
-        x = self.conv_0(reflect_pad(leaky_relu(self.norm_0(normalized, condition))))
-        x = self.conv_1(reflect_pad(leaky_relu(self.norm_1(positional_norm(x), condition))))
+        x = self.conv_0(reflect_pad(leaky_relu_(self.norm_0(normalized, condition))))
+        x = self.conv_1(reflect_pad(leaky_relu_(self.norm_1(positional_norm(x), condition))))
         return shortcut + x
 
     def _shortcut(self, normalized: Tensor, condition: Tensor) -> Tensor:
@@ -233,12 +243,13 @@ class SelfAttention(nn.Module):
         query = self.query(x).flatten(2).mT
         key = F.max_pool2d(self.key(x), 2).flatten(2).mT
         value = F.max_pool2d(self.value(x), 2).flatten(2).mT
-        # The fused kernels that never build the attention matrix want one width for all three.
+        # The fused kernels, which never build the attention matrix, want one width for all three,
+        # and each position's numbers side by side.
         missing = value.shape[-1] - query.shape[-1]
         attended = F.scaled_dot_product_attention(
             F.pad(query, (0, missing)).unsqueeze(1),
             F.pad(key, (0, missing)).unsqueeze(1),
-            value.unsqueeze(1),
+            value.unsqueeze(1).contiguous(),
             scale=1.0,
         )
         attended = attended.squeeze(1).mT.reshape(batch, -1, height, width)
@@ -257,6 +268,6 @@ class InstanceNormResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, h, w); the same shape comes back."""
-        y = self.prelu(F.instance_norm(self.conv1(reflect_pad(x))))
-        y = F.instance_norm(self.conv2(reflect_pad(y)))
+        y = self.prelu(instance_norm(self.conv1(reflect_pad(x))))
+        y = instance_norm(self.conv2(reflect_pad(y)))
         return self.prelu(x + y)

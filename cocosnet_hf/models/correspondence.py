@@ -15,7 +15,8 @@ from .blocks import (
     InstanceNormResidualBlock,
     SPADEResidualBlock,
     conv2d,
-    leaky_relu,
+    instance_norm,
+    leaky_relu_,
     unit_length,
 )
 from .network import Network, require_channels, require_stride
@@ -72,8 +73,8 @@ class DomainAdaptor(nn.Module):
         """x (B, K, H, W), H and W multiples of 4; returns (B, C, H/4, W/4) at unit length."""
         features = x
         for layer in self.layers[:-1]:
-            features = leaky_relu(F.instance_norm(layer(features)))
-        features = F.instance_norm(self.layers[-1](features))
+            features = leaky_relu_(instance_norm(layer(features)))
+        features = instance_norm(self.layers[-1](features))
         for block in self.blocks:
             features = block(features, x)
         return unit_length(features)

@@ -6,7 +6,7 @@ from diffusers import ModelMixin  # noqa: F401  (diffusers looks the base class 
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from .blocks import SelfAttention, conv2d, leaky_relu
+from .blocks import SelfAttention, conv2d, instance_norm, leaky_relu_
 from .network import Network, require_channels
 
 
@@ -30,10 +30,10 @@ class PatchDiscriminator(nn.Module):
     def forward(self, x: Tensor) -> list[Tensor]:
         """x (B, K + 3, H, W); returns four feature maps, then logits (B, 1, H/8 - 2, W/8 - 2)."""
         first, second, third, fourth, logits = self.layers
-        features = [leaky_relu(first(x))]
-        features.append(leaky_relu(F.instance_norm(second(features[-1]))))
-        features.append(leaky_relu(F.instance_norm(third(features[-1]))))
-        features.append(leaky_relu(F.instance_norm(fourth(self.attention(features[-1])))))
+        features = [leaky_relu_(first(x))]
+        features.append(leaky_relu_(instance_norm(second(features[-1]))))
+        features.append(leaky_relu_(instance_norm(third(features[-1]))))
+        features.append(leaky_relu_(instance_norm(fourth(self.attention(features[-1])))))
         return [*features, logits(features[-1])]
 
 

@@ -93,7 +93,8 @@ class Network(ModelMixin, ConfigMixin):
     def fold(self) -> Self:
         """Rewrite the weights in place for inference; the outputs stay equal up to rounding.
 
-        Spectral norm is divided out, and each SPADE shortcut's last two linear maps become one.
+        Spectral norm is divided out, each SPADE shortcut's last two linear maps become one, and
+        the weights are laid out channels last.
         The network goes to evaluation mode and can neither be trained on nor saved afterwards.
         """
         self.eval()
@@ -105,6 +106,7 @@ class Network(ModelMixin, ConfigMixin):
             if isinstance(module, SPADEResidualBlock):
                 module.fold()
         self.requires_grad_(False)
+        self.to(memory_format=torch.channels_last)
         self._folded = True
         return self
 

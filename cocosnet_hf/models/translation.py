@@ -9,7 +9,7 @@ from diffusers import ModelMixin  # noqa: F401  (diffusers looks the base class 
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 
-from .blocks import SelfAttention, SPADEResidualBlock, conv2d, leaky_relu
+from .blocks import SelfAttention, SPADEResidualBlock, conv2d, leaky_relu_
 from .network import Network, require_channels, require_stride
 
 
@@ -72,4 +72,4 @@ class TranslationNetwork(Network):
             if index == last - 1:
                 x = self.attention(x)
             x = block(x, guide)
-        return torch.tanh(self.output_conv(leaky_relu(x)))
+        return torch.tanh(self.output_conv(leaky_relu_(x)))

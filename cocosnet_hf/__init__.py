@@ -1,0 +1,46 @@
+"""One image's look on another image's layout."""
+
+from diffusers import ModelMixin  # noqa: F401  (diffusers looks up a component's base class here)
+
+from .conditions import (
+    Condition,
+    EdgeCondition,
+    MaskCondition,
+    PartEdgeCondition,
+    Pose,
+    PoseCondition,
+    condition_from_config,
+)
+from .matching import Matching
+from .models import (
+    CorrespondenceNetwork,
+    CorrespondenceOutput,
+    MultiscaleDiscriminator,
+    TranslationNetwork,
+    VGG19Features,
+)
+from .pipeline import CoCosPipeline, CoCosPipelineOutput, PreparedExemplar
+from .presets import PRESETS, Preset
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "PRESETS",
+    "CoCosPipeline",
+    "CoCosPipelineOutput",
+    "Condition",
+    "CorrespondenceNetwork",
+    "CorrespondenceOutput",
+    "EdgeCondition",
+    "MaskCondition",
+    "Matching",
+    "MultiscaleDiscriminator",
+    "PartEdgeCondition",
+    "Pose",
+    "PoseCondition",
+    "PreparedExemplar",
+    "Preset",
+    "TranslationNetwork",
+    "VGG19Features",
+    "condition_from_config",
+]

@@ -1,0 +1,550 @@
+"""The pipeline: condition and exemplar in, picture, warped exemplar and correspondence out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from diffusers import DiffusionPipeline
+from diffusers.image_processor import VaeImageProcessor
+from diffusers.utils import BaseOutput, logging
+from huggingface_hub import snapshot_download
+from PIL import Image
+from torch import Tensor
+from typing_extensions import Self
+
+from .conditions import Condition, condition_from_config, open_photo
+from .matching import Matching
+from .models import CorrespondenceNetwork, TranslationNetwork
+from .models.network import require_stride
+from .presets import preset
+
+logger = logging.get_logger(__name__)
+
+MAX_ASPECT = 8
+"""Longest side over shortest above which a picture is refused unless its size is given."""
+
+
+@dataclass
+class CoCosPipelineOutput(BaseOutput):
+    """What `CoCosPipeline` returns, each for the whole batch.
+
+    images: the pictures, and warped_exemplars: what the exemplars look like in the condition's
+    layout, as lists of PIL images, (B, H, W, 3) arrays or (B, 3, H, W) tensors, both in 0..1.
+    matching: the correspondence between condition and exemplar.
+    """
+
+    images: list[Image.Image] | np.ndarray | Tensor
+    warped_exemplars: list[Image.Image] | np.ndarray | Tensor | None = None
+    matching: Matching | None = None
+
+
+@dataclass(frozen=True)
+class PreparedExemplar:
+    """Exemplars as `CoCosPipeline` uses them, to be computed once and painted from many times.
+
+    styles, photos: for each item of the batch, one tensor for each of its exemplars: the projection
+    (C, h, w), and the photo (3, H, W) in [-1, 1].
+    """
+
+    styles: tuple[tuple[Tensor, ...], ...]
+    photos: tuple[tuple[Tensor, ...], ...]
+
+    def __len__(self) -> int:
+        return len(self.styles)
+
+    def to(self, *args: Any) -> PreparedExemplar:
+        """The same on another device or in another precision, as `Tensor.to`."""
+        return PreparedExemplar(
+            tuple(tuple(style.to(*args) for style in item) for item in self.styles),
+            tuple(tuple(photo.to(*args) for photo in item) for item in self.photos),
+        )
+
+
+class CoCosPipeline(DiffusionPipeline):
+    """Paints a picture with the layout of a condition and the look of an exemplar.
+
+    Zhang et al. 2020: the correspondence network brings both into one domain, `Matching` finds for
+    every position of the condition where in the exemplar it belongs, and the translation network
+    paints the picture from the exemplar warped that way.
+
+    correspondence, translation: the two networks. condition: the configuration of the condition
+    object (its `to_config`), or the object. image_size: the short side of pictures whose size is
+    not given, in pixels.
+    """
+
+    model_cpu_offload_seq = "correspondence->translation"
+
+    def __init__(
+        self,
+        correspondence: CorrespondenceNetwork,
+        translation: TranslationNetwork,
+        condition: dict | Condition | None = None,
+        image_size: int = 256,
+    ):
+        super().__init__()
+        if condition is None:
+            raise ValueError(
+                "a pipeline needs to know its condition; pass condition=, e.g. EdgeCondition()."
+            )
+        if not isinstance(condition, Condition):
+            condition = condition_from_config(condition)
+        for name, network in (("correspondence", correspondence), ("translation", translation)):
+            if network is None:
+                raise ValueError(f"a pipeline needs its {name} network, got None.")
+            channels = network.config.condition_channels
+            if channels != condition.channels:
+                raise ValueError(
+                    f"the {name} network reads conditions of {channels} channels, but the "
+                    f"{condition.type} condition has {condition.channels}; pass the one it was "
+                    f"trained with."
+                )
+        self.register_modules(correspondence=correspondence, translation=translation)
+        self.register_to_config(condition=condition.to_config(), image_size=image_size)
+        self.condition = condition
+        self.image_processor = VaeImageProcessor(vae_scale_factor=1)
+
+    @classmethod
+    def from_preset(cls, name: str) -> Self:
+        """An untrained pipeline of a published configuration (`cocosnet_hf.PRESETS`)."""
+        chosen = preset(name)
+        return cls(
+            CorrespondenceNetwork(**chosen.correspondence_arguments()).eval(),
+            TranslationNetwork(**chosen.network_arguments()).eval(),
+            chosen.condition,
+            chosen.image_size,
+        )
+
+    def register_to_config(self, **kwargs: Any) -> None:
+        """As in diffusers, but components are recorded as `["cocosnet_hf", class]`.
+
+        diffusers would record the module, and no published folder could be opened any more once a
+        file of this package moved.
+        """
+        package = __name__.partition(".")[0]
+        for name, value in kwargs.items():
+            if isinstance(value, tuple) and str(value[0]).startswith(f"{package}."):
+                kwargs[name] = (package, value[1])
+        super().register_to_config(**kwargs)
+
+    @classmethod
+    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:
+        """Fetch a pipeline's files from the Hub, safetensors and configurations only.
+
+        diffusers' own method refuses every repository with components of another package.
+        """
+        variant = kwargs.pop("variant", None)
+        dot = f".{variant}" if variant else ""
+        stem = "diffusion_pytorch_model"
+        passed = [name for name in cls._get_signature_keys(cls)[0] if name in kwargs]
+        hub = ("cache_dir", "force_download", "local_files_only", "token", "revision")
+        return snapshot_download(
+            pretrained_model_name,
+            allow_patterns=[
+                cls.config_name,
+                "*/config.json",
+                f"*/{stem}{dot}.safetensors",
+                f"*/{stem}{dot}-[0-9]*.safetensors",
+                f"*/{stem}.safetensors.index{dot}.json",
+            ],
+            ignore_patterns=[f"{name}/*" for name in passed],
+            library_name="cocosnet_hf",
+            **{key: kwargs[key] for key in hub if kwargs.get(key) is not None},
+        )
+
+    def fold(self) -> Self:
+        """Rewrite both networks in place for faster inference (see `Network.fold`)."""
+        self.correspondence.fold()
+        self.translation.fold()
+        return self
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        condition: Any,
+        exemplar: Any,
+        exemplar_condition: Any = None,
+        *,
+        height: int | None = None,
+        width: int | None = None,
+        regions: Any = None,
+        exemplar_regions: Any = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+    ) -> CoCosPipelineOutput | tuple:
+        """Paint `condition` with the look of `exemplar`.
+
+        condition: what the pipeline's condition object encodes (`pipe.condition`), or encoded
+        tensors (K, H, W) or (B, K, H, W); a list is a batch. exemplar: PIL image, path, array
+        (H, W, 3) or tensor (3, H, W), floating ones in 0..1; a list is a batch, a list of lists
+        gives each item several exemplars; or the result of `encode_exemplar`.
+        exemplar_condition: the exemplars' own conditions, laid out like exemplar, where the model
+        needs them and cannot make them from the photo. One condition serves many exemplars and the
+        reverse.
+        height, width: size of the picture, multiples of the networks' stride. Otherwise the short
+        side is `image_size` and the condition's aspect is kept; encoded tensors keep their size.
+        regions, exemplar_regions: integer maps (H, W), for each condition and each exemplar: a
+        position then only looks at exemplar positions of its own region, and anywhere if no
+        exemplar has that region or if it is -1.
+        generator: makes the noise of a model with `exemplar_noise`.
+        output_type: "pil", "np" or "pt".
+
+        Returns `CoCosPipelineOutput`, or with return_dict=False its fields as a tuple. Raises
+        ValueError for input that cannot be used, before any heavy work.
+        """
+        if output_type not in ("pil", "np", "pt"):
+            raise ValueError(f'output_type must be "pil", "np" or "pt", got {output_type!r}.')
+        if (regions is None) != (exemplar_regions is None):
+            raise ValueError("regions and exemplar_regions restrict only together; pass both.")
+        conditions = self._encode_conditions(condition, height, width)
+        if isinstance(exemplar, PreparedExemplar):
+            if exemplar_condition is not None:
+                raise ValueError(
+                    "a prepared exemplar already contains its condition; leave it out."
+                )
+            photos, photo_conditions, count = None, None, len(exemplar)
+        else:
+            photos, photo_conditions = self._load_exemplars(exemplar, exemplar_condition)
+            count = len(photos)
+        batch = max(len(conditions), count)
+        for name, length in (("conditions", len(conditions)), ("exemplars", count)):
+            if length not in (1, batch):
+                raise ValueError(
+                    f"got {len(conditions)} conditions and {count} exemplars; pass one of either, "
+                    f"or as many {name} as the other has."
+                )
+        maps = self._load_regions(regions, exemplar_regions, conditions, exemplar, photos)
+
+        device = self._execution_device
+        with self.progress_bar(total=2) as bar:
+            if photos is not None:
+                exemplar = self._encode_photos(photos, photo_conditions, generator)
+            guide = _channels_last(torch.stack(conditions).to(device, self.correspondence.dtype))
+            content = self.correspondence(guide, None).content
+            prepared = exemplar.to(device)
+            matching = self._match(content, prepared, batch, maps)
+            warped = self._warp(matching, prepared, batch)
+            bar.update()
+            guide = guide.to(self.translation.dtype).expand(batch, -1, -1, -1)
+            images = self.translation(_channels_last(warped.to(guide)), guide)
+            bar.update()
+        self.maybe_free_model_hooks()
+
+        pictures = [
+            self.image_processor.postprocess(batch_of.float(), output_type)
+            for batch_of in (images, warped)
+        ]
+        output = CoCosPipelineOutput(*pictures, matching)
+        return output if return_dict else output.to_tuple()
+
+    @torch.no_grad()
+    def encode_exemplar(
+        self,
+        exemplar: Any,
+        exemplar_condition: Any = None,
+        *,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+    ) -> PreparedExemplar:
+        """Prepare exemplars once, to paint from them with many conditions.
+
+        Arguments and errors as in a call of the pipeline.
+        """
+        photos, conditions = self._load_exemplars(exemplar, exemplar_condition)
+        prepared = self._encode_photos(photos, conditions, generator)
+        self.maybe_free_model_hooks()
+        return prepared
+
+    # Input -----------------------------------------------------------------------------------
+
+    def _encode_conditions(
+        self, source: Any, height: int | None, width: int | None
+    ) -> list[Tensor]:
+        stride = self.translation.stride
+        for name, side in (("height", height), ("width", width)):
+            if side is not None and (side < stride or side % stride):
+                raise ValueError(
+                    f"{name} must be a multiple of {stride}, got {side}; "
+                    f"{max(stride, round(side / stride) * stride)} would do."
+                )
+        sources = _as_batch(source, "condition")
+        encoded = [self._encode_condition(item, height, width, stride) for item in sources]
+        sizes = {tuple(item.shape[-2:]) for item in encoded}
+        if len(sizes) > 1:
+            raise ValueError(
+                f"the conditions of a batch must agree in size, got {sorted(sizes)}; pass height= "
+                f"and width=, or call the pipeline once for each."
+            )
+        return encoded
+
+    def _encode_condition(
+        self, source: Any, height: int | None, width: int | None, stride: int
+    ) -> Tensor:
+        if self._is_encoded(source):
+            self.condition.validate_encoded(source)
+            size = tuple(source.shape[-2:])
+            if (height or size[0], width or size[1]) != size:
+                raise ValueError(
+                    f"height and width must be those of an encoded condition or be left out, got "
+                    f"{height} and {width} for {size[0]} x {size[1]}."
+                )
+            require_stride("an encoded condition", source, stride)
+            return source.float()
+        if height is None or width is None:
+            height, width = self._size_for(self.condition.natural_size(source), height, width)
+        return self.condition.encode(source, height, width)
+
+    def _is_encoded(self, source: Any) -> bool:
+        return (
+            isinstance(source, Tensor)
+            and source.ndim == 3
+            and source.shape[0] == self.condition.channels
+            and source.is_floating_point()
+        )
+
+    def _size_for(
+        self, natural: tuple[int, int], height: int | None, width: int | None
+    ) -> tuple[int, int]:
+        """The wanted size: given sides, the others from the aspect, in multiples of the stride."""
+        stride, short = self.translation.stride, min(natural)
+        if max(natural) > MAX_ASPECT * short:
+            raise ValueError(
+                f"a picture of {natural[0]} x {natural[1]} pixels is more than {MAX_ASPECT} times "
+                f"as long as wide; crop it, or pass height= and width=."
+            )
+        if height is not None:
+            scale = height / natural[0]
+        elif width is not None:
+            scale = width / natural[1]
+        else:
+            scale = self.config.image_size / short
+        fitted = [max(stride, round(side * scale / stride) * stride) for side in natural]
+        return height or fitted[0], width or fitted[1]
+
+    def _load_exemplars(
+        self, exemplar: Any, exemplar_condition: Any
+    ) -> tuple[list[list[Tensor]], list[list[Tensor | None]]]:
+        """Photos (3, H, W) in [-1, 1] and their encoded conditions, several for each item."""
+        sources = [_as_list(item, "exemplar") for item in _as_batch(exemplar, "exemplar")]
+        if exemplar_condition is None:
+            given = [[None] * len(item) for item in sources]
+        else:
+            given = [
+                _as_list(item, "exemplar_condition")
+                for item in _as_batch(exemplar_condition, "exemplar_condition")
+            ]
+            if len(given) == 1 and len(given[0]) == 1:
+                given = [given[0] * len(item) for item in sources]
+            if [len(item) for item in given] != [len(item) for item in sources]:
+                raise ValueError(
+                    f"exemplar_condition must be laid out like exemplar, got "
+                    f"{[len(item) for item in given]} conditions for "
+                    f"{[len(item) for item in sources]} exemplars."
+                )
+        photos = [[self._load_photo(photo) for photo in item] for item in sources]
+        uses_condition = self.correspondence.config.mix_condition
+        if not self.correspondence.needs_exemplar_condition:
+            if exemplar_condition is not None:
+                reason = "puts noise in its place" if uses_condition else "does not look at it"
+                logger.warning(f"exemplar_condition is not used: this model {reason}.")
+            return photos, [[None] * len(item) for item in photos]
+        conditions = [
+            [
+                self._load_exemplar_condition(source, photo, photo_source)
+                for source, photo, photo_source in zip(*item, strict=True)
+            ]
+            for item in zip(given, photos, sources, strict=True)
+        ]
+        return photos, conditions
+
+    def _load_exemplar_condition(self, source: Any, photo: Tensor, photo_source: Any) -> Tensor:
+        if source is None:
+            if not self.condition.needs_only_photo:
+                raise ValueError(
+                    f"this model needs the exemplar's own {self.condition.type} condition and "
+                    f"cannot tell it from the photo alone; pass exemplar_condition=, prepared like "
+                    f"condition, or made by pipe.condition.from_photo(photo)."
+                )
+            source = self.condition.from_photo(photo_source)
+        size = tuple(photo.shape[-2:])
+        if not self._is_encoded(source):
+            return self.condition.encode(source, *size)
+        self.condition.validate_encoded(source)
+        if tuple(source.shape[-2:]) != size:
+            raise ValueError(
+                f"an encoded exemplar_condition must have its exemplar's size {size}, got "
+                f"{tuple(source.shape[-2:])}."
+            )
+        return source.float()
+
+    def _load_photo(self, source: Any) -> Tensor:
+        """(3, H, W) in [-1, 1]; pictures are resized, tensors must fit."""
+        if isinstance(source, Tensor) and source.is_floating_point():
+            if source.ndim != 3 or source.shape[0] != 3:
+                raise ValueError(
+                    f"an exemplar tensor must be (3, H, W), got {tuple(source.shape)}."
+                )
+            require_stride("an exemplar tensor", source, self.translation.stride)
+            if not torch.isfinite(source).all():
+                raise ValueError("the exemplar contains NaN or infinite values.")
+            low, high = source.min().item(), source.max().item()
+            if low < -1e-3 or high > 1 + 1e-3:
+                raise ValueError(
+                    f"an exemplar tensor must hold values in 0..1, got {low:.3g}..{high:.3g}; map "
+                    f"-1..1 by (x + 1) / 2."
+                )
+            return source.float() * 2 - 1
+        photo = open_photo(source, "exemplar")
+        height, width = self._size_for((photo.height, photo.width), None, None)
+        photo = photo.resize((width, height), Image.Resampling.BICUBIC)
+        return torch.from_numpy(np.array(photo)).permute(2, 0, 1).float() / 127.5 - 1
+
+    def _load_regions(
+        self,
+        regions: Any,
+        exemplar_regions: Any,
+        conditions: list[Tensor],
+        exemplar: Any,
+        photos: list[list[Tensor]] | None,
+    ) -> tuple[list[Tensor], list[list[Tensor]]] | None:
+        """Both region maps at the size of the matching's grid, one for each map they restrict."""
+        if regions is None:
+            return None
+        photos = photos if photos is not None else exemplar.photos
+        own = _as_list(regions, "regions")
+        other = [
+            _as_list(item, "exemplar_regions")
+            for item in _as_list(exemplar_regions, "exemplar_regions")
+        ]
+        if len(own) != len(conditions) or [len(i) for i in other] != [len(i) for i in photos]:
+            raise ValueError(
+                f"regions must hold a map for each of the {len(conditions)} conditions and "
+                f"exemplar_regions be laid out like exemplar, {[len(i) for i in photos]}, got "
+                f"{len(own)} and {[len(i) for i in other]}."
+            )
+        return (
+            [self._load_region(*pair) for pair in zip(own, conditions, strict=True)],
+            [
+                [self._load_region(*pair) for pair in zip(*item, strict=True)]
+                for item in zip(other, photos, strict=True)
+            ],
+        )
+
+    def _load_region(self, region: Any, like: Tensor) -> Tensor:
+        """A region map at the grid of the matching for a picture `like`."""
+        region = torch.as_tensor(region if isinstance(region, Tensor) else np.array(region))
+        if region.ndim != 2 or region.is_floating_point() or region.is_complex():
+            raise ValueError(
+                f"a region map must hold integers and be (H, W), got {region.dtype} and "
+                f"{tuple(region.shape)}."
+            )
+        grid = tuple(side // self.correspondence.stride for side in like.shape[-2:])
+        # float64 holds every integer that a region is likely to be.
+        return F.interpolate(region[None, None].double(), size=grid, mode="nearest")[0, 0].long()
+
+    # Stages ----------------------------------------------------------------------------------
+
+    def _encode_photos(
+        self,
+        photos: list[list[Tensor]],
+        conditions: list[list[Tensor | None]],
+        generator: torch.Generator | list[torch.Generator] | None,
+    ) -> PreparedExemplar:
+        """Run the correspondence network on all exemplars, those of one size in one batch."""
+        device, dtype = self._execution_device, self.correspondence.dtype
+        places = [(i, j) for i, item in enumerate(photos) for j in range(len(item))]
+        by_size: dict[tuple[int, ...], list[tuple[int, int]]] = {}
+        for i, j in places:
+            by_size.setdefault(tuple(photos[i][j].shape), []).append((i, j))
+        if isinstance(generator, list) and len(by_size) > 1:
+            raise ValueError("one generator for each exemplar needs exemplars of one size.")
+        styles: dict[tuple[int, int], Tensor] = {}
+        on_device: dict[tuple[int, int], Tensor] = {}
+        for group in by_size.values():
+            batch = torch.stack([photos[i][j] for i, j in group]).to(device)
+            own = None
+            if conditions[group[0][0]][group[0][1]] is not None:
+                own = torch.stack([conditions[i][j] for i, j in group]).to(device, dtype)
+            inputs = _channels_last(batch.to(dtype)), own if own is None else _channels_last(own)
+            style = self.correspondence(None, *inputs, generator=generator).style
+            styles |= dict(zip(group, style, strict=True))
+            on_device |= dict(zip(group, batch, strict=True))
+        return PreparedExemplar(
+            *(
+                tuple(tuple(found[i, j] for j in range(len(item))) for i, item in enumerate(photos))
+                for found in (styles, on_device)
+            )
+        )
+
+    def _match(
+        self,
+        content: Tensor,
+        prepared: PreparedExemplar,
+        batch: int,
+        maps: tuple[list[Tensor], list[list[Tensor]]] | None,
+    ) -> Matching:
+        config = self.correspondence.config
+        own, other = maps or (None, None)
+        if own is not None:
+            own = torch.stack(own).to(content.device).expand(batch, -1, -1)
+            other = [[region.to(content.device) for region in item] for item in other]
+            other = _as_one_tensor(_broadcast(other, batch))
+        return Matching(
+            content.expand(batch, -1, -1, -1),
+            _as_one_tensor(_broadcast(prepared.styles, batch)),
+            patch_size=config.patch_size,
+            temperature=config.temperature,
+            stride=self.correspondence.stride,
+            content_regions=own,
+            style_regions=other,
+        )
+
+    def _warp(self, matching: Matching, prepared: PreparedExemplar, batch: int) -> Tensor:
+        """The exemplar in the condition's layout and at its size, (B, 3, H, W) in [-1, 1]."""
+        photos = _as_one_tensor(_broadcast(prepared.photos, batch))
+        config = self.correspondence.config
+        if config.warp == "patch":
+            return matching.warp(photos, patches=True)
+        return F.interpolate(
+            matching.warp(photos),
+            scale_factor=self.correspondence.stride,
+            mode=config.warp_upsampling,
+        )
+
+
+def _as_batch(source: Any, name: str) -> list:
+    """The items of a list, or of an array or tensor with four dimensions; otherwise one item."""
+    if isinstance(source, (Tensor, np.ndarray)) and source.ndim == 4:
+        source = list(source)
+    return _as_list(source, name)
+
+
+def _as_list(source: Any, name: str) -> list:
+    if not isinstance(source, (list, tuple)):
+        return [source]
+    if not source:
+        raise ValueError(f"{name} must hold at least one item, got an empty list.")
+    return list(source)
+
+
+def _channels_last(x: Tensor) -> Tensor:
+    """The layout that convolutions are fastest in."""
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _broadcast(items: Sequence[Sequence[Tensor]], batch: int) -> list[Sequence[Tensor]]:
+    return list(items) * (batch if len(items) == 1 else 1)
+
+
+def _as_one_tensor(items: list[Sequence[Tensor]]) -> Tensor | list[Sequence[Tensor]]:
+    """One tensor if each item has one exemplar and all agree in size; (1, ...) if it is shared."""
+    singles = [item[0] for item in items]
+    if any(len(item) > 1 for item in items) or len({single.shape for single in singles}) > 1:
+        return items
+    if all(single is singles[0] for single in singles):
+        return singles[0][None]
+    return torch.stack(singles)
