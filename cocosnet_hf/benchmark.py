@@ -1,0 +1,397 @@
+"""Time, memory and arithmetic of the pipeline, beside the plain form of the same networks.
+
+    python -m cocosnet_hf.benchmark --sizes 256 512 1024 --dtypes float32 bfloat16 --json out.json
+
+The plain form is how the formulas are written down: unfolded patches, the N x N matrix, attention
+with its matrix, spectral norm divided out at each use, contiguous layout. All forms run in turn in
+one process, so that a drift of the machine meets each of them. On a CPU peak memory is that of a
+fresh process which does nothing else, on CUDA the allocator's. The weights are random.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from diffusers.utils import logging
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from .matching import Matching
+from .pipeline import CoCosPipeline
+from .presets import PRESETS
+
+PLAIN, OURS, COMPILED = "plain", "ours", "compiled"
+PLAIN_LIMIT = 128 * 128
+"""Positions above which the plain form's matrices are not attempted."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: seconds, GFLOP, share of the measured matrix rate, MB."""
+
+    size: int
+    dtype: str
+    form: str
+    stage: str
+    median: float
+    fastest: float
+    slowest: float
+    gflop: float
+    rate_share: float
+    peak_memory: float | None = None
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One condition (1, K, H, W) and one exemplar (1, 3, H, W) with its condition."""
+
+    condition: Tensor
+    exemplar: Tensor
+    exemplar_condition: Tensor | None
+
+
+def build(preset: str, size: int, dtype: torch.dtype, device: str) -> tuple[CoCosPipeline, Inputs]:
+    """A pipeline with random weights whose activations have ordinary sizes, and its inputs."""
+    pipe = CoCosPipeline.from_preset(preset)
+    generator = torch.Generator().manual_seed(0)
+    for network in (pipe.correspondence, pipe.translation):
+        randomize(network, generator)
+    channels = pipe.condition.channels
+    classes = torch.randint(channels, (size // 16, size // 16), generator=generator)
+    condition = F.one_hot(classes, channels).permute(2, 0, 1)[None].float()
+    photo = torch.rand(1, 3, size // 8, size // 8, generator=generator) * 2 - 1
+    condition = F.interpolate(condition, size=(size, size), mode="nearest").to(device, dtype)
+    exemplar = F.interpolate(photo, size=(size, size), mode="bilinear").to(device, dtype)
+    own = condition.flip(3) if pipe.correspondence.needs_exemplar_condition else None
+    logging.set_verbosity_error()
+    return pipe.to(device, dtype), Inputs(condition, exemplar, own)
+
+
+@torch.no_grad()
+def randomize(network: nn.Module, generator: torch.Generator) -> None:
+    """Normal weights under which signals neither die out nor explode (specification, 1.1)."""
+    for name, parameter in network.named_parameters():
+        if parameter.ndim > 1:
+            gain = 4.0 if "style_encoder" in name else 0.4 if "output_conv" in name else 1.0
+            parameter.normal_(0, gain * parameter[0].numel() ** -0.5, generator=generator)
+    for module in network.modules():
+        if nn.utils.parametrize.is_parametrized(module, "weight"):
+            norm = module.parametrizations.weight[0]
+            weight = module.parametrizations.weight.original.flatten(1)
+            norm._v.copy_(F.normalize(weight.t() @ norm._u, dim=0))
+
+
+def prepare(pipe: CoCosPipeline, inputs: Inputs, form: str) -> Inputs:
+    """Put pipeline and inputs into this form, the pipeline in place."""
+    if form == PLAIN:
+        return inputs
+    if not pipe.translation.folded:
+        pipe.fold()
+    if form == COMPILED:
+        pipe.correspondence.compile()
+        pipe.translation.compile()
+    return Inputs(
+        *(
+            x if x is None else x.contiguous(memory_format=torch.channels_last)
+            for x in (inputs.condition, inputs.exemplar, inputs.exemplar_condition)
+        )
+    )
+
+
+def stages(pipe: CoCosPipeline, inputs: Inputs, form: str) -> dict[str, Callable[[], Any]]:
+    """The pipeline's parts as functions without arguments, and the whole of them in sequence."""
+    config = pipe.correspondence.config
+    layout = torch.contiguous_format if form == PLAIN else torch.channels_last
+
+    def condition() -> Tensor:
+        return pipe.correspondence(inputs.condition, None).content
+
+    def exemplar() -> Tensor:
+        return pipe.correspondence(None, inputs.exemplar, inputs.exemplar_condition).style
+
+    def warp(content: Tensor, style: Tensor) -> Tensor:
+        patches = config.warp == "patch"
+        if form == PLAIN:
+            warped = plain_warp(content, style, inputs.exemplar.float(), config, patches)
+        else:
+            matching = Matching(
+                content, style, patch_size=config.patch_size, temperature=config.temperature
+            )
+            warped = matching.warp(inputs.exemplar, patches=patches)
+        if not patches:
+            warped = F.interpolate(
+                warped, size=inputs.condition.shape[-2:], mode=config.warp_upsampling
+            )
+        return warped.to(inputs.condition).contiguous(memory_format=layout)
+
+    def translation(warped: Tensor) -> Tensor:
+        return pipe.translation(warped, inputs.condition)
+
+    content, style = condition(), exemplar()
+    warped = warp(content, style)
+    return {
+        "condition": condition,
+        "exemplar": exemplar,
+        "matching": lambda: warp(content, style),
+        "translation": lambda: translation(warped),
+        "prepared": lambda: translation(warp(condition(), style)),
+        "whole": lambda: translation(warp(condition(), exemplar())),
+    }
+
+
+def plain_warp(
+    content: Tensor, style: Tensor, values: Tensor, config: Any, patches: bool
+) -> Tensor:
+    """What `Matching.warp` computes, written down as it is (specification, 5.4 and 5.5)."""
+
+    def unfolded(features: Tensor) -> Tensor:
+        columns = F.unfold(features.float(), config.patch_size, padding=config.patch_size // 2)
+        columns = columns - columns.mean(dim=1, keepdim=True)
+        return columns / (columns.norm(dim=1, keepdim=True) + torch.finfo(torch.float64).eps)
+
+    correlation = unfolded(content).mT @ unfolded(style)
+    shares = (correlation / config.temperature).softmax(dim=2)
+    scale = values.shape[-1] // style.shape[-1]
+    if patches:
+        seen = (shares @ F.unfold(values, scale, stride=scale).mT).mT
+        size = [side * scale for side in content.shape[-2:]]
+        return F.fold(seen, size, kernel_size=scale, stride=scale)
+    seen = (shares @ F.avg_pool2d(values, scale).flatten(2).mT).mT
+    return seen.unflatten(2, content.shape[-2:])
+
+
+@contextmanager
+def running(form: str) -> Iterator[None]:
+    """No gradients, and for the plain form attention with its matrix."""
+    with (
+        torch.no_grad(),
+        sdpa_kernel(SDPBackend.MATH) if form == PLAIN else nullcontext(),
+    ):
+        yield
+
+
+def seconds(function: Callable[[], Any], device: str) -> float:
+    """Wall time of one call, the device's work included."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    function()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def gflop(function: Callable[[], Any]) -> float:
+    """Multiplications and additions of convolutions, matrix products and attention."""
+    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+
+    def count(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
+        return sdpa_flop_count(q, k, v)
+
+    with FlopCounterMode(display=False, custom_mapping={attention: count}) as counter:
+        function()
+    return counter.get_total_flops() / 1e9
+
+
+def matrix_rate(dtype: torch.dtype, device: str) -> float:
+    """GFLOP/s of a matrix product of the networks' typical size, the best of ten."""
+    side = 4096
+    a = torch.randn(side, 2304, device=device).to(dtype)
+    b = torch.randn(2304, 1024, device=device).to(dtype)
+    fastest = min(seconds(lambda: a @ b, device) for _ in range(10))
+    return 2 * side * 2304 * 1024 / fastest / 1e9
+
+
+def measure(
+    preset: str, size: int, dtype: str, forms: list[str], device: str, runs: int
+) -> tuple[list[Row], dict[str, float]]:
+    """All rows of one size and precision, and each form's image PSNR in dB against float32."""
+    functions: dict[str, dict[str, Callable[[], Any]]] = {}
+    images = {}
+    for form in forms:
+        pipe, inputs = build(preset, size, getattr(torch, dtype), device)
+        inputs = prepare(pipe, inputs, form)
+        with running(form):
+            functions[form] = stages(pipe, inputs, form)
+            images[form] = functions[form]["whole"]().float()  # also warms up, and compiles
+    work = {}
+    for form in forms:
+        with running(form):
+            counted = OURS if form == COMPILED and OURS in functions else form
+            work[form] = {name: gflop(f) for name, f in functions[counted].items()}
+    times: dict[tuple[str, str], list[float]] = {}
+    rates = []
+    for _ in range(runs):
+        rates.append(matrix_rate(getattr(torch, dtype), device))
+        for name in functions[forms[0]]:
+            for form in forms:
+                with running(form):
+                    elapsed = seconds(functions[form][name], device)
+                times.setdefault((form, name), []).append(elapsed)
+    rate = statistics.median(rates)
+    rows = [
+        Row(
+            size=size,
+            dtype=dtype,
+            form=form,
+            stage=name,
+            median=statistics.median(taken),
+            fastest=min(taken),
+            slowest=max(taken),
+            gflop=work[form][name],
+            rate_share=work[form][name] / statistics.median(taken) / rate,
+        )
+        for (form, name), taken in times.items()
+    ]
+    quality = {}
+    if dtype != "float32":
+        pipe, inputs = build(preset, size, torch.float32, device)
+        inputs = prepare(pipe, inputs, OURS)
+        with running(OURS):
+            exact = stages(pipe, inputs, OURS)["whole"]()
+        for form, image in images.items():
+            error = ((image - exact) / 2).square().mean()  # images span 2
+            quality[f"{size} {dtype} {form}"] = float(-10 * torch.log10(error))
+    return rows, quality
+
+
+def peak_memory(preset: str, size: int, dtype: str, form: str, device: str) -> float:
+    """Peak of one call in MB, the weights included."""
+    pipe, inputs = build(preset, size, getattr(torch, dtype), device)
+    inputs = prepare(pipe, inputs, form)
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    with running(form):
+        stages(pipe, inputs, form)["whole"]()
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    return process_peak()
+
+
+def matching_alone(side: int, form: str) -> dict[str, float]:
+    """Seconds and extra peak MB of one warp between maps of side x side positions, C = 256."""
+    generator = torch.Generator().manual_seed(0)
+    content, style = torch.randn(2, 1, 256, side, side, generator=generator)
+    values = torch.rand(1, 3, side, side, generator=generator)
+    config = SimpleNamespace(patch_size=3, temperature=0.01)
+
+    def warp() -> Tensor:
+        if form == PLAIN:
+            return plain_warp(content, style, values, config, patches=False)
+        return Matching(content, style).warp(values)
+
+    with running(form):
+        torch.mm(content[0, 0], content[0, 0])  # lets the matrix library take its own buffers
+        before = process_peak()
+        taken = seconds(warp, "cpu")
+    return {"seconds": taken, "extra_memory": process_peak() - before}
+
+
+def process_peak() -> float:
+    """Largest resident memory of this process so far in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage would count the parent's memory at the time of the fork
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 2**10
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+def in_fresh_process(function: str, *arguments: Any) -> Any:
+    """The result of a function of this module, called in a new process."""
+    command = [sys.executable, "-m", __spec__.name, "--call", function, json.dumps(arguments)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+
+
+def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> str:
+    """Rows as Markdown; columns: format of each."""
+    lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
+    for row in rows:
+        cells = ("" if row[name] is None else format(row[name], f) for name, f in columns.items())
+        lines.append(" | ".join(cells))
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Measure as the command line says, print the tables, write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--preset", default="celebahq", choices=PRESETS)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256])
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--compile", action="store_true", help="also the compiled form")
+    parser.add_argument(
+        "--positions", type=int, nargs="*", default=[], help="also the matching alone, on the CPU"
+    )
+    parser.add_argument("--json", type=Path, help="where to write all figures")
+    parser.add_argument("--call", nargs=2, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    if options.call:
+        function, arguments = options.call
+        print(json.dumps(globals()[function](*json.loads(arguments))))
+        return
+
+    machine = {
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
+    }
+    rows, quality, matchings = [], {}, []
+    for size in options.sizes:
+        forms = [OURS] + [COMPILED] * options.compile
+        if (size // 4) ** 2 <= PLAIN_LIMIT:
+            forms = [PLAIN, *forms]
+        for dtype in options.dtypes:
+            measured, decibels = measure(
+                options.preset, size, dtype, forms, options.device, options.runs
+            )
+            quality |= decibels
+            for form in forms:
+                peak = in_fresh_process(
+                    "peak_memory", options.preset, size, dtype, form, options.device
+                )
+                rows += [
+                    asdict(row) | {"peak_memory": peak if row.stage == "whole" else None}
+                    for row in measured
+                    if row.form == form
+                ]
+            shown = [row for row in rows if (row["size"], row["dtype"]) == (size, dtype)]
+            formats = dict.fromkeys(("size", "dtype", "form", "stage"), "")
+            formats |= dict.fromkeys(("median", "fastest", "slowest"), ".3f")
+            formats |= {"gflop": ".0f", "rate_share": ".0%", "peak_memory": ".0f"}
+            print(table(shown, formats), flush=True)
+    for side in options.positions:
+        forms = [PLAIN, OURS] if side**2 <= PLAIN_LIMIT else [OURS]
+        for form in forms:
+            result = in_fresh_process("matching_alone", side, form)
+            matchings.append({"side": side, "form": form} | result)
+    if matchings:
+        formats = {"side": "", "form": "", "seconds": ".2f", "extra_memory": ".0f"}
+        print(table(matchings, formats))
+    for name, decibels in quality.items():
+        print(f"image PSNR against float32, {name}: {decibels:.1f} dB")
+    if options.json:
+        figures = {"machine": machine, "rows": rows, "psnr": quality, "matching": matchings}
+        options.json.write_text(json.dumps(figures, indent=1))
+
+
+if __name__ == "__main__":
+    main()
