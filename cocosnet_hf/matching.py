@@ -371,16 +371,22 @@ class Matching:
             )
             regions = self._nested("style_regions", style_regions, ndim=2)
             self._content_regions = [item.flatten() for item in content_regions]
-        sides: dict[int, _Side] = {}  # an exemplar that several items share is prepared once
+        # An exemplar that several items share, with its regions, is prepared once.
+        sides: dict[tuple[int, int], _Side] = {}
         self._columns: list[list[_Side]] = []
         for item, item_regions in zip(styles, regions, strict=True):
             for exemplar, region in zip(item, item_regions, strict=True):
                 self._require("style", exemplar, (channels, *exemplar.shape[-2:]))
                 if region is not None:
                     self._require("style_regions", region, tuple(exemplar.shape[-2:]))
-                if id(exemplar) not in sides:
-                    sides[id(exemplar)] = _Side.of(exemplar, patch_size, region)
-            self._columns.append([sides[id(exemplar)] for exemplar in item])
+                if (id(exemplar), id(region)) not in sides:
+                    sides[id(exemplar), id(region)] = _Side.of(exemplar, patch_size, region)
+            self._columns.append(
+                [
+                    sides[id(exemplar), id(region)]
+                    for exemplar, region in zip(item, item_regions, strict=True)
+                ]
+            )
         self._rows = [_Side.of(item, patch_size) for item in content]
         if content_regions is not None:
             self._rows = [

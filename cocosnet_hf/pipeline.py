@@ -20,7 +20,7 @@ from typing_extensions import Self
 from .conditions import Condition, condition_from_config, open_photo
 from .matching import Matching
 from .models import CorrespondenceNetwork, TranslationNetwork
-from .models.network import require_stride
+from .models.network import nearest_side, require_stride
 from .presets import preset
 
 logger = logging.get_logger(__name__)
@@ -266,10 +266,10 @@ class CoCosPipeline(DiffusionPipeline):
     ) -> list[Tensor]:
         stride = self.translation.stride
         for name, side in (("height", height), ("width", width)):
-            if side is not None and (side < stride or side % stride):
+            if side is not None and side != nearest_side(side, stride):
                 raise ValueError(
-                    f"{name} must be a multiple of {stride}, got {side}; "
-                    f"{max(stride, round(side / stride) * stride)} would do."
+                    f"{name} must be a multiple of {stride} from {2 * stride} on, got {side}; "
+                    f"{nearest_side(side, stride)} would do."
                 )
         sources = _as_batch(source, "condition")
         encoded = [self._encode_condition(item, height, width, stride) for item in sources]
@@ -322,7 +322,7 @@ class CoCosPipeline(DiffusionPipeline):
             scale = width / natural[1]
         else:
             scale = self.config.image_size / short
-        fitted = [max(stride, round(side * scale / stride) * stride) for side in natural]
+        fitted = [nearest_side(side * scale, stride) for side in natural]
         return height or fitted[0], width or fitted[1]
 
     def _load_exemplars(
@@ -460,6 +460,11 @@ class CoCosPipeline(DiffusionPipeline):
         by_size: dict[tuple[int, ...], list[tuple[int, int]]] = {}
         for i, j in places:
             by_size.setdefault(tuple(photos[i][j].shape), []).append((i, j))
+        if isinstance(generator, list) and len(generator) != len(places):
+            raise ValueError(
+                f"got {len(generator)} generators for {len(places)} exemplars; pass one for each, "
+                f"or a single one."
+            )
         if isinstance(generator, list) and len(by_size) > 1:
             raise ValueError("one generator for each exemplar needs exemplars of one size.")
         styles: dict[tuple[int, int], Tensor] = {}

@@ -177,13 +177,13 @@ class CorrespondenceNetwork(Network):
 
         Raises ValueError for other shapes or a missing exemplar_condition.
         """
-        output = CorrespondenceOutput()
+        output: dict[str, Tensor] = {}
         if condition is not None:
             require_channels("condition", condition, self.config.condition_channels)
             require_stride("condition", condition, self.stride)
-            output.content_features = self.condition_adaptor(condition)
-            mixed = self.residual_blocks(self._mix(output.content_features, condition))
-            output.content = self.content_projection(mixed)
+            features = self.condition_adaptor(condition)
+            mixed = self.residual_blocks(self._mix(features, condition))
+            output |= {"content": self.content_projection(mixed), "content_features": features}
         if exemplar is not None:
             require_channels("exemplar", exemplar, 3)
             require_stride("exemplar", exemplar, self.stride)
@@ -196,14 +196,14 @@ class CorrespondenceNetwork(Network):
                     "this model mixes the exemplar's own condition into its features, got none; "
                     "pass exemplar_condition, prepared like condition but from the exemplar."
                 )
-            output.style_features = self.exemplar_adaptor(exemplar)
+            features = self.exemplar_adaptor(exemplar)
             if exemplar_condition is None and self.config.mix_condition:
-                exemplar_condition = self._noise(output.style_features, generator)
-            mixed = self.residual_blocks(self._mix(output.style_features, exemplar_condition))
-            output.style = self.style_projection(mixed)
+                exemplar_condition = self._noise(features, generator)
+            mixed = self.residual_blocks(self._mix(features, exemplar_condition))
+            output |= {"style": self.style_projection(mixed), "style_features": features}
         if target is not None:
-            output.target_features = self.exemplar_adaptor(target)
-        return output
+            output["target_features"] = self.exemplar_adaptor(target)
+        return CorrespondenceOutput(**output)
 
     def _noise(
         self, features: Tensor, generator: torch.Generator | list[torch.Generator] | None

@@ -56,6 +56,10 @@ class Network(ModelMixin, ConfigMixin):
             raise cls._not_ours(
                 pretrained_model_name_or_path, f"of another shape: {_first(keys)}"
             ) from error
+        if kwargs.get("device_map") is None:  # which may leave weights on disk
+            # Weights that an index names and no file holds; diffusers believes the index.
+            empty = {key for key, tensor in model.state_dict().items() if tensor.is_meta}
+            info["missing_keys"] = sorted(empty.union(info["missing_keys"]))
         problems = [
             f"{len(info[kind])} {label}: {_first(info[kind])}"
             for kind, label in (
@@ -75,14 +79,26 @@ class Network(ModelMixin, ConfigMixin):
             f"describes: {problems}. Fetch the folder again, or convert or train the model again."
         )
 
-    def save_pretrained(self, save_directory: Any, **kwargs: Any) -> None:
-        """As in diffusers. Raises ValueError on a folded network, which could not be trained on."""
+    def save_pretrained(
+        self,
+        save_directory: Any,
+        *,
+        variant: str | None = None,
+        max_shard_size: int | str = "10GB",
+        **kwargs: Any,
+    ) -> None:
+        """As in diffusers, whose pipelines only pass on arguments that they find by name here.
+
+        Raises ValueError on a folded network, which could not be trained on.
+        """
         if self.folded:
             raise ValueError(
                 f"this {type(self).__name__} was folded for inference and can no longer be saved; "
                 f"save it before calling fold(), or load it again."
             )
-        super().save_pretrained(save_directory, **kwargs)
+        super().save_pretrained(
+            save_directory, variant=variant, max_shard_size=max_shard_size, **kwargs
+        )
 
     @property
     def folded(self) -> bool:
@@ -137,11 +153,19 @@ def require_channels(name: str, tensor: torch.Tensor, channels: int) -> None:
 
 
 def require_stride(name: str, tensor: torch.Tensor, stride: int) -> None:
-    """Raise ValueError unless height and width of `tensor` are positive multiples of `stride`."""
+    """Raise ValueError unless height and width of `tensor` fit a network of this `stride`."""
     height, width = tensor.shape[-2:]
-    if height % stride or width % stride or not height or not width:
-        fitting = [max(stride, stride * round(side / stride)) for side in (height, width)]
+    fitting = [nearest_side(side, stride) for side in (height, width)]
+    if [height, width] != fitting:
         raise ValueError(
-            f"height and width of {name} must be multiples of {stride}, got {height} x {width}; "
-            f"the nearest that fit are {fitting[0]} x {fitting[1]}."
+            f"height and width of {name} must be multiples of {stride} from {2 * stride} on, got "
+            f"{height} x {width}; the nearest that fit are {fitting[0]} x {fitting[1]}."
         )
+
+
+def nearest_side(side: float, stride: int) -> int:
+    """The height or width nearest to `side` that a network of this `stride` can work on.
+
+    Every network mirrors borders at its coarsest stride, which takes two positions.
+    """
+    return max(2, round(side / stride)) * stride

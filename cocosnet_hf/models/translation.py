@@ -42,7 +42,7 @@ class TranslationNetwork(Network):
         self.blocks = nn.ModuleList(
             SPADEResidualBlock(*width, map_channels, spade_channels) for width in pairwise(widths)
         )
-        self.attention = SelfAttention(channels[-3])
+        self.attention = SelfAttention(widths[-3])
         self.output_conv = conv2d(channels[-1], 3, 3, padding=1)
 
     def forward(self, warped_exemplar: Tensor, condition: Tensor) -> Tensor:

@@ -77,6 +77,14 @@ class VGG19Features(Network):
         """
         require_channels("images", images, 3)
         wanted = set(layers)
+        known = {
+            f"relu{stage}_{i + 1}" for stage, count in CONVOLUTIONS.items() for i in range(count)
+        }
+        if not wanted or not wanted <= known:
+            raise ValueError(
+                f"unknown layers {sorted(wanted - known)}; VGG-19 has relu1_1 to relu5_4, got "
+                f"{sorted(wanted)}."
+            )
         features: dict[str, Tensor] = {}
         x = self.preprocess(images)
         for stage, count in CONVOLUTIONS.items():
@@ -88,10 +96,7 @@ class VGG19Features(Network):
                     if features.keys() == wanted:
                         return features
             x = F.max_pool2d(x, 2)
-        unknown = sorted(wanted - features.keys())
-        raise ValueError(
-            f"unknown layers {unknown}; VGG-19 has relu1_1 to relu5_4, got {sorted(wanted)}."
-        )
+        return features
 
     def preprocess(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) in [-1, 1] as the weights expect them."""
