@@ -25,15 +25,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
-from diffusers.utils import logging
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from .matching import Matching
+from .models import blocks
 from .pipeline import CoCosPipeline
 from .presets import PRESETS
 
@@ -69,32 +69,37 @@ class Inputs:
 
 def build(preset: str, size: int, dtype: torch.dtype, device: str) -> tuple[CoCosPipeline, Inputs]:
     """A pipeline with random weights whose activations have ordinary sizes, and its inputs."""
-    pipe = CoCosPipeline.from_preset(preset)
+    with torch.device("meta"):
+        pipe = CoCosPipeline.from_preset(preset)
     generator = torch.Generator().manual_seed(0)
     for network in (pipe.correspondence, pipe.translation):
+        network.to(dtype).to_empty(device="cpu")
         randomize(network, generator)
     channels = pipe.condition.channels
     classes = torch.randint(channels, (size // 16, size // 16), generator=generator)
     condition = F.one_hot(classes, channels).permute(2, 0, 1)[None].float()
-    photo = torch.rand(1, 3, size // 8, size // 8, generator=generator) * 2 - 1
+    photo = torch.rand(1, 3, size // 32, size // 32, generator=generator) * 2 - 1
     condition = F.interpolate(condition, size=(size, size), mode="nearest").to(device, dtype)
-    exemplar = F.interpolate(photo, size=(size, size), mode="bilinear").to(device, dtype)
+    exemplar = F.interpolate(photo, size=(size, size), mode="bicubic").to(device, dtype)
     own = condition.flip(3) if pipe.correspondence.needs_exemplar_condition else None
-    logging.set_verbosity_error()
-    return pipe.to(device, dtype), Inputs(condition, exemplar, own)
+    return pipe.to(device), Inputs(condition, exemplar, own)
 
 
 @torch.no_grad()
 def randomize(network: nn.Module, generator: torch.Generator) -> None:
     """Normal weights under which signals neither die out nor explode (specification, 1.1)."""
     for name, parameter in network.named_parameters():
+        drawn = torch.randn(parameter.shape, generator=generator)
         if parameter.ndim > 1:
             gain = 4.0 if "style_encoder" in name else 0.4 if "output_conv" in name else 1.0
-            parameter.normal_(0, gain * parameter[0].numel() ** -0.5, generator=generator)
+            parameter.copy_(drawn * gain * parameter[0].numel() ** -0.5)
+        else:
+            parameter.copy_(0.25 + 0.1 * drawn)
     for module in network.modules():
         if nn.utils.parametrize.is_parametrized(module, "weight"):
             norm = module.parametrizations.weight[0]
             weight = module.parametrizations.weight.original.flatten(1)
+            norm._u.copy_(F.normalize(torch.randn(norm._u.shape, generator=generator), dim=0))
             norm._v.copy_(F.normalize(weight.t() @ norm._u, dim=0))
 
 
@@ -177,13 +182,16 @@ def plain_warp(
     return seen.unflatten(2, content.shape[-2:])
 
 
+def plain_attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """What `blocks.attend` computes, written down as it is."""
+    return (query @ key.mT).softmax(dim=-1) @ value
+
+
 @contextmanager
 def running(form: str) -> Iterator[None]:
-    """No gradients, and for the plain form attention with its matrix."""
-    with (
-        torch.no_grad(),
-        sdpa_kernel(SDPBackend.MATH) if form == PLAIN else nullcontext(),
-    ):
+    """No gradients, and for the plain form attention with its matrix and SPADE all at once."""
+    plainly = patch.multiple(blocks, attend_in_chunks=plain_attend, STRIP_ENTRIES=2**62)
+    with torch.no_grad(), plainly if form == PLAIN else nullcontext():
         yield
 
 
@@ -211,12 +219,19 @@ def gflop(function: Callable[[], Any]) -> float:
 
 
 def matrix_rate(dtype: torch.dtype, device: str) -> float:
-    """GFLOP/s of a matrix product of the networks' typical size, the best of ten."""
-    side = 4096
-    a = torch.randn(side, 2304, device=device).to(dtype)
-    b = torch.randn(2304, 1024, device=device).to(dtype)
-    fastest = min(seconds(lambda: a @ b, device) for _ in range(10))
-    return 2 * side * 2304 * 1024 / fastest / 1e9
+    """GFLOP/s of a product of the networks' typical size, the best of ten.
+
+    As a matrix product and as a 1x1 convolution: on some processors two libraries, of which either
+    may be the faster.
+    """
+    rows, inner, columns = 4096, 2304, 1024
+    a = torch.randn(rows, inner, device=device).to(dtype)
+    b = torch.randn(inner, columns, device=device).to(dtype)
+    image = a.t().reshape(1, inner, rows, 1).contiguous(memory_format=torch.channels_last)
+    kernel = b.t().reshape(columns, inner, 1, 1).contiguous(memory_format=torch.channels_last)
+    products = (lambda: a @ b, lambda: F.conv2d(image, kernel))
+    fastest = min(seconds(product, device) for _ in range(10) for product in products)
+    return 2 * rows * inner * columns / fastest / 1e9
 
 
 def measure(

@@ -65,11 +65,12 @@ class TranslationNetwork(Network):
         guide = torch.cat([warped_exemplar, condition], dim=1)
         height, width = (side // self.stride for side in guide.shape[-2:])
         x = self.input_conv(F.interpolate(guide, size=(height, width), mode="nearest"))
-        last = len(self.blocks) - 1
+        attended = len(self.blocks) - 2
         for index, block in enumerate(self.blocks):
-            if index not in (0, 2):  # the coarsest block, and the second one of its stride
-                x = F.interpolate(x, scale_factor=2, mode="nearest")
-            if index == last - 1:
-                x = self.attention(x)
-            x = block(x, guide)
+            upsample = index not in (0, 2)  # the coarsest stride has one block, the next one two
+            if index == attended:
+                if upsample:
+                    x = F.interpolate(x, scale_factor=2, mode="nearest")
+                x, upsample = self.attention(x), False
+            x = block(x, guide, upsample)
         return torch.tanh(self.output_conv(leaky_relu_(x)))
