@@ -10,7 +10,7 @@ venv: $(INSTALLED)
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install -c constraints.txt torch==2.13.0
-	$(VENV)/bin/pip install -c constraints.txt -e .[preprocess,test]
+	$(VENV)/bin/pip install -c constraints.txt -e .[preprocess,test,train]
 	touch $@
 
 example: venv
