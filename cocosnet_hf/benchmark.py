@@ -20,12 +20,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -190,9 +189,15 @@ def plain_attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 @contextmanager
 def running(form: str) -> Iterator[None]:
     """No gradients, and for the plain form attention with its matrix and SPADE all at once."""
-    plainly = patch.multiple(blocks, attend_in_chunks=plain_attend, STRIP_ENTRIES=2**62)
-    with torch.no_grad(), plainly if form == PLAIN else nullcontext():
-        yield
+    ours = blocks.attend, blocks.attend_in_chunks, blocks.STRIP_ENTRIES
+    if form == PLAIN:
+        blocks.attend = blocks.attend_in_chunks = plain_attend
+        blocks.STRIP_ENTRIES = 2**62
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        blocks.attend, blocks.attend_in_chunks, blocks.STRIP_ENTRIES = ours
 
 
 def seconds(function: Callable[[], Any], device: str) -> float:
@@ -331,7 +336,7 @@ def process_peak() -> float:
 def in_fresh_process(function: str, *arguments: Any) -> Any:
     """The result of a function of this module, called in a new process."""
     command = [sys.executable, "-m", __spec__.name, "--call", function, json.dumps(arguments)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> str:

@@ -282,7 +282,7 @@ class _Checkpoint:
             original = self.state.get(f"{layer}_orig")
             if f"{layer}_v" in self.state or original is None or original.shape[:1] != u.shape:
                 continue
-            v = original.flatten(1).t() @ u
+            v = original.float().reshape(len(u), -1).t() @ u.float()
             self.state[f"{layer}_v"] = F.normalize(v, dim=0, eps=1e-12)
             self.state.pop(layer, None)
 

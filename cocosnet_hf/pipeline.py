@@ -18,6 +18,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from .conditions import Condition, condition_from_config, open_photo
+from .conditions.mask import is_integer
 from .matching import Matching
 from .models import CorrespondenceNetwork, TranslationNetwork
 from .models.network import nearest_side, require_stride
@@ -207,6 +208,7 @@ class CoCosPipeline(DiffusionPipeline):
                 raise ValueError(
                     "a prepared exemplar already contains its condition; leave it out."
                 )
+            self._require_own(exemplar)
             photos, photo_conditions, count = None, None, len(exemplar)
         else:
             photos, photo_conditions = self._load_exemplars(exemplar, exemplar_condition)
@@ -224,7 +226,8 @@ class CoCosPipeline(DiffusionPipeline):
         with self.progress_bar(total=2) as bar:
             if photos is not None:
                 exemplar = self._encode_photos(photos, photo_conditions, generator)
-            guide = _channels_last(torch.stack(conditions).to(device, self.correspondence.dtype))
+            guide = torch.stack([item.to(device) for item in conditions])
+            guide = _channels_last(guide.to(self.correspondence.dtype))
             content = self.correspondence(guide, None).content
             prepared = exemplar.to(device)
             matching = self._match(content, prepared, batch, maps)
@@ -259,6 +262,16 @@ class CoCosPipeline(DiffusionPipeline):
         self.maybe_free_model_hooks()
         return prepared
 
+    def _require_own(self, exemplar: PreparedExemplar) -> None:
+        """Raise ValueError unless a pipeline with as many feature channels prepared it."""
+        expected = self.correspondence.config.feature_channels
+        found = exemplar.styles[0][0].shape[0]
+        if found != expected:
+            raise ValueError(
+                f"the exemplar was prepared by another pipeline: it has {found} feature channels, "
+                f"this one {expected}; prepare it again with encode_exemplar."
+            )
+
     # Input -----------------------------------------------------------------------------------
 
     def _encode_conditions(
@@ -266,7 +279,8 @@ class CoCosPipeline(DiffusionPipeline):
     ) -> list[Tensor]:
         stride = self.translation.stride
         for name, side in (("height", height), ("width", width)):
-            if side is not None and side != nearest_side(side, stride):
+            fits = isinstance(side, int) and side == nearest_side(side, stride)
+            if side is not None and not fits:
                 raise ValueError(
                     f"{name} must be a multiple of {stride} from {2 * stride} on, got {side}; "
                     f"{nearest_side(side, stride)} would do."
@@ -436,12 +450,13 @@ class CoCosPipeline(DiffusionPipeline):
 
     def _load_region(self, region: Any, like: Tensor) -> Tensor:
         """A region map at the grid of the matching for a picture `like`."""
-        region = torch.as_tensor(region if isinstance(region, Tensor) else np.array(region))
-        if region.ndim != 2 or region.is_floating_point() or region.is_complex():
+        region = region if isinstance(region, Tensor) else np.array(region)
+        if region.ndim != 2 or not is_integer(region) or min(region.shape) == 0:
             raise ValueError(
                 f"a region map must hold integers and be (H, W), got {region.dtype} and "
                 f"{tuple(region.shape)}."
             )
+        region = torch.as_tensor(region)
         grid = tuple(side // self.correspondence.stride for side in like.shape[-2:])
         # float64 holds every integer that a region is likely to be.
         return F.interpolate(region[None, None].double(), size=grid, mode="nearest")[0, 0].long()
@@ -470,10 +485,10 @@ class CoCosPipeline(DiffusionPipeline):
         styles: dict[tuple[int, int], Tensor] = {}
         on_device: dict[tuple[int, int], Tensor] = {}
         for group in by_size.values():
-            batch = torch.stack([photos[i][j] for i, j in group]).to(device)
+            batch = torch.stack([photos[i][j].to(device) for i, j in group])
             own = None
             if conditions[group[0][0]][group[0][1]] is not None:
-                own = torch.stack([conditions[i][j] for i, j in group]).to(device, dtype)
+                own = torch.stack([conditions[i][j].to(device, dtype) for i, j in group])
             inputs = _channels_last(batch.to(dtype)), own if own is None else _channels_last(own)
             style = self.correspondence(None, *inputs, generator=generator).style
             styles |= dict(zip(group, style, strict=True))
@@ -495,7 +510,8 @@ class CoCosPipeline(DiffusionPipeline):
         config = self.correspondence.config
         own, other = maps or (None, None)
         if own is not None:
-            own = torch.stack(own).to(content.device).expand(batch, -1, -1)
+            own = torch.stack([region.to(content.device) for region in own])
+            own = own.expand(batch, -1, -1)
             other = [[region.to(content.device) for region in item] for item in other]
             other = _as_one_tensor(_broadcast(other, batch))
         return Matching(

@@ -1,8 +1,8 @@
 """Make tests/fixtures/preprocess.npz: small edge and pose inputs with their expected outputs.
 
-The outputs follow sections 8.3 and 8.4 of the specification with OpenCV, which the library does
-without, so they check its own rasterisers. Layout as in the reference file `golden_preprocess.npz`.
-Run with opencv-python-headless installed: python tests/make_preprocess_fixture.py
+The outputs follow sections 8.3 and 8.4 of the specification, written down a second time. Layout as
+in the reference file `golden_preprocess.npz`. The photos have the size of the output: versions of
+Pillow round a resized one differently. Run: python tests/make_preprocess_fixture.py
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def edges(
         planes[1 + number] = truncated_distance(outline)
         outlines |= outline
         around[part] = number == HAIR
-    image = Image.fromarray(photo).resize(size[::-1], Image.Resampling.BILINEAR)
-    planes[0] = 255 * (outlines | (canny(np.asarray(image.convert("L"))) & around))
+    grey = np.asarray(Image.fromarray(photo).convert("L"))
+    planes[0] = 255 * (outlines | (canny(grey) & around))
     planes[-1] = 255 * outlines
     return planes
 
@@ -91,7 +91,7 @@ def main() -> None:
     arrays = {}
     for name, missing, size in (("edge_in0", (), (64, 64)), ("edge_in1", (5, 9, 12), (48, 80))):
         noise = draw.integers(0, 256, (12, 10, 3)).astype(np.uint8)
-        photo = np.asarray(Image.fromarray(noise).resize((90, 100), Image.Resampling.BICUBIC))
+        photo = np.asarray(Image.fromarray(noise).resize(size[::-1], Image.Resampling.BICUBIC))
         present = np.ones(PARTS, np.uint8)
         present[list(missing)] = 0
         rows, columns = np.mgrid[:PART_SIDE, :PART_SIDE]

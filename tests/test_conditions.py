@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from cocosnet_hf.conditions import (
     CONDITIONS,
@@ -78,6 +79,7 @@ def test_a_whole_number_will_do_for_a_fraction():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
+        ("edge", "must be a dict .*, got 'edge'"),
         ({}, r"must be one of \['celebahq-edge', 'edge', 'mask', 'pose'\], got None"),
         ({"type": "depth"}, "got 'depth'"),
         ({"type": "edge", "sgima": 1.0}, r"\['sgima'\].*known are \['sigma', 'low', 'high'\]"),
@@ -92,7 +94,7 @@ def test_a_whole_number_will_do_for_a_fraction():
         ({"type": "mask", "classes": {"0": "a", "1": "b"}, "unknown": "a"}, "int or NoneType"),
     ],
 )
-def test_a_wrong_configuration_is_refused_with_what_is_known(config: dict, message: str):
+def test_a_wrong_configuration_is_refused_with_what_is_known(config: Any, message: str):
     with pytest.raises(ValueError, match=message):
         condition_from_config(config)
 
@@ -238,6 +240,21 @@ def test_pillows_size_limit_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ValueError, match=f"bomb.png' has more pixels than Pillow's limit of {limit}"
     ):
         open_image(tmp_path / "bomb.png")
+
+
+def test_opening_a_picture_leaves_the_warnings_of_other_threads_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    Image.new("L", (20, 20)).save(tmp_path / "picture.png")
+    before, during = list(warnings.filters), []
+
+    def exif_transpose(image: Image.Image) -> Image.Image:
+        during.append(list(warnings.filters))
+        return image
+
+    monkeypatch.setattr(ImageOps, "exif_transpose", exif_transpose)
+    open_image(tmp_path / "picture.png")
+    assert during == [before]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageDraw
+from segmenter import save_segmenter
 from skimage.feature import canny
 
 from cocosnet_hf.conditions import EdgeCondition, PartEdgeCondition
@@ -56,6 +57,14 @@ def test_a_photo_gives_canny_edges_and_the_distance_to_them():
 def test_every_kind_of_photo_gives_the_same_edges(source):
     assert EDGES.natural_size(source) == (48, 64)
     assert torch.equal(EDGES.encode(source, 48, 64), EDGES.encode(photo(), 48, 64))
+
+
+def test_a_photo_is_resized_bilinearly_before_its_edges_are_taken():
+    large = photo().resize((150, 110), Image.Resampling.BICUBIC)
+    resized = large.resize((64, 48), Image.Resampling.BILINEAR)
+    assert torch.equal(EDGES.encode(large, 48, 64), EDGES.encode(resized, 48, 64))
+    source = {"photo": large, "parts": {"hair": np.ones((48, 64), bool)}}
+    assert torch.equal(FACES.encode(source, 48, 64)[0], EDGES.encode(resized, 48, 64)[0])
 
 
 def test_a_photo_is_its_own_source():
@@ -142,6 +151,8 @@ def test_the_preview_shows_dark_lines_on_white():
         (np.full((16, 16, 3), np.nan), "NaN"),
         (np.full((16, 16, 3), 7.0), "0..1 when floating"),
         (Image.new("RGB", (1, 1)), "1 x 1 pixels"),
+        (np.ones((1, 1), bool), "1 x 1 pixels"),
+        (torch.ones(0, 0, dtype=torch.bool), "0 x 0 pixels"),
         (3, "got int"),
     ],
 )
@@ -238,32 +249,14 @@ def test_an_unusable_face_source_is_refused_with_the_reason(source, message: str
         FACES.encode(source, 48, 64)
 
 
-def save_parser(folder: Path, names: list[str]) -> None:
-    transformers = pytest.importorskip("transformers")
-    config = transformers.SegformerConfig(
-        num_encoder_blocks=2,
-        depths=[1, 1],
-        sr_ratios=[2, 1],
-        hidden_sizes=[8, 8],
-        patch_sizes=[7, 3],
-        strides=[4, 2],
-        num_attention_heads=[1, 1],
-        mlp_ratios=[2, 2],
-        decoder_hidden_size=8,
-        id2label=dict(enumerate(names)),
-    )
-    transformers.SegformerForSemanticSegmentation(config).save_pretrained(folder)
-    transformers.SegformerImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
-
-
 def test_a_photo_is_parsed_by_a_transformers_model(tmp_path: Path):
-    save_parser(tmp_path, ["eye_g", "eye_g"])
+    save_segmenter(tmp_path, ["eye_g", "eye_g"])
     source = FACES.from_photo(photo(), model=str(tmp_path))
     assert (source["parts"] == CELEBAMASK_FACE_CLASSES.index("glasses")).all()
     assert FACES.encode(source, 48, 64).shape == (15, 48, 64)
 
 
 def test_a_model_without_face_parts_is_refused(tmp_path: Path):
-    save_parser(tmp_path, ["cat", "dog"])
+    save_segmenter(tmp_path, ["cat", "dog"])
     with pytest.raises(ValueError, match="found no face part"):
         FACES.from_photo(photo(), model=str(tmp_path))

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from segmenter import save_segmenter
 from torch.nn import functional as F
 
 from cocosnet_hf.conditions import MaskCondition
@@ -276,25 +277,6 @@ def test_an_unknown_face_order_is_refused():
 def test_generated_colours_are_different_and_stable(count: int):
     assert len(set(distinct_colors(count))) == count
     assert distinct_colors(count)[:2] == distinct_colors(2)
-
-
-def save_segmenter(folder: Path, names: list[str]) -> None:
-    transformers = pytest.importorskip("transformers")
-    config = transformers.SegformerConfig(
-        num_encoder_blocks=2,
-        depths=[1, 1],
-        sr_ratios=[2, 1],
-        hidden_sizes=[8, 8],
-        patch_sizes=[7, 3],
-        strides=[4, 2],
-        num_attention_heads=[1, 1],
-        mlp_ratios=[2, 2],
-        decoder_hidden_size=8,
-        id2label=dict(enumerate(names)),
-    )
-    torch.manual_seed(0)
-    transformers.SegformerForSemanticSegmentation(config).save_pretrained(folder)
-    transformers.SegformerImageProcessor(size={"height": 32, "width": 32}).save_pretrained(folder)
 
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (30, 40, 3)).astype(np.uint8)

@@ -11,6 +11,7 @@ import pytest
 import tiny
 import torch
 import torch.nn.functional as F
+from accelerate import cpu_offload
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -198,6 +199,12 @@ def test_folding_changes_the_output_by_rounding_only(name: str):
     assert all(map(torch.equal, outputs(unfolded, *arguments), expected))
 
 
+def test_a_network_with_offloaded_weights_cannot_be_folded():
+    network = cpu_offload(tiny.translation(), torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"call fold\(\) before offloading"):
+        network.fold()
+
+
 @every_network
 def test_a_folded_network_cannot_be_saved(name: str, tmp_path: Path):
     with pytest.raises(ValueError, match="save it before calling fold"):
@@ -250,7 +257,10 @@ def test_weights_that_do_not_fit_are_refused_by_name(
     assert "convert or train the model again" in str(caught.value)
 
 
-def test_a_weight_that_the_index_promises_but_no_piece_holds_is_refused(tmp_path: Path):
+@every_loading
+def test_a_weight_that_the_index_promises_but_no_piece_holds_is_refused(
+    low_cpu_mem_usage: bool, tmp_path: Path
+):
     saved(tmp_path, lambda _: None, shards=True)
     index = json.loads((tmp_path / f"{WEIGHTS}.index.json").read_text())
     piece = tmp_path / index["weight_map"]["output_conv.weight"]
@@ -258,7 +268,7 @@ def test_a_weight_that_the_index_promises_but_no_piece_holds_is_refused(tmp_path
     del state["output_conv.weight"]
     save_file(state, piece, metadata={"format": "pt"})
     with pytest.raises(ValueError, match="1 missing: output_conv.weight"):
-        TranslationNetwork.from_pretrained(tmp_path)
+        TranslationNetwork.from_pretrained(tmp_path, low_cpu_mem_usage=low_cpu_mem_usage)
 
 
 def test_many_missing_weights_are_named_in_short(tmp_path: Path):
@@ -586,3 +596,21 @@ def test_vgg_is_saved_and_loaded_with_its_preprocessing(vgg: VGG19Features, tmp_
     loaded = VGG19Features.from_pretrained(tmp_path)
     assert loaded.config.preprocessing == "torchvision"
     assert_equal_states(loaded, vgg)
+
+
+@pytest.mark.parametrize("folded", [False, True])
+@torch.no_grad()
+def test_networks_compile_into_one_graph(folded: bool):
+    condition, photo = normal(1, 2, 32, 32), normal(1, 3, 32, 32)
+    translation, correspondence = tiny.translation(), tiny.correspondence()
+    if folded:
+        translation.fold(), correspondence.fold()
+    compiled = torch.compile(translation, backend="eager", fullgraph=True)
+    assert torch.allclose(compiled(photo, condition), translation(photo, condition), atol=1e-5)
+    compiled = torch.compile(correspondence, backend="eager", fullgraph=True)
+    for found, expected in zip(
+        compiled(condition, photo, condition).to_tuple(),
+        correspondence(condition, photo, condition).to_tuple(),
+        strict=True,
+    ):
+        assert torch.allclose(found, expected, atol=1e-4)

@@ -550,6 +550,15 @@ def test_a_pipeline_saved_in_pieces_paints_the_same(edges: CoCosPipeline, tmp_pa
     assert_same_images(run(loaded, photo(1), photo(2)), run(edges, photo(1), photo(2)))
 
 
+def test_a_pipeline_is_loaded_by_its_name_on_the_hub(edges: CoCosPipeline, tmp_path: Path):
+    repository = tmp_path / "models--someone--edges"
+    edges.save_pretrained(repository / "snapshots" / ("0" * 40))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)  # as the Hub client leaves a download
+    loaded = CoCosPipeline.from_pretrained("someone/edges", cache_dir=tmp_path)
+    assert_same_images(run(quiet(loaded), photo(1), photo(2)), run(edges, photo(1), photo(2)))
+
+
 def test_loading_in_half_precision_paints_about_the_same(edges: CoCosPipeline, tmp_path: Path):
     edges.save_pretrained(tmp_path)
     half = quiet(CoCosPipeline.from_pretrained(tmp_path, dtype=torch.bfloat16))
@@ -682,6 +691,10 @@ def regions(shape: tuple[int, ...] = (HEIGHT, WIDTH)) -> np.ndarray:
         ("edges", (photo(), Image.new("RGB", (1, 1))), {}, "1 x 1 pixels; at least"),
         ("edges", (Image.new("RGB", (1, 1)), photo()), {}, "1 x 1 pixels; at least"),
         ("edges", (photo(), np.zeros((0, 0, 3), np.uint8)), {}, "0 x 0 pixels; at least"),
+        ("edges", (np.zeros((0, 0), bool), photo()), {}, "0 x 0 pixels; at least"),
+        ("edges", (np.ones((1, 1), bool), photo()), {}, "1 x 1 pixels; at least"),
+        ("masks", (np.zeros((0, 0), int), photo(), labels()), {}, "0 x 0 pixels; at least"),
+        ("masks", (np.zeros((3, 0, 0)), photo(), labels()), {}, "0 x 0 pixels; at least"),
         ("edges", ([photo()] * 2, [photo()] * 3), {}, "2 conditions and 3 exemplars"),
         ("edges", ([photo()] * 3, [photo()] * 2), {}, "3 conditions and 2 exemplars"),
         ("edges", ([], photo()), {}, "condition must hold at least one item"),
@@ -743,6 +756,18 @@ def regions(shape: tuple[int, ...] = (HEIGHT, WIDTH)) -> np.ndarray:
         (
             "edges",
             (photo(), photo()),
+            {"regions": "regions.png", "exemplar_regions": regions()},
+            "must hold integers",
+        ),
+        (
+            "edges",
+            (photo(), photo()),
+            {"regions": regions((0, 0)), "exemplar_regions": regions()},
+            r"be \(H, W\), got .*\(0, 0\)",
+        ),
+        (
+            "edges",
+            (photo(), photo()),
             {"regions": [regions()] * 2, "exemplar_regions": regions()},
             "a map for each of the 1 conditions .* got 2",
         ),
@@ -773,6 +798,12 @@ def test_a_generator_for_each_exemplar_needs_one_size_before_a_network_runs():
         pipe(labels(), [photo(), photo(1, 64, 40)], generator=[torch.Generator()] * 2)
     with pytest.raises(ValueError, match="3 generators for 2 exemplars"):
         pipe(labels(), [photo(), photo(1)], generator=[torch.Generator()] * 3)
+
+
+def test_an_exemplar_prepared_by_another_model_is_refused(guarded: dict[str, CoCosPipeline]):
+    prepared = tiny.pipeline(feature_channels=12).encode_exemplar(photo())
+    with pytest.raises(ValueError, match="it has 12 feature channels, this one 8"):
+        guarded["edges"](photo(), prepared)
 
 
 def test_a_prepared_exemplar_brings_its_own_condition(edges: CoCosPipeline):

@@ -189,6 +189,8 @@ ALL_MISSING = np.full((18, 3), np.nan)
         (openpose(SCORED[:10], **CANVAS), "54 or 75 numbers.*got 30"),
         ({"people": [{"pose_keypoints_2d": [{}] * 54}], **CANVAS}, "rows of numbers"),
         ({"keypoints": SCORED, "size": "ab"}, "size must be"),
+        ({"keypoints": SCORED, "size": (np.inf, 96)}, "size must be"),
+        ({"keypoints": SCORED, "size": (10**6, 10**6)}, "more pixels than Pillow's limit"),
         ({"people": 3, **CANVAS}, "a list 'people'"),
         ({"candidate": SCORED, "subset": [99] * 20, "size": SIZE}, "names row 99"),
         ({"candidate": SCORED, "subset": [1] * 5, "size": SIZE}, "at least 18 numbers"),

@@ -20,6 +20,10 @@ def condition_from_config(config: Mapping[str, Any]) -> Condition:
 
     Raises ValueError on a missing or unknown type, an unknown key or a value of the wrong type.
     """
+    if not isinstance(config, Mapping):
+        raise ValueError(
+            f"A condition's configuration must be a dict as its to_config() makes, got {config!r}."
+        )
     kind = config.get("type")
     if kind not in CONDITIONS:
         raise ValueError(f"A condition's 'type' must be one of {sorted(CONDITIONS)}, got {kind!r}.")

@@ -6,7 +6,6 @@ import dataclasses
 import os
 import struct
 import typing
-import warnings
 import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -154,7 +153,7 @@ def open_image(source: Picture, what: str = "image") -> Image.Image:
     source: PIL image, path, array (H, W[, C]) or tensor ([C,] H, W); arrays and tensors are uint8
     0..255, uint16 0..65535 or floating 0..1. `what` names the picture in error messages. The mode
     of an image file is kept. Raises ValueError for a file that is no image or is truncated, a
-    picture beyond Pillow's size limit (PIL.Image.MAX_IMAGE_PIXELS), a side below MIN_SIDE and
+    file beyond Pillow's size limit (PIL.Image.MAX_IMAGE_PIXELS), a side below MIN_SIDE and
     arrays with NaN or values out of range; FileNotFoundError.
     """
     if isinstance(source, (np.ndarray, Tensor)):
@@ -171,12 +170,10 @@ def open_image(source: Picture, what: str = "image") -> Image.Image:
             f"{type(source).__name__}."
         )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            image = source if isinstance(source, Image.Image) else Image.open(source)
-            image.load()
-            image = ImageOps.exif_transpose(image)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        image = source if isinstance(source, Image.Image) else _open_file(source)
+        image.load()
+        image = ImageOps.exif_transpose(image)
+    except Image.DecompressionBombError as error:
         raise ValueError(
             f"{label} has more pixels than Pillow's limit of {Image.MAX_IMAGE_PIXELS:,}; make it "
             "smaller first."
@@ -188,6 +185,15 @@ def open_image(source: Picture, what: str = "image") -> Image.Image:
     except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
         raise ValueError(f"{label} is damaged or truncated: {error}.") from error
     check_sides(image.height, image.width, label)
+    return image
+
+
+def _open_file(path: str | os.PathLike[str]) -> Image.Image:
+    """Image.open, which up to twice its size limit only warns, with an error instead."""
+    image = Image.open(path)
+    # By hand: turning warnings into errors for a moment would do so in all threads.
+    if image.width * image.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
+        raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
     return image
 
 
@@ -257,6 +263,7 @@ def _image_from_array(source: np.ndarray | Tensor, what: str) -> Image.Image:
 
 
 def check_sides(height: int, width: int, label: str) -> None:
+    """Raise ValueError, naming the picture by `label`, if a side is below MIN_SIDE."""
     if min(height, width) < MIN_SIDE:
         raise ValueError(
             f"{label} is {height} x {width} pixels; at least {MIN_SIDE} x {MIN_SIDE} are needed."

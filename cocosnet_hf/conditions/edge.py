@@ -64,6 +64,7 @@ class EdgeCondition(Condition):
     def natural_size(self, source: Any) -> tuple[int, int]:
         """(height, width) of the photo, drawing or array in pixels."""
         if is_line_array(source):
+            check_sides(*source.shape, "The line array")
             return source.shape[0], source.shape[1]
         image = open_image(_drawing(source) if isinstance(source, Mapping) else source, "photo")
         return image.height, image.width
@@ -74,6 +75,7 @@ class EdgeCondition(Condition):
         Raises ValueError for unreadable pictures and for a drawing without a line.
         """
         if is_line_array(source):
+            check_sides(*source.shape, "The line array")
             lines = fit_lines(to_numpy(source, "edges"), height, width)
         elif isinstance(source, Mapping):
             lines = skeletonize(fit_lines(read_drawing(_drawing(source)), height, width))

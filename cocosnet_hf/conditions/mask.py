@@ -151,6 +151,7 @@ class MaskCondition(Condition):
             source = self._split(source)[0]
         if isinstance(source, (np.ndarray, Tensor)) and source.ndim in (2, 3):
             height, width = source.shape[:2] if is_color_array(source) else source.shape[-2:]
+            check_sides(height, width, "The mask")
             return height, width
         image = open_image(source, "mask")
         return image.height, image.width

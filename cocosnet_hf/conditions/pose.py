@@ -84,11 +84,16 @@ class Pose:
             raise ValueError("A pose must not contain infinite values; a missing joint is NaN.")
         try:
             height, width = (int(side) for side in self.size)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"A pose's size must be (height, width), got {self.size}.") from error
         if min(height, width) < MIN_SIDE:
             raise ValueError(
                 f"A pose's size must be (height, width) of at least {MIN_SIDE}, got {self.size}."
+            )
+        if height * width > (Image.MAX_IMAGE_PIXELS or float("inf")):
+            raise ValueError(
+                f"A pose's size of {height} x {width} has more pixels than Pillow's limit of "
+                f"{Image.MAX_IMAGE_PIXELS:,}; scale the joints and the size down together."
             )
         missing = np.isnan(joints).any(1)
         joints[missing] = (np.nan, np.nan, 0)

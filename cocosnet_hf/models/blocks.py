@@ -119,8 +119,19 @@ def instance_norm(x: Tensor) -> Tensor:
     `F.instance_norm`, and free of the cancellation of `F.group_norm`.
     """
     centered = x - x.mean(dim=(2, 3), keepdim=True)
-    variance = centered.square().mean(dim=(2, 3), keepdim=True)
-    return centered * torch.rsqrt(variance + NORM_EPSILON)
+    wide = centered.float() if x.dtype == torch.float16 else centered  # whose squares overflow
+    variance = wide.square().mean(dim=(2, 3), keepdim=True)
+    return centered * torch.rsqrt(variance + NORM_EPSILON).to(x.dtype)
+
+
+def works_in_pieces(x: Tensor) -> bool:
+    """Whether large intermediate maps are made piece by piece: in inference on a CPU.
+
+    There it saves memory and keeps the pieces in the caches. A GPU wants large pieces, a compiler
+    makes its own.
+    """
+    in_eager_inference = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return x.device.type == "cpu" and in_eager_inference
 
 
 def positional_norm(x: Tensor) -> Tensor:
@@ -142,8 +153,12 @@ def positional_norm(x: Tensor) -> Tensor:
 
 
 def unit_length(x: Tensor) -> Tensor:
-    """Each position's feature vector at length 1: x / (|x| + 2.2e-16) over dim 1."""
-    return x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + torch.finfo(torch.float64).eps)
+    """Each position's feature vector at length 1: x / (|x| + 2.2e-16) over dim 1.
+
+    In float16, which has no number as small, 6.1e-5 is added.
+    """
+    epsilon = max(torch.finfo(torch.float64).eps, torch.finfo(x.dtype).tiny)
+    return x / (torch.linalg.vector_norm(x, dim=1, keepdim=True) + epsilon)
 
 
 class SPADE(nn.Module):
@@ -166,26 +181,26 @@ class SPADE(nn.Module):
     def forward(self, normalized: Tensor, condition: Tensor) -> Tensor:
         """normalized (B, C, h, w) from `positional_norm`; condition (B, K, H, W) of any size."""
         strips = self.strips(condition, normalized.shape[-2:])
-        if torch.is_grad_enabled():
+        if not works_in_pieces(normalized):
             ((_, scale, shift),) = strips
             return torch.addcmul(shift, normalized, scale)
         out = torch.empty_like(normalized)
         for rows, scale, shift in strips:
-            torch.addcmul(shift, normalized[:, :, rows], scale, out=out[:, :, rows])
+            out[:, :, rows] = torch.addcmul(shift, normalized[:, :, rows], scale)
         return out
 
     def strips(self, condition: Tensor, size: torch.Size) -> Iterator[tuple[slice, Tensor, Tensor]]:
         """Scale (B, C, rows, w) and shift, from the condition's nearest values at `size` (h, w).
 
-        For inference some rows at a time: the hidden map and the modulation are by far the largest
-        tensors of the networks. Each strip computes the hidden rows around it again.
+        Some rows at a time where it `works_in_pieces`: the hidden map and the modulation are by
+        far the largest tensors of the networks. Each strip makes the hidden rows around it again.
         """
         if condition.shape[-2:] != size:
             condition = F.interpolate(condition, size=size, mode="nearest")
         condition = reflect_pad(condition)
         height, width = size
         length = height
-        if not torch.is_grad_enabled():
+        if works_in_pieces(condition):
             row_entries = condition.shape[0] * width * self.modulation.out_channels
             length = max(STRIP_ENTRIES // row_entries, 1)
         for start in range(0, height, length):
@@ -311,10 +326,7 @@ class SelfAttention(nn.Module):
         query = self.query(x).flatten(2).mT
         key = F.max_pool2d(self.key(x), 2).flatten(2).mT
         value = F.max_pool2d(self.value(x), 2).flatten(2).mT
-        if x.device.type == "cpu" and not torch.is_grad_enabled():
-            attended = attend_in_chunks(query, key, value)
-        else:
-            attended = attend(query, key, value)
+        attended = (attend_in_chunks if works_in_pieces(x) else attend)(query, key, value)
         attended = attended.mT.reshape(batch, -1, height, width)
         return x + self.gamma * self.out(attended)
 

@@ -22,7 +22,8 @@ class Network(ModelMixin, ConfigMixin):
 
         Raises ValueError if a weight is missing, unexpected or of another shape than the
         configuration says (diffusers only warns and leaves such weights uninitialised), and if
-        the folder holds another class of network.
+        the folder holds another class of network. `low_cpu_mem_usage` makes no difference: the
+        network is always made without weights, so that one which no file holds is noticed.
         """
         if kwargs.pop("use_safetensors", True) is False:
             raise ValueError(
@@ -30,6 +31,7 @@ class Network(ModelMixin, ConfigMixin):
                 "convert them to safetensors first."
             )
         with_info = kwargs.pop("output_loading_info", False)
+        kwargs["low_cpu_mem_usage"] = True
         config = cls.load_config(
             pretrained_model_name_or_path, **{k: kwargs[k] for k in _HUB_ARGUMENTS & kwargs.keys()}
         )
@@ -46,15 +48,12 @@ class Network(ModelMixin, ConfigMixin):
                 output_loading_info=True,
                 **kwargs,
             )
-        except (ValueError, RuntimeError) as error:
-            misshaped = re.findall(
-                r"because (\S+) expected shape|size mismatch for (\S+):", str(error)
-            )
+        except ValueError as error:
+            misshaped = re.findall(r"because (\S+) expected shape", str(error))
             if not misshaped:
                 raise
-            keys = [first or second for first, second in misshaped]
             raise cls._not_ours(
-                pretrained_model_name_or_path, f"of another shape: {_first(keys)}"
+                pretrained_model_name_or_path, f"of another shape: {_first(misshaped)}"
             ) from error
         if kwargs.get("device_map") is None:  # which may leave weights on disk
             # Weights that an index names and no file holds; diffusers believes the index.
@@ -112,7 +111,13 @@ class Network(ModelMixin, ConfigMixin):
         Spectral norm is divided out, each SPADE shortcut's last two linear maps become one, and
         the weights are laid out channels last.
         The network goes to evaluation mode and can neither be trained on nor saved afterwards.
+        Raises ValueError if weights are offloaded.
         """
+        if any(parameter.is_meta for parameter in self.parameters()):
+            raise ValueError(
+                f"this {type(self).__name__} has offloaded weights, which cannot be rewritten; "
+                f"call fold() before offloading."
+            )
         self.eval()
         for parent in list(self.modules()):
             for name, child in parent.named_children():

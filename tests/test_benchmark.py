@@ -1,0 +1,126 @@
+"""The benchmark: its plain form is the same computation, and its figures are complete."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+
+from cocosnet_hf import Matching, benchmark
+from cocosnet_hf.models import blocks
+from cocosnet_hf.models.blocks import SPADE, SPADEResidualBlock, attend, attend_in_chunks
+
+
+def normal(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    generator = torch.Generator().manual_seed(sum(shape))
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
+
+
+@pytest.mark.parametrize("patches", [False, True])
+@pytest.mark.parametrize("patch_size", [1, 3])
+def test_the_plain_warp_is_what_the_matching_computes(patch_size: int, patches: bool):
+    content, style, values = normal(2, 6, 5, 7), normal(2, 6, 4, 9), normal(2, 3, 16, 36)
+    config = SimpleNamespace(patch_size=patch_size, temperature=0.05)
+    found = benchmark.plain_warp(content, style, values, config, patches)
+    matching = Matching(content, style, patch_size=patch_size, temperature=0.05)
+    torch.testing.assert_close(found, matching.warp(values, patches), atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-5)])
+@pytest.mark.parametrize("positions", [12, 600])  # one chunk, three with a short last one
+def test_three_ways_of_attending_agree(positions: int, dtype: torch.dtype, tolerance: float):
+    query, key, value = (
+        normal(2, positions, 4, dtype=dtype),
+        normal(2, 30, 4, dtype=dtype),
+        normal(2, 30, 16, dtype=dtype),
+    )
+    expected = benchmark.plain_attend(query, key, value)
+    for found in (attend(query, key, value), attend_in_chunks(query, key, value)):
+        torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
+
+
+def lively_block(in_channels: int, folded: bool) -> SPADEResidualBlock:
+    torch.manual_seed(0)
+    block = SPADEResidualBlock(in_channels, 6, condition_channels=3, hidden_channels=5).eval()
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.4)
+    if folded:
+        block.fold()
+    return block
+
+
+@pytest.mark.parametrize("folded", [False, True])
+@pytest.mark.parametrize("in_channels", [6, 8])
+@pytest.mark.parametrize(
+    "entries", [1, 2 * 9 * 16 * 2, 2 * 9 * 16 * 4]
+)  # 1, 2 or 3, 4 or more rows
+@torch.no_grad()
+def test_strips_of_any_height_give_the_same_as_one_piece(
+    entries: int, in_channels: int, folded: bool, monkeypatch: pytest.MonkeyPatch
+):
+    block, x, condition = (
+        lively_block(in_channels, folded),
+        normal(2, in_channels, 7, 9),
+        normal(2, 3, 14, 18),
+    )
+    whole = block(x, condition)
+    monkeypatch.setattr(blocks, "STRIP_ENTRIES", entries)
+    torch.testing.assert_close(block(x, condition), whole, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_small_strips_are_really_made_and_large_ones_not(monkeypatch: pytest.MonkeyPatch):
+    spade, condition = SPADE(4, 3, 5), normal(1, 3, 7, 9)
+    monkeypatch.setattr(blocks, "STRIP_ENTRIES", 9 * 8 * 3)
+    rows = [strip[0] for strip in spade.strips(condition, condition.shape[-2:])]
+    assert rows == [slice(0, 3), slice(3, 6), slice(6, 7)]
+    with benchmark.running(benchmark.PLAIN):
+        assert len(list(spade.strips(condition, condition.shape[-2:]))) == 1
+
+
+def test_the_plain_form_is_undone_even_after_an_error():
+    ours = blocks.attend, blocks.attend_in_chunks, blocks.STRIP_ENTRIES
+    with pytest.raises(ZeroDivisionError), benchmark.running(benchmark.PLAIN):
+        assert blocks.attend_in_chunks is blocks.attend is benchmark.plain_attend
+        raise ZeroDivisionError
+    assert (blocks.attend, blocks.attend_in_chunks, blocks.STRIP_ENTRIES) == ours
+
+
+def test_a_table_is_markdown_with_each_column_in_its_format():
+    rows = [{"stage": "whole", "median": 1.23456, "peak": None, "unseen": 1}]
+    assert benchmark.table(rows, {"stage": "", "median": ".2f", "peak": ".0f"}) == (
+        "| stage | median | peak |\n| --- | --- | --- |\n| whole | 1.23 |  |"
+    )
+
+
+def test_work_is_counted_in_multiplications_and_additions():
+    a, b = normal(100, 200), normal(200, 300)
+    assert benchmark.gflop(lambda: a @ b) == pytest.approx(2 * 100 * 200 * 300 / 1e9)
+
+
+@pytest.mark.slow
+def test_a_run_writes_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "figures.json"
+    sizes = ["--sizes", "64", "--dtypes", "bfloat16", "--positions", "16"]
+    benchmark.main([*sizes, "--device", "cpu", "--runs", "1", "--json", str(file)])
+    figures = json.loads(file.read_text())
+    assert figures.keys() == {"machine", "rows", "psnr", "matching"}
+    stages = ["condition", "exemplar", "matching", "translation", "prepared", "whole"]
+    assert [(row["form"], row["stage"]) for row in figures["rows"]] == [
+        (form, stage) for form in ("plain", "ours") for stage in stages
+    ]
+    for row in figures["rows"]:
+        assert 0 < row["fastest"] <= row["median"] <= row["slowest"]
+        assert row["gflop"] > 0 and row["rate_share"] > 0
+        assert (row["peak_memory"] is None) == (row["stage"] != "whole")
+    assert figures["psnr"].keys() == {"64 bfloat16 plain", "64 bfloat16 ours"}
+    assert min(figures["psnr"].values()) > 35
+    assert [(row["side"], row["form"]) for row in figures["matching"]] == [
+        (16, "plain"),
+        (16, "ours"),
+    ]
+    printed = capsys.readouterr().out
+    assert "| 64 | bfloat16 | ours | whole |" in printed
+    assert "image PSNR against float32, 64 bfloat16 ours" in printed
