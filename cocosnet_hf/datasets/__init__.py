@@ -1,0 +1,52 @@
+"""Data sets: from folders, the Hub, parquet, WebDataset or drawn pictures to training tensors."""
+
+from collections.abc import Callable
+
+from ..conditions import Condition
+from .composing import TrainingExample, mask_labels
+from .geometry import Geometry, mirrored_order
+from .reading import BrokenCount, BrokenExample, Example, Reader
+from .settings import DataSettings
+from .sources import Rows, open_source, split_by_node
+from .streaming import TrainingStream
+from .training import EndlessBatches, TrainingExamples, build_index
+
+
+def open_training_data(
+    settings: DataSettings,
+    condition: Condition,
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    extractor: Callable | None = None,
+) -> TrainingExamples | TrainingStream:
+    """The training examples of `settings.source`, map-style or, with streaming, as a stream.
+
+    rank, world_size: this process; a map-style set leaves them to `EndlessBatches`. Raises what
+    `open_source` and the two classes raise.
+    """
+    source = open_source(settings, condition, seed)
+    if settings.streaming:
+        return TrainingStream(source, condition, settings, seed, rank, world_size, extractor)
+    return TrainingExamples(source, condition, settings, seed, extractor=extractor)
+
+
+__all__ = [
+    "BrokenCount",
+    "BrokenExample",
+    "DataSettings",
+    "EndlessBatches",
+    "Example",
+    "Geometry",
+    "Reader",
+    "Rows",
+    "TrainingExample",
+    "TrainingExamples",
+    "TrainingStream",
+    "build_index",
+    "mask_labels",
+    "mirrored_order",
+    "open_source",
+    "open_training_data",
+    "split_by_node",
+]

@@ -1,0 +1,145 @@
+"""What a data set is, how its pictures are cut and which exemplars its photos get."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSettings:
+    """Settings of a data set.
+
+    source: a folder with metadata.jsonl or only pictures, a folder or files of parquet or
+        WebDataset tars (`*` allowed), a folder of `Dataset.save_to_disk`, a Hub id, or "synthetic".
+    split: its part. streaming: read it in order, without a copy on disk.
+    cache_dir: where `datasets` and the exemplar index keep their files; default: the usual places.
+
+    image_column, condition_column: the photo, and the mask, drawing, face parts or keypoints. Edges
+        come from the photo if condition_column is None.
+    labels_column: label maps beside a condition that is no mask, to measure the warp with.
+    exemplar_column and its condition and labels: the photo's own exemplar; null means none.
+    id_column: names the examples in messages and lists, where there is such a column.
+
+    image_size: side of the training picture. load_size: the picture is resized to this square, or
+        with keep_aspect to this short side, and a square of image_size is cut out of it.
+    flip: probability of a horizontal flip. swap_sides: a flip exchanges joints, classes and parts
+        whose names differ in left and right only, such as l_eye and r_eye, eye_left and eye_right.
+    warp: smooth random displacement of self exemplars, as a share of the side, such as 0.05.
+    color: strength of the random colour change, 0 (off) to 1. A photo and its self exemplar change
+        alike, so that what is carried stays the right answer.
+    augment: whether there is any of this: cut, flip, warp and colour. Without it the middle is cut.
+
+    real_probability, hard_probability: with r uniform in [0, 1), r < hard_probability takes the
+        hard exemplar, r < real_probability the easy one, else the photo itself (spec section 9).
+    exemplar_list: text file of lines `image, ref1, ref2, ...`: the first reference is easy, the
+        last hard. retrieve: exemplars from an index (`cocosnet_hf.retrieval`): easy is one of the
+        easy_candidates nearest, hard the one of rank hard_rank. Without column, list or index every
+        exemplar is the photo itself.
+    same_look: the exemplar column or list shows the photo's own subject, so that losses against the
+        photo hold: is_self is 1 for them too.
+
+    shuffle_buffer: examples that a stream shuffles: 0 none, 1 only whole shards; above 1 a resumed
+        stream loses what was in the buffer. exemplar_buffer: how many past examples of a stream
+        `retrieve` chooses from.
+    max_broken_share: the run stops when a larger share of the examples cannot be read.
+    """
+
+    source: str = "synthetic"
+    split: str = "train"
+    streaming: bool = False
+    cache_dir: str | None = None
+
+    image_column: str = "image"
+    condition_column: str | None = None
+    labels_column: str | None = None
+    exemplar_column: str | None = None
+    exemplar_condition_column: str | None = None
+    exemplar_labels_column: str | None = None
+    id_column: str = "id"
+
+    image_size: int = 256
+    load_size: int = 286
+    keep_aspect: bool = False
+    flip: float = 0.5
+    swap_sides: bool = True
+    warp: float = 0.0
+    color: float = 0.0
+    augment: bool = True
+
+    real_probability: float = 0.7
+    hard_probability: float = 0.2
+    exemplar_list: str | None = None
+    retrieve: bool = False
+    easy_candidates: int = 1
+    hard_rank: int = 20
+    same_look: bool = False
+
+    shuffle_buffer: int = 0
+    exemplar_buffer: int = 64
+    max_broken_share: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 8 <= self.image_size <= self.load_size:
+            raise ValueError(
+                "'image_size' must be at least 8 and not above 'load_size', from which the picture "
+                f"is cut; got {self.image_size} and {self.load_size}."
+            )
+        for name in ("flip", "real_probability", "hard_probability", "color", "max_broken_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"'{name}' must be in 0..1, got {getattr(self, name)}.")
+        if self.hard_probability > self.real_probability:
+            raise ValueError(
+                "'hard_probability' is a part of 'real_probability' and must not be above it, got "
+                f"{self.hard_probability} and {self.real_probability}."
+            )
+        if not 0 <= self.warp <= 0.2:
+            raise ValueError(f"'warp' must be in 0..0.2 of the side, got {self.warp}.")
+        if min(self.easy_candidates, self.hard_rank, self.exemplar_buffer) < 1:
+            raise ValueError(
+                "'easy_candidates', 'hard_rank' and 'exemplar_buffer' must be at least 1, got "
+                f"{self.easy_candidates}, {self.hard_rank} and {self.exemplar_buffer}."
+            )
+        if self.shuffle_buffer < 0:
+            raise ValueError(f"'shuffle_buffer' must be 0 or more, got {self.shuffle_buffer}.")
+        chosen = {
+            "exemplar_column": self.exemplar_column is not None,
+            "exemplar_list": self.exemplar_list is not None,
+            "retrieve": self.retrieve,
+        }
+        if sum(chosen.values()) > 1:
+            given = [name for name, is_set in chosen.items() if is_set]
+            raise ValueError(f"Exemplars come from one place; set one of {given}, not all.")
+        if self.same_look and (self.retrieve or not self.has_real_exemplars):
+            raise ValueError(
+                "'same_look' says something about an 'exemplar_column' or 'exemplar_list'; set one "
+                "of them, or same_look: false."
+            )
+        if self.exemplar_column is None and (
+            self.exemplar_condition_column or self.exemplar_labels_column
+        ):
+            raise ValueError(
+                "'exemplar_condition_column' and 'exemplar_labels_column' belong to an "
+                "'exemplar_column', which is not set."
+            )
+        if self.streaming and self.exemplar_list is not None:
+            raise ValueError(
+                "A stream cannot look up the names of an 'exemplar_list'; set streaming: false, or "
+                "use an 'exemplar_column' or retrieve: true."
+            )
+
+    @property
+    def has_real_exemplars(self) -> bool:
+        """Whether photos other than the target itself can be exemplars."""
+        return self.exemplar_column is not None or self.exemplar_list is not None or self.retrieve
+
+    def for_validation(self) -> DataSettings:
+        """The same without augmentation, always with the easy exemplar (spec section 9, test)."""
+        return dataclasses.replace(
+            self,
+            load_size=self.image_size,
+            augment=False,
+            real_probability=1.0,
+            hard_probability=0.0,
+            easy_candidates=1,
+            shuffle_buffer=0,
+        )

@@ -1,0 +1,178 @@
+"""Opening a data set: folder, Hub id, parquet, WebDataset tars or the drawn pictures."""
+
+from __future__ import annotations
+
+import glob
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from ..conditions import Condition, EdgeCondition, MaskCondition, PoseCondition
+from ..synthetic import SyntheticExamples
+from .settings import DataSettings
+
+if TYPE_CHECKING:
+    from datasets import Dataset, IterableDataset
+
+SYNTHETIC_VALIDATION = 1_000_000
+"""Number of the first drawn example of every split but "train"."""
+
+
+class Rows(Protocol):
+    """What `TrainingExamples` reads: a `datasets.Dataset`, drawn pictures, a list with names."""
+
+    column_names: list[str]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]: ...
+
+
+Source: TypeAlias = "Dataset | IterableDataset | SyntheticExamples"
+
+
+def open_source(settings: DataSettings, condition: Condition, seed: int = 0) -> Source:
+    """Open `settings.source` and check that its columns and its split can be used.
+
+    Pictures stay undecoded, so that a broken file cannot stop the reading. `seed` draws the
+    synthetic pictures. Raises ValueError for a missing column, an unknown or empty split and a
+    source that is not there; ImportError without the extra `train`, except for drawn pictures.
+    """
+    if settings.source == "synthetic":
+        rows: Source = _open_synthetic(settings, condition, seed)
+    else:
+        rows = _open_files(settings)
+    check_columns(rows.column_names, settings, condition)
+    if not settings.streaming and len(rows) == 0:
+        raise ValueError(
+            f"The split '{settings.split}' of '{settings.source}' is empty; check the folder, or "
+            "name another split."
+        )
+    return rows
+
+
+def split_by_node(source: IterableDataset, rank: int, world_size: int) -> IterableDataset:
+    """The share of a stream that process `rank` of `world_size` reads.
+
+    By whole shards where their number divides by world_size, else every world_size-th example.
+    Raises ValueError for a rank outside the world.
+    """
+    if not 0 <= rank < world_size:
+        raise ValueError(f"'rank' must be in 0..{world_size - 1}, got {rank}.")
+    return import_datasets().distributed.split_dataset_by_node(source, rank, world_size)
+
+
+def check_columns(found: list[str], settings: DataSettings, condition: Condition) -> None:
+    """Raise ValueError unless the columns that the settings and the condition need are there."""
+    if settings.condition_column is None and not condition.needs_only_photo:
+        raise ValueError(
+            f"A '{condition.type}' condition needs 'condition_column', the column with the "
+            f"{'keypoints' if condition.type == 'pose' else 'label maps'}; the columns are {found}."
+        )
+    if settings.exemplar_column is not None and not condition.needs_only_photo:
+        if settings.exemplar_condition_column is None:
+            raise ValueError(
+                f"A '{condition.type}' condition needs 'exemplar_condition_column' beside "
+                f"'exemplar_column'; the columns are {found}."
+            )
+    for name in (
+        "image_column",
+        "condition_column",
+        "labels_column",
+        "exemplar_column",
+        "exemplar_condition_column",
+        "exemplar_labels_column",
+    ):
+        column = getattr(settings, name)
+        if column is not None and column not in found:
+            raise ValueError(
+                f"'{settings.source}' has no column '{column}'; its columns are {found}. Set "
+                f"{name} to one of them."
+            )
+    if settings.labels_column and settings.exemplar_column and not settings.exemplar_labels_column:
+        raise ValueError(
+            "'labels_column' beside 'exemplar_column' needs 'exemplar_labels_column' too."
+        )
+
+
+def import_datasets() -> types.ModuleType:
+    """The `datasets` library, which only training needs."""
+    try:
+        import datasets
+        import datasets.distributed
+    except ImportError as error:
+        raise ImportError(
+            "Reading data sets needs the datasets library: pip install cocosnet-hf[train]"
+        ) from error
+    return datasets
+
+
+def _open_synthetic(settings: DataSettings, condition: Condition, seed: int) -> SyntheticExamples:
+    if settings.streaming:
+        raise ValueError("The drawn pictures need no streaming; set streaming: false.")
+    kinds = {MaskCondition: "mask", EdgeCondition: "edge", PoseCondition: "pose"}
+    kind = kinds.get(type(condition))
+    if kind is None:
+        raise ValueError(
+            f"There are no drawn pictures for a '{condition.type}' condition; use one of "
+            f"{list(kinds.values())}, or another source."
+        )
+    first = 0 if settings.split == "train" else SYNTHETIC_VALIDATION
+    rows = SyntheticExamples(kind, settings.load_size, seed, first=first)
+    if isinstance(condition, MaskCondition) and condition.channels < len(rows.classes):
+        raise ValueError(
+            f"The drawn pictures have the classes {rows.classes}, the condition declares "
+            f"{condition.channels}; declare these {len(rows.classes)}."
+        )
+    return rows
+
+
+def _open_files(settings: DataSettings) -> Dataset | IterableDataset:
+    datasets = import_datasets()
+    path = Path(settings.source)
+    if (path / "state.json").is_file() and (path / "dataset_info.json").is_file():
+        rows = datasets.load_from_disk(str(path))
+        rows = rows.to_iterable_dataset() if settings.streaming else rows
+    else:
+        try:
+            rows = datasets.load_dataset(
+                **_loader(settings.source),
+                split=settings.split,
+                streaming=settings.streaming,
+                cache_dir=settings.cache_dir,
+            )
+        except (FileNotFoundError, ValueError) as error:
+            raise ValueError(
+                f"The split '{settings.split}' of '{settings.source}' cannot be opened: {error} "
+                "Expected a folder with pictures and metadata.jsonl, parquet files, WebDataset "
+                "tars or the id of a Hub data set."
+            ) from error
+    if rows.features is None:
+        rows = rows._resolve_features()
+    for name, feature in (rows.features or {}).items():
+        if isinstance(feature, datasets.Image):
+            rows = rows.cast_column(name, datasets.Image(decode=False))
+    return rows
+
+
+def _loader(source: str) -> dict[str, Any]:
+    """The arguments of `load_dataset` that fit a folder, file pattern or Hub id."""
+    path = Path(source)
+    builders = {".parquet": "parquet", ".tar": "webdataset"}
+    if path.is_dir():
+        for suffix, builder in builders.items():
+            if next(path.rglob(f"*{suffix}"), None):
+                return {"path": builder, "data_dir": source}
+        return {"path": "imagefolder", "data_dir": source}
+    if path.suffix in builders:
+        files = sorted(glob.glob(source))
+        if not files:
+            raise ValueError(f"There is no file '{source}'.")
+        return {"path": builders[path.suffix], "data_files": files}
+    return {"path": source}
+
+
+def iterate(rows: Rows) -> Iterator[Mapping[str, Any]]:
+    """All rows in order; drawn pictures have no end of their own."""
+    return (rows[index] for index in range(len(rows)))

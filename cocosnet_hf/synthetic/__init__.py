@@ -1,0 +1,7 @@
+"""An endless, seeded, drawn data set for tests and the quick start."""
+
+from .examples import KINDS, SyntheticExamples, write_imagefolder
+from .person import PERSON_CLASSES
+from .scene import SCENE_CLASSES
+
+__all__ = ["KINDS", "PERSON_CLASSES", "SCENE_CLASSES", "SyntheticExamples", "write_imagefolder"]
