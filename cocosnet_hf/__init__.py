@@ -11,10 +11,12 @@ from .conditions import (
     PoseCondition,
     condition_from_config,
 )
+from .losses import contextual_loss
 from .matching import Matching
 from .models import (
     CorrespondenceNetwork,
     CorrespondenceOutput,
+    DistilledVGG19Features,
     MultiscaleDiscriminator,
     TranslationNetwork,
     VGG19Features,
@@ -31,6 +33,7 @@ __all__ = [
     "Condition",
     "CorrespondenceNetwork",
     "CorrespondenceOutput",
+    "DistilledVGG19Features",
     "EdgeCondition",
     "MaskCondition",
     "Matching",
@@ -43,4 +46,5 @@ __all__ = [
     "TranslationNetwork",
     "VGG19Features",
     "condition_from_config",
+    "contextual_loss",
 ]

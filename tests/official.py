@@ -191,7 +191,8 @@ def _formula(name: str, shape: tuple[int, ...]) -> Tensor:
     elif name.endswith("prelu.weight"):
         value = 0.25 + 0.05 * z
     else:
-        gain = 4.0 if ".mlp_shared." in name else 0.4 if "/conv_img." in name else 1.0
+        gains = {".mlp_shared.": 4.0, "/conv_img.": 0.4, "vgg/": 2**0.5}
+        gain = next((gain for part, gain in gains.items() if part in name), 1.0)
         value = z * gain / np.sqrt(np.prod(shape[1:]))
     return torch.from_numpy(np.asarray(value, dtype=np.float32))
 

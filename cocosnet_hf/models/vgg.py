@@ -13,7 +13,8 @@ from safetensors import safe_open
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from .network import Network, require_channels
+from .network import require_channels
+from .perceptual import PerceptualNetwork
 
 CONVOLUTIONS = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4}
 """Number of 3x3 convolutions before each 2x2 max pooling."""
@@ -22,12 +23,14 @@ LAYERS = ("relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_2")
 """The layers that the losses of the official networks use."""
 
 
-class VGG19Features(Network):
+class VGG19Features(PerceptualNetwork):
     """The 16 convolutions of VGG-19 (Simonyan and Zisserman 2015; specification, section 10.3).
 
     preprocessing: what the weights were trained on: "caffe" for BGR in 0..255 less the mean colour
     (the weights of the official training), "torchvision" for RGB in 0..1, normalised.
     """
+
+    layers = LAYERS
 
     @register_to_config
     def __init__(self, preprocessing: Literal["caffe", "torchvision"] = "torchvision"):
@@ -68,6 +71,11 @@ class VGG19Features(Network):
                 )
             model.load_state_dict({ours: file.get_tensor(key) for ours, key in keys.items()})
         return model.eval().requires_grad_(False)
+
+    @property
+    def is_reference(self) -> bool:
+        """True for the Caffe form, in whose units loss weights are given."""
+        return self.config.preprocessing == "caffe"
 
     def forward(self, images: Tensor, layers: Iterable[str] = LAYERS) -> dict[str, Tensor]:
         """Features after the named ReLUs, in network order.

@@ -1,0 +1,167 @@
+"""The trainer's objective: the pipeline's picture, and the official terms with its weights."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from goldens import SHARED, load, network_inputs
+from official import OFFICIAL, official_weights, write_checkpoints
+from official_objective import vgg
+
+from cocosnet_hf import CoCosPipeline, MaskCondition, MultiscaleDiscriminator
+from cocosnet_hf.convert import convert_checkpoint
+from train.config import LossWeights, load_config
+from train.networks import DISCRIMINATOR_FOLDER
+from train.objective import Batch, discriminator_terms, generator_terms, paint
+from train.validation import batch_metrics, validate
+
+CONFIGS = Path(__file__).parent.parent / "train/configs"
+
+OFFICIAL_NAMES = {
+    "domain_alignment": "no_vgg_feat",
+    "cycle": "G_warp_cycle",
+    "self_warp": "G_warp_self",
+    "adversarial": "GAN",
+    "feature_matching": "GAN_Feat",
+    "pseudo_exemplar": "fm",
+    "perceptual": "perc",
+    "contextual": "contextual",
+    "warped_mask": "mask",
+    "fake": "D_Fake",
+    "real": "D_real",
+}
+
+ONLY_PIXELS = LossWeights(0, 0, 0, 0, 0, 0, self_pixel=1)
+
+
+def batch(size: int = 32, classes: int = 3) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+
+    def photo() -> torch.Tensor:
+        return torch.rand(2, 3, size, size, generator=generator) * 2 - 1
+
+    labels = torch.randint(classes, (2, 2, size, size), generator=generator)
+    one_hot = torch.nn.functional.one_hot(labels, classes).movedim(-1, 2).float()
+    return Batch(photo(), one_hot[0], photo(), one_hot[1], torch.tensor([1.0, 0.0]), *labels)
+
+
+@pytest.mark.parametrize("settings", [{}, {"warp": "patch"}, {"warp_upsampling": "bilinear"}])
+def test_the_trainer_paints_what_the_pipeline_paints(settings: dict):
+    condition = MaskCondition(classes=("a", "b", "c"))
+    pipe = tiny.pipeline(condition, **settings)
+    example = batch()
+    with torch.no_grad():
+        painting = paint(
+            pipe.correspondence, pipe.translation, dict(pipe.correspondence.config), example
+        )
+    photos = (example.exemplar + 1) / 2
+    out = pipe(example.condition, photos, example.exemplar_condition, output_type="pt")
+    torch.testing.assert_close((painting.image + 1) / 2, out.images, rtol=0, atol=1e-5)
+    warped = (painting.warped_exemplar + 1) / 2
+    torch.testing.assert_close(warped, out.warped_exemplars, rtol=0, atol=1e-5)
+
+
+def test_noise_takes_the_place_of_the_exemplars_condition_after_the_warm_up():
+    correspondence = tiny.correspondence(3, exemplar_noise=0.01)
+    settings, example = dict(correspondence.config), batch()
+    other = dataclasses.replace(example, exemplar_condition=example.exemplar_condition.flip(1))
+    found = {}
+    for noise in (False, True):
+        styles = []
+        for item in (example, other):
+            torch.manual_seed(0)
+            painting = paint(
+                correspondence, tiny.translation(3), settings, item, exemplar_noise=noise
+            )
+            styles.append(painting.features.style)
+        found[noise] = torch.equal(*styles)
+    assert found == {False: False, True: True}
+
+
+def test_terms_of_weight_0_are_neither_computed_nor_returned():
+    correspondence, example = tiny.correspondence(3), batch()
+    painting = paint(correspondence, tiny.translation(3), dict(correspondence.config), example)
+    # Neither discriminator nor perceptual network could be called.
+    terms = generator_terms(ONLY_PIXELS, painting, example, None, None, 0, False)
+    assert terms.keys() == {"self_pixel"}
+    expected = (painting.image[0] - example.image[0]).abs().mean() / 2
+    torch.testing.assert_close(terms["self_pixel"], expected)
+
+
+def test_the_discriminators_loss_does_not_reach_the_painting_networks():
+    correspondence, example = tiny.correspondence(3), batch(48)
+    translation, discriminator = tiny.translation(3), tiny.discriminator(3)
+    painting = paint(correspondence, translation, dict(correspondence.config), example)
+    terms = discriminator_terms(LossWeights(), painting, example, discriminator, augment=True)
+    sum(terms.values()).backward()
+    assert all(parameter.grad is None for parameter in translation.parameters())
+    assert any(parameter.grad is not None for parameter in discriminator.parameters())
+
+
+def test_an_exemplar_that_is_the_target_carries_its_own_labels():
+    # Projections that are one and the same match every position with itself.
+    correspondence, example = tiny.correspondence(3), batch()
+    painting = paint(correspondence, tiny.translation(3), dict(correspondence.config), example)
+    style = painting.features.style
+    matching = type(painting.matching)(style, style)
+    example = dataclasses.replace(example, condition_labels=example.exemplar_labels)
+    metrics = batch_metrics(example, dataclasses.replace(painting, matching=matching))
+    assert metrics["warp_accuracy"] == 1
+    assert metrics["identity_accuracy"] == 1
+    assert metrics["confidence"] > 0.9
+
+
+def test_metrics_without_labels_leave_the_accuracies_out():
+    correspondence = tiny.correspondence(3)
+    example = dataclasses.replace(batch(), condition_labels=None, exemplar_labels=None)
+    metrics, *_ = validate(
+        correspondence, tiny.translation(3), dict(correspondence.config), [example, example]
+    )
+    assert metrics.keys() == {"target_l1", "copy_score", "confidence"}
+
+
+def test_validation_without_data_is_an_error():
+    correspondence = tiny.correspondence(3)
+    with pytest.raises(ValueError, match="name a split"):
+        validate(correspondence, tiny.translation(3), dict(correspondence.config), [])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs {SHARED}")
+@pytest.mark.parametrize("task", ["celebahq", "deepfashion"])
+@torch.no_grad()
+def test_a_recipe_gives_every_term_of_the_official_training(task: str, tmp_path: Path):
+    config = load_config(CONFIGS / f"{task}.yaml")
+    files = write_checkpoints(tmp_path / "official", official_weights(OFFICIAL[task]))
+    folder = convert_checkpoint(files, tmp_path / "pipeline", task=task)
+    pipe = CoCosPipeline.from_pretrained(folder)
+    discriminator = MultiscaleDiscriminator.from_pretrained(folder / DISCRIMINATOR_FOLDER)
+    kind = "inputs" if task == "celebahq" else "golden"
+    arrays = load(SHARED / f"{kind}_{task.replace('-', '')}.npz")
+    labels = [torch.from_numpy(arrays[f"input/{name}"])[:, 0] for name in ("label", "label_ref")]
+    example = Batch(
+        **network_inputs(task, arrays),
+        is_self=torch.tensor([1.0, 0.0]),
+        condition_labels=labels[0],
+        exemplar_labels=labels[1],
+    )
+    painting = paint(
+        pipe.correspondence,
+        pipe.translation,
+        dict(pipe.correspondence.config),
+        example,
+        target=example.image,
+    )
+    weights = config.losses
+    terms = generator_terms(
+        weights, painting, example, discriminator, vgg(), config.perceptual.layer_index, False
+    ) | discriminator_terms(weights, painting, example, discriminator, False)
+    golden = json.loads((SHARED / "golden_losses_full.json").read_text())
+    recorded = golden["eval_mode"][task.replace("-", "")]
+    expected = recorded["G"] | recorded["D"]
+    del expected["total"]
+    found = {OFFICIAL_NAMES[name]: term.item() for name, term in terms.items()}
+    assert found == pytest.approx(expected, rel=1e-4)

@@ -1,0 +1,261 @@
+"""The parts of the trainer: configuration, averages, augmentation, checkpoints, recomputation."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+import yaml
+from torch import nn
+
+from train import checkpoints
+from train.augment import diff_augment
+from train.checkpoints import (
+    complete_folder,
+    find_checkpoint,
+    list_checkpoints,
+    load_checkpoint,
+    save_checkpoint,
+)
+from train.config import ScheduleConfig, TrainConfig, load_config, to_dict
+from train.ema import ModuleEMA
+from train.recompute import recompute_activations
+
+CONFIGS = sorted((Path(__file__).parent.parent / "train/configs").glob("*.yaml"))
+
+
+def write_config(folder: Path, **settings: Any) -> Path:
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump({"output_dir": "out"} | settings))
+    return path
+
+
+# Configuration -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_recipe_can_be_read_and_survives_being_written_again(path: Path, tmp_path: Path):
+    config = load_config(path)
+    again = write_config(tmp_path, **json.loads(json.dumps(to_dict(config))))
+    assert load_config(again) == config
+
+
+def test_the_command_line_goes_before_the_file(tmp_path: Path):
+    path = write_config(tmp_path, data={"batch_size": 2}, seed=1)
+    config = load_config(path, ["--data.batch_size=7", "--optimizer.generator_rate=1e-3"])
+    assert (config.data.batch_size, config.seed) == (7, 1)
+    assert config.optimizer.generator_rate == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("--data.batchsize=4", "unknown setting data.batchsize; did you mean data.batch_size"),
+        ("--optimiser.betas=[0, 0]", "did you mean optimizer"),
+        ("--networks.correspondence.temprature=1", "networks.correspondence.temperature"),
+        ("--data.batch_size=four", "data.batch_size must be int, got 'four'"),
+        ("--optimizer.betas=[0.5]", "optimizer.betas must be a list of 2"),
+        ("--speed.mixed_precision=fp8", "must be one of no, bf16, fp16"),
+        ("--data=3", "data must be a group"),
+        ("--output_dir.name=x", "output_dir is a value, not a group"),
+        ("--losses.adversarial=0", "feature_matching needs a discriminator"),
+        ("seed=3", "must look like"),
+        ("--seed", "must look like"),
+    ],
+)
+def test_a_mistaken_setting_is_an_error_that_names_the_remedy(
+    override: str, message: str, tmp_path: Path
+):
+    with pytest.raises(ValueError, match=message.replace("[", r"\[")):
+        load_config(write_config(tmp_path), [override])
+
+
+def test_a_setting_without_default_is_asked_for(tmp_path: Path):
+    path = tmp_path / "run.yaml"
+    path.write_text("seed: 1")
+    with pytest.raises(ValueError, match="output_dir is missing"):
+        load_config(path)
+
+
+def test_a_task_brings_its_condition_and_network_settings(tmp_path: Path):
+    path = write_config(tmp_path, networks={"task": "celebahq-edge"})
+    networks = load_config(path, ["--networks.correspondence.base_channels=8"]).networks
+    assert networks.make_condition().type == "celebahq-edge"
+    assert networks.correspondence_arguments() == {
+        "adaptor_kernel_size": 4,
+        "warp_upsampling": "bilinear",
+        "base_channels": 8,
+    }
+
+
+def test_a_run_without_a_condition_is_an_error(tmp_path: Path):
+    with pytest.raises(ValueError, match="networks.task or networks.condition"):
+        load_config(write_config(tmp_path)).networks.make_condition()
+
+
+def test_the_rate_falls_linearly_after_the_constant_part():
+    schedule = ScheduleConfig(unit="epoch", constant=2, decay=4)
+    assert [schedule.rate(unit) for unit in range(schedule.total)] == [1, 1, 1, 0.75, 0.5, 0.25]
+
+
+# Averages ----------------------------------------------------------------------------------------
+
+
+def test_the_average_converges_to_a_network_that_stands_still():
+    network = nn.Linear(2, 2)
+    average = ModuleEMA(copy.deepcopy(network), decay=0.5)
+    with torch.no_grad():
+        network.weight.add_(1)
+    for _ in range(60):
+        average.step(network)
+    torch.testing.assert_close(average.module.weight, network.weight)
+
+
+def test_the_first_average_step_is_short():
+    network = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(network.weight)
+    average = ModuleEMA(network, decay=0.999)
+    nn.init.ones_(network.weight)
+    average.step(network)
+    assert average.module.weight.item() == pytest.approx(1 - 2 / 11)
+
+
+def test_the_average_takes_over_the_spectral_norms_vectors():
+    network = tiny.discriminator()
+    average = ModuleEMA(network, decay=0.9)
+    network.train()(torch.rand(1, 2, 48, 48), torch.rand(1, 3, 48, 48))
+    average.step(network)
+    for ours, theirs in zip(average.module.buffers(), network.buffers(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+# Augmentation ------------------------------------------------------------------------------------
+
+
+def test_equal_pictures_are_augmented_alike_and_the_inputs_stay():
+    torch.manual_seed(0)
+    condition, image = torch.rand(3, 2, 16, 24), torch.rand(3, 3, 16, 24)
+    before = image.clone()
+    _, first, second = diff_augment(condition, image, image.clone())
+    assert torch.equal(first, second)
+    assert torch.equal(image, before)
+    assert not torch.equal(first, image)
+
+
+def test_the_condition_is_moved_with_its_picture():
+    torch.manual_seed(0)
+    places = torch.rand(4, 1, 16, 16) + 1
+    condition, image = diff_augment(places, places.expand(-1, 3, -1, -1))
+    assert torch.equal(condition[:, 0] == 0, image.abs().sum(1) == 0)
+    kept = condition[condition > 0]
+    assert 0.3 < len(kept) / condition.numel() < 1
+    assert torch.isin(kept, places).all()
+
+
+def test_augmentation_passes_gradients_on():
+    image = torch.rand(2, 3, 16, 16, requires_grad=True)
+    diff_augment(torch.rand(2, 1, 16, 16), image)[1].sum().backward()
+    assert image.grad.abs().sum() > 0
+
+
+# Checkpoints -------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_comes_back_and_old_ones_go(tmp_path: Path):
+    config = {"seed": 1, "output": {"keep": 2}}
+    for step in (1, 2, 30):
+        save_checkpoint(tmp_path, step, {"weight": torch.tensor(step)}, config, keep=2)
+    assert [path.name for path in list_checkpoints(tmp_path)] == [
+        "checkpoint-00000002",
+        "checkpoint-00000030",
+    ]
+    step, state = load_checkpoint(find_checkpoint(tmp_path, "latest"), config, ())
+    assert (step, state["weight"].item()) == (30, 30)
+
+
+def test_a_half_written_checkpoint_is_never_picked_up(tmp_path: Path):
+    save_checkpoint(tmp_path, 1, {}, {}, keep=3)
+    with pytest.raises(KeyboardInterrupt):
+        with complete_folder(tmp_path / "checkpoint-00000002") as folder:
+            (folder / "state.pt").write_bytes(b"half")
+            assert find_checkpoint(tmp_path, "latest").name == "checkpoint-00000001"
+            raise KeyboardInterrupt
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000001"]
+
+
+def test_what_a_killed_process_left_behind_is_overwritten(tmp_path: Path):
+    (tmp_path / ".checkpoint-00000001.writing").mkdir()
+    (tmp_path / ".checkpoint-00000001.writing" / "junk").touch()
+    path = save_checkpoint(tmp_path, 1, {}, {}, keep=1)
+    assert sorted(item.name for item in path.iterdir()) == ["run.json", "state.pt"]
+
+
+def test_a_full_disk_keeps_what_was_saved_and_names_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    save_checkpoint(tmp_path, 1, {}, {}, keep=1)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left.*free some space.*--resume latest"):
+        save_checkpoint(tmp_path, 2, {}, {}, keep=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000001"]
+
+
+def test_a_run_with_other_settings_is_not_resumed(tmp_path: Path):
+    path = save_checkpoint(tmp_path, 1, {}, {"ema": 0.9, "output": {"keep": 2}}, keep=1)
+    now = {"ema": 0.99, "output": {"keep": 5}}
+    with pytest.raises(ValueError, match="ema was 0.9"):
+        load_checkpoint(path, now, ("output.",))
+    assert load_checkpoint(path, now, ("output.", "ema"))[0] == 1
+
+
+def test_a_path_without_checkpoint_is_refused(tmp_path: Path):
+    assert find_checkpoint(tmp_path, "latest") is None
+    with pytest.raises(FileNotFoundError, match="is no checkpoint"):
+        find_checkpoint(tmp_path, str(tmp_path / "elsewhere"))
+
+
+# Gradient checkpointing --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", [tiny.correspondence, tiny.translation, tiny.discriminator])
+def test_recomputed_activations_change_neither_gradients_nor_spectral_norm(make: Any):
+    plain = make().train()
+    sparing = copy.deepcopy(plain)
+    recompute_activations(sparing)
+    torch.manual_seed(0)
+    condition = torch.rand(1, 2, 48, 48)
+    pictures = [torch.rand(1, 3, 48, 48), torch.rand(1, 3, 48, 48)]
+    for network in (plain, sparing):
+        # Twice before the backward pass, with the vectors moved on in between.
+        total = 0.0
+        for picture in pictures:
+            for output in run(network, picture, condition):
+                total = total + output.square().mean()
+        total.backward()
+    for name, parameter in plain.named_parameters():
+        other = sparing.get_parameter(name)
+        if parameter.grad is not None:
+            torch.testing.assert_close(other.grad, parameter.grad, rtol=1e-5, atol=1e-8)
+    for ours, theirs in zip(plain.buffers(), sparing.buffers(), strict=True):
+        assert torch.equal(ours, theirs)
+
+
+def run(network: nn.Module, picture: torch.Tensor, condition: torch.Tensor) -> list[torch.Tensor]:
+    name = type(network).__name__
+    if name == "CorrespondenceNetwork":
+        found = network(condition, picture, condition, picture)
+        return [found.content, found.style, found.target_features]
+    if name == "TranslationNetwork":
+        return [network(picture, condition)]
+    return [layer for scale in network(condition, picture) for layer in scale]
+
+
+def test_the_defaults_are_a_valid_run():
+    assert TrainConfig(output_dir="out").data.batch_size > 0

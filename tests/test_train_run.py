@@ -1,0 +1,364 @@
+"""Whole training runs, a few steps long and a few channels wide."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from PIL import Image
+
+from cocosnet_hf import CoCosPipeline, MultiscaleDiscriminator
+from cocosnet_hf.synthetic import SCENE_CLASSES, SyntheticExamples, write_imagefolder
+from train.checkpoints import STATE_FILE, list_checkpoints
+from train.config import TrainConfig, load_config
+from train.train import main, train
+
+REPOSITORY = Path(__file__).parent.parent
+
+SETTINGS: dict[str, Any] = {
+    "data": {
+        "source": "synthetic",
+        "condition_column": "condition",
+        "exemplar_column": "exemplar",
+        "exemplar_condition_column": "exemplar_condition",
+        "same_look": True,
+        "image_size": 32,
+        "load_size": 36,
+        "color": 0.3,
+        "batch_size": 2,
+        "workers": 0,
+    },
+    "networks": {
+        "condition": {"type": "mask", "classes": list(SCENE_CLASSES)},
+        "correspondence": {
+            "base_channels": 4,
+            "feature_channels": 8,
+            "spade_channels": 4,
+            "num_adaptor_blocks": 1,
+            "num_residual_blocks": 1,
+        },
+        "translation": {"channels": [8, 8, 8, 8], "spade_channels": 4},
+        "discriminator": {"base_channels": 4, "scales": 1},
+    },
+    "losses": {
+        "adversarial": 1,
+        "feature_matching": 1,
+        "pseudo_exemplar": 0,
+        "perceptual": 0,
+        "contextual": 0,
+        "cycle": 1,
+        "self_warp": 1,
+        "warped_mask": 1,
+        "self_pixel": 1,
+    },
+    "schedule": {"constant": 2, "decay": 2},
+    "output": {
+        "log_every": 2,
+        "grid_every": 4,
+        "checkpoint_every": 2,
+        "validate_every": 2,
+        "validation_batches": 1,
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def fresh_process() -> Iterator[None]:
+    """What a run leaves in its process: accelerate's shared state and a signal handler."""
+    handler = signal.getsignal(signal.SIGTERM)
+    for state in (AcceleratorState, PartialState, GradientState):
+        state._reset_state()
+    yield
+    signal.signal(signal.SIGTERM, handler)
+    for state in (AcceleratorState, PartialState, GradientState):
+        state._reset_state()
+
+
+def config_file(folder: Path, name: str = "run") -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({"output_dir": str(folder / name)} | SETTINGS))
+    return path
+
+
+def config(folder: Path, *overrides: str, name: str = "run") -> TrainConfig:
+    return load_config(config_file(folder, name), overrides)
+
+
+def last_state(run: Path) -> dict[str, Any]:
+    return torch.load(list_checkpoints(run / "checkpoints")[-1] / STATE_FILE, weights_only=True)
+
+
+def differences(a: Any, b: Any, place: str = "") -> list[str]:
+    """Where two nested states are not the same, bit by bit."""
+    if isinstance(a, dict):
+        assert a.keys() == b.keys(), place
+        return [d for key in a for d in differences(a[key], b[key], f"{place}.{key}")]
+    if isinstance(a, (list, tuple)):
+        pairs = enumerate(zip(a, b, strict=True))
+        return [d for i, pair in pairs for d in differences(*pair, f"{place}.{i}")]
+    same = torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+    return [] if same else [place]
+
+
+def test_a_run_ends_with_the_averaged_pipeline_in_both_precisions_and_pictures(tmp_path: Path):
+    folder = train(config(tmp_path))
+    example = SyntheticExamples("mask", 32, seed=5)[0]
+    for options in ({}, {"variant": "fp16"}):
+        pipe = CoCosPipeline.from_pretrained(folder, **options)
+        pipe.set_progress_bar_config(disable=True)
+        out = pipe(example["condition"], example["exemplar"], example["exemplar_condition"])
+        assert out.images[0].size == (32, 32)
+        assert out.images[0].getcolors(maxcolors=1) is None  # more than one colour
+    averaged = last_state(tmp_path / "run")["averages"]["translation"]["module"]
+    exported = CoCosPipeline.from_pretrained(folder).translation.state_dict()
+    assert differences(dict(exported), dict(averaged)) == []
+    weights = folder / "translation/diffusion_pytorch_model"
+    full, half = (Path(f"{weights}{end}") for end in (".safetensors", ".fp16.safetensors"))
+    assert half.stat().st_size < 0.7 * full.stat().st_size
+    MultiscaleDiscriminator.from_pretrained(folder / "discriminator")
+    CoCosPipeline.from_pretrained(tmp_path / "run/best")
+    pictures = sorted(path.name for path in (tmp_path / "run/pictures").iterdir())
+    assert pictures == [
+        "training-00000004.png",
+        "validation-00000000.png",
+        "validation-00000002.png",
+        "validation-00000004.png",
+    ]
+    with Image.open(tmp_path / "run/pictures/training-00000004.png") as grid:
+        assert grid.size == (5 * 34 - 2, 2 * 34 - 2)
+    assert list((tmp_path / "run/logs").rglob("events.*"))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["--diff_augment=true", "--data.workers=1", "--speed.accumulation=2"],
+        ["--speed.gradient_checkpointing=true", "--speed.mixed_precision=bf16"],
+    ],
+    ids=["plain", "augmented", "sparing"],
+)
+def test_a_resumed_run_ends_bit_for_bit_as_one_that_was_not_interrupted(
+    overrides: list[str], tmp_path: Path
+):
+    chosen = config(tmp_path, "--output.validate_every=0", "--output.grid_every=0", *overrides)
+    train(chosen)
+    whole = last_state(tmp_path / "run")
+    assert whole["averages"]["translation"]["steps"] == 4
+    shutil.rmtree(tmp_path / "run/checkpoints/checkpoint-00000004")
+    train(chosen, resume="latest")
+    assert differences(last_state(tmp_path / "run"), whole) == []
+
+
+def test_another_seed_gives_another_run(tmp_path: Path):
+    states = []
+    for seed in (0, 1):
+        name = f"seed-{seed}"
+        train(config(tmp_path, f"--seed={seed}", "--output.validate_every=0", name=name))
+        states.append(last_state(tmp_path / name)["networks"]["translation"])
+    assert differences(*states) != []
+
+
+def test_every_parameter_of_all_three_networks_is_trained(tmp_path: Path):
+    train(config(tmp_path, "--speed.accumulation=2", "--output.validate_every=0"))
+    optimizers = last_state(tmp_path / "run")["optimizers"]
+    for name in ("generator", "discriminator"):
+        groups = optimizers[name]["param_groups"]
+        assert len(optimizers[name]["state"]) == sum(len(group["params"]) for group in groups)
+        assert groups[0]["betas"] == (0.0, 0.9)
+
+
+def test_a_run_can_start_from_the_pipeline_of_another(tmp_path: Path):
+    first = train(config(tmp_path, "--output.validate_every=0"))
+    second = config(
+        tmp_path,
+        f"--networks.init_from={first}",
+        "--schedule.constant=1",
+        "--schedule.decay=0",
+        "--optimizer.generator_rate=0",
+        name="second",
+    )
+    train(second)
+    before, after = (
+        CoCosPipeline.from_pretrained(tmp_path / name / "pipeline") for name in ("run", "second")
+    )
+    for old, new in zip(
+        before.translation.parameters(), after.translation.parameters(), strict=True
+    ):
+        assert torch.equal(old, new)
+
+
+def test_a_run_that_diverges_stops_and_says_so(tmp_path: Path):
+    with pytest.raises(RuntimeError, match="diverged: .*Lower the rates.*--resume latest"):
+        train(config(tmp_path, "--losses.self_pixel=1e60", "--output.validate_every=0"))
+    assert list_checkpoints(tmp_path / "run/checkpoints") == []
+
+
+def test_processes_that_do_not_know_of_each_other_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RuntimeError, match="2 processes were launched but accelerate sees 1"):
+        train(config(tmp_path))
+
+
+def test_a_new_run_does_not_overwrite_an_old_one(tmp_path: Path):
+    chosen = config(tmp_path)
+    (tmp_path / "run/checkpoints/checkpoint-00000002").mkdir(parents=True)
+    with pytest.raises(FileExistsError, match="--resume latest, or choose another output_dir"):
+        train(chosen)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_half_precision_without_a_gpu_is_an_error(tmp_path: Path):
+    with pytest.raises(ValueError, match="fp16 needs a GPU"):
+        train(config(tmp_path, "--speed.mixed_precision=fp16"))
+
+
+def test_a_data_set_without_the_needed_column_is_an_error_before_training(tmp_path: Path):
+    with pytest.raises(ValueError, match="has no column 'mask'"):
+        train(config(tmp_path, "--data.condition_column=mask"))
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
+def test_fewer_examples_than_a_step_takes_are_an_error(tmp_path: Path):
+    with pytest.raises(ValueError, match="lower data.batch_size or speed.accumulation"):
+        train(config(tmp_path, "--speed.accumulation=1000000", "--output.validate_every=0"))
+
+
+def test_a_dry_run_prints_the_resolved_run_and_trains_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    main(["--config", str(config_file(tmp_path)), "--data.batch_size=3", "--dry-run"])
+    printed = capsys.readouterr().out
+    assert "batch_size: 3" in printed
+    assert re.search(r"# discriminator: [\d,]+ parameters", printed)
+    assert yaml.safe_load(printed)["networks"]["translation"]["spade_channels"] == 4
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_typo_on_the_command_line_ends_with_the_nearest_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit):
+        main(["--config", str(config_file(tmp_path)), "--schedule.constent=3"])
+    assert "did you mean schedule.constant" in capsys.readouterr().err
+
+
+# Killed processes --------------------------------------------------------------------------------
+
+LONG = ["--schedule.constant=24", "--schedule.decay=0", "--output.validate_every=0"]
+
+
+def start(path: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "train/train.py", "--config", str(path), *arguments],
+        cwd=REPOSITORY,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for_checkpoint(run: Path, process: subprocess.Popen[str]) -> None:
+    while not list_checkpoints(run / "checkpoints"):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_time_resumes_to_the_same_weights(tmp_path: Path):
+    whole = config_file(tmp_path, "whole")
+    assert start(whole, *LONG).wait() == 0
+    killed = config_file(tmp_path, "killed")
+    process = start(killed, *LONG)
+    wait_for_checkpoint(tmp_path / "killed", process)
+    time.sleep(random.uniform(0, 1))
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed/pipeline").exists()
+    resumed = start(killed, *LONG, "--resume", "latest")
+    assert "resumed from" in resumed.communicate()[0]
+    assert resumed.returncode == 0
+    assert differences(last_state(tmp_path / "killed"), last_state(tmp_path / "whole")) == []
+
+
+@pytest.mark.slow
+def test_sigterm_saves_and_ends_cleanly(tmp_path: Path):
+    path = config_file(tmp_path)
+    process = start(path, "--schedule.constant=100000", *LONG[1:])
+    wait_for_checkpoint(tmp_path / "run", process)
+    process.terminate()
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, printed
+    saved = list_checkpoints(tmp_path / "run/checkpoints")[-1]
+    assert printed.rstrip().splitlines()[-1].endswith(f"saved {saved}")
+    assert not (tmp_path / "run/pipeline").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_see_the_losses_of_one_with_the_doubled_batch(tmp_path: Path):
+    # The other terms are normalised per process, as the specification says.
+    overrides = [f"--losses.{name}=0" for name in ("self_warp", "self_pixel", "warped_mask")]
+    overrides += ["--output.log_every=1", "--output.validate_every=0", "--output.grid_every=0"]
+    one = start(config_file(tmp_path, "one"), *overrides, "--data.batch_size=4")
+    printed = {"one": one.communicate()[0]}
+    assert one.returncode == 0, printed["one"]
+    two = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+        + ["train/train.py", "--config", str(config_file(tmp_path, "two")), *overrides],
+        cwd=REPOSITORY,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert two.returncode == 0, two.stderr
+    printed["two"] = two.stdout
+    losses = {
+        name: [
+            (term, float(value))
+            for term, value in re.findall(r"((?:generator|discriminator)/\w+) (\S+)", text)
+        ]
+        for name, text in printed.items()
+    }
+    assert len(losses["one"]) == len(losses["two"]) >= 4 * 6
+    for (term, value), (other, same) in zip(losses["one"], losses["two"], strict=True):
+        assert term == other
+        assert same == pytest.approx(value, rel=1e-2, abs=1e-3), term
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_stream_ends_bit_for_bit_as_one_that_was_not_interrupted(
+    workers: int, tmp_path: Path
+):
+    for split, length in (("train", 7), ("validation", 4)):
+        write_imagefolder(SyntheticExamples("mask", 32, length=length), tmp_path / "set", split)
+    streamed = config(
+        tmp_path,
+        f"--data.source={tmp_path / 'set'}",
+        "--data.streaming=true",
+        "--data.condition_column=label",
+        "--data.exemplar_condition_column=exemplar_label",
+        f"--data.workers={workers}",
+    )
+    train(streamed)
+    whole = last_state(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/checkpoints/checkpoint-00000004")
+    train(streamed, resume="latest")
+    again = last_state(tmp_path / "run")
+    for name in ("networks", "averages", "optimizers"):
+        assert differences(again[name], whole[name]) == []

@@ -1,0 +1,1 @@
+"""Training: `accelerate launch -m train.train --config train/configs/quickstart.yaml`."""

@@ -1,0 +1,134 @@
+"""Checkpoints that are either complete or not there."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+NAME = re.compile(r"checkpoint-(\d{8})")
+RUN_FILE = "run.json"
+STATE_FILE = "state.pt"
+
+
+@contextmanager
+def complete_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder that becomes `target` once the block has ended and all is on the disk.
+
+    Whoever kills the process, `target` never holds half of the files. A folder that was there
+    before is replaced. If the block fails, nothing changes.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.writing")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    try:
+        yield temporary
+        for path in [*temporary.rglob("*"), temporary]:
+            _flush_to_disk(path)
+        old = target.with_name(f".{target.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if target.exists():
+            target.rename(old)
+        temporary.rename(target)
+        _flush_to_disk(target.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _flush_to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def save_checkpoint(
+    folder: Path, step: int, state: dict[str, Any], config: dict[str, Any], keep: int
+) -> Path:
+    """Write `folder`/checkpoint-<step>, then delete all but the newest `keep` checkpoints.
+
+    state: whatever `torch.load(weights_only=True)` reads back. config: the run's, as JSON beside
+    it. Raises OSError with the remedy if the disk is full; what was saved before stays.
+    """
+    target = folder / f"checkpoint-{step:08d}"
+    try:
+        with complete_folder(target) as temporary:
+            torch.save(state, temporary / STATE_FILE)
+            run = {"step": step, "config": config}
+            (temporary / RUN_FILE).write_text(json.dumps(run, indent=2, sort_keys=True) + "\n")
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        raise OSError(
+            f"could not write the checkpoint {target}: {error}. Earlier checkpoints are intact; "
+            f"free some space and go on with --resume latest."
+        ) from error
+    for old in list_checkpoints(folder)[:-keep]:
+        shutil.rmtree(old)
+    return target
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The complete checkpoints in `folder`, oldest first."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if NAME.fullmatch(path.name))
+
+
+def find_checkpoint(folder: Path, wanted: str) -> Path | None:
+    """The checkpoint that `--resume` names: "latest" or a path; None if there is none yet.
+
+    Raises FileNotFoundError for a path that is no checkpoint.
+    """
+    if wanted == "latest":
+        found = list_checkpoints(folder)
+        return found[-1] if found else None
+    path = Path(wanted)
+    if not (path / RUN_FILE).is_file():
+        raise FileNotFoundError(
+            f"{path} is no checkpoint (it has no {RUN_FILE}); pass --resume latest, or one of "
+            f"{[str(found) for found in list_checkpoints(folder)]}."
+        )
+    return path
+
+
+def load_checkpoint(
+    path: Path, config: dict[str, Any], may_change: tuple[str, ...]
+) -> tuple[int, dict[str, Any]]:
+    """Step and state of a checkpoint.
+
+    may_change: settings, or groups of them, in which config may differ from the checkpoint's.
+    Raises ValueError if another differs: the run would not be the one that was interrupted.
+    """
+    run = json.loads((path / RUN_FILE).read_text())
+    before, now = flatten(run["config"]), flatten(config)
+    changed = sorted(
+        name
+        for name in before.keys() | now.keys()
+        if before.get(name) != now.get(name) and not name.startswith(may_change)
+    )
+    if changed:
+        raise ValueError(
+            f"{path} belongs to a run with other settings: "
+            + ", ".join(f"{name} was {before.get(name)!r}" for name in changed[:5])
+            + ". Restore them, or start a new run with init_from= its exported pipeline."
+        )
+    return run["step"], torch.load(path / STATE_FILE, map_location="cpu", weights_only=True)
+
+
+def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"a": {"b": 1}} -> {"a.b": 1}."""
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,343 @@
+"""A training run as data: one YAML file and command-line overrides into frozen dataclasses."""
+
+import dataclasses
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from cocosnet_hf import (
+    Condition,
+    CorrespondenceNetwork,
+    DistilledVGG19Features,
+    MultiscaleDiscriminator,
+    TranslationNetwork,
+    VGG19Features,
+    condition_from_config,
+)
+from cocosnet_hf.datasets.settings import DataSettings
+from cocosnet_hf.models.perceptual import PerceptualNetwork
+from cocosnet_hf.presets import preset
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Multiplier of each term; a term of weight 0 is not computed.
+
+    Zhang et al. 2020, section 3.3; the terms are the functions of `cocosnet_hf.losses`.
+    self_pixel: mean absolute difference of picture and target, on self pairs only (not in the
+    paper; does for runs without a perceptual network what pseudo_exemplar does).
+    """
+
+    adversarial: float = 10.0
+    feature_matching: float = 10.0
+    pseudo_exemplar: float = 10.0
+    perceptual: float = 0.001
+    contextual: float = 10.0
+    domain_alignment: float = 10.0
+    cycle: float = 0.0
+    self_warp: float = 0.0
+    warped_mask: float = 0.0
+    self_pixel: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.feature_matching and not self.adversarial:
+            raise ValueError(
+                "losses.feature_matching needs a discriminator that learns: set losses.adversarial "
+                "above 0, or both to 0."
+            )
+
+    @property
+    def need_perceptual_network(self) -> bool:
+        """Whether any term compares features of a perceptual network."""
+        return any((self.pseudo_exemplar, self.perceptual, self.contextual))
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """Adam with two time scales (Heusel et al. 2017; specification, section 11).
+
+    max_grad_norm: longer gradients are scaled down to this length, each network group by itself.
+    """
+
+    generator_rate: float = 1e-4
+    discriminator_rate: float = 4e-4
+    betas: tuple[float, float] = (0.0, 0.9)
+    generator_epsilon: float = 1e-3
+    discriminator_epsilon: float = 1e-8
+    max_grad_norm: float | None = None
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """How long to train: `constant` units at the full rates, then `decay` units down to zero.
+
+    unit: "epoch" for passes over the data, at the end of each of which the rates fall, or "step".
+    mask_warmup: for how many units a model with exemplar_noise still sees the exemplar's own
+    condition (supplement, section 5).
+    """
+
+    unit: Literal["step", "epoch"] = "step"
+    constant: int = 10_000
+    decay: int = 10_000
+    mask_warmup: int = 0
+
+    @property
+    def total(self) -> int:
+        """Units of the whole run."""
+        return self.constant + self.decay
+
+    def rate(self, unit: int) -> float:
+        """Share of the full learning rate in this unit, counted from 0."""
+        return 1.0 if unit < self.constant else 1 - (unit - self.constant) / self.decay
+
+
+def _options(cls: type) -> Any:
+    return field(default_factory=dict, metadata={"options_of": cls})
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What to train.
+
+    task: a published task whose condition and network settings are the defaults below it.
+    condition: the condition's `to_config`; lists may be written as lists. The other three are
+    constructor arguments of the networks, without the condition's channels.
+    init_from: folder or Hub id of a pipeline to start from: its condition and networks replace all
+    of the above, except the discriminator if it has none beside it.
+    """
+
+    task: str | None = None
+    condition: dict[str, Any] = field(default_factory=dict)
+    correspondence: dict[str, Any] = _options(CorrespondenceNetwork)
+    translation: dict[str, Any] = _options(TranslationNetwork)
+    discriminator: dict[str, Any] = _options(MultiscaleDiscriminator)
+    init_from: str | None = None
+
+    def make_condition(self) -> Condition:
+        """The condition object. Raises ValueError if neither task nor condition says which."""
+        if not self.condition and self.task is None:
+            raise ValueError("networks.task or networks.condition must say what to paint from.")
+        if not self.condition:
+            return preset(self.task).condition
+        return condition_from_config(_without_lists(self.condition))
+
+    def correspondence_arguments(self) -> dict[str, Any]:
+        """The task's settings with those of this run on top."""
+        return (preset(self.task).correspondence if self.task else {}) | self.correspondence
+
+
+@dataclass(frozen=True)
+class PerceptualConfig:
+    """The network behind the perceptual terms, whose weights mean the same with each.
+
+    network: VGG-19, or the small distilled one, whose weights must be a file. source: for VGG-19 a
+    Hub id, a safetensors file of the same layout or a folder of a saved `VGG19Features`.
+    layer: whose squared difference to the target is the perceptual term, by VGG-19's name.
+    """
+
+    network: Literal["vgg19", "vgg19-distilled"] = "vgg19"
+    source: str = "timm/vgg19.tv_in1k"
+    layer: Literal["relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_2"] = "relu4_2"
+
+    def load(self) -> PerceptualNetwork:
+        """The network, frozen. Raises what its class raises for weights that are not its own."""
+        if self.network == "vgg19-distilled":
+            return DistilledVGG19Features.from_file(self.source)
+        if Path(self.source).is_dir():
+            return VGG19Features.from_pretrained(self.source).requires_grad_(False)
+        return VGG19Features.from_timm(self.source)
+
+    @property
+    def layer_index(self) -> int:
+        """Position of `layer` among the five, fine to coarse."""
+        return VGG19Features.layers.index(self.layer)
+
+
+@dataclass(frozen=True)
+class SpeedConfig:
+    """What changes speed and memory, and the result at most by rounding.
+
+    accumulation: batches whose gradients are added up before each step.
+    """
+
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    accumulation: int = 1
+    channels_last: bool = True
+    compile: bool = False
+    gradient_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class OutputConfig:
+    """What is written, and after how many steps each; 0 for never.
+
+    keep: checkpoints that stay. validation_batches: held-out batches for each validation.
+    push_to_hub: Hub id that the finished pipeline is uploaded to.
+    """
+
+    log_every: int = 50
+    grid_every: int = 500
+    checkpoint_every: int = 1000
+    keep: int = 3
+    validate_every: int = 1000
+    validation_batches: int = 8
+    push_to_hub: str | None = None
+
+
+@dataclass(frozen=True)
+class DataConfig(DataSettings):
+    """The data set (see `DataSettings`), and how it is fed.
+
+    batch_size: examples for each process and forward pass. workers: loading processes each.
+    validation_split: the held-out part of the source. validation_source: of another source.
+    """
+
+    batch_size: int = 4
+    workers: int = 2
+    validation_split: str = "validation"
+    validation_source: str | None = None
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run.
+
+    ema: decay of the averaged weights, which are what is validated and exported. diff_augment:
+    change what the discriminator sees, for small sets.
+    """
+
+    output_dir: str
+    data: DataConfig = field(default_factory=DataConfig)
+    seed: int = 0
+    ema: float = 0.999
+    diff_augment: bool = False
+    networks: NetworkConfig = field(default_factory=NetworkConfig)
+    losses: LossWeights = field(default_factory=LossWeights)
+    perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    speed: SpeedConfig = field(default_factory=SpeedConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+
+
+MAY_CHANGE_ON_RESUME = ("output_dir", "output.", "schedule.", "data.workers", "data.cache_dir")
+"""Settings that a resumed run may have changed and still be the same run."""
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a run from a YAML file, with overrides such as `--data.batch_size=4` on top.
+
+    Raises ValueError for an unknown setting, naming the nearest known one, for a value of another
+    type and for an override that is not `--name=value`.
+    """
+    values = yaml.safe_load(Path(path).read_text())
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} must hold settings as `name: value`, got {values!r}.")
+    for override in overrides:
+        name, equals, value = override.removeprefix("--").partition("=")
+        if not override.startswith("--") or not equals:
+            raise ValueError(f"an override must look like --data.batch_size=4, got {override!r}.")
+        *groups, last = name.split(".")
+        place = values
+        for group in groups:
+            place = place.setdefault(group, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"{name} cannot be set: {group} is a value, not a group.")
+        place[last] = yaml.safe_load(value)
+    return _build(TrainConfig, values, "")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config as plain JSON values, as `load_config` reads them."""
+    return {
+        item.name: to_dict(value)
+        if dataclasses.is_dataclass(value := getattr(config, item.name))
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+        for item in dataclasses.fields(config)
+    }
+
+
+def _build(cls: type, values: Any, prefix: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{prefix.rstrip('.')} must be a group of settings, got {values!r}.")
+    hints = typing.get_type_hints(cls)
+    items = {item.name: item for item in dataclasses.fields(cls)}
+    _refuse_unknown(values, items, prefix)
+    required = (dataclasses.MISSING, dataclasses.MISSING)
+    for name, item in items.items():
+        if (item.default, item.default_factory) == required and name not in values:
+            raise ValueError(f"the setting {prefix}{name} is missing; it has no default.")
+    return cls(
+        **{
+            name: _typed(value, hints[name], prefix + name, items[name].metadata)
+            for name, value in values.items()
+        }
+    )
+
+
+def _refuse_unknown(names: Mapping[str, Any], known: Mapping[str, Any], prefix: str) -> None:
+    for name in names:
+        if name not in known:
+            nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0)
+            raise ValueError(
+                f"unknown setting {prefix}{name}; did you mean {prefix}{nearest[0]}? Known are "
+                f"{', '.join(known)}."
+            )
+
+
+def _typed(value: Any, hint: Any, name: str, metadata: Mapping[str, Any]) -> Any:
+    """`value` as the type `hint`; whole numbers pass for floats, lists for tuples."""
+    if dataclasses.is_dataclass(hint):
+        return _build(hint, value, name + ".")
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        if value is None and type(None) in arguments:
+            return None
+        (hint,) = (kind for kind in arguments if kind is not type(None))
+        return _typed(value, hint, name, metadata)
+    if origin is Literal:
+        if value is False and "no" in arguments:  # YAML reads a bare no as a boolean
+            value = "no"
+        if value not in arguments:
+            raise ValueError(f"{name} must be one of {', '.join(arguments)}, got {value!r}.")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list) or (
+            len(value) != len(arguments) and Ellipsis not in arguments
+        ):
+            raise ValueError(f"{name} must be a list of {len(arguments)} values, got {value!r}.")
+        return tuple(_typed(item, arguments[0], name, {}) for item in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f"{name} must be a group of settings, got {value!r}.")
+        if cls := metadata.get("options_of"):
+            known = dict.fromkeys(inspect.signature(cls).parameters)
+            known.pop("condition_channels")
+            _refuse_unknown(value, known, name + ".")
+        return value
+    if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML reads 1e-4 as a string
+        except ValueError:
+            pass
+    if type(value) is not hint:
+        raise ValueError(f"{name} must be {hint.__name__}, got {value!r}.")
+    return value
+
+
+def _without_lists(value: Any) -> Any:
+    """Lists become {"0": first, ...}, as condition configurations are written."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        return {str(key): _without_lists(item) for key, item in value.items()}
+    return value
