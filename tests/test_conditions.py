@@ -82,7 +82,10 @@ def test_a_whole_number_will_do_for_a_fraction():
         ("edge", "must be a dict .*, got 'edge'"),
         ({}, r"must be one of \['celebahq-edge', 'edge', 'mask', 'pose'\], got None"),
         ({"type": "depth"}, "got 'depth'"),
-        ({"type": "edge", "sgima": 1.0}, r"\['sgima'\].*known are \['sigma', 'low', 'high'\]"),
+        (
+            {"type": "edge", "sgima": 1.0},
+            r"\['sgima'\].*known are \['sigma', 'low', 'high', 'reach'\]",
+        ),
         ({"type": "edge", "sigma": "1"}, "'sigma' must be float, got '1'"),
         ({"type": "edge", "sigma": True}, "'sigma' must be float, got True"),
         ({"type": "mask"}, "classes"),

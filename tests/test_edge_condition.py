@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,12 @@ def test_a_photo_gives_canny_edges_and_the_distance_to_them():
     lines = canny(np.asarray(photo().convert("L")))
     assert encoded.dtype == torch.float32
     assert torch.equal(encoded[0], torch.from_numpy(lines).float())
-    assert torch.equal(encoded[1], torch.from_numpy(truncated_distance(lines)).float() / 255)
+    row, column = 0, 63
+    rows, columns = np.nonzero(lines)
+    nearest = (np.abs(rows - row) + np.abs(columns - column)).min()
+    assert encoded[1, row, column] == nearest / EDGES.reach
+    near = dataclasses.replace(EDGES, reach=2).encode(photo(), 48, 64)
+    assert torch.equal(near[1], (encoded[1] * EDGES.reach / 2).clamp(max=1))
 
 
 @pytest.mark.parametrize(

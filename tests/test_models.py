@@ -353,6 +353,20 @@ def test_every_published_form_of_the_correspondence_runs(kernel: int, mix_condit
 
 
 @torch.no_grad()
+def test_context_levels_let_a_position_see_further(monkeypatch: pytest.MonkeyPatch):
+    # Instance norm lets every position see the whole map a little.
+    monkeypatch.setattr("cocosnet_hf.models.correspondence.instance_norm", lambda x: x)
+    condition, _, _, _ = inputs("correspondence", batch=1, height=128, width=160)
+    moved = condition.clone()
+    moved[:, :, :16, :16] += 1
+    for levels, sees in ((0, False), (3, True)):
+        network = tiny.correspondence(context_levels=levels, num_adaptor_blocks=1)
+        before, after = (network(x, None).content_features for x in (condition, moved))
+        assert before.shape == (1, 8, 32, 40)
+        assert torch.equal(before[..., 14, 14], after[..., 14, 14]) != sees
+
+
+@torch.no_grad()
 def test_noise_stands_in_for_the_exemplars_condition_and_a_generator_repeats_it():
     network = tiny.correspondence(exemplar_noise=0.5)
     assert not network.needs_exemplar_condition
@@ -598,6 +612,7 @@ def test_vgg_is_saved_and_loaded_with_its_preprocessing(vgg: VGG19Features, tmp_
     assert_equal_states(loaded, vgg)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folded", [False, True])
 @torch.no_grad()
 def test_networks_compile_into_one_graph(folded: bool):

@@ -29,7 +29,7 @@ PARTS_ON_SKIN = "l_brow r_brow l_eye r_eye nose u_lip mouth l_lip eye_g".split()
 class EdgeCondition(Condition):
     """Lines from a photo alone: channel 0 the lines, channel 1 the distance to the nearest one.
 
-    The distance is counted and cut off as in `truncated_distance`. Two channels (paper section 3,
+    The distance is city-block, 1 at `reach` pixels and beyond. Two channels (paper section 3,
     without the face parts that spec section 8.3 needs).
 
     sigma: smoothing before the Canny edge detector, in pixels.
@@ -48,8 +48,11 @@ class EdgeCondition(Condition):
     sigma: float = 1.0
     low: float = 0.1
     high: float = 0.2
+    reach: float = 32.0
 
     def __post_init__(self) -> None:
+        if not self.reach > 0:
+            raise ValueError(f"reach must be a positive number of pixels, got {self.reach}.")
         if self.sigma < 0 or not 0 <= self.low <= self.high <= 1:
             raise ValueError(
                 "Edges need sigma >= 0 and 0 <= low <= high <= 1, got "
@@ -82,8 +85,8 @@ class EdgeCondition(Condition):
         else:
             photo = open_photo(source).resize((width, height), Image.Resampling.BILINEAR)
             lines = photo_edges(photo, self.sigma, self.low, self.high)
-        planes = [lines.astype(np.uint8) * 255, truncated_distance(lines)]
-        return torch.from_numpy(np.stack(planes)).float() / 255
+        distance = np.minimum(line_distance(lines) / self.reach, 1)
+        return torch.from_numpy(np.stack([lines, distance]).astype(np.float32))
 
     def preview(self, encoded: Tensor) -> Image.Image:
         """The lines, dark on white."""
@@ -200,10 +203,14 @@ def truncated_distance(lines: np.ndarray) -> np.ndarray:
 
     255 everywhere where there is no line (spec section 8.3).
     """
+    return np.minimum(line_distance(lines) / 3, 255).astype(np.uint8)
+
+
+def line_distance(lines: np.ndarray) -> np.ndarray:
+    """City-block distance in pixels to the nearest line, (H, W); infinite where there is none."""
     if not lines.any():
-        return np.full(lines.shape, 255, np.uint8)
-    distance = cv2.distanceTransform((~lines).astype(np.uint8), cv2.DIST_L1, 3)
-    return np.minimum(distance / 3, 255).astype(np.uint8)
+        return np.full(lines.shape, np.inf, np.float32)
+    return cv2.distanceTransform((~lines).astype(np.uint8), cv2.DIST_L1, 3)
 
 
 def fit_lines(lines: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -51,6 +51,7 @@ class DomainAdaptor(nn.Module):
         feature_channels: int,
         spade_channels: int,
         blocks: int,
+        context_levels: int,
         kernel_size: int,
     ):
         super().__init__()
@@ -63,10 +64,17 @@ class DomainAdaptor(nn.Module):
                 widths[:-1], widths[1:], kernels, strides, strict=True
             )
         )
-        outputs = [widths[-1]] * (blocks - 1) + [feature_channels]
+        width = widths[-1]
+        self.context_down, self.context_up = (
+            nn.ModuleList(
+                conv2d(width, width, 3, stride=stride, padding=1, bias=False, spectral=True)
+                for _ in range(context_levels)
+            )
+            for stride in (2, 1)
+        )
+        outputs = [width] * (blocks - 1) + [feature_channels]
         self.blocks = nn.ModuleList(
-            SPADEResidualBlock(width, output, in_channels, spade_channels)
-            for width, output in zip([widths[-1]] * blocks, outputs, strict=True)
+            SPADEResidualBlock(width, output, in_channels, spade_channels) for output in outputs
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -74,10 +82,21 @@ class DomainAdaptor(nn.Module):
         features = x
         for layer in self.layers[:-1]:
             features = leaky_relu_(instance_norm(layer(features)))
-        features = instance_norm(self.layers[-1](features))
+        features = self._with_context(instance_norm(self.layers[-1](features)))
         for block in self.blocks:
             features = block(features, x)
         return unit_length(features)
+
+    def _with_context(self, features: Tensor) -> Tensor:
+        """Add what coarser and coarser maps see around each position: a line needs its face."""
+        finer = []
+        for layer in self.context_down:
+            finer.append(features)
+            features = leaky_relu_(instance_norm(layer(features)))
+        for layer, skipped in zip(self.context_up, reversed(finer), strict=True):
+            features = F.interpolate(features, size=skipped.shape[-2:], mode="nearest")
+            features = skipped + instance_norm(layer(features))
+        return features
 
 
 class CorrespondenceNetwork(Network):
@@ -90,6 +109,8 @@ class CorrespondenceNetwork(Network):
     condition_channels: K of the condition. base_channels: width of the adaptors' first layer.
     feature_channels: C of features and projections. spade_channels: hidden width of each SPADE.
     num_adaptor_blocks, num_residual_blocks: SPADE blocks of each adaptor, and shared blocks.
+    context_levels: how many times the adaptors halve their map further, to see wider surroundings,
+    before the SPADE blocks; 0 in the official networks.
     adaptor_kernel_size: kernel of the two strided adaptor layers, 3 or 4.
     mix_condition: append the condition to the features before the shared blocks; the exemplar then
     needs a condition of its own, unless exemplar_noise > 0: the standard deviation of the normal
@@ -110,6 +131,7 @@ class CorrespondenceNetwork(Network):
         spade_channels: int = 128,
         num_adaptor_blocks: int = 3,
         num_residual_blocks: int = 4,
+        context_levels: int = 0,
         adaptor_kernel_size: int = 3,
         mix_condition: bool = True,
         exemplar_noise: float = 0.0,
@@ -143,6 +165,7 @@ class CorrespondenceNetwork(Network):
                 feature_channels,
                 spade_channels,
                 num_adaptor_blocks,
+                context_levels,
                 adaptor_kernel_size,
             )
             for channels in (condition_channels, 3)
