@@ -244,6 +244,31 @@ def test_glasses_of_another_size_than_the_labels_are_refused():
         MaskCondition.celebahq().encode(source, 8, 8)
 
 
+def test_labels_hold_all_that_the_encoded_mask_does():
+    faces = MaskCondition.celebahq("celebamask")
+    maps = np.random.default_rng(0).integers(0, 19, (2, 12, 10))
+    labels = torch.stack([faces.labels(item, 24, 20) for item in maps])
+    assert labels.dtype == torch.int64
+    expected = torch.stack([faces.encode(item, 24, 20) for item in maps])
+    assert expected[:, 16].any()
+    assert torch.equal(faces.one_hot(labels), expected)
+    assert torch.equal(SHAPES.one_hot(torch.from_numpy(LABELS)), one_hot(LABELS))
+
+
+def test_labels_show_the_glasses_and_hide_what_is_beneath():
+    glasses = np.zeros((8, 8), int)
+    glasses[2:4] = 1
+    labels = MaskCondition.celebahq().labels(
+        {"labels": np.full((8, 8), 5), "glasses": glasses}, 8, 8
+    )
+    assert torch.equal(labels, torch.from_numpy(np.where(glasses, 16, 5)))
+
+
+def test_a_soft_mask_has_no_labels():
+    with pytest.raises(ValueError, match="got shape"):
+        SHAPES.labels(np.full((3, 8, 8), 1 / 3), 8, 8)
+
+
 def test_the_preview_paints_glasses_on_top():
     faces = MaskCondition.celebahq()
     encoded = faces.encode(np.full((8, 8), 16), 8, 8)

@@ -164,16 +164,35 @@ class MaskCondition(Condition):
         """
         if self._is_soft(source):
             return self._encode_soft(source, height, width)
-        labels, overlay = self._read(source)
-        if self.overlay is not None:
-            overlay = overlay | (labels == self.overlay)
-            labels = np.where(labels == self.overlay, self.beneath, labels)
-        labels = resize_plane(labels.astype(np.int32), height, width, NEAREST)
-        encoded = torch.zeros(self.channels, height, width)
-        encoded.scatter_(0, torch.from_numpy(labels.astype(np.int64))[None], 1.0)
-        if self.overlay is not None:
-            overlay = resize_plane(overlay, height, width, NEAREST)
-            encoded[self.overlay] = torch.from_numpy(overlay.astype(np.float32))
+        labels, on_top = self._read(source)
+        encoded = self.one_hot(_resized(labels, height, width))
+        if on_top is not None:
+            on_top = resize_plane(on_top, height, width, NEAREST)
+            encoded[self.overlay].masked_fill_(torch.from_numpy(on_top), 1.0)
+        return encoded
+
+    def labels(self, source: Any, height: int, width: int) -> Tensor:
+        """The class on top at each position of a hard mask, (height, width) int64.
+
+        A K-th of the memory of what `encode` makes, which `one_hot` makes of it too; only the class
+        under an overlay is then `beneath`, whatever the source says. Raises ValueError as `encode`
+        does, and for a soft mask.
+        """
+        labels, on_top = self._read(source)
+        if on_top is not None:
+            labels = np.where(on_top, self.overlay, labels)
+        return _resized(labels, height, width)
+
+    def one_hot(self, labels: Tensor) -> Tensor:
+        """Classes on top (..., H, W) int64 as an encoded mask (..., K, H, W) float32."""
+        encoded = labels.new_zeros(
+            *labels.shape[:-2], self.channels, *labels.shape[-2:], dtype=torch.float32
+        )
+        if self.overlay is None:
+            return encoded.scatter_(-3, labels.unsqueeze(-3), 1.0)
+        on_top = labels == self.overlay
+        encoded.scatter_(-3, labels.masked_fill(on_top, self.beneath).unsqueeze(-3), 1.0)
+        encoded.select(-3, self.overlay).copy_(on_top)
         return encoded
 
     def preview(self, encoded: Tensor) -> Image.Image:
@@ -250,8 +269,8 @@ class MaskCondition(Condition):
         planes = [resize_plane(plane, height, width, NEAREST) for plane in planes.clip(0, 1)]
         return torch.from_numpy(np.stack(planes))
 
-    def _read(self, source: Any) -> tuple[np.ndarray, np.ndarray]:
-        """Any hard source -> class index (H, W), and whether the overlay lies there (H, W) bool."""
+    def _read(self, source: Any) -> tuple[np.ndarray, np.ndarray | None]:
+        """Any hard source -> class index (H, W); where the overlay lies, (H, W) bool, if apart."""
         if isinstance(source, Mapping):
             source, on_top = self._split(source)
         elif self._carries_overlay(source):
@@ -259,9 +278,7 @@ class MaskCondition(Condition):
         else:
             on_top = None
         labels = self._read_labels(source)
-        if on_top is None:
-            return labels, np.zeros(labels.shape, bool)
-        return labels, self._read_overlay(on_top, labels.shape)
+        return labels, None if on_top is None else self._read_overlay(on_top, labels.shape)
 
     def _split(self, source: Mapping[str, Any]) -> tuple[Any, Any]:
         """{"labels": ..., <overlay's name>: ...} -> (labels, overlay mask or None)."""
@@ -357,6 +374,12 @@ class MaskCondition(Condition):
         colors = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=-1)
         distance = ((colors[:, None] - self.palette[None].astype(np.int64)) ** 2).sum(-1)
         return distance.argmin(1)
+
+
+def _resized(labels: np.ndarray, height: int, width: int) -> Tensor:
+    """Class indices (H, W) at another size, nearest: (height, width) int64."""
+    labels = resize_plane(labels.astype(np.int32), height, width, NEAREST)
+    return torch.from_numpy(labels.astype(np.int64))
 
 
 def is_color_array(source: Any) -> bool:

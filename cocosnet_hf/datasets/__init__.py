@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from ..conditions import Condition
-from .composing import TrainingExample, mask_labels
+from .composing import TrainingExample
 from .geometry import Geometry, mirrored_order
 from .reading import BrokenCount, BrokenExample, Example, Reader
 from .settings import DataSettings
@@ -44,7 +44,6 @@ __all__ = [
     "TrainingExamples",
     "TrainingStream",
     "build_index",
-    "mask_labels",
     "mirrored_order",
     "open_source",
     "open_training_data",

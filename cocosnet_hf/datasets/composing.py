@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TypedDict
 
 import numpy as np
@@ -9,28 +10,31 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..conditions import Condition, MaskCondition
+from ..conditions import Condition, EdgeCondition, MaskCondition
 from .geometry import NEAREST, Geometry, change_color, color_change
 from .reading import Example
 from .settings import DataSettings
 
 
-class _Photos(TypedDict):
+class _Always(TypedDict):
     image: Tensor
-    condition: Tensor
     exemplar: Tensor
-    exemplar_condition: Tensor
     is_self: Tensor
 
 
-class TrainingExample(_Photos, total=False):
+class TrainingExample(_Always, total=False):
     """What the objective needs of one photo; the loader stacks it to batches.
 
-    image, exemplar (3, H, W) float32 in [-1, 1]; condition, exemplar_condition (K, H, W) float32 in
-    [0, 1]; is_self () float32: 1 where the exemplar shows the photo's own subject, else 0;
-    condition_labels, exemplar_labels (H, W) int64, for masks and where there is a labels_column.
+    image, exemplar (3, H, W) float32 in [-1, 1]; is_self () float32: 1 where the exemplar shows the
+    photo's own subject, else 0; condition, exemplar_condition (K, H, W) float32 in [0, 1], not for
+    masks: `MaskCondition.one_hot` makes them from the labels on the device, to which 151 classes at
+    256 pixels would otherwise travel as 80 MB;
+    condition_labels, exemplar_labels (H, W) int64, for masks and where there is a labels_column;
+    those of a column count from 1, since 0 is the class that `losses.warped_mask_loss` leaves out.
     """
 
+    condition: Tensor
+    exemplar_condition: Tensor
     condition_labels: Tensor
     exemplar_labels: Tensor
 
@@ -53,9 +57,11 @@ def compose(
     other = Geometry.draw(
         exemplar.image.size, settings, rng, warp=settings.warp if is_self else 0.0
     )
-    image, encoded, labels = _tensors(target, geometry, condition, settings.image_size)
+    image, encoded, labels = _tensors(
+        target, geometry, jittered(condition, settings, rng), settings.image_size
+    )
     look, exemplar_encoded, exemplar_labels = _tensors(
-        exemplar, other, condition, settings.image_size
+        exemplar, other, jittered(condition, settings, rng), settings.image_size
     )
     if settings.augment and settings.color > 0:
         change = color_change(settings.color, rng)
@@ -65,45 +71,51 @@ def compose(
         look = change_color(look, change)
     example: TrainingExample = {
         "image": image,
-        "condition": encoded,
         "exemplar": look,
-        "exemplar_condition": exemplar_encoded,
         "is_self": torch.tensor(float(same_subject)),
     }
+    if encoded is not None and exemplar_encoded is not None:
+        example["condition"] = encoded
+        example["exemplar_condition"] = exemplar_encoded
     if labels is not None and exemplar_labels is not None:
         example["condition_labels"] = labels
         example["exemplar_labels"] = exemplar_labels
     return example
 
 
+def jittered(condition: Condition, settings: DataSettings, rng: np.random.Generator) -> Condition:
+    """An edge condition with random blur and thresholds, see `edge_jitter`; others unchanged."""
+    if not (settings.augment and settings.edge_jitter and isinstance(condition, EdgeCondition)):
+        return condition
+    blur, threshold = (1 + settings.edge_jitter) ** rng.uniform(-1, 1, 2)
+    low, high = (min(1.0, value * threshold) for value in (condition.low, condition.high))
+    return dataclasses.replace(condition, sigma=condition.sigma * blur, low=low, high=high)
+
+
 def _tensors(
     example: Example, geometry: Geometry, condition: Condition, side: int
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Photo in [-1, 1], encoded condition and label map of one example through its geometry."""
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Photo in [-1, 1], encoded condition and label map of one example through its geometry.
+
+    Of a mask, which a picture gives without doubt, only the label map.
+    """
     photo = geometry.picture(example.image)
     source = geometry.source(example.condition, example.image, photo)
+    encoded = None
     try:
-        encoded = geometry.encoded(condition.encode(source, side, side), condition)
+        if isinstance(condition, MaskCondition):
+            labels = geometry.classes(condition.labels(source, side, side), condition)
+        else:
+            encoded = geometry.encoded(condition.encode(source, side, side), condition)
+            labels = _index_map(example, geometry)
     except ValueError as error:
         raise ValueError(f"The condition of '{example.name}' cannot be used: {error}") from error
     pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1)
-    if isinstance(condition, MaskCondition):
-        labels = mask_labels(encoded, condition)
-    else:
-        labels = _index_map(example, geometry)
     return pixels.float() / 127.5 - 1, encoded, labels
-
-
-def mask_labels(encoded: Tensor, condition: MaskCondition) -> Tensor:
-    """Class on top at every position of an encoded mask (K, H, W): (H, W) int64."""
-    labels = torch.from_numpy(encoded.numpy().argmax(0))
-    if condition.overlay is not None:
-        labels[encoded[condition.overlay] > 0.5] = condition.overlay
-    return labels
 
 
 def _index_map(example: Example, geometry: Geometry) -> Tensor | None:
     if example.labels is None:
         return None
     labels: Image.Image = geometry.picture(example.labels, NEAREST)
-    return torch.from_numpy(np.array(labels).astype(np.int64))
+    return torch.from_numpy(np.array(labels).astype(np.int64)) + 1

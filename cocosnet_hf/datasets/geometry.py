@@ -103,16 +103,18 @@ class Geometry:
             return {key: self.source(value, photo, moved_photo) for key, value in source.items()}
         return self.picture(source, NEAREST)
 
+    def classes(self, labels: Tensor, condition: MaskCondition) -> Tensor:
+        """Exchange left and right classes of a label map (H, W) int64 after a flip."""
+        if not (self.flipped and self.swap_sides):
+            return labels
+        return torch.tensor(mirrored_order(condition.classes))[labels]
+
     def encoded(self, encoded: Tensor, condition: Condition) -> Tensor:
         """Exchange left and right channels of an encoded condition (K, H, W) after a flip."""
-        if not (self.flipped and self.swap_sides):
+        if not (self.flipped and self.swap_sides and isinstance(condition, PartEdgeCondition)):
             return encoded
-        if isinstance(condition, MaskCondition):
-            return encoded[mirrored_order(condition.classes)]
-        if isinstance(condition, PartEdgeCondition):
-            parts = [1 + index for index in mirrored_order(FACE_PARTS)]
-            return encoded[[0, *parts, len(FACE_PARTS) + 1]]
-        return encoded
+        parts = [1 + index for index in mirrored_order(FACE_PARTS)]
+        return encoded[[0, *parts, len(FACE_PARTS) + 1]]
 
     def _displaced(self, points: np.ndarray) -> np.ndarray:
         """Where points (N, 2) end up: q with q + displacement(q) = p, by fixed-point iteration."""

@@ -125,13 +125,28 @@ class Reader:
             needs_condition=columns.exemplar_condition_column is not None,
         )
 
-    def read_condition(self, row: Mapping[str, Any], position: int) -> Any:
-        """Only what the exemplar index compares: a mask or pose, else the photo."""
-        value = _value(row, self.settings.condition_column)
+    @property
+    def layout(self) -> Condition:
+        """The condition by which exemplars are retrieved: masks of the labels, where there are."""
+        classes = self.settings.label_classes
+        if classes is None or isinstance(self.condition, MaskCondition):
+            return self.condition
+        return MaskCondition(classes=tuple(map(str, range(classes))))
+
+    def read_layout(self, row: Mapping[str, Any], position: int) -> Any:
+        """Only what the exemplar index compares: a mask, label map or pose, else the photo."""
+        if isinstance(self.layout, MaskCondition):
+            masks = isinstance(self.condition, MaskCondition)
+            column = self.settings.condition_column if masks else self.settings.labels_column
+            return _picture(_value(row, column), f"mask of {self.name(row, position)}")
+        return self.layout_of(self.read(row, position))
+
+    def layout_of(self, example: Example) -> Any:
+        """What `read_layout` gives, of an example that has been read."""
         if isinstance(self.condition, MaskCondition):
-            name = self.name(row, position)
-            return _picture(value, f"mask of {name}")
-        example = self.read(row, position)
+            return example.condition
+        if isinstance(self.layout, MaskCondition):
+            return example.labels
         return example.condition if isinstance(example.condition, Pose) else example.image
 
     def name(self, row: Mapping[str, Any], position: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +17,8 @@ class DataSettings:
 
     image_column, condition_column: the photo, and the mask, drawing, face parts or keypoints. Edges
         come from the photo if condition_column is None.
-    labels_column: label maps beside a condition that is no mask, to measure the warp with.
+    labels_column, label_classes: label maps beside a condition that is no mask, and the number of
+        their classes: to teach and measure the warp, and to retrieve exemplars of a like layout.
     exemplar_column and its condition and labels: the photo's own exemplar; null means none.
     id_column: names the examples in messages and lists, where there is such a column.
 
@@ -27,14 +29,18 @@ class DataSettings:
     warp: smooth random displacement of self exemplars, as a share of the side, such as 0.05.
     color: strength of the random colour change, 0 (off) to 1. A photo and its self exemplar change
         alike, so that what is carried stays the right answer.
-    augment: whether there is any of this: cut, flip, warp and colour. Without it the middle is cut.
+    edge_jitter: how far the settings that find a photo's edges vary, 0 to below 1: blur and both
+        thresholds are multiplied by up to 1 + edge_jitter or divided by it, so that a model learns
+        lines of any amount. Only for edges made from photos; lines of one photo vary together.
+    augment: whether there is any of this: cut, flip, warp, colour and jitter. Without it the middle
+        is cut.
 
     real_probability, hard_probability: with r uniform in [0, 1), r < hard_probability takes the
         hard exemplar, r < real_probability the easy one, else the photo itself (spec section 9).
-    exemplar_list: text file of lines `image, ref1, ref2, ...`: the first reference is easy, the
-        last hard. retrieve: exemplars from an index (`cocosnet_hf.retrieval`): easy is one of the
-        easy_candidates nearest, hard the one of rank hard_rank. Without column, list or index every
-        exemplar is the photo itself.
+    exemplar_list: text file, in the source folder or by its path, of lines `image, ref1, ref2 ...`:
+        the first reference is easy, the last hard. retrieve: exemplars from an index
+        (`cocosnet_hf.retrieval`): easy is one of the easy_candidates nearest, hard the one of rank
+        hard_rank. Without column, list or index every exemplar is the photo itself.
     same_look: the exemplar column or list shows the photo's own subject, so that losses against the
         photo hold: is_self is 1 for them too.
 
@@ -52,6 +58,7 @@ class DataSettings:
     image_column: str = "image"
     condition_column: str | None = None
     labels_column: str | None = None
+    label_classes: int | None = None
     exemplar_column: str | None = None
     exemplar_condition_column: str | None = None
     exemplar_labels_column: str | None = None
@@ -64,6 +71,7 @@ class DataSettings:
     swap_sides: bool = True
     warp: float = 0.0
     color: float = 0.0
+    edge_jitter: float = 0.0
     augment: bool = True
 
     real_probability: float = 0.7
@@ -87,11 +95,18 @@ class DataSettings:
         for name in ("flip", "real_probability", "hard_probability", "color", "max_broken_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"'{name}' must be in 0..1, got {getattr(self, name)}.")
+        if (self.labels_column is None) != (self.label_classes is None):
+            raise ValueError(
+                "'labels_column' and 'label_classes', the number of its classes, go together, got "
+                f"{self.labels_column} and {self.label_classes}."
+            )
         if self.hard_probability > self.real_probability:
             raise ValueError(
                 "'hard_probability' is a part of 'real_probability' and must not be above it, got "
                 f"{self.hard_probability} and {self.real_probability}."
             )
+        if not 0 <= self.edge_jitter < 1:
+            raise ValueError(f"'edge_jitter' must be in 0..1, below 1, got {self.edge_jitter}.")
         if not 0 <= self.warp <= 0.2:
             raise ValueError(f"'warp' must be in 0..0.2 of the side, got {self.warp}.")
         if min(self.easy_candidates, self.hard_rank, self.exemplar_buffer) < 1:
@@ -131,6 +146,12 @@ class DataSettings:
     def has_real_exemplars(self) -> bool:
         """Whether photos other than the target itself can be exemplars."""
         return self.exemplar_column is not None or self.exemplar_list is not None or self.retrieve
+
+    @property
+    def exemplar_list_path(self) -> Path:
+        """Where the `exemplar_list` lies."""
+        inside = Path(self.source, self.exemplar_list)
+        return inside if inside.is_file() else Path(self.exemplar_list)
 
     def for_validation(self) -> DataSettings:
         """The same without augmentation, always with the easy exemplar (spec section 9, test)."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
-from ..conditions import Condition, MaskCondition, PoseCondition
+from ..conditions import Condition
 from ..retrieval import ExemplarIndex, Extractor, describe_with, unit
 from .composing import TrainingExample, compose
 from .reading import BrokenCount, BrokenExample, Example, Reader
@@ -196,12 +196,10 @@ class TrainingStream(IterableDataset[TrainingExample]):
             self._buffer.append(_Past(before, self._position, row, descriptor))
 
     def _descriptor(self, example: Example) -> np.ndarray:
-        """What the nearest example is found by: the mask, the pose or the photo."""
-        layout = self.extractor is None and isinstance(
-            self.condition, (MaskCondition, PoseCondition)
-        )
-        describe = describe_with(self.condition, self.extractor)
-        return unit(describe(example.condition if layout else example.image))
+        """What the nearest example is found by: the mask, label map, pose or photo."""
+        describe = describe_with(self.reader.layout, self.extractor)
+        compared = self.reader.layout_of(example) if self.extractor is None else example.image
+        return unit(describe(compared))
 
     def _nothing_to_read(self) -> str:
         worker = get_worker_info()

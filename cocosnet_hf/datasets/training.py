@@ -124,7 +124,7 @@ class TrainingExamples(Dataset[TrainingExample]):
         settings, nothing = self.settings, np.full((len(self.rows), 1), -1)
         if settings.exemplar_list is not None:
             return read_exemplar_list(
-                settings.exemplar_list, self._names(self.rows), self._names(self.pool)
+                settings.exemplar_list_path, self._names(self.rows), self._names(self.pool)
             )
         if not settings.retrieve:
             return nothing, nothing
@@ -222,7 +222,7 @@ def build_index(
         for position, row in enumerate(iterate(rows)):
             try:
                 if extractor is None:
-                    yield reader.read_condition(row, position)
+                    yield reader.read_layout(row, position)
                 else:
                     yield reader.read(row, position).image
             except BrokenExample as error:
@@ -230,7 +230,7 @@ def build_index(
                 yield None
 
     def build() -> ExemplarIndex:
-        return ExemplarIndex.build(sources(), reader.condition, names(), extractor)
+        return ExemplarIndex.build(sources(), reader.layout, names(), extractor)
 
     def names() -> list[str]:
         return [reader.name(row, position) for position, row in enumerate(iterate(rows))]
@@ -238,9 +238,9 @@ def build_index(
     fingerprint = getattr(rows, "_fingerprint", None)
     if extractor is not None or fingerprint is None:
         return build()
-    columns = f"{settings.image_column} {settings.condition_column}"
-    key = cache_key(f"{fingerprint} {columns}", reader.condition)
-    return ExemplarIndex.cached(key, build, describe_with(reader.condition), settings.cache_dir)
+    columns = f"{settings.image_column} {settings.condition_column} {settings.labels_column}"
+    key = cache_key(f"{fingerprint} {columns}", reader.layout)
+    return ExemplarIndex.cached(key, build, describe_with(reader.layout), settings.cache_dir)
 
 
 def name_tails(path: str | None) -> set[str]:
@@ -251,7 +251,7 @@ def name_tails(path: str | None) -> set[str]:
 
 
 def read_exemplar_list(
-    path: str, names: list[set[str]], pool: list[set[str]]
+    path: str | Path, names: list[set[str]], pool: list[set[str]]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places of the first (easy) and last (hard) reference of each image, (N, 1) each, -1: none.
 
