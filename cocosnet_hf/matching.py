@@ -33,6 +33,7 @@ Nested = Sequence[Sequence[Tensor]]
 _NEGLIGIBLE_VARIANCE = 1e-10
 _ANYWHERE = -1  # the region of a condition position that may look everywhere
 _FLOOR = -1e30  # below every logit, and finite so that a row without allowed positions stays finite
+_TINY = torch.finfo(torch.float32).tiny
 
 
 def _without_autocast(method: Callable) -> Callable:
@@ -311,12 +312,14 @@ class _Attend(torch.autograd.Function):
 
 @dataclass
 class _Best:
-    """Per condition position: the highest logit, its exemplar and position, log of the row sum."""
+    """Per condition position: the highest logit, its exemplar and position, log of the row sum, and
+    the row's entropy."""
 
     logit: Tensor
     exemplar: Tensor
     position: Tensor
     log_sum: Tensor
+    entropy: Tensor
 
 
 class Matching:
@@ -476,6 +479,14 @@ class Matching:
         share = torch.stack([(best.logit - best.log_sum).exp() for best in self._best])
         return share.unflatten(1, (self._height, self._width))
 
+    def entropy(self) -> Tensor:
+        """How undecided each position is: the entropy of its softmax row in nats, (B, h, w).
+
+        0 if it looks at one place only, log N if at all N positions alike.
+        """
+        entropy = torch.stack([best.entropy for best in self._best])
+        return entropy.unflatten(1, (self._height, self._width))
+
     @torch.no_grad()
     def row(self, point: tuple[float, float], item: int = 0) -> Tensor | list[Tensor]:
         """Where the condition's pixel `point` = (x, y) looks: its softmax row, (h', w').
@@ -519,6 +530,7 @@ class Matching:
         count = rows.height * rows.width
         logit = rows.mean.new_full((count,), float("-inf"))
         log_sum = logit.clone()
+        entropy = torch.zeros_like(logit)
         position = torch.zeros(count, dtype=torch.long, device=logit.device)
         exemplar = position.clone()
         for index, side in enumerate(columns):
@@ -533,9 +545,13 @@ class Matching:
                     logit[u] = torch.where(better, value, logit[u])
                     position[u] = torch.where(better, where + start, position[u])
                     exemplar[u] = torch.where(better, index, exemplar[u])
-                    sums = logits.sub_(value.clamp_min(_FLOOR)[:, None]).exp_().sum(1).log()
-                    log_sum[u] = torch.logaddexp(log_sum[u], sums + value)
-        return _Best(logit, exemplar, position, log_sum)
+                    share = logits.sub_(value.clamp_min(_FLOOR)[:, None]).exp_()
+                    mass = share.sum(1).clamp_min(_TINY)
+                    within = torch.special.entr(share, out=share).sum(1) / mass + mass.log()
+                    log_sum[u], entropy[u] = _joined(
+                        log_sum[u], entropy[u], mass.log() + value, within
+                    )
+        return _Best(logit, exemplar, position, log_sum, entropy)
 
     def _tiles(self, rows: _Side, columns: _Side) -> _Tiles:
         return _Tiles(rows.detached(), columns.detached(), self.temperature, self.tile_memory)
@@ -607,6 +623,17 @@ def _to_positions(value: Tensor, scale: int, patches: bool) -> Tensor:
     if patches:
         return F.unfold(value[None].float(), scale, stride=scale)[0].t()
     return F.avg_pool2d(value[None].float(), scale)[0].flatten(1).t()
+
+
+def _joined(
+    log_sum: Tensor, entropy: Tensor, other_log_sum: Tensor, other_entropy: Tensor
+) -> tuple[Tensor, Tensor]:
+    """log of the sum and entropy of whole rows, from those of two parts; an empty part has -inf."""
+    joined = torch.logaddexp(log_sum, other_log_sum)
+    share = (log_sum - joined.clamp_min(_FLOOR)).exp()
+    other = (other_log_sum - joined.clamp_min(_FLOOR)).exp()
+    between = torch.special.entr(share) + torch.special.entr(other)
+    return joined, share * entropy + other * other_entropy + between
 
 
 def _merge(parts: Sequence[Tensor], log_sums: Sequence[Tensor]) -> Tensor:

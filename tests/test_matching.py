@@ -298,6 +298,38 @@ def test_regions_restrict_the_best_match_and_the_row_too():
     torch.testing.assert_close(row.flatten().double(), shares[2 * 6 + 4], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("tile_memory", [TINY_TILES, 3_000, 2**25])
+@pytest.mark.parametrize("temperature", [1e-3, 0.01, 0.1, 10.0])
+def test_entropy_is_that_of_the_softmax_rows(temperature: float, tile_memory: int):
+    content, first, second, third = maps(30, (2, 6, 5, 6), (6, 4, 7), (6, 6, 3), (6, 5, 5))
+    own, *other = region_maps(31, (2, 5, 6), (4, 7), (6, 3), (5, 5))
+    restricted = {"content_regions": own, "style_regions": [other[:2], other[2:]]}
+    for regions in ({}, restricted):
+        matching = Matching(
+            content,
+            [[first, second], [third]],
+            temperature=temperature,
+            tile_memory=tile_memory,
+            **regions,
+        )
+        for item, styles in enumerate([[first, second], [third]]):
+            logits = oracle(
+                content[item].double(),
+                [style.double() for style in styles],
+                temperature=temperature,
+                regions=(own[item], restricted["style_regions"][item]) if regions else None,
+            )
+            expected = torch.special.entr(logits.softmax(1)).sum(1)
+            found = matching.entropy()[item].flatten().double()
+            torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-3)
+
+
+def test_a_flat_map_has_the_entropy_of_all_positions_alike():
+    flat = torch.ones(1, 6, 5, 7)
+    entropy = Matching(flat, flat, patch_size=1, tile_memory=TINY_TILES).entropy()
+    torch.testing.assert_close(entropy, torch.full((1, 5, 7), 35.0).log())
+
+
 @pytest.mark.parametrize("tile_memory", [TINY_TILES, SMALL_TILES, 2**25])
 def test_regions_restrict_the_way_back_and_missing_ones_do_not(tile_memory: int):
     content, style, values = maps(10, (2, 6, 5, 6), (2, 6, 4, 7), (2, 2, 5, 6))
@@ -471,6 +503,7 @@ def test_autocast_around_it_changes_nothing():
             warped,
             matching.flow(),
             matching.confidence(),
+            matching.entropy(),
             matching.row((1.0, 1.0)),
             *torch.autograd.grad(loss, inputs),
         ]

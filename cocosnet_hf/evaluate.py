@@ -1,0 +1,143 @@
+"""Evaluate a pipeline and its rivals: the paper's tables and more, with what made them.
+
+    python -m cocosnet_hf.evaluate PIPELINE --data FOLDER --condition-column label -o evaluation
+
+PIPELINE is a folder, a Hub id or a bundled name. Every item of --split is painted from its
+condition with an exemplar from --train-split; the pictures are saved as PNG and as JPG, and both
+are scored against the true photos. The output folder holds report.md, report.html, results.json,
+scores.parquet and all pictures; the same command goes on where it was stopped. Several processes
+(accelerate launch -m cocosnet_hf.evaluate ...) share the work.
+
+--rivals are painted and scored alike: exemplar (unchanged), warped (the exemplar, warped), nearest
+(the training photo of the nearest layout), NAME=FOLDER (pictures called like the items) and
+NAME=package.module:function (a function from encoded condition and exemplar photo to picture).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from .datasets import DataSettings
+from .evaluation.protocol import EvaluationSettings, evaluate
+from .evaluation.report import summary
+
+COLUMNS = (
+    "image_column",
+    "condition_column",
+    "labels_column",
+    "exemplar_column",
+    "exemplar_condition_column",
+    "exemplar_labels_column",
+    "id_column",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """The command line."""
+    logging.basicConfig(format="%(message)s")
+    parser = make_parser()
+    options = parser.parse_args(argv)
+    try:
+        evaluation = evaluate(read_settings(options), options.classes)
+    except (ValueError, OSError, ImportError) as error:
+        parser.error(str(error))
+    if evaluation is not None:
+        print(summary(evaluation, options.classes))
+        print(Path(options.output) / "report.html")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All options."""
+    defaults = EvaluationSettings("", DataSettings())
+    parser = argparse.ArgumentParser(
+        prog="python -m cocosnet_hf.evaluate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("pipeline", metavar="PIPELINE")
+    add("-o", "--output", default=defaults.output, help="folder for everything")
+
+    data = parser.add_argument_group("data")
+    add = data.add_argument
+    add("--data", required=True, help="folder, Hub id, parquet or tar files, or synthetic")
+    add("--split", default="test", help="the tested part")
+    add("--train-split", default=defaults.train_split, help="where exemplars come from")
+    for name in COLUMNS:
+        add(f"--{name.replace('_', '-')}", default=getattr(DataSettings, name), metavar="NAME")
+    add("--label-classes", type=int, metavar="N", help="number of classes of the labels column")
+    add("--size", type=int, metavar="PIXELS", help="side of all pictures; default: the pipeline's")
+    add("--keep-aspect", action="store_true", help="cut out the middle instead of squeezing")
+    add("--limit", type=int, metavar="N", help="only the first items")
+    add(
+        "--exemplars",
+        default=defaults.exemplars,
+        metavar="retrieval|random|column|FILE",
+        help="how each item gets its exemplar; FILE has lines `image, exemplar`",
+    )
+    add("--pool-limit", type=int, metavar="N", help="exemplars only from the first training photos")
+    add("--seed", type=int, default=defaults.seed)
+
+    measured = parser.add_argument_group("what is compared and measured")
+    add = measured.add_argument
+    add("--rivals", nargs="*", metavar="RIVAL")
+    add(
+        "--extractors",
+        nargs="*",
+        metavar="Inception|MobileNetV2=FILE|NAME=module:function",
+        help="for Frechet and kernel distance; default: Inception if it can be loaded",
+    )
+    add(
+        "--perceptual",
+        default="auto",
+        metavar="VGG19[=SOURCE]|VGG19-distilled=FILE|none",
+        help="for features at positions; default: VGG19 from the Hub if it can be loaded",
+    )
+    add("--segmenter", metavar="HUB-ID|module:function", help="for mask accuracy and mIoU")
+    add("--pose-finder", metavar="HUB-ID|module:function", help="for PCK")
+    add("--diversity", type=int, default=defaults.diversity, metavar="EXEMPLARS")
+    add("--diversity-items", type=int, default=defaults.diversity_items, metavar="N")
+    add("--classes", action="store_true", help="also every metric class by class")
+
+    speed = parser.add_argument_group("speed")
+    speed.add_argument("--batch-size", type=int, default=defaults.batch_size)
+    speed.add_argument("--dtype", default=defaults.dtype, choices=["float32", "bfloat16"])
+    return parser
+
+
+def read_settings(options: argparse.Namespace) -> EvaluationSettings:
+    """What the options say. Raises ValueError for values that do not go together."""
+    data = DataSettings(
+        source=options.data,
+        split=options.split,
+        label_classes=options.label_classes,
+        keep_aspect=options.keep_aspect,
+        **{name: getattr(options, name) for name in COLUMNS},
+    )
+    return EvaluationSettings(
+        pipeline=options.pipeline,
+        data=data,
+        output=options.output,
+        size=options.size,
+        exemplars=options.exemplars,
+        train_split=options.train_split,
+        seed=options.seed,
+        limit=options.limit,
+        pool_limit=options.pool_limit,
+        rivals=None if options.rivals is None else tuple(options.rivals),
+        extractors="auto" if options.extractors is None else tuple(options.extractors),
+        perceptual=None if options.perceptual == "none" else options.perceptual,
+        segmenter=options.segmenter,
+        pose_finder=options.pose_finder,
+        diversity=options.diversity,
+        diversity_items=options.diversity_items,
+        batch_size=options.batch_size,
+        dtype=options.dtype,
+    )
+
+
+if __name__ == "__main__":
+    main()

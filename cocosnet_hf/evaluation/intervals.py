@@ -1,0 +1,51 @@
+"""Values beside the interval in which other samples of the same size would put them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+REPLICATES = 1000
+"""Samples drawn for an interval."""
+
+CONFIDENCE = 0.95
+"""Share of them inside it."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value from `count` items, with its 95 % bootstrap interval where one is known."""
+
+    value: float
+    count: int
+    low: float | None = None
+    high: float | None = None
+
+
+def mean_estimate(scores: Sequence[float] | np.ndarray, seed: int = 0) -> Estimate | None:
+    """The mean of one score per item, with its interval; None if no item has a score.
+
+    An item that cannot be scored has NaN and is left out of mean and count.
+    """
+    scores = np.asarray(scores, dtype=np.float64)
+    scores = scores[~np.isnan(scores)]
+    if len(scores) == 0:
+        return None
+    if len(scores) == 1:
+        return Estimate(float(scores[0]), 1)
+    return Estimate(float(scores.mean()), len(scores), *interval(draws(len(scores), seed) @ scores))
+
+
+def draws(count: int, seed: int = 0) -> np.ndarray:
+    """Bootstrap samples of `count` items: the share of each item in each, (REPLICATES, count)."""
+    rng = np.random.default_rng(seed)
+    return rng.multinomial(count, np.full(count, 1 / count), size=REPLICATES) / count
+
+
+def interval(replicates: np.ndarray) -> tuple[float, float]:
+    """The middle `CONFIDENCE` of a value's bootstrap replicates."""
+    outside = 50 * (1 - CONFIDENCE)
+    low, high = np.percentile(replicates, [outside, 100 - outside])
+    return float(low), float(high)

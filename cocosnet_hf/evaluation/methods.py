@@ -1,0 +1,234 @@
+"""What is compared: the pipeline, and rivals that paint the same pairs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..conditions import open_photo
+from ..matching import Matching
+from ..pipeline import CoCosPipeline, CoCosPipelineOutput
+from .correspondence import carry_labels
+from .extractors import import_function
+from .pairs import EvaluationPairs, Pair
+from .picture_sets import SUFFIXES, unit_range
+
+TARGET, PIPELINE, WARPED = "target", "pipeline", "warped exemplar"
+EXEMPLAR, NEAREST = "exemplar", "nearest photo"
+BUILT_IN = {"warped": WARPED, "exemplar": EXEMPLAR, "nearest": NEAREST}
+"""Rivals that need nothing but the run, by their name on the command line."""
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """A metric on one class of one item; the class's value is the mean by weight over the items."""
+
+    metric: str
+    label: int
+    weight: float
+    value: float
+
+
+@dataclass
+class Scores:
+    """What is known of one item: values by metric, of the whole and of its classes."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    classes: list[ClassScore] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Painting:
+    """Pictures of some pairs, (B, 3, H, W) in 0..1; scores: of the matching, for each pair."""
+
+    pictures: Tensor
+    scores: list[Scores]
+
+    @classmethod
+    def of(cls, pictures: Sequence[Tensor]) -> Painting:
+        """Of B pictures (3, H, W), uint8 or in 0..1, without scores."""
+        stacked = torch.stack([unit_range(picture).cpu() for picture in pictures])
+        return cls(stacked, [Scores() for _ in pictures])
+
+
+@dataclass(frozen=True)
+class Method:
+    """One or several pictures for each pair.
+
+    made_by: the name of each and, in words, what makes it. paint: pairs to one `Painting` for each
+    name. uses_exemplar: whether another exemplar would give another picture.
+    """
+
+    made_by: dict[str, str]
+    paint: Callable[[Sequence[Pair]], list[Painting]]
+    uses_exemplar: bool = True
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the pictures."""
+        return tuple(self.made_by)
+
+
+def pipeline_method(pipe: CoCosPipeline, name: str, with_warped: bool = True) -> Method:
+    """The pipeline, which also says how good its matching was, and its warped exemplars."""
+
+    def paint(pairs: Sequence[Pair]) -> list[Painting]:
+        out = run_pipeline(pipe, pairs)
+        scores = matching_scores(out.matching, pairs)
+        paintings = [Painting(out.images.float().cpu(), scores), Painting.of(out.warped_exemplars)]
+        return paintings[: len(made_by)]
+
+    made_by = {PIPELINE: name}
+    if with_warped:
+        made_by[WARPED] = "the exemplar seen through the pipeline's matching"
+    return Method(made_by, paint)
+
+
+def run_pipeline(pipe: CoCosPipeline, pairs: Sequence[Pair]) -> CoCosPipelineOutput:
+    """What the pipeline returns for some pairs, pictures as tensors (B, 3, H, W) in 0..1.
+
+    Noise, where a model has it, depends on the item alone.
+    """
+    needs_condition = pipe.correspondence.needs_exemplar_condition
+    return pipe(
+        [pair.target.condition for pair in pairs],
+        [unit_range(pair.exemplar.photo) for pair in pairs],
+        [pair.exemplar.condition for pair in pairs] if needs_condition else None,
+        generator=[torch.Generator().manual_seed(pair.index) for pair in pairs],
+        output_type="pt",
+    )
+
+
+def matching_scores(matching: Matching, pairs: Sequence[Pair]) -> list[Scores]:
+    """How sure and how right the matching was, for each pair.
+
+    confidence: share of its best match in a position's softmax row; entropy: of that row, as a
+    share of its largest value; warp_accuracy and identity_accuracy, see `CarriedLabels`. Of each
+    class the accuracies of the positions where it is wanted.
+    """
+    confidence, entropy = matching.confidence(), matching.entropy()
+    scores = []
+    for index, pair in enumerate(pairs):
+        positions = pair.exemplar.photo[0].numel() / matching.stride**2
+        values = {
+            "confidence": confidence[index].mean().item(),
+            "entropy": entropy[index].mean().item() / math.log(positions),
+        }
+        scores.append(Scores(values))
+    if any(look.labels is None for pair in pairs for look in (pair.target, pair.exemplar)):
+        return scores
+    device = confidence.device
+    carried = carry_labels(
+        matching,
+        torch.stack([pair.target.labels for pair in pairs]).to(device),
+        torch.stack([pair.exemplar.labels for pair in pairs]).to(device),
+    )
+    accuracies = {"warp_accuracy": carried.warped == carried.wanted}
+    if carried.unmoved is not None:
+        accuracies["identity_accuracy"] = carried.unmoved == carried.wanted
+    for index, score in enumerate(scores):
+        wanted = carried.wanted[index]
+        for metric, right in accuracies.items():
+            score.values[metric] = right[index].float().mean().item()
+            for label in wanted.unique():
+                there = right[index][wanted == label].float()
+                score.classes.append(
+                    ClassScore(metric, int(label), float(len(there)), there.mean().item())
+                )
+    return scores
+
+
+def target_method() -> Method:
+    """The true photo: what a method could reach at best."""
+    return Method(
+        {TARGET: "the item's own photo"},
+        lambda pairs: [Painting.of([pair.target.photo for pair in pairs])],
+        uses_exemplar=False,
+    )
+
+
+def load_rival(spec: str, pairs: EvaluationPairs) -> Method:
+    """A rival by its spec.
+
+    "exemplar" (as it is) or "nearest" (the nearest training photo); "NAME=FOLDER", pictures of the
+    evaluation's size called like the items; or "NAME=package.module:function", a function
+    (condition, exemplar) -> picture that gets the encoded condition (K, H, W) in 0..1 and a PIL
+    photo, and returns what `open_photo` reads. Raises ValueError for another spec and ImportError
+    for a function that is not there.
+    """
+    if spec == "exemplar":
+        return Method(
+            {EXEMPLAR: "the exemplar, unchanged"},
+            lambda some: [Painting.of([pair.exemplar.photo for pair in some])],
+        )
+    if spec == "nearest":
+        return Method(
+            {NEAREST: f"the photo of '{pairs.train_split}' with the nearest layout"},
+            lambda some: [Painting.of([pairs.nearest(pair.index).photo for pair in some])],
+            uses_exemplar=False,
+        )
+    name, _, source = spec.partition("=")
+    if not name or name in {TARGET, PIPELINE, *BUILT_IN.values()} or not source:
+        raise ValueError(
+            f"A rival is one of {', '.join(BUILT_IN)}, 'NAME=FOLDER' or 'NAME=package.module:"
+            f"function' with a name of its own, got {spec!r}."
+        )
+    if Path(source).is_dir():
+        return _folder_method(name, Path(source))
+    if ":" not in source:
+        raise ValueError(f"There is no folder '{source}' for the rival '{name}'.")
+    return _function_method(name, source, import_function(source))
+
+
+def _function_method(name: str, source: str, function: Callable[..., Any]) -> Method:
+    def paint(pairs: Sequence[Pair]) -> list[Painting]:
+        pictures = []
+        for pair in pairs:
+            exemplar = Image.fromarray(pair.exemplar.photo.permute(1, 2, 0).numpy())
+            made = open_photo(function(pair.target.condition, exemplar), f"picture of {name}")
+            pictures.append(_fitting(made, pair, name))
+        return [Painting.of(pictures)]
+
+    return Method({name: f"the function {source}"}, paint)
+
+
+def _folder_method(name: str, folder: Path) -> Method:
+    files: dict[str, list[Path]] = {}
+    for path in folder.iterdir():
+        if path.suffix.lower() in SUFFIXES:
+            files.setdefault(path.stem, []).append(path)
+
+    def paint(pairs: Sequence[Pair]) -> list[Painting]:
+        pictures = []
+        for pair in pairs:
+            wanted = pair.target.name.rsplit("/", 1)[-1]
+            found = files.get(wanted) or files.get(Path(wanted).stem) or []
+            if len(found) != 1:
+                raise ValueError(
+                    f"The rival '{name}' must have one picture for each item, but {folder} holds "
+                    f"{len(found)} called '{wanted}'."
+                )
+            pictures.append(_fitting(open_photo(found[0]), pair, name))
+        return [Painting.of(pictures)]
+
+    kinds = sorted({path.suffix.lower() for some in files.values() for path in some})
+    return Method({name: f"{', '.join(kinds)} files of {folder}"}, paint, uses_exemplar=False)
+
+
+def _fitting(picture: Image.Image, pair: Pair, name: str) -> Tensor:
+    height, width = pair.target.photo.shape[1:]
+    if picture.size != (width, height):
+        raise ValueError(
+            f"The rival '{name}' made a picture of {picture.width} x {picture.height} pixels for "
+            f"'{pair.target.name}', the evaluation's are {width} x {height}; resize it with a "
+            "filter that you name."
+        )
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)

@@ -1,0 +1,235 @@
+"""The test items, each with the exemplar that the protocol gives it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..conditions import Condition, MaskCondition, Pose
+from ..datasets import BrokenExample, DataSettings, Example, Geometry, Reader, Rows, open_source
+from ..datasets.geometry import NEAREST
+from ..datasets.reading import file_name
+from ..datasets.sources import iterate
+from ..datasets.training import build_index, name_tails, read_exemplar_list
+from ..retrieval import ExemplarIndex
+
+RETRIEVAL, RANDOM, COLUMN = "retrieval", "random", "column"
+
+
+@dataclass(frozen=True)
+class Look:
+    """A photo and what belongs to it, cut to the size of the evaluation.
+
+    photo (3, H, W) uint8; condition (K, H, W) float32, encoded; labels (H, W) int64, for masks and
+    where the data have a labels_column; pose: for a pose condition.
+    """
+
+    name: str
+    photo: Tensor
+    condition: Tensor
+    labels: Tensor | None
+    pose: Pose | None
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Test item `index`: the photo that a method should come to, and its exemplar."""
+
+    index: int
+    target: Look
+    exemplar: Look
+
+    @property
+    def file_stem(self) -> str:
+        """What files of this item are called: its number and its name."""
+        stem = self.target.name.rsplit("/", 1)[-1]
+        safe = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in stem)
+        return f"{self.index:06d}_{safe}"
+
+
+class EvaluationPairs:
+    """The items of a split, each with one exemplar; `pairs[i]` is always the same.
+
+    settings: the data; `split` is the tested part; the photo becomes a square of `image_size`, or
+    with keep_aspect the middle of it. What they say about exemplars is not used, but columns are.
+    exemplars: "retrieval", the nearest photo of `train_split` (`cocosnet_hf.retrieval`); "random",
+    one of them, drawn by the seed; "column", the data's own; or the path of a list file with lines
+    `image, exemplar, ...` that names photos of train_split.
+    limit: only the first items. pool_limit: exemplars only from the first photos of train_split.
+
+    Raises ValueError for data, lists and columns that cannot be used, and for an item without
+    exemplar; when it is read, also for an item whose files are broken.
+    """
+
+    def __init__(
+        self,
+        settings: DataSettings,
+        condition: Condition,
+        *,
+        exemplars: str = RETRIEVAL,
+        train_split: str = "train",
+        seed: int = 0,
+        limit: int | None = None,
+        pool_limit: int | None = None,
+    ) -> None:
+        if exemplars == COLUMN and settings.exemplar_column is None:
+            raise ValueError(
+                "Exemplars of a column need 'exemplar_column', the column with the exemplars."
+            )
+        for name, value in (("limit", limit), ("pool_limit", pool_limit)):
+            if value is not None and value < 1:
+                raise ValueError(f"'{name}' must be at least 1, got {value}.")
+        self.settings = dataclasses.replace(
+            settings.for_validation(), streaming=False, retrieve=False, exemplar_list=None
+        )
+        self.condition, self.exemplars, self.train_split = condition, exemplars, train_split
+        self.seed, self.pool_limit = seed, pool_limit
+        self.reader = Reader(self.settings, condition)
+        every = open_source(self.settings, condition, seed)
+        self.rows = _first(every, limit)
+        self._places = self._choose(every)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Pair:
+        if not 0 <= index < len(self):
+            raise IndexError(f"Item {index} of {len(self)}.")
+        try:
+            row = self.rows[index]
+            target = self.reader.read(row, index)
+            if self._places is not None:
+                return Pair(index, self._look(target), self._pool_look(self._places[index]))
+            exemplar = self.reader.read_exemplar(row, index)
+        except BrokenExample as error:
+            raise ValueError(f"An evaluation needs every item: {error}") from error
+        if exemplar is None:
+            raise ValueError(
+                f"'{target.name}' has no exemplar in '{self.settings.exemplar_column}'; leave it "
+                "out of the split, or choose exemplars by retrieval."
+            )
+        return Pair(index, self._look(target), self._look(exemplar))
+
+    def nearest(self, index: int) -> Look:
+        """The photo of train_split whose layout is nearest to the item's."""
+        return self._pool_look(self._nearest[index])
+
+    @property
+    def retrieved_by(self) -> str:
+        """What retrieval compares: the type of condition, masks where there are labels."""
+        return self.reader.layout.type
+
+    @cached_property
+    def pool(self) -> Rows:
+        """The photos that exemplars are taken from."""
+        settings = dataclasses.replace(self.settings, split=self.train_split)
+        return _first(open_source(settings, self.condition, self.seed), self.pool_limit)
+
+    @cached_property
+    def _nearest(self) -> np.ndarray:
+        """Place in the pool of the nearest photo to each item, never the item itself."""
+        queries = self._index(self.rows)
+        places, _ = self._index(self.pool).search(queries.descriptors, 2)
+        own = np.arange(len(places)) if self._pool_holds_items else np.full(len(places), -1)
+        first = np.where(places[:, 0] == own, places[:, -1], places[:, 0])
+        if not queries.usable.all() or (first < 0).any() or (first == own).any():
+            raise ValueError(
+                f"Some items have no nearest photo in '{self.train_split}': they are broken, or it "
+                "holds no other photo."
+            )
+        return first
+
+    @property
+    def _pool_holds_items(self) -> bool:
+        return self.train_split == self.settings.split
+
+    def _choose(self, every: Rows) -> np.ndarray | None:
+        """Place in the pool of each item's exemplar; None where the row has its own."""
+        if self.exemplars == COLUMN:
+            return None
+        if self.exemplars == RETRIEVAL:
+            return self._nearest
+        if self.exemplars == RANDOM:
+            return self._draw()
+        places, _ = read_exemplar_list(self.exemplars, self._names(every), self._names(self.pool))
+        places = places[: len(self), 0]
+        if (places < 0).any():
+            missing = self.reader.name(self.rows[int(np.argmin(places))], int(np.argmin(places)))
+            raise ValueError(
+                f"'{self.exemplars}' names no exemplar for {(places < 0).sum()} of {len(self)} "
+                f"items, such as '{missing}'; add a line `{missing}, exemplar` for each."
+            )
+        return places
+
+    def _draw(self) -> np.ndarray:
+        """One place for each item, the same whatever the other items are."""
+        choices = len(self.pool) - self._pool_holds_items
+        if choices < 1:
+            raise ValueError(f"'{self.train_split}' holds no other photo to draw exemplars from.")
+        places = np.array(
+            [np.random.default_rng([self.seed, i]).integers(choices) for i in range(len(self))]
+        )
+        if self._pool_holds_items:
+            places += places >= np.arange(len(self))
+        return places
+
+    def _names(self, rows: Rows) -> list[set[str]]:
+        """Everything a list may call each row: its id, and every tail of its path."""
+        image, identity = self.settings.image_column, self.settings.id_column
+        return [
+            name_tails(file_name(row[image]))
+            | ({str(row[identity])} if row.get(identity) is not None else set())
+            for row in iterate(rows)
+        ]
+
+    def _index(self, rows: Rows) -> ExemplarIndex:
+        return build_index(rows, self.reader, self.settings)
+
+    def _pool_look(self, place: int) -> Look:
+        row: Any = self.pool[int(place)]
+        try:
+            return self._look(self.reader.read(row, int(place)))
+        except BrokenExample as error:
+            raise ValueError(f"An exemplar cannot be read: {error}") from error
+
+    def _look(self, example: Example) -> Look:
+        side = self.settings.image_size
+        # Without augmentation nothing is drawn.
+        geometry = Geometry.draw(example.image.size, self.settings, np.random.default_rng(0))
+        photo = geometry.picture(example.image)
+        source = geometry.source(example.condition, example.image, photo)
+        labels = None
+        try:
+            if isinstance(self.condition, MaskCondition):
+                labels = self.condition.labels(source, side, side)
+                encoded = self.condition.one_hot(labels)
+            else:
+                encoded = self.condition.encode(source, side, side)
+        except ValueError as error:
+            raise ValueError(
+                f"The condition of '{example.name}' cannot be used: {error}"
+            ) from error
+        if labels is None and example.labels is not None:
+            picture = geometry.picture(example.labels, NEAREST)
+            labels = torch.from_numpy(np.array(picture).astype(np.int64))
+        return Look(
+            example.name,
+            torch.from_numpy(np.array(photo)).permute(2, 0, 1),
+            encoded,
+            labels,
+            source if isinstance(source, Pose) else None,
+        )
+
+
+def _first(rows: Rows, count: int | None) -> Rows:
+    if count is None or count >= len(rows):
+        return rows
+    if hasattr(rows, "select"):
+        return rows.select(range(count))
+    return dataclasses.replace(rows, length=count)

@@ -1,0 +1,402 @@
+"""The run: paint every pair with every method, score what was saved, put the figures together.
+
+Work is done in chunks of items, each of which is written whole. So a run that was stopped goes on
+where it was, methods can be added to a finished one, and several processes share the chunks.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import PIL
+import torch
+from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
+from tqdm.auto import tqdm
+
+from .. import __version__
+from ..bundled import ASSETS, bundled_names
+from ..conditions import Condition, MaskCondition, PoseCondition
+from ..datasets import DataSettings
+from ..pipeline import CoCosPipeline
+from .collecting import collect
+from .distances import swd_levels
+from .extractors import INCEPTION, load_extractor, load_lpips, load_perceptual
+from .methods import TARGET, Method, Scores, load_rival, pipeline_method, target_method
+from .pairs import COLUMN, RANDOM, RETRIEVAL, EvaluationPairs, Pair
+from .picture_sets import unit_range
+from .pictures import diversity
+from .report import write_report
+from .results import Evaluation
+from .scoring import Instruments, Scorer, load_pose_finder, load_segmenter
+from .storage import FORMATS, RunFolder, write_rows, write_whole
+
+logger = logging.getLogger(__name__)
+
+LoadedT = TypeVar("LoadedT")
+
+CHUNK = 32
+"""Items whose scores are written together."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """An evaluation.
+
+    pipeline: folder, Hub id or bundled name. data: the data; `split` is the tested part. size: side
+    of all pictures in pixels; None for the pipeline's own. output: the folder everything is written
+    to. exemplars, train_split, seed, limit, pool_limit: see `EvaluationPairs`.
+    rivals: see `load_rival`, and "warped", the exemplar seen through the pipeline's matching; None
+    for all built-in ones that make sense.
+    extractors: of Frechet and kernel distance, see `load_extractor`. perceptual: see
+    `load_perceptual`. lpips: whether there is to be LPIPS. Where these three are "auto", Inception,
+    VGG19 from the Hub and LPIPS are taken if they can be loaded here.
+    segmenter, pose_finder: see `load_segmenter` and `load_pose_finder`.
+    diversity: exemplars that each of the first `diversity_items` items is painted with; 0 for none.
+    batch_size: pairs in each forward pass. dtype: what the pipeline computes in.
+    """
+
+    pipeline: str
+    data: DataSettings
+    output: str = "evaluation"
+    size: int | None = None
+    exemplars: str = RETRIEVAL
+    train_split: str = "train"
+    seed: int = 0
+    limit: int | None = None
+    pool_limit: int | None = None
+    rivals: tuple[str, ...] | None = None
+    extractors: tuple[str, ...] | Literal["auto"] = "auto"
+    perceptual: str | None = "auto"
+    lpips: bool | Literal["auto"] = "auto"
+    segmenter: str | None = None
+    pose_finder: str | None = None
+    diversity: int = 4
+    diversity_items: int = 16
+    batch_size: int = 4
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.diversity == 1 or min(self.diversity, self.diversity_items) < 0:
+            raise ValueError(
+                "'diversity' must be 0 or at least 2 exemplars, for 0 or more items, got "
+                f"{self.diversity} and {self.diversity_items}."
+            )
+        if self.batch_size < 1:
+            raise ValueError(f"'batch_size' must be at least 1, got {self.batch_size}.")
+
+    @property
+    def chosen_rivals(self) -> tuple[str, ...]:
+        """`rivals`, or the built-in ones; the nearest photo where it is not the exemplar itself."""
+        if self.rivals is not None:
+            return self.rivals
+        from_pool = self.exemplars == RANDOM or Path(self.exemplars).is_file()
+        return ("warped", "exemplar", "nearest") if from_pool else ("warped", "exemplar")
+
+
+def evaluate(settings: EvaluationSettings, with_classes: bool = False) -> Evaluation | None:
+    """Evaluate a pipeline and its rivals on one set of pairs; None in all processes but the first.
+
+    with_classes: the report shows every metric class by class too. Raises ValueError for settings,
+    data and rivals that cannot be used, for pictures of another size than the evaluation's, and for
+    an output folder that holds another evaluation.
+    """
+    run = Run(settings)
+    run.paint_and_score()
+    run.compare_sets()
+    return run.finish(with_classes) if run.state.is_main_process else None
+
+
+class Run:
+    """What is compared, on which pairs, through which instruments, and the steps of it."""
+
+    def __init__(self, settings: EvaluationSettings) -> None:
+        self.settings = settings
+        self.state = shared_state()
+        self.pipe, weights = open_pipeline(settings.pipeline, getattr(torch, settings.dtype))
+        self.pipe.to(self.state.device)
+        condition = self.pipe.condition
+        size = settings.size or self.pipe.config.image_size
+        self.data = dataclasses.replace(settings.data, image_size=size, load_size=size)
+        with self.state.main_process_first():  # the others then find data and index on the disk
+            self.pairs = EvaluationPairs(
+                self.data,
+                condition,
+                exemplars=settings.exemplars,
+                train_split=settings.train_split,
+                seed=settings.seed,
+                limit=settings.limit,
+                pool_limit=settings.pool_limit,
+            )
+        instruments = load_instruments(settings, condition)
+        self.scorer = Scorer(condition, instruments, self.state.device)
+        rivals = settings.chosen_rivals
+        self.methods = [
+            pipeline_method(self.pipe, settings.pipeline, with_warped="warped" in rivals),
+            *(load_rival(spec, self.pairs) for spec in rivals if spec != "warped"),
+            target_method(),
+        ]
+        self.names = {
+            name: text for method in self.methods for name, text in method.made_by.items()
+        }
+        if len(self.names) < sum(len(method.names) for method in self.methods):
+            raise ValueError(f"Every rival needs a name of its own, got {rivals}.")
+        self.made = self._describe(weights)
+        self.folder = RunFolder(Path(settings.output))
+        self.folder.keep(self.made, self.state.is_main_process)
+
+    def paint_and_score(self) -> None:
+        """This process's share of the chunks that are not there yet."""
+        count, size = len(self.pairs), self.settings.batch_size
+        chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
+        with self._progress("pairs", self._share(chunks)) as mine:
+            for chunk in mine:
+                missing = [method for method in self.methods if not self._has(method, chunk)]
+                if not missing:
+                    continue
+                rows: dict[str, list[dict[str, Any]]] = {}
+                for start in range(chunk.start, chunk.stop, size):
+                    batch = chunk[start - chunk.start : start - chunk.start + size]
+                    for name, found in self._rows([self.pairs[i] for i in batch], missing):
+                        rows.setdefault(name, []).extend(found)
+                for name, found in rows.items():
+                    write_rows(self.folder.scores_file(name, chunk), found)
+        self.state.wait_for_everyone()
+
+    def compare_sets(self) -> None:
+        """This process's share of the sliced Wasserstein distances that are not there yet."""
+        tasks = [(name, kind) for name in self.names if name != TARGET for kind in FORMATS]
+        with self._progress("SWD", self._share(tasks)) as mine:
+            for name, kind in mine:
+                path = self.folder.levels_file(name, kind)
+                if path.is_file():
+                    continue
+                start = time.perf_counter()
+                pictures, targets = (
+                    self.folder.pictures(one, kind, len(self.pairs)) for one in (name, TARGET)
+                )
+                levels = swd_levels(pictures, targets, device=self.state.device)
+                seconds = time.perf_counter() - start
+                write_whole(path, json.dumps({"levels": levels, "seconds": seconds}).encode())
+        self.state.wait_for_everyone()
+
+    def finish(self, with_classes: bool) -> Evaluation:
+        """All figures, from the files of all processes; writes results.json and the report."""
+        evaluation = collect(
+            self.folder,
+            self.made,
+            self.names,
+            self.scorer.instruments.extractors,
+            self.pipe.condition,
+        )
+        evaluation.save(self.folder.path)
+        write_report(evaluation, self.folder, self.pairs, self.pipe, with_classes)
+        return evaluation
+
+    # Their parts ----------------------------------------------------------------------------------
+
+    def _share(self, tasks: Sequence[Any]) -> Sequence[Any]:
+        return tasks[self.state.process_index :: self.state.num_processes]
+
+    def _progress(self, name: str, tasks: Sequence[Any]) -> tqdm:
+        return tqdm(tasks, name, disable=not self.state.is_local_main_process)
+
+    def _has(self, method: Method, chunk: range) -> bool:
+        return all(self.folder.scores_file(name, chunk).is_file() for name in method.names)
+
+    def _rows(
+        self, pairs: list[Pair], methods: Sequence[Method]
+    ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """The name of each method's pictures with a row for each pair and format."""
+        stems = [pair.file_stem for pair in pairs]
+        photos, exemplars = (
+            torch.stack([unit_range(look.photo) for look in looks])
+            for looks in zip(*((pair.target, pair.exemplar) for pair in pairs), strict=True)
+        )
+        references = {
+            kind: self.scorer.references(pairs, saved, exemplars)
+            for kind, saved in self.folder.save_pictures(TARGET, stems, photos).items()
+        }
+        for method in methods:
+            start = time.perf_counter()
+            paintings = method.paint(pairs)
+            painting_seconds = (time.perf_counter() - start) / len(pairs)
+            varieties = self._diversity(method, pairs)
+            for name, painting, variety in zip(method.names, paintings, varieties, strict=True):
+                saved = self.folder.save_pictures(name, stems, painting.pictures)
+                rows = []
+                for kind, pictures in saved.items():
+                    start = time.perf_counter()
+                    scores = self.scorer.score(pictures, references[kind])
+                    vectors = self.scorer.vectors(pictures)
+                    scoring_seconds = (time.perf_counter() - start) / len(pairs)
+                    for index, pair in enumerate(pairs):
+                        row = {
+                            "index": pair.index,
+                            "item": pair.target.name,
+                            "exemplar": pair.exemplar.name,
+                            "method": name,
+                            "format": kind,
+                            "seconds_painting": painting_seconds,
+                            "seconds_scoring": scoring_seconds,
+                        }
+                        row |= columns_of(painting.scores[index], variety[index], scores[index])
+                        row |= {f"features-{one}": some[index] for one, some in vectors.items()}
+                        rows.append(row)
+                yield name, rows
+
+    def _diversity(self, method: Method, pairs: Sequence[Pair]) -> list[list[Scores]]:
+        """For each of a method's names and each item, how much the exemplar changes the picture.
+
+        Only of the first items. The other exemplars are those of the items that follow.
+        """
+        count, size = min(self.settings.diversity, len(self.pairs)), self.settings.batch_size
+        found = [[Scores() for _ in pairs] for _ in method.names]
+        if not method.uses_exemplar or count < 2 or self.scorer.instruments.perceptual is None:
+            return found
+        metric = f"diversity-{self.scorer.perceptual_name}"
+        for index, pair in enumerate(pairs):
+            if pair.index >= self.settings.diversity_items:
+                continue
+            others = [self.pairs[(pair.index + step) % len(self.pairs)] for step in range(1, count)]
+            same = [pair, *(dataclasses.replace(pair, exemplar=other.exemplar) for other in others)]
+            parts = [method.paint(same[start : start + size]) for start in range(0, count, size)]
+            for scores, paintings in zip(found, zip(*parts, strict=True), strict=True):
+                pictures = torch.cat([painting.pictures for painting in paintings])
+                scores[index].values[metric] = diversity(self.scorer.features(pictures))
+        return found
+
+    def _describe(self, weights: str) -> dict[str, Any]:
+        """What made the figures: everything but the methods that are compared."""
+        settings, instruments = self.settings, self.scorer.instruments
+        data = self.data
+        shape = "short side, the middle cut out" if data.keep_aspect else "square"
+        exemplars = {
+            RETRIEVAL: f"first retrieved from '{settings.train_split}', by "
+            f"{self.pairs.retrieved_by} layout",
+            RANDOM: f"random from '{settings.train_split}', seed {settings.seed}",
+            COLUMN: f"the column '{data.exemplar_column}'",
+        }.get(settings.exemplars, f"the list {Path(settings.exemplars).name}")
+        return {
+            "pipeline": settings.pipeline,
+            "weights": weights,
+            "condition": self.pipe.condition.to_config(),
+            "data": {
+                name: value
+                for name, value in dataclasses.asdict(data).items()
+                if name in ("source", "split", "label_classes") or name.endswith("_column")
+            },
+            "items": len(self.pairs),
+            "exemplars": exemplars,
+            "pool_limit": settings.pool_limit,
+            "seed": settings.seed,
+            "size": data.image_size,
+            "resize": f"photos to a {data.image_size} px {shape}, Pillow bicubic; labels nearest",
+            "formats": FORMATS,
+            "extractors": {one.name: one.resize for one in instruments.extractors},
+            "perceptual": self.scorer.perceptual_name if instruments.perceptual else None,
+            "lpips": instruments.lpips is not None,
+            "segmenter": settings.segmenter,
+            "pose_finder": settings.pose_finder,
+            "diversity": [settings.diversity, settings.diversity_items],
+            "dtype": settings.dtype,
+            "device": self.state.device.type,
+            "versions": {
+                "cocosnet_hf": __version__,
+                "torch": torch.__version__,
+                "Pillow": PIL.__version__,
+                "numpy": np.__version__,
+            },
+        }
+
+
+def columns_of(*scores: Scores) -> dict[str, Any]:
+    """Several scores of one item in one row."""
+    values = {name: value for score in scores for name, value in score.values.items()}
+    return values | {
+        "classes": [dataclasses.asdict(one) for score in scores for one in score.classes]
+    }
+
+
+def shared_state() -> PartialState:
+    """accelerate's view of the processes.
+
+    Raises RuntimeError if the launcher started several that do not know of each other.
+    """
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=timedelta(hours=6))
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if state.num_processes != launched:
+        raise RuntimeError(
+            f"{launched} processes were launched but accelerate sees {state.num_processes}, so "
+            "each would evaluate by itself; on CPUs set ACCELERATE_USE_CPU=true and launch with "
+            "torchrun or accelerate launch --multi_gpu."
+        )
+    return state
+
+
+def open_pipeline(name: str, dtype: torch.dtype) -> tuple[CoCosPipeline, str]:
+    """A bundled pipeline, a folder's or the Hub's, folded, and a fingerprint of its weights."""
+    options: dict[str, Any] = {"dtype": dtype}
+    source: str | Path = name
+    if name in bundled_names():
+        source, options["variant"] = ASSETS / name, "fp16"
+    pipe = CoCosPipeline.from_pretrained(source, **options)
+    pipe.set_progress_bar_config(disable=True)
+    digest = hashlib.sha256()
+    for network in (pipe.correspondence, pipe.translation):
+        for key, tensor in network.state_dict().items():
+            digest.update(key.encode())
+            digest.update(tensor.float().numpy().tobytes())
+    return pipe.fold(), digest.hexdigest()[:16]
+
+
+def load_instruments(settings: EvaluationSettings, condition: Condition) -> Instruments:
+    """The networks that the settings name. Raises ValueError where one has nothing to look at."""
+    segmenter = pose_finder = None
+    if settings.segmenter is not None:
+        if not isinstance(condition, MaskCondition):
+            raise ValueError(f"A segmenter needs a mask condition, this is '{condition.type}'.")
+        segmenter = load_segmenter(settings.segmenter, condition)
+    if settings.pose_finder is not None:
+        if not isinstance(condition, PoseCondition):
+            raise ValueError(f"A pose finder needs a pose condition, this is '{condition.type}'.")
+        pose_finder = load_pose_finder(settings.pose_finder, condition)
+    if settings.extractors == "auto":
+        inception = if_available(lambda: load_extractor(INCEPTION), "FID and KID")
+        extractors = () if inception is None else (inception,)
+    else:
+        extractors = tuple(load_extractor(spec) for spec in settings.extractors)
+    names = [extractor.name for extractor in extractors]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Every extractor needs a name of its own, got {names}.")
+    perceptual = lpips = None
+    if settings.perceptual == "auto":
+        metrics = "semantic consistency, style relevance, perceptual distance and diversity"
+        perceptual = if_available(lambda: load_perceptual("VGG19"), metrics)
+    elif settings.perceptual is not None:
+        perceptual = load_perceptual(settings.perceptual)
+    if settings.lpips == "auto":
+        lpips = if_available(load_lpips, "LPIPS")
+    elif settings.lpips:
+        lpips = load_lpips()
+    return Instruments(extractors, perceptual, lpips, segmenter, pose_finder)
+
+
+def if_available(load: Callable[[], LoadedT], metrics: str) -> LoadedT | None:
+    """What is loaded; None, with a note, where it cannot be imported or fetched."""
+    try:
+        return load()
+    except (ImportError, OSError) as error:
+        logger.warning("Not measured: %s. %s", metrics, error)
+        return None

@@ -1,0 +1,360 @@
+"""A page to read: the figures with what made them, and pictures of the best and worst items."""
+
+from __future__ import annotations
+
+import colorsys
+import html
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from ..matching import Matching
+from ..pipeline import CoCosPipeline
+from .methods import EXEMPLAR, PIPELINE, TARGET, run_pipeline
+from .pairs import EvaluationPairs, Pair
+from .results import INPUT, KINDS, MATCHING, PHOTO, SETS, Evaluation, Result, kind_of
+from .storage import FORMATS, RunFolder, to_photo
+
+ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
+ROWS = 4
+"""Items on each contact sheet."""
+
+GAP, POINTS, PLOT_HEIGHT = 4, 4, 256
+STYLE = (
+    "body{font:15px/1.5 sans-serif;margin:2em auto;max-width:75em;padding:0 1em}"
+    "table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.2em .6em;text-align:left}"
+    "img{max-width:100%}figure{margin:1em 0}"
+)
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A title; level 1 is the page's."""
+
+    text: str
+    level: int = 2
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a header."""
+
+    header: list[str]
+    rows: list[list[str]]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture beside the page."""
+
+    path: str
+    caption: str
+
+
+Block: TypeAlias = "Heading | Table | Figure | str"
+"""A part of a page; a str is a paragraph."""
+
+
+def write_report(
+    evaluation: Evaluation,
+    folder: RunFolder,
+    pairs: EvaluationPairs,
+    pipe: CoCosPipeline,
+    with_classes: bool = False,
+) -> None:
+    """Write report.md, report.html and their pictures; with_classes: also every metric by class."""
+    blocks = [
+        *summary_blocks(evaluation, with_classes),
+        *picture_blocks(evaluation, folder, pairs, pipe),
+        *made_blocks(evaluation),
+    ]
+    (folder.path / "report.md").write_text(to_markdown(blocks), encoding="utf-8")
+    (folder.path / "report.html").write_text(to_html(blocks), encoding="utf-8")
+
+
+def summary(evaluation: Evaluation, with_classes: bool = False) -> str:
+    """The figures as Markdown, without pictures."""
+    return to_markdown(list(summary_blocks(evaluation, with_classes)))
+
+
+# The figures -------------------------------------------------------------------------------------
+
+
+def summary_blocks(evaluation: Evaluation, with_classes: bool) -> Iterator[Block]:
+    """All figures."""
+    yield Heading(f"Evaluation of {evaluation.made['pipeline']}", 1)
+    yield headline(evaluation)
+    yield from result_blocks(evaluation)
+    if with_classes:
+        yield from class_blocks(evaluation)
+
+
+def headline(evaluation: Evaluation) -> str:
+    """The pipeline's main figures in a sentence.
+
+    Where a Frechet distance has fewer pictures than features, the kernel distance speaks instead.
+    """
+    found = [r for r in evaluation.results if (r.method, r.format) == (PIPELINE, "png")]
+    chosen = []
+    for result in found:
+        base = result.metric.partition("-")[0]
+        if base in ("FID", "FD"):
+            kernel = result.metric.replace(base, "KID", 1)
+            is_usable = not result.note
+            chosen.append(result if is_usable else evaluation.find(PIPELINE, kernel))
+        elif base in ("SWD", "semantic_consistency", "warp_accuracy"):
+            chosen.append(result)
+    made = evaluation.made
+    return (
+        f"{made['items']} items of {Path(made['data']['source']).name} ({made['data']['split']}), "
+        f"exemplars: {made['exemplars']}. The pipeline, as PNG: "
+        + "; ".join(f"{result.metric} {value_of(result)}" for result in chosen)
+        + "."
+    )
+
+
+def result_blocks(evaluation: Evaluation) -> Iterator[Block]:
+    """A table for each group of metrics and each file format, and what to mind about them."""
+    for group in (SETS, PHOTO, INPUT, MATCHING):
+        metrics = evaluation.metrics(group)
+        for kind in FORMATS if metrics else ():
+            if group == MATCHING and kind != "png":
+                continue  # no file format touches it
+            rows = []
+            for method in evaluation.methods:
+                results = [evaluation.find(method, metric, kind) for metric in metrics]
+                if any(results):
+                    rows.append([method, *("–" if r is None else value_of(r) for r in results)])
+            yield Heading(group if group == MATCHING else f"{group}, {kind.upper()}")
+            header = [metric + ARROWS[kind_of(metric).better] for metric in metrics]
+            yield Table(["method", *header], rows)
+            notes = [
+                [r.method, r.metric, r.note]
+                for r in evaluation.results
+                if r.note and r.format == kind and r.metric in metrics
+            ]
+            if notes:
+                yield Table(["method", "metric", "note"], notes)
+    used = {metric.partition("-")[0] for metric in (r.metric for r in evaluation.results)}
+    yield (
+        "Intervals are 95 % by bootstrap over the items. Distances of sets depend on the number of "
+        "pictures: compare them within this page only."
+    )
+    yield Table(["metric", "is"], [[name, KINDS[name].text] for name in KINDS if name in used])
+
+
+def class_blocks(evaluation: Evaluation) -> Iterator[Block]:
+    """A table for each metric that is measured class by class."""
+    found = [result for result in evaluation.classes if result.format == "png"]
+    for metric in sorted({result.metric for result in found}):
+        of_metric = [result for result in found if result.metric == metric]
+        methods = [m for m in evaluation.methods if any(r.method == m for r in of_metric)]
+        names = {result.label: result.name for result in of_metric}
+        values = {(r.label, r.method): f"{r.value:.4g}" for r in of_metric}
+        items = {result.label: str(result.items) for result in of_metric}
+        yield Heading(f"{metric} by class, PNG")
+        yield Table(
+            ["class", "items", *methods],
+            [
+                [names[label], items[label], *(values.get((label, m), "–") for m in methods)]
+                for label in sorted(names)
+            ],
+        )
+
+
+def made_blocks(evaluation: Evaluation) -> Iterator[Block]:
+    """What made the figures, and how long it took."""
+    yield Heading("What was compared")
+    yield Table(["method", "is"], [[name, text] for name, text in evaluation.methods.items()])
+    yield Heading("What made the figures")
+    yield Table(
+        ["", ""],
+        [
+            [key, value if isinstance(value, str) else json.dumps(value)]
+            for key, value in evaluation.made.items()
+        ],
+    )
+    yield Heading("Seconds for each picture")
+    stages = ["painting", "scoring", "swd"]
+    yield Table(
+        ["method", *stages],
+        [
+            [name, *(f"{taken[stage]:.4g}" if stage in taken else "–" for stage in stages)]
+            for name, taken in evaluation.throughput.items()
+        ],
+    )
+
+
+def value_of(result: Result) -> str:
+    """A value with its interval."""
+    estimate = result.estimate
+    text = f"{estimate.value:.4g}"
+    if estimate.low is not None:
+        text += f" [{estimate.low:.4g}, {estimate.high:.4g}]"
+    return text
+
+
+# The pictures ------------------------------------------------------------------------------------
+
+
+def picture_blocks(
+    evaluation: Evaluation, folder: RunFolder, pairs: EvaluationPairs, pipe: CoCosPipeline
+) -> Iterator[Block]:
+    """Contact sheets of the pipeline's best, median and worst items, and their correspondence."""
+    order, metric = ranking(folder, len(pairs))
+    rows = min(ROWS, len(order))
+    middle = (len(order) - rows) // 2
+    names = [PIPELINE, *(n for n in evaluation.methods if n not in (PIPELINE, TARGET, EXEMPLAR))]
+    columns = ["condition", "exemplar", *names, TARGET]
+    chosen = {
+        "best": order[:rows],
+        "median": order[middle : middle + rows],
+        "worst": order[::-1][:rows],
+    }
+    yield Heading(f"Best, median and worst by {metric}")
+    for title, indices in chosen.items():
+        items = [pairs[int(index)] for index in indices]
+        sheet = contact_sheet(
+            [
+                [pipe.condition.preview(pair.target.condition), photo(pair.exemplar.photo)]
+                + [saved_picture(folder, name, pair) for name in (*names, TARGET)]
+                for pair in items
+            ]
+        )
+        yield from _saved(sheet, folder, f"{title}.jpg", f"{title}: {', '.join(columns)}")
+    yield Heading("Where the picture's places come from")
+    for title, indices in chosen.items():
+        pair = pairs[int(indices[0])]
+        out = run_pipeline(pipe, [pair])
+        plot = correspondence_plot(out.images[0], pair.exemplar.photo, out.matching)
+        caption = f"{title}: the picture and, joined, the best matches in its exemplar"
+        yield from _saved(plot, folder, f"{title}-matches.jpg", caption)
+
+
+def ranking(folder: RunFolder, count: int) -> tuple[np.ndarray, str]:
+    """The items from the pipeline's best to its worst, and the metric that says so."""
+    scores = folder.scores(PIPELINE, count)
+    scores = scores[scores["format"] == "png"].sort_values("index")
+    for base, sign in (("LPIPS", 1), ("perceptual_distance", 1), ("SSIM", -1)):
+        for metric in scores.columns:
+            if metric.partition("-")[0] == base:
+                return np.argsort(sign * scores[metric].to_numpy(), kind="stable"), metric
+    raise AssertionError("every item has an SSIM")
+
+
+def contact_sheet(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
+    """Pictures of one size in rows and columns."""
+    width, height = rows[0][0].size
+    size = (len(rows[0]) * (width + GAP) - GAP, len(rows) * (height + GAP) - GAP)
+    sheet = Image.new("RGB", size, "white")
+    for y, row in enumerate(rows):
+        for x, picture in enumerate(row):
+            sheet.paste(picture, (x * (width + GAP), y * (height + GAP)))
+    return sheet
+
+
+def correspondence_plot(picture: Tensor, exemplar: Tensor, matching: Matching) -> Image.Image:
+    """Picture and exemplar side by side, with lines from places to their best matches.
+
+    picture (3, H, W) in 0..1, exemplar (3, H', W') uint8. Of each of 4 x 4 cells of the picture the
+    place whose match is surest is joined. Small pictures are enlarged.
+    """
+    scale = max(1, PLOT_HEIGHT // picture.shape[1])
+    left, right = (
+        one.resize((one.width * scale, one.height * scale), Image.Resampling.NEAREST)
+        for one in (to_photo(picture), photo(exemplar))
+    )
+    offset = left.width + 4 * GAP
+    plot = Image.new("RGB", (offset + right.width, max(left.height, right.height)), "white")
+    plot.paste(left, (0, 0))
+    plot.paste(right, (offset, 0))
+    draw = ImageDraw.Draw(plot)
+    confidence, flow = matching.confidence()[0], matching.flow()[0]
+    rows, columns = (torch.arange(side).chunk(POINTS) for side in confidence.shape)
+    cells = [(row, column) for row in rows for column in columns]
+    for number, (row, column) in enumerate(cells):
+        cell = confidence[row[0] : row[-1] + 1, column[0] : column[-1] + 1]
+        best = int(cell.argmax())
+        y, x = int(row[0]) + best // cell.shape[1], int(column[0]) + best % cell.shape[1]
+        start = [scale * matching.stride * (place + 0.5) for place in (x, y)]
+        end = [offset + scale * (flow[y, x, 0].item() + 0.5), scale * (flow[y, x, 1].item() + 0.5)]
+        hue = colorsys.hsv_to_rgb(number / len(cells), 1, 1)
+        color = tuple(round(255 * part) for part in hue)
+        draw.line([*start, *end], fill=color, width=1)
+        for point in (start, end):
+            draw.ellipse([*(c - 2 for c in point), *(c + 2 for c in point)], fill=color)
+    return plot
+
+
+def saved_picture(folder: RunFolder, name: str, pair: Pair) -> Image.Image:
+    """A method's picture of an item, as it was saved."""
+    with Image.open(folder.picture_file(name, pair.file_stem, "png")) as picture:
+        return picture.convert("RGB")
+
+
+def photo(pixels: Tensor) -> Image.Image:
+    """(3, H, W) uint8 as a picture."""
+    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+
+
+def _saved(picture: Image.Image, folder: RunFolder, name: str, caption: str) -> Iterator[Figure]:
+    target = folder.path / "sheets"
+    target.mkdir(exist_ok=True)
+    picture.save(target / name, quality=90)
+    yield Figure(f"sheets/{name}", caption)
+
+
+# The page ----------------------------------------------------------------------------------------
+
+
+def to_markdown(blocks: Sequence[Block]) -> str:
+    """A page as Markdown."""
+    return "\n\n".join(_markdown(block) for block in blocks) + "\n"
+
+
+def to_html(blocks: Sequence[Block]) -> str:
+    """A page as HTML that needs nothing but its pictures."""
+    body = "\n".join(_html(block) for block in blocks)
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Evaluation</title>'
+        f"<style>{STYLE}</style><body>\n{body}\n</body></html>\n"
+    )
+
+
+def _markdown(block: Block) -> str:
+    if isinstance(block, Heading):
+        return "#" * block.level + " " + block.text
+    if isinstance(block, Figure):
+        return f"![{block.caption}]({block.path})\n\n{block.caption}"
+    if isinstance(block, Table):
+        lines = [block.header, ["---"] * len(block.header), *block.rows]
+        cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+        return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+    return block
+
+
+def _html(block: Block) -> str:
+    if isinstance(block, Heading):
+        return f"<h{block.level}>{html.escape(block.text)}</h{block.level}>"
+    if isinstance(block, Figure):
+        caption = html.escape(block.caption)
+        source = html.escape(block.path)
+        return (
+            f'<figure><img src="{source}" alt="{caption}"><figcaption>{caption}</figcaption>'
+            "</figure>"
+        )
+    if isinstance(block, Table):
+        lines = [("th", block.header), *(("td", row) for row in block.rows)]
+        rows = "".join(
+            "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in line) + "</tr>"
+            for tag, line in lines
+        )
+        return f"<table>{rows}</table>"
+    return f"<p>{html.escape(block)}</p>"

@@ -1,0 +1,234 @@
+"""Every metric of single items: from a picture and its pair to named values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..conditions import (
+    Condition,
+    EdgeCondition,
+    MaskCondition,
+    PartEdgeCondition,
+    Pose,
+    PoseCondition,
+)
+from ..conditions.edge import photo_edges
+from ..models.perceptual import PerceptualNetwork
+from .extractors import Extractor, import_function, perceptual_name
+from .methods import ClassScore, Scores
+from .pairs import Pair
+from .pictures import (
+    class_iou,
+    confusion,
+    copy_score,
+    edge_f1,
+    mask_accuracy,
+    perceptual_distance,
+    pose_pck,
+    psnr,
+    ssim,
+)
+from .regions import RegionScores, semantic_consistency, style_relevance
+from .storage import to_photo
+
+Segmenter = Callable[[Image.Image], np.ndarray]
+"""A photo to its classes (H, W), whole numbers in the order of the condition."""
+
+PoseFinder = Callable[[Image.Image], Pose]
+
+
+@dataclass(frozen=True)
+class Instruments:
+    """The networks that metrics look through; a metric whose network is missing is left out.
+
+    names of segmenter and pose finder: of the models, since they are part of the metrics' names.
+    """
+
+    extractors: tuple[Extractor, ...] = ()
+    perceptual: PerceptualNetwork | None = None
+    lpips: Callable[[Tensor, Tensor], Tensor] | None = None
+    segmenter: tuple[str, Segmenter] | None = None
+    pose_finder: tuple[str, PoseFinder] | None = None
+
+    def to(self, device: torch.device) -> None:
+        """Move the networks to a device."""
+        networks = [self.perceptual, *(extractor.network for extractor in self.extractors)]
+        for network in networks:
+            if isinstance(network, torch.nn.Module):
+                network.to(device)
+
+
+def load_segmenter(spec: str, condition: MaskCondition) -> tuple[str, Segmenter]:
+    """A name and a segmenter: "package.module:function", or the Hub id of a transformers model.
+
+    A model's labels are matched to the condition's classes by name.
+    """
+    if ":" in spec:
+        return spec.partition(":")[2], import_function(spec)
+
+    def segment(photo: Image.Image) -> np.ndarray:
+        found = condition.from_photo(photo, spec)
+        return condition.labels(found, photo.height, photo.width).numpy()
+
+    return spec.rsplit("/", 1)[-1], segment
+
+
+def load_pose_finder(spec: str, condition: PoseCondition) -> tuple[str, PoseFinder]:
+    """A name and a pose finder: "package.module:function", or the Hub id of a ViTPose model."""
+    if ":" in spec:
+        return spec.partition(":")[2], import_function(spec)
+    return spec.rsplit("/", 1)[-1], lambda photo: condition.from_photo(photo, spec)
+
+
+@dataclass(frozen=True)
+class References:
+    """What pictures of some pairs are compared with, on the device.
+
+    targets, exemplars (B, 3, H, W) in 0..1 and their perceptual features, five layers each.
+    """
+
+    pairs: Sequence[Pair]
+    targets: Tensor
+    exemplars: Tensor
+    target_features: list[Tensor]
+    exemplar_features: list[Tensor]
+
+
+class Scorer:
+    """Scores pictures of a condition through `Instruments` on a device."""
+
+    def __init__(
+        self, condition: Condition, instruments: Instruments, device: torch.device | str
+    ) -> None:
+        self.condition, self.instruments = condition, instruments
+        self.device = torch.device(device)
+        instruments.to(self.device)
+
+    @torch.no_grad()
+    def features(self, pictures: Tensor) -> list[Tensor]:
+        """The perceptual network's five layers for (B, 3, H, W) in 0..1; none without it."""
+        network = self.instruments.perceptual
+        if network is None:
+            return []
+        found = network(pictures.to(self.device) * 2 - 1, network.layers)
+        return [found[layer] for layer in network.layers]
+
+    def references(self, pairs: Sequence[Pair], targets: Tensor, exemplars: Tensor) -> References:
+        """Everything that the pictures of these pairs share. Both (B, 3, H, W) in 0..1."""
+        targets, exemplars = targets.to(self.device), exemplars.to(self.device)
+        return References(
+            pairs, targets, exemplars, self.features(targets), self.features(exemplars)
+        )
+
+    @torch.no_grad()
+    def vectors(self, pictures: Tensor) -> dict[str, np.ndarray]:
+        """Each extractor's (B, D) for (B, 3, H, W) in 0..1, by its name."""
+        pictures = pictures.to(self.device)
+        return {
+            extractor.name: extractor.network(pictures).float().cpu().numpy()
+            for extractor in self.instruments.extractors
+        }
+
+    @torch.no_grad()
+    def score(self, pictures: Tensor, references: References) -> list[Scores]:
+        """Every metric of each picture of (B, 3, H, W) in 0..1."""
+        pictures, pairs = pictures.to(self.device), references.pairs
+        columns = {
+            "SSIM": ssim(pictures, references.targets),
+            "PSNR": psnr(pictures, references.targets),
+            "copy_score": copy_score(pictures, references.exemplars),
+        }
+        if self.instruments.lpips is not None:
+            columns["LPIPS-AlexNet"] = self.instruments.lpips(pictures, references.targets)
+        features = self.features(pictures)
+        if features:
+            name = f"perceptual_distance-{self.perceptual_name}"
+            columns[name] = perceptual_distance(features, references.target_features)
+        scores = [
+            Scores({name: float(values[index]) for name, values in columns.items()})
+            for index in range(len(pairs))
+        ]
+        if features:
+            self._add_regions(scores, features, references)
+        for score, picture, pair in zip(scores, pictures, pairs, strict=True):
+            photo = to_photo(picture)
+            self._add_edges(score, photo, pair)
+            self._add_mask(score, photo, pair)
+            self._add_pose(score, photo, pair)
+        return scores
+
+    @property
+    def perceptual_name(self) -> str:
+        """What metrics call the perceptual network, which must be there."""
+        return perceptual_name(self.instruments.perceptual)
+
+    def _add_regions(
+        self, scores: list[Scores], features: list[Tensor], references: References
+    ) -> None:
+        labels, exemplar_labels = (
+            None if any(one is None for one in some) else torch.stack(some).to(self.device)
+            for some in (
+                [pair.target.labels for pair in references.pairs],
+                [pair.exemplar.labels for pair in references.pairs],
+            )
+        )
+        regions: dict[str, list[RegionScores]] = {}
+        if labels is not None:
+            regions["semantic_consistency"] = semantic_consistency(
+                features[2:], references.target_features[2:], labels
+            )
+        if labels is not None and exemplar_labels is not None:
+            for layer, kind in enumerate(("colour", "texture")):
+                regions[f"style_{kind}"] = style_relevance(
+                    features[layer], references.exemplar_features[layer], labels, exemplar_labels
+                )
+        for metric, of_items in regions.items():
+            name = f"{metric}-{self.perceptual_name}"
+            for score, region in zip(scores, of_items, strict=True):
+                score.values[name] = region.mean()
+                score.classes += [
+                    ClassScore(name, int(label), float(area), float(similarity))
+                    for label, area, similarity in zip(
+                        region.classes, region.area, region.similarity, strict=True
+                    )
+                ]
+
+    def _add_edges(self, score: Scores, photo: Image.Image, pair: Pair) -> None:
+        if isinstance(self.condition, EdgeCondition):
+            recipe = (self.condition.sigma, self.condition.low, self.condition.high)
+        elif isinstance(self.condition, PartEdgeCondition):
+            recipe = ()
+        else:
+            return
+        wanted = pair.target.condition[0].numpy() > 0.5
+        score.values["edge_F1"] = edge_f1(photo_edges(photo, *recipe), wanted)
+
+    def _add_mask(self, score: Scores, photo: Image.Image, pair: Pair) -> None:
+        if self.instruments.segmenter is None or pair.target.labels is None:
+            return
+        name, segment = self.instruments.segmenter
+        found = torch.from_numpy(np.asarray(segment(photo)).astype(np.int64))
+        if found.shape != pair.target.labels.shape:
+            raise ValueError(
+                f"The segmenter '{name}' must return classes {tuple(pair.target.labels.shape)}, "
+                f"got {tuple(found.shape)}."
+            )
+        confused = confusion(found, pair.target.labels, self.condition.channels)
+        score.values[f"mask_accuracy-{name}"] = mask_accuracy(confused)
+        union = confused.sum(0) + confused.sum(1) - confused.diagonal()
+        for label in union.nonzero()[:, 0].tolist():
+            value = class_iou(confused)[label].item()
+            score.classes.append(ClassScore(f"IoU-{name}", label, float(union[label]), value))
+
+    def _add_pose(self, score: Scores, photo: Image.Image, pair: Pair) -> None:
+        if self.instruments.pose_finder is None or pair.target.pose is None:
+            return
+        name, find = self.instruments.pose_finder
+        min_score = self.condition.min_score
+        score.values[f"PCK-{name}"] = pose_pck(find(photo), pair.target.pose, min_score=min_score)

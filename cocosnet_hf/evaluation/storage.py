@@ -1,0 +1,142 @@
+"""The folder of a run: what lies where, and writing that is either whole or not there."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .picture_sets import PictureFiles, unit_range
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+FORMATS = {"png": "lossless", "jpg": "JPEG, quality 75, 4:2:0"}
+"""File formats that every picture is saved in and scored from; the format alone moves an FID."""
+
+
+class RunFolder:
+    """The files of a run.
+
+    made.json: what made it. pictures/<method>/<format>/: one file for each item.
+    scores/<method>/: a parquet file for each chunk of items, and the set's distances.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def keep(self, made: dict[str, Any], writes: bool) -> None:
+        """Note what makes the run; writes: whether this process does.
+
+        Raises ValueError, naming what differs, if the folder holds a run that was made otherwise.
+        """
+        path = self.path / "made.json"
+        if path.is_file():
+            before, now = json.loads(path.read_text()), json.loads(json.dumps(made))
+            differing = [
+                f"{key} was {before.get(key)}, is {now.get(key)}"
+                for key in now | before
+                if now.get(key) != before.get(key)
+            ]
+            if differing:
+                raise ValueError(
+                    f"{self.path} holds another evaluation: {'; '.join(differing)}. Choose another "
+                    "output folder."
+                )
+        elif writes:
+            write_whole(path, json.dumps(made, indent=1).encode())
+
+    def picture_file(self, method: str, stem: str, kind: str) -> Path:
+        """Where a method's picture of an item lies."""
+        return self.path / "pictures" / slug(method) / kind / f"{stem}.{kind}"
+
+    def scores_file(self, method: str, chunk: range) -> Path:
+        """Where the scores of a chunk of items lie."""
+        return self.path / "scores" / slug(method) / f"{chunk.start:06d}.parquet"
+
+    def levels_file(self, method: str, kind: str) -> Path:
+        """Where the sliced Wasserstein distances of a method's pictures lie."""
+        return self.path / "scores" / slug(method) / f"swd-{kind}.json"
+
+    def scores(self, method: str, items: int) -> DataFrame:
+        """All of a method's scores, one row for each item and format.
+
+        Raises ValueError unless there is exactly one for each.
+        """
+        import pandas
+
+        folder = self.scores_file(method, range(1)).parent
+        parts = [pandas.read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
+        rows = pandas.concat(parts, ignore_index=True)
+        if len(rows) != items * len(FORMATS) or rows.duplicated(["index", "format"]).any():
+            raise ValueError(
+                f"{folder} must hold one score for each of {items} items and each format, got "
+                f"{len(rows)}; remove what does not belong there."
+            )
+        return rows.sort_values(["format", "index"], ignore_index=True)
+
+    def pictures(self, method: str, kind: str, items: int) -> PictureFiles:
+        """All saved pictures of a method in the order of the items. Raises ValueError for others"""
+        files = PictureFiles.of_folder(self.picture_file(method, "", kind).parent)
+        if len(files) != items:
+            raise ValueError(
+                f"{files.paths[0].parent} must hold {items} pictures, one for each item, got "
+                f"{len(files)}; remove what does not belong there."
+            )
+        return files
+
+    def save_pictures(
+        self, method: str, stems: Sequence[str], pictures: Tensor
+    ) -> dict[str, Tensor]:
+        """Write (B, 3, H, W) in 0..1 in every format; what the files hold, by format."""
+        saved = {}
+        for kind in FORMATS:
+            paths = [self.picture_file(method, stem, kind) for stem in stems]
+            paths[0].parent.mkdir(parents=True, exist_ok=True)
+            for path, picture in zip(paths, pictures, strict=True):
+                save_picture(to_photo(picture), path)
+            saved[kind] = torch.stack([unit_range(one) for one in PictureFiles(paths)])
+        return saved
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows as parquet; one without a column has no value there."""
+    import pandas
+
+    buffer = io.BytesIO()
+    pandas.DataFrame(rows).to_parquet(buffer)
+    write_whole(path, buffer.getvalue())
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is either there with all of its content or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)
+
+
+def save_picture(picture: Image.Image, path: Path) -> None:
+    """Save as PNG, or as JPEG with the settings that `FORMATS` names."""
+    if path.suffix == ".png":
+        picture.save(path)
+    else:
+        picture.save(path, quality=75, subsampling="4:2:0")
+
+
+def to_photo(picture: Tensor) -> Image.Image:
+    """A picture (3, H, W) in 0..1 as it is saved."""
+    pixels = (picture.detach().float().cpu().clamp(0, 1) * 255).round().byte()
+    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+
+
+def slug(name: str) -> str:
+    """A name as part of a file's."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name)

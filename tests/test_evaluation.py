@@ -1,0 +1,732 @@
+"""The protocol: pairs, rivals, scores, a whole run with its report, and resuming it."""
+
+import dataclasses
+import html
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import pytest
+import tiny
+import torch
+from accelerate.state import PartialState
+from huggingface_hub import ModelCardData
+from PIL import Image
+from safetensors.torch import save_file
+from segmenter import save_segmenter
+from torch import Tensor
+
+from cocosnet_hf import (
+    DistilledVGG19Features,
+    EdgeCondition,
+    MaskCondition,
+    Pose,
+    PoseCondition,
+)
+from cocosnet_hf.datasets import DataSettings
+from cocosnet_hf.evaluate import main
+from cocosnet_hf.evaluation import (
+    Evaluation,
+    EvaluationPairs,
+    EvaluationSettings,
+    Instruments,
+    PictureFiles,
+    Scorer,
+    eval_results,
+    evaluate,
+    frechet_distance,
+    kernel_distance,
+    load_rival,
+    ssim,
+    swd,
+)
+from cocosnet_hf.evaluation.methods import pipeline_method, target_method
+from cocosnet_hf.evaluation.scoring import load_segmenter
+from cocosnet_hf.evaluation.storage import save_picture
+from cocosnet_hf.synthetic import SCENE_CLASSES, SyntheticExamples, write_imagefolder
+
+datasets = pytest.importorskip("datasets")
+datasets.disable_progress_bars()
+
+REPOSITORY = Path(__file__).parent.parent
+SCENE = MaskCondition.from_names(SCENE_CLASSES)
+SIDE = 32
+DRAWN = DataSettings(
+    source="synthetic",
+    split="test",
+    condition_column="condition",
+    exemplar_column="exemplar",
+    exemplar_condition_column="exemplar_condition",
+    image_size=SIDE,
+    load_size=SIDE,
+)
+
+
+@pytest.fixture(autouse=True)
+def fresh_process() -> Iterator[None]:
+    """accelerate's shared state is of one run."""
+    PartialState._reset_state()
+    yield
+    PartialState._reset_state()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An imagefolder of 6 training and 4 test scenes."""
+    root = tmp_path_factory.mktemp("scenes")
+    for split, first, length in (("train", 0, 6), ("test", 50, 4)):
+        write_imagefolder(SyntheticExamples("mask", SIDE, length=length, first=first), root, split)
+    return root
+
+
+@pytest.fixture(scope="module")
+def saved(folder: Path) -> DataSettings:
+    """The settings that read it."""
+    return dataclasses.replace(
+        DRAWN,
+        source=str(folder),
+        condition_column="label",
+        exemplar_condition_column="exemplar_label",
+    )
+
+
+@pytest.fixture(scope="module")
+def perceptual(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A perceptual network with random weights, as a spec."""
+    path = tmp_path_factory.mktemp("weights") / "vgg.safetensors"
+    save_file(tiny.lively(DistilledVGG19Features()).state_dict(), path)
+    return f"VGG19-distilled={path}"
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an untrained pipeline for scenes."""
+    path = tmp_path_factory.mktemp("pipeline")
+    tiny.pipeline(SCENE, image_size=SIDE).save_pretrained(path)
+    return path
+
+
+# Pairs -------------------------------------------------------------------------------------------
+
+
+def photo(picture: Image.Image) -> Tensor:
+    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+
+
+def test_pairs_hold_photos_conditions_and_labels_of_item_and_exemplar():
+    pairs = EvaluationPairs(DRAWN, SCENE, exemplars="column", limit=3)
+    assert len(pairs) == 3
+    row, pair = pairs.rows[2], pairs[2]
+    assert (pair.index, pair.target.name) == (2, row["id"])
+    for look, name in ((pair.target, "image"), (pair.exemplar, "exemplar")):
+        assert torch.equal(look.photo, photo(row[name]))
+        source = row[{"image": "condition", "exemplar": "exemplar_condition"}[name]]
+        assert torch.equal(look.condition, SCENE.encode(source, SIDE, SIDE))
+        assert torch.equal(look.labels, torch.from_numpy(np.array(source)).long())
+    with pytest.raises(IndexError):
+        pairs[3]
+
+
+def test_labels_beside_edges_and_poses_are_read_as_they_are():
+    settings = dataclasses.replace(
+        DRAWN,
+        condition_column=None,
+        exemplar_condition_column=None,
+        labels_column="labels",
+        label_classes=len(SCENE_CLASSES),
+        exemplar_labels_column="exemplar_labels",
+    )
+    pairs = EvaluationPairs(settings, EdgeCondition(), exemplars="column", limit=1)
+    labels = torch.from_numpy(np.array(pairs.rows[0]["labels"])).long()
+    assert torch.equal(pairs[0].target.labels, labels)
+    assert pairs[0].target.condition.shape == (2, SIDE, SIDE)
+    pairs = EvaluationPairs(DRAWN, PoseCondition(), exemplars="column", limit=1)
+    expected = pairs.rows[0]["condition"]
+    np.testing.assert_allclose(pairs[0].target.pose.joints, expected.joints)
+    assert pairs[0].target.labels is None
+
+
+def test_the_first_retrieved_training_photo_is_the_exemplar(saved: DataSettings):
+    pairs = EvaluationPairs(saved, SCENE, exemplars="retrieval")
+    masks = [SCENE.encode(row["label"]["path"], SIDE, SIDE) for row in pairs.pool]
+    for index in range(len(pairs)):
+        pair = pairs[index]
+        assert pair.exemplar.name == pairs.nearest(index).name
+        found = [row["id"] for row in pairs.pool].index(pair.exemplar.name)
+        # What it lies on agrees with the mask better than most of the others do.
+        overlap = [(mask * pair.target.condition).sum() for mask in masks]
+        assert sorted(overlap, reverse=True).index(overlap[found]) < 3
+
+
+def test_exemplars_of_the_tested_split_are_never_the_item_itself(saved: DataSettings):
+    for exemplars in ("retrieval", "random"):
+        pairs = EvaluationPairs(saved, SCENE, exemplars=exemplars, train_split="test")
+        for pair in pairs:
+            assert pair.exemplar.name != pair.target.name
+
+
+def test_random_exemplars_depend_on_the_seed_and_not_on_the_limit(saved: DataSettings):
+    drawn = {
+        (seed, limit): [
+            pair.exemplar.name
+            for pair in EvaluationPairs(saved, SCENE, exemplars="random", seed=seed, limit=limit)
+        ]
+        for seed in (0, 1)
+        for limit in (2, None)
+    }
+    assert drawn[0, 2] == drawn[0, None][:2]
+    assert drawn[0, None] != drawn[1, None]
+
+
+def test_a_smaller_pool_gives_exemplars_of_its_first_photos_only(saved: DataSettings):
+    pairs = EvaluationPairs(saved, SCENE, exemplars="retrieval", pool_limit=1)
+    first = pairs.pool[0]["id"]
+    assert {pair.exemplar.name for pair in pairs} == {first}
+
+
+def test_a_list_file_names_the_exemplars(saved: DataSettings, tmp_path: Path):
+    reference = EvaluationPairs(saved, SCENE, exemplars="random")
+    items = [row["id"] for row in reference.rows]
+    photos = [row["id"] for row in reference.pool]
+    lines = [f"images/{item}.png, {photos[2]}" for item in items]
+    path = tmp_path / "list.txt"
+    path.write_text("\n".join(lines))
+    pairs = EvaluationPairs(saved, SCENE, exemplars=str(path), limit=2)
+    assert [pair.exemplar.name for pair in pairs] == [photos[2]] * 2
+    path.write_text("\n".join(lines[1:]))
+    with pytest.raises(ValueError, match=f"no exemplar for 1 of 4 items, such as '{items[0]}'"):
+        EvaluationPairs(saved, SCENE, exemplars=str(path))
+    path.write_text(f"{items[0]}, nobody")
+    with pytest.raises(ValueError, match="'nobody' names no example"):
+        EvaluationPairs(saved, SCENE, exemplars=str(path))
+    with pytest.raises(ValueError, match="There is no exemplar list 'nowhere.txt'"):
+        EvaluationPairs(saved, SCENE, exemplars="nowhere.txt")
+
+
+def test_pairs_that_cannot_be_made_are_refused(saved: DataSettings):
+    with pytest.raises(ValueError, match="need 'exemplar_column'"):
+        plain = dataclasses.replace(saved, exemplar_column=None, exemplar_condition_column=None)
+        EvaluationPairs(plain, SCENE, exemplars="column")
+    with pytest.raises(ValueError, match="'limit' must be at least 1, got 0"):
+        EvaluationPairs(saved, SCENE, limit=0)
+    with pytest.raises(ValueError, match="holds no other photo"):
+        EvaluationPairs(saved, SCENE, exemplars="random", train_split="test", pool_limit=1)
+
+
+def test_a_broken_or_missing_exemplar_stops_the_evaluation(folder: Path, tmp_path: Path):
+    root = tmp_path / "set"
+    shutil.copytree(folder / "test", root / "test")
+    metadata = root / "test" / "metadata.jsonl"
+    rows = [json.loads(line) for line in metadata.read_text().splitlines()]
+    rows[0]["exemplar_file_name"] = rows[0]["exemplar_label_file_name"] = None
+    metadata.write_text("\n".join(map(json.dumps, rows)))
+    (root / "test" / rows[1]["file_name"]).write_bytes(b"no picture")
+    settings = dataclasses.replace(
+        DRAWN,
+        source=str(root),
+        condition_column="label",
+        exemplar_condition_column="exemplar_label",
+        cache_dir=str(tmp_path / "cache"),
+    )
+    pairs = EvaluationPairs(settings, SCENE, exemplars="column")
+    with pytest.raises(ValueError, match=f"'{rows[0]['id']}' has no exemplar in 'exemplar'"):
+        pairs[0]
+    with pytest.raises(ValueError, match=f"needs every item: .*{rows[1]['id']}"):
+        pairs[1]
+    assert pairs[2].target.name == rows[2]["id"]
+
+
+# Methods -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pairs() -> EvaluationPairs:
+    return EvaluationPairs(DRAWN, SCENE, exemplars="column", limit=3, pool_limit=5)
+
+
+def test_the_pipeline_paints_the_pairs_and_says_how_it_matched(pairs: EvaluationPairs):
+    pipe = tiny.pipeline(SCENE, image_size=SIDE)
+    some = [pairs[0], pairs[1]]
+    painting, warped = pipeline_method(pipe, "tiny").paint(some)
+    rows = [pairs.rows[index] for index in range(2)]
+    out = pipe(
+        [row["condition"] for row in rows],
+        [row["exemplar"] for row in rows],
+        [row["exemplar_condition"] for row in rows],
+        output_type="pt",
+    )
+    torch.testing.assert_close(painting.pictures, out.images, atol=1e-5, rtol=0)
+    torch.testing.assert_close(warped.pictures, out.warped_exemplars, atol=1e-5, rtol=0)
+    for index, score in enumerate(painting.scores):
+        assert score.values["confidence"] == pytest.approx(
+            out.matching.confidence()[index].mean().item(), abs=1e-4
+        )
+        assert 0 < score.values["entropy"] < 1
+        for metric in ("warp_accuracy", "identity_accuracy"):
+            of_classes = [one for one in score.classes if one.metric == metric]
+            assert sum(one.weight for one in of_classes) == 64
+            mean = sum(one.weight * one.value for one in of_classes) / 64
+            assert score.values[metric] == pytest.approx(mean)
+    assert not warped.scores[0].values
+
+
+def test_noise_of_a_pipeline_depends_on_the_item_alone(pairs: EvaluationPairs):
+    pipe = tiny.pipeline(SCENE, image_size=SIDE, exemplar_noise=0.5)
+    method = pipeline_method(pipe, "tiny")
+    together = method.paint([pairs[0], pairs[1]])[0].pictures
+    alone = method.paint([pairs[1]])[0].pictures
+    torch.testing.assert_close(together[1:], alone, atol=1e-5, rtol=0)
+
+
+def test_built_in_rivals_show_the_exemplar_and_the_nearest_photo(pairs: EvaluationPairs):
+    pair = pairs[1]
+    (exemplar,) = load_rival("exemplar", pairs).paint([pair])
+    assert torch.equal(exemplar.pictures[0], pair.exemplar.photo / 255)
+    (nearest,) = load_rival("nearest", pairs).paint([pair])
+    assert torch.equal(nearest.pictures[0], pairs.nearest(1).photo / 255)
+    (target,) = target_method().paint([pair])
+    assert torch.equal(target.pictures[0], pair.target.photo / 255)
+
+
+def test_a_function_is_a_rival(pairs: EvaluationPairs):
+    (blurred,) = load_rival("blur=rivals:blurred", pairs).paint([pairs[0], pairs[2]])
+    assert blurred.pictures.shape == (2, 3, SIDE, SIDE)
+    (colours,) = load_rival("colours=rivals:tensors", pairs).paint([pairs[0]])
+    assert torch.equal(colours.pictures[0], pairs[0].target.condition[:3])
+    with pytest.raises(ValueError, match="'small' made a picture of 16 x 16 pixels.*are 32 x 32"):
+        load_rival("small=rivals:too_small", pairs).paint([pairs[0]])
+
+
+def test_a_folder_is_a_rival_if_it_has_one_picture_for_each_item(
+    pairs: EvaluationPairs, tmp_path: Path
+):
+    for index, suffix in ((0, "png"), (1, "png"), (2, "bmp")):
+        pair = pairs[index]
+        picture = Image.fromarray(pair.target.photo.permute(1, 2, 0).numpy())
+        picture.save(tmp_path / f"{pair.target.name}.{suffix}")
+    (tmp_path / "notes.txt").touch()
+    rival = load_rival(f"theirs={tmp_path}", pairs)
+    assert rival.made_by["theirs"] == f".bmp, .png files of {tmp_path}"
+    (painting,) = rival.paint([pairs[2], pairs[0]])
+    assert torch.equal(painting.pictures[0], pairs[2].target.photo / 255)
+    (tmp_path / f"{pairs[0].target.name}.jpg").touch()
+    (tmp_path / f"{pairs[1].target.name}.png").unlink()
+    Image.new("RGB", (40, 32)).save(tmp_path / f"{pairs[2].target.name}.bmp")
+    rival = load_rival(f"theirs={tmp_path}", pairs)
+    for index, message in ((0, "holds 2 called"), (1, "holds 0 called"), (2, "of 40 x 32 pixels")):
+        with pytest.raises(ValueError, match=message):
+            rival.paint([pairs[index]])
+
+
+@pytest.mark.parametrize(
+    ("spec", "error", "message"),
+    [
+        ("nobody", ValueError, "A rival is one of warped, exemplar, nearest"),
+        ("pipeline=rivals:blurred", ValueError, "with a name of its own"),
+        ("theirs=no/such/folder", ValueError, "There is no folder 'no/such/folder'"),
+        ("theirs=rivals:nobody", ImportError, "'rivals' has no 'nobody'"),
+        ("theirs=rivals:NOT_A_FUNCTION", ImportError, "is not a function"),
+        ("theirs=no_such_module:function", ImportError, "no_such_module"),
+    ],
+)
+def test_rivals_that_cannot_be_used_are_refused(
+    spec: str, error: type[Exception], message: str, pairs: EvaluationPairs
+):
+    with pytest.raises(error, match=message):
+        load_rival(spec, pairs)
+
+
+# Scores ------------------------------------------------------------------------------------------
+
+
+def of_pairs(pairs: EvaluationPairs, scorer: Scorer, indices: list[int]) -> Any:
+    some = [pairs[index] for index in indices]
+    targets = torch.stack([pair.target.photo / 255 for pair in some])
+    exemplars = torch.stack([pair.exemplar.photo / 255 for pair in some])
+    return scorer.references(some, targets, exemplars)
+
+
+def test_the_true_photo_has_the_best_scores(pairs: EvaluationPairs):
+    scorer = Scorer(SCENE, Instruments(perceptual=tiny.lively(DistilledVGG19Features())), "cpu")
+    references = of_pairs(pairs, scorer, [0, 1])
+    for score in scorer.score(references.targets, references):
+        assert score.values["SSIM"] == pytest.approx(1)
+        assert score.values["PSNR"] == 100
+        assert score.values["perceptual_distance-VGG19-distilled"] == pytest.approx(0, abs=1e-6)
+        assert score.values["semantic_consistency-VGG19-distilled"] == pytest.approx(1)
+        assert 0 < score.values["style_colour-VGG19-distilled"] < 1
+        assert score.values["copy_score"] > 0
+
+
+def test_an_items_score_is_the_weighted_mean_of_its_classes(pairs: EvaluationPairs):
+    scorer = Scorer(SCENE, Instruments(perceptual=tiny.lively(DistilledVGG19Features())), "cpu")
+    references = of_pairs(pairs, scorer, [0, 1])
+    for score in scorer.score(references.exemplars, references):
+        for metric in ("semantic_consistency", "style_colour", "style_texture"):
+            name = f"{metric}-VGG19-distilled"
+            classes = [one for one in score.classes if one.metric == name]
+            weight = sum(one.weight for one in classes)
+            mean = sum(one.weight * one.value for one in classes) / weight
+            assert score.values[name] == pytest.approx(mean, abs=1e-5)
+            assert (0 in {one.label for one in classes}) == (metric == "semantic_consistency")
+
+
+def test_without_networks_only_pixels_are_compared(pairs: EvaluationPairs):
+    scorer = Scorer(SCENE, Instruments(), "cpu")
+    references = of_pairs(pairs, scorer, [0])
+    (score,) = scorer.score(references.exemplars, references)
+    assert score.values.keys() == {"SSIM", "PSNR", "copy_score"}
+    assert score.values["copy_score"] == 0
+
+
+def test_edges_of_the_true_photo_are_those_of_its_condition():
+    condition = EdgeCondition(sigma=1.5)
+    settings = dataclasses.replace(DRAWN, condition_column=None, exemplar_condition_column=None)
+    pairs = EvaluationPairs(settings, condition, exemplars="column", limit=1)
+    scorer = Scorer(condition, Instruments(), "cpu")
+    references = of_pairs(pairs, scorer, [0])
+    assert scorer.score(references.targets, references)[0].values["edge_F1"] == 1
+    assert scorer.score(references.exemplars, references)[0].values["edge_F1"] < 0.9
+
+
+def test_a_segmenter_measures_the_mask(pairs: EvaluationPairs):
+    spec = load_segmenter("rivals:dark_is_zero", SCENE)
+    scorer = Scorer(SCENE, Instruments(segmenter=spec), "cpu")
+    references = of_pairs(pairs, scorer, [0])
+    light = torch.ones(1, 3, SIDE, SIDE)
+    (score,) = scorer.score(light, references)
+    share = (references.pairs[0].target.labels == 1).float().mean().item()
+    assert score.values["mask_accuracy-dark_is_zero"] == pytest.approx(share)
+    iou = {one.label: one.value for one in score.classes if one.metric == "IoU-dark_is_zero"}
+    assert iou[1] == pytest.approx(share)
+    assert iou[0] == 0
+
+
+def test_a_transformers_segmenter_answers_in_the_conditions_classes(tmp_path: Path):
+    save_segmenter(tmp_path, ["hill", "sky"])
+    name, segment = load_segmenter(str(tmp_path), SCENE)
+    assert name == tmp_path.name
+    picture = SyntheticExamples("mask", 48)[0]["image"]
+    found = segment(picture)
+    assert found.shape == (48, 48)
+    assert set(np.unique(found)) <= {SCENE_CLASSES.index("hill"), SCENE_CLASSES.index("sky")}
+
+
+def test_a_segmenter_of_another_size_is_refused(pairs: EvaluationPairs):
+    segmenter = ("half", lambda photo: np.zeros((photo.height // 2, photo.width), int))
+    scorer = Scorer(SCENE, Instruments(segmenter=segmenter), "cpu")
+    references = of_pairs(pairs, scorer, [0])
+    with pytest.raises(ValueError, match=r"must return classes \(32, 32\), got \(16, 32\)"):
+        scorer.score(references.targets, references)
+
+
+def test_a_pose_finder_measures_the_joints():
+    condition = PoseCondition()
+    pairs = EvaluationPairs(DRAWN, condition, exemplars="column", limit=1)
+    wanted = pairs[0].target.pose
+
+    def find(photo: Image.Image) -> Pose:
+        scale = (photo.width / wanted.size[1], photo.height / wanted.size[0], 1)
+        return Pose(wanted.joints * scale, (photo.height, photo.width))
+
+    for finder, expected in ((find, 1.0), (lambda p: Pose(find(p).joints + 9, find(p).size), 0.0)):
+        scorer = Scorer(condition, Instruments(pose_finder=("finder", finder)), "cpu")
+        references = of_pairs(pairs, scorer, [0])
+        (score,) = scorer.score(references.targets, references)
+        assert score.values["PCK-finder"] == expected
+
+
+# A whole run -------------------------------------------------------------------------------------
+
+
+def settings(pipeline: Path, perceptual: str, output: Path, **changes: Any) -> EvaluationSettings:
+    given: dict[str, Any] = {
+        "exemplars": "column",
+        "limit": 5,
+        "rivals": ("warped", "exemplar"),
+        "extractors": ("colours=rivals:colours",),
+        "perceptual": perceptual,
+        "lpips": False,
+        "diversity": 3,
+        "diversity_items": 2,
+        "batch_size": 2,
+    }
+    return EvaluationSettings(str(pipeline), DRAWN, str(output), **given | changes)
+
+
+@pytest.fixture(scope="module")
+def run(
+    pipeline: Path, perceptual: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Evaluation]:
+    """A finished evaluation, not to be changed."""
+    PartialState._reset_state()
+    output = tmp_path_factory.mktemp("evaluation")
+    return output, evaluate(settings(pipeline, perceptual, output), with_classes=True)
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_the_figures_are_those_of_the_saved_files(kind: str, run: tuple[Path, Evaluation]):
+    output, evaluation = run
+    ours, theirs = (
+        torch.stack(list(PictureFiles.of_folder(output / "pictures" / name / kind)))
+        for name in ("pipeline", "target")
+    )
+    assert len(ours) == 5
+    found = {
+        metric: evaluation.find("pipeline", metric, kind).estimate
+        for metric in ("SWD", "SSIM", "FD-colours", "KID-colours")
+    }
+    assert found["SWD"].value == pytest.approx(swd(ours, theirs), rel=1e-5)
+    assert found["SSIM"].value == pytest.approx(ssim(ours / 255, theirs / 255).mean().item())
+    cells = [torch.nn.functional.adaptive_avg_pool2d(x / 255, 4).flatten(1) for x in (ours, theirs)]
+    assert found["FD-colours"].value == pytest.approx(frechet_distance(*cells), rel=1e-4)
+    assert found["KID-colours"].value == pytest.approx(kernel_distance(*cells).value, rel=1e-4)
+
+
+def test_both_file_formats_are_scored_and_differ(run: tuple[Path, Evaluation]):
+    _, evaluation = run
+    for metric in ("SWD", "SSIM", "FD-colours", "semantic_consistency-VGG19-distilled"):
+        png, jpg = (evaluation.find("pipeline", metric, kind).estimate for kind in ("png", "jpg"))
+        assert png.value != jpg.value
+    assert evaluation.made["formats"]["jpg"] == "JPEG, quality 75, 4:2:0"
+
+
+def test_every_figure_of_the_items_has_an_interval_and_what_they_are_is_written_down(
+    run: tuple[Path, Evaluation],
+):
+    output, evaluation = run
+    for result in evaluation.results:
+        if result.metric.startswith(("SWD", "FD-")):
+            assert result.estimate.low is None
+        else:
+            assert result.estimate.low <= result.estimate.value <= result.estimate.high
+    assert evaluation.find("pipeline", "warp_accuracy").estimate.count == 5
+    assert evaluation.find("pipeline", "diversity-VGG19-distilled").estimate.count == 2
+    assert evaluation.find("exemplar", "copy_score").estimate.value == 0
+    assert evaluation.find("target", "SSIM") is None
+    assert evaluation.made["items"] == 5
+    assert evaluation.made["extractors"] == {"colours": "by the network itself"}
+    assert Evaluation.load(output) == evaluation
+
+
+def test_a_frechet_distance_of_few_pictures_is_marked_and_the_kernel_distance_leads(
+    run: tuple[Path, Evaluation],
+):
+    output, evaluation = run
+    note = evaluation.find("pipeline", "FD-colours").note
+    assert note == "rank-deficient: 5 pictures, 48 features"
+    lead = (output / "report.md").read_text().split("\n\n")[1]
+    assert "KID-colours" in lead and "FD-colours" not in lead
+
+
+def test_per_item_scores_are_one_table(run: tuple[Path, Evaluation]):
+    output, evaluation = run
+    table = pandas.read_parquet(output / "scores.parquet")
+    assert len(table) == 4 * 2 * 5  # methods, formats, items
+    assert not table.duplicated(["method", "format", "index"]).any()
+    mine = table[(table["method"] == "pipeline") & (table["format"] == "jpg")]
+    mean = evaluation.find("pipeline", "PSNR", "jpg").estimate.value
+    assert mine["PSNR"].mean() == pytest.approx(mean)
+    assert list(mine["exemplar"]) == [f"exemplar of {name}" for name in mine["item"]]
+
+
+def test_the_report_has_tables_sheets_and_correspondences(run: tuple[Path, Evaluation]):
+    output, evaluation = run
+    markdown, page = ((output / f"report.{end}").read_text() for end in ("md", "html"))
+    for result in evaluation.results:
+        assert result.metric in markdown and html.escape(result.metric) in page
+    for name in (*evaluation.methods, "sky", "JPEG, quality 75", evaluation.made["weights"]):
+        assert name in markdown and name in page
+    for name in ("best", "median", "worst"):
+        for path in (f"sheets/{name}.jpg", f"sheets/{name}-matches.jpg"):
+            assert f"]({path})" in markdown and f'src="{path}"' in page
+            with Image.open(output / path) as picture:
+                assert min(picture.size) > SIDE
+
+
+def test_the_figures_go_into_a_model_card(run: tuple[Path, Evaluation]):
+    _, evaluation = run
+    entries = eval_results(evaluation, dataset_name="Drawn Scenes")
+    data = ModelCardData(model_name="tiny", eval_results=entries)
+    (model,) = data.to_dict()["model-index"]
+    (result,) = model["results"]
+    assert result["dataset"] == {
+        "name": "Drawn Scenes",
+        "type": "drawn-scenes",
+        "split": "test",
+    }
+    metrics = {metric["name"]: metric for metric in result["metrics"]}
+    found = evaluation.find("pipeline", "KID-colours").estimate
+    assert metrics["KID-colours (PNG)"]["value"] == round(found.value, 4)
+    assert metrics["KID-colours (PNG)"]["args"]["interval_95"][0] == round(found.low, 4)
+    assert "rank-deficient" in metrics["FD-colours (PNG)"]["args"]["note"]
+
+
+def times(output: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in (output / "scores").rglob("*.*")}
+
+
+def test_a_run_goes_on_where_it_was_and_rivals_can_be_added(
+    run: tuple[Path, Evaluation], pipeline: Path, perceptual: str, tmp_path: Path
+):
+    finished, evaluation = run
+    output = tmp_path / "again"
+    shutil.copytree(finished, output)
+    lost = output / "scores" / "pipeline" / "000000.parquet"
+    lost.unlink()
+    (lost.parent / f".{lost.name}.123").write_bytes(b"half")  # of a killed process
+    before = times(output)
+    more = settings(
+        pipeline,
+        perceptual,
+        output,
+        rivals=("warped", "exemplar", "blur=rivals:blurred"),
+        batch_size=3,
+    )
+    again = evaluate(more)
+    for result in evaluation.results:
+        found = again.find(result.method, result.metric, result.format)
+        assert found.estimate.value == pytest.approx(result.estimate.value, rel=1e-4, abs=1e-6)
+    assert again.find("blur", "SSIM") is not None
+    after = times(output)
+    untouched = [path for path in before if "exemplar" in path.parts or "target" in path.parts]
+    assert untouched and all(after[path] == before[path] for path in untouched)
+
+
+def test_a_folder_of_another_evaluation_is_refused(
+    run: tuple[Path, Evaluation], pipeline: Path, perceptual: str, tmp_path: Path
+):
+    with pytest.raises(ValueError, match="another evaluation: items was 5, is 4. Choose another"):
+        evaluate(settings(pipeline, perceptual, run[0], limit=4))
+    other = tmp_path / "other"
+    tiny.pipeline(SCENE, image_size=SIDE, seed=5).save_pretrained(other)
+    with pytest.raises(ValueError, match="weights was"):
+        evaluate(settings(other, perceptual, run[0]))
+
+
+def test_files_that_do_not_belong_to_a_run_are_noticed(
+    run: tuple[Path, Evaluation], pipeline: Path, perceptual: str, tmp_path: Path
+):
+    output = tmp_path / "strange"
+    shutil.copytree(run[0], output)
+    scores = output / "scores" / "exemplar"
+    shutil.copy(scores / "000000.parquet", scores / "000032.parquet")
+    with pytest.raises(ValueError, match="one score for each of 5 items and each format, got 20"):
+        evaluate(settings(pipeline, perceptual, output))
+    (scores / "000032.parquet").unlink()
+    (scores / "swd-png.json").unlink()
+    save_picture(Image.new("RGB", (SIDE, SIDE)), output / "pictures/exemplar/png/stranger.png")
+    with pytest.raises(ValueError, match="must hold 5 pictures, one for each item, got 6"):
+        evaluate(settings(pipeline, perceptual, output))
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"segmenter": "a:b", "data": "pose"}, ValueError, "A segmenter needs a mask condition"),
+        ({"pose_finder": "a:b"}, ValueError, "A pose finder needs a pose condition"),
+        ({"extractors": ("a=rivals:colours",) * 2}, ValueError, "extractor needs a name of its"),
+        ({"rivals": ("exemplar", "exemplar")}, ValueError, "rival needs a name of its own"),
+        ({"diversity": 1}, ValueError, "'diversity' must be 0 or at least 2"),
+        ({"batch_size": 0}, ValueError, "'batch_size' must be at least 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_before_any_work(
+    changes: dict[str, Any],
+    error: type[Exception],
+    message: str,
+    pipeline: Path,
+    perceptual: str,
+    tmp_path: Path,
+):
+    if changes.pop("data", None):
+        pipeline = tmp_path / "pose"
+        tiny.pipeline(PoseCondition(), image_size=SIDE).save_pretrained(pipeline)
+    with pytest.raises(error, match=message):
+        evaluate(settings(pipeline, perceptual, tmp_path / "out", **changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_evaluates_and_prints_the_tables(
+    pipeline: Path, perceptual: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    arguments = [str(pipeline), "--data=synthetic", "--exemplars=random", "--pool-limit=4"]
+    arguments += ["--condition-column=condition", "--limit=2", "--diversity=0", "--classes"]
+    arguments += ["--extractors", f"--perceptual={perceptual}", f"--output={tmp_path / 'out'}"]
+    main(arguments)
+    printed = capsys.readouterr().out
+    assert "| nearest photo |" in printed and "## warp_accuracy by class, PNG" in printed
+    evaluation = Evaluation.load(tmp_path / "out")
+    assert evaluation.made["size"] == SIDE  # the pipeline's
+    assert evaluation.made["exemplars"] == "random from 'train', seed 0"
+
+
+def test_a_mistake_on_the_command_line_ends_with_the_remedy(
+    pipeline: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit):
+        main([str(pipeline), "--data=synthetic", "--perceptual=none", f"-o={tmp_path / 'out'}"])
+    assert "needs 'condition_column'" in capsys.readouterr().err
+
+
+def test_what_cannot_be_loaded_is_left_out_with_a_note_unless_it_was_asked_for(
+    pipeline: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    try:
+        import torch_fidelity  # noqa: F401
+    except ImportError:
+        pass
+    else:
+        pytest.skip("everything can be loaded here")
+    automatic = {"extractors": "auto", "lpips": "auto", "limit": 1, "rivals": ()}
+    evaluation = evaluate(settings(pipeline, "auto", tmp_path / "out", **automatic))
+    assert evaluation.find("pipeline", "FID") is None
+    assert "Not measured: FID and KID" in caplog.text
+    assert "Not measured: semantic consistency" in caplog.text
+    with pytest.raises(ImportError, match="FID needs torchmetrics, torch-fidelity"):
+        evaluate(settings(pipeline, "auto", tmp_path / "other", extractors=("Inception",)))
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_figures_of_one(
+    run: tuple[Path, Evaluation], pipeline: Path, perceptual: str, tmp_path: Path
+):
+    arguments = [str(pipeline), "--data=synthetic", "--condition-column=condition", "--limit=5"]
+    arguments += ["--exemplar-column=exemplar", "--exemplar-condition-column=exemplar_condition"]
+    arguments += ["--exemplars=column", "--rivals", "warped", "exemplar", f"-o={tmp_path / 'out'}"]
+    arguments += ["--diversity=3", "--diversity-items=2", "--batch-size=2"]
+    arguments += ["--extractors", "colours=rivals:colours", f"--perceptual={perceptual}"]
+    launched = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+        + ["-m", "cocosnet_hf.evaluate", *arguments],
+        cwd=REPOSITORY,
+        env=os.environ
+        | {
+            "OMP_NUM_THREADS": "1",
+            "ACCELERATE_USE_CPU": "true",
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")]),
+        },
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert launched.returncode == 0, launched.stderr
+    assert launched.stdout.count("# Evaluation of") == 1
+    for result in run[1].results:
+        found = Evaluation.load(tmp_path / "out").find(result.method, result.metric, result.format)
+        assert found.estimate.value == pytest.approx(result.estimate.value, rel=1e-4, abs=1e-6)
+
+
+def test_processes_that_do_not_know_of_each_other_are_an_error(
+    pipeline: Path, perceptual: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RuntimeError, match="2 processes were launched but accelerate sees 1"):
+        evaluate(settings(pipeline, perceptual, tmp_path / "out"))
