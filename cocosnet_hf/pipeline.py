@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,13 +14,23 @@ import torch.nn.functional as F
 from diffusers import DiffusionPipeline
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.utils import BaseOutput, logging
-from huggingface_hub import snapshot_download
+from huggingface_hub import CommitInfo
 from PIL import Image
 from torch import Tensor
 from typing_extensions import Self
 
 from .conditions import Condition, condition_from_config, open_photo
 from .conditions.mask import is_integer
+from .hub import (
+    CardDetails,
+    card_files,
+    commit,
+    create_repository,
+    fetch_pipeline,
+    files_of,
+    model_card,
+)
+from .hub.cards import CARD_FILE
 from .matching import Matching
 from .models import CorrespondenceNetwork, TranslationNetwork
 from .models.network import nearest_side, require_stride
@@ -136,26 +148,64 @@ class CoCosPipeline(DiffusionPipeline):
     def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:
         """Fetch a pipeline's files from the Hub, safetensors and configurations only.
 
-        diffusers' own method refuses every repository with components of another package.
+        diffusers' own method refuses every repository with components of another package. Raises
+        what `cocosnet_hf.hub.fetch_pipeline` raises.
         """
-        variant = kwargs.pop("variant", None)
-        dot = f".{variant}" if variant else ""
-        stem = "diffusion_pytorch_model"
-        passed = [name for name in cls._get_signature_keys(cls)[0] if name in kwargs]
-        hub = ("cache_dir", "force_download", "local_files_only", "token", "revision")
-        return snapshot_download(
-            pretrained_model_name,
-            allow_patterns=[
-                cls.config_name,
-                "*/config.json",
-                f"*/{stem}{dot}.safetensors",
-                f"*/{stem}{dot}-[0-9]*.safetensors",
-                f"*/{stem}.safetensors.index{dot}.json",
-            ],
-            ignore_patterns=[f"{name}/*" for name in passed],
-            library_name="cocosnet_hf",
-            **{key: kwargs[key] for key in hub if kwargs.get(key) is not None},
-        )
+        components = [name for name in cls._get_signature_keys(cls)[0] if name not in kwargs]
+        options = ("cache_dir", "force_download", "local_files_only", "token", "revision")
+        hub = {key: kwargs[key] for key in options if kwargs.get(key) is not None}
+        return fetch_pipeline(pretrained_model_name, components, kwargs.get("variant"), **hub)
+
+    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
+        """As in diffusers, with a card beside the networks unless there is one already.
+
+        Raises ValueError for push_to_hub=True, which would upload another card.
+        """
+        if kwargs.get("push_to_hub"):
+            raise ValueError("save_pretrained only saves; share with pipe.push_to_hub(repo_id).")
+        super().save_pretrained(save_directory, *args, **kwargs)
+        card = Path(save_directory, CARD_FILE)
+        if not card.exists():
+            model_card(self).save(card)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        create_pr: bool = False,
+        revision: str | None = None,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+        details: CardDetails | None = None,
+    ) -> CommitInfo:
+        """Share this pipeline on the Hub, in one commit, with a card.
+
+        repo_id: "user/repo"; made if it does not exist, for its owner only with private=True.
+        create_pr: propose the commit instead of making it. revision: branch to commit to, made if
+        it is new, or "refs/pr/1". variant: name of this precision, such as "fp16", which stands
+        beside the files of others. details: what the card says beyond what the pipeline itself
+        knows; without, a card that is there already stays.
+        Raises ValueError for a folded pipeline and for create_pr together with revision,
+        ConnectionError if the connection breaks (nothing is changed then), and the Hub's own
+        errors, such as for a token that may not write there.
+        """
+        if create_pr and revision is not None:
+            raise ValueError("a pull request is made against main; pass create_pr or revision.")
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, variant=variant, max_shard_size=max_shard_size)
+            repo_id = create_repository(repo_id, private=private, token=token)
+            return commit(
+                files_of(folder) | card_files(self, repo_id, details),
+                repo_id,
+                commit_message or f"Upload {type(self).__name__}",
+                revision=revision,
+                create_pr=create_pr,
+                token=token,
+                keep=() if details else (CARD_FILE,),
+            )
 
     def fold(self) -> Self:
         """Rewrite both networks in place for faster inference (see `Network.fold`)."""

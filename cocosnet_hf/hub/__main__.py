@@ -1,0 +1,61 @@
+"""Share a pipeline's folder, a converted official checkpoint or a demo.
+
+    python -m cocosnet_hf.hub folder out/pipeline user/repo
+    python -m cocosnet_hf.hub converted checkpoints/celebahq user/repo --private
+    python -m cocosnet_hf.hub space user/space --pipeline user/repo
+
+The token is that of `hf auth login` or of the environment variable HF_TOKEN.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from ..presets import PRESETS
+from .publish import publish_converted, publish_folder, publish_space
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line; `arguments` default to the process's own."""
+    parser = argparse.ArgumentParser(
+        prog="python -m cocosnet_hf.hub",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True)
+
+    folder = commands.add_parser("folder", help="share a saved pipeline with all beside it")
+    folder.set_defaults(publish=publish_folder)
+    folder.add_argument("folder", help="as save_pretrained or the trainer leaves it")
+    folder.add_argument("repo_id", metavar="user/repo")
+    folder.add_argument("--create-pr", action="store_true", help="propose it, leave main alone")
+    folder.add_argument("--revision", help="branch to commit to")
+
+    converted = commands.add_parser("converted", help="convert official weights and share them")
+    converted.set_defaults(publish=publish_converted)
+    converted.add_argument("checkpoint", help="folder with the official .pth files")
+    converted.add_argument("repo_id", metavar="user/repo")
+    converted.add_argument("--task", help=f"one of {', '.join(PRESETS)}; recognised by default")
+    converted.add_argument("--epoch", default="latest", help='"latest" (default) or a number')
+    converted.add_argument("--ema", action="store_true", help="take the averaged weights")
+
+    space = commands.add_parser("space", help="publish the demo as a Space")
+    space.set_defaults(publish=publish_space)
+    space.add_argument("space_id", metavar="user/space")
+    space.add_argument("--pipeline", required=True, metavar="user/repo", help="what it shows")
+    space.add_argument("--folder", default="demo", help="default: demo")
+
+    for command in (folder, converted, space):
+        command.add_argument(
+            "--private", action="store_true", default=None, help="only for its owner"
+        )
+    options = vars(parser.parse_args(arguments))
+    try:
+        print(options.pop("publish")(**options))
+    except (ValueError, OSError) as error:
+        raise SystemExit(f"error: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

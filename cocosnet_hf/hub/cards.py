@@ -1,0 +1,341 @@
+"""Model cards: what a reader of a pipeline's page learns about it."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from PIL import Image
+
+from ..conditions import (
+    Condition,
+    EdgeCondition,
+    MaskCondition,
+    PartEdgeCondition,
+    PoseCondition,
+)
+from ..conditions.edge import FACE_PARTS
+from ..conditions.pose import COLORS, JOINTS, LIMBS
+
+if TYPE_CHECKING:
+    from ..pipeline import CoCosPipeline
+
+INSTALL = "pip install cocosnet-hf"
+CARD_FILE = "README.md"
+SAMPLE_FILE = "sample.png"
+EXAMPLES_FOLDER = "examples"
+
+UNNAMED = "CoCosNet pipeline"
+"""Heading of a card that lies in a local folder, which may be moved and renamed."""
+UNNAMED_SOURCE = "path/to/this/folder"
+
+SUMMARIES = {
+    "mask": "a semantic mask",
+    "edge": "the edges of a photo or drawn lines",
+    "celebahq-edge": "the edges and the part outlines of a face",
+    "pose": "a body pose",
+}
+"""What each type of condition is, in a sentence."""
+
+# The files of the usage snippet, for the condition and for the exemplar's own.
+SOURCES = {
+    "mask": ('"mask.png"', '"exemplar_mask.png"'),
+    "edge": ('"layout.jpg"', '"exemplar.jpg"'),
+    "celebahq-edge": (
+        '{"photo": "face.jpg", "parts": "face_parts.png"}',
+        '{"photo": "exemplar.jpg", "parts": "exemplar_parts.png"}',
+    ),
+    "pose": ('"pose.json"', '"exemplar_pose.json"'),
+}
+LINE = 88
+"""Longest line of Python in a card."""
+
+LONG_TABLE = 40
+"""Rows above which a table is folded."""
+
+FILE = re.compile(r'"(\w+\.\w+)"')
+FIGURES = re.compile(r"(?<=<!-- figures -->\n).*?(?=\n<!-- /figures -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class CardDetails:
+    """What a card says that the pipeline itself does not know; texts are Markdown.
+
+    license: the Hub's name for the terms of the weights, such as "apache-2.0"; "other" also needs
+    license_name and license_link. data: what it was trained on, and under which terms those
+    pictures are. datasets: their Hub ids. recipe: the training run, as YAML. results: measured
+    figures. sample: pictures side by side, with sample_caption to say which is which. examples:
+    folder with the files that the usage snippet reads, so that it runs as it stands; without, it
+    reads the user's own. limits: beside those of every such model.
+    Raises ValueError for "other" terms without a name and a link.
+    """
+
+    license: str | None = None
+    license_name: str | None = None
+    license_link: str | None = None
+    data: str = ""
+    datasets: tuple[str, ...] = ()
+    recipe: str = ""
+    results: Sequence[EvalResult] = ()
+    sample: Image.Image | None = None
+    sample_caption: str = "condition, exemplar, warped exemplar, picture"
+    examples: Path | None = None
+    limits: str = ""
+
+    def __post_init__(self) -> None:
+        if self.license == "other" and not (self.license_name and self.license_link):
+            raise ValueError(
+                'license="other" says nothing by itself; pass license_name= and license_link=, or '
+                "a licence that the Hub knows."
+            )
+
+    @property
+    def terms(self) -> str:
+        """The terms of the weights in a sentence."""
+        if self.license is None:
+            return "The owner of these weights has not said under which terms they may be used."
+        if self.license != "other":
+            return f"The weights are under the licence `{self.license}`."
+        return f"The weights are under [{self.license_name}]({self.license_link})."
+
+
+def model_card(
+    pipe: CoCosPipeline, repo_id: str | None = None, details: CardDetails | None = None
+) -> ModelCard:
+    """The card of a pipeline in the repository `repo_id`, or without it in a local folder.
+
+    Raises ValueError if details.examples lacks a file that the usage snippet reads.
+    """
+    details = details or CardDetails()
+    name = repo_id or UNNAMED
+    data = ModelCardData(
+        library_name="cocosnet_hf",
+        pipeline_tag="image-to-image",
+        tags=["cocosnet", "exemplar-based", "image-translation", "gan", pipe.condition.type],
+        license=details.license,
+        license_name=details.license_name,
+        license_link=details.license_link,
+        datasets=list(details.datasets) or None,
+        metrics=sorted({result.metric_type for result in details.results}) or None,
+        model_name=name,
+        eval_results=list(details.results) or None,
+    )
+    description, header, rows = describe(pipe.condition)
+    networks = (pipe.correspondence, pipe.translation)
+    count = sum(parameter.numel() for network in networks for parameter in network.parameters())
+    return ModelCard.from_template(
+        data,
+        template_str=(files(__package__) / "model_card.md").read_text(encoding="utf-8"),
+        name=name,
+        summary=f"Paints a picture with the layout of {SUMMARIES[pipe.condition.type]} and the "
+        f"look of an exemplar photo, in one forward pass.",
+        parameters=f"{count / 1e6:.1f}",
+        image_size=pipe.config.image_size,
+        stride=pipe.translation.stride,
+        install=INSTALL,
+        sample=details.sample is not None,
+        sample_caption=details.sample_caption,
+        usage=usage(pipe, repo_id, details.examples),
+        condition=description,
+        condition_table=_folded(_table(header, rows), len(rows)),
+        data=details.data or "The owner has not said what it was trained on.",
+        recipe=details.recipe.strip(),
+        terms=details.terms,
+        figures=_figures(details.results),
+        limits=details.limits.strip(),
+    )
+
+
+def card_files(
+    pipe: CoCosPipeline, repo_id: str | None = None, details: CardDetails | None = None
+) -> dict[str, Path | bytes]:
+    """The card and its pictures, by their path in the repository. Raises as `model_card`."""
+    details = details or CardDetails()
+    found: dict[str, Path | bytes] = {CARD_FILE: str(model_card(pipe, repo_id, details)).encode()}
+    if details.sample is not None:
+        buffer = io.BytesIO()
+        details.sample.save(buffer, format="PNG")
+        found[SAMPLE_FILE] = buffer.getvalue()
+    if details.examples is not None:
+        found |= {f"{EXAMPLES_FOLDER}/{path.name}": path for path in details.examples.iterdir()}
+    return found
+
+
+def write_card(
+    folder: str | Path,
+    pipe: CoCosPipeline,
+    repo_id: str | None = None,
+    details: CardDetails | None = None,
+) -> None:
+    """Write the card and its pictures into a saved pipeline's folder. Raises as `model_card`."""
+    for path, content in card_files(pipe, repo_id, details).items():
+        target = Path(folder, path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content if isinstance(content, bytes) else content.read_bytes())
+
+
+def add_results(card: ModelCard, results: Sequence[EvalResult]) -> None:
+    """Put figures into a card, as metadata and as a table; those measured before stay.
+
+    Of the same metric on the same data only the new one does.
+    """
+    measured = {_measurement(result) for result in results}
+    kept = [old for old in card.data.eval_results or [] if _measurement(old) not in measured]
+    card.data.eval_results = kept + list(results)
+    card.data.metrics = sorted({result.metric_type for result in card.data.eval_results})
+    table = _figures(card.data.eval_results)
+    card.text = FIGURES.sub(lambda _: table, card.text)
+
+
+def renamed(card: ModelCard, repo_id: str) -> ModelCard:
+    """The card of the same pipeline in another repository."""
+    card = ModelCard(str(card))
+    old = card.data.model_name
+    if old is None:  # not one of ours
+        return card
+    source = UNNAMED_SOURCE if old == UNNAMED else old
+    card.data.model_name = repo_id
+    card.text = card.text.replace(f'"{source}"', f'"{repo_id}"').replace(
+        f"# {old}\n", f"# {repo_id}\n"
+    )
+    return card
+
+
+def usage(pipe: CoCosPipeline, repo_id: str | None = None, examples: Path | None = None) -> str:
+    """Python that opens the pipeline and paints.
+
+    examples: see `CardDetails`; only a repository's own are used. Raises ValueError if one of the
+    files is not there.
+    """
+    source, exemplar_source = SOURCES[pipe.condition.type]
+    arguments = [source, '"exemplar.jpg"']
+    if pipe.correspondence.needs_exemplar_condition and not pipe.condition.needs_only_photo:
+        arguments.append(f"exemplar_condition={exemplar_source}")
+    imports = ["from cocosnet_hf import CoCosPipeline"]
+    lines = [f'pipe = CoCosPipeline.from_pretrained("{repo_id or UNNAMED_SOURCE}")']
+    if examples is not None and repo_id is not None:
+        needed = {file for argument in arguments for file in FILE.findall(argument)}
+        if missing := needed - {path.name for path in examples.iterdir()}:
+            raise ValueError(
+                f"the usage snippet reads {sorted(needed)}, but {examples} lacks "
+                f"{sorted(missing)}; add them, or leave examples out."
+            )
+        imports.append("from huggingface_hub import snapshot_download")
+        lines += [
+            f'folder = snapshot_download("{repo_id}", allow_patterns="{EXAMPLES_FOLDER}/*")',
+            f'examples = folder + "/{EXAMPLES_FOLDER}/"',
+        ]
+        arguments = [FILE.sub(r'examples + "\1"', argument) for argument in arguments]
+    call = [f"out = pipe({', '.join(arguments)})"]
+    if len(call[0]) > LINE:
+        call = ["out = pipe(", *(f"    {argument}," for argument in arguments), ")"]
+    return "\n".join([*imports, "", *lines, *call, 'out.images[0].save("painted.png")'])
+
+
+def describe(condition: Condition) -> tuple[str, list[str], list[list[str]]]:
+    """What a condition is made from: a paragraph, and a table's header and rows."""
+    if isinstance(condition, MaskCondition):
+        return _describe_mask(condition)
+    if isinstance(condition, EdgeCondition):
+        text = (
+            "A photo, whose edges are found (Canny), or drawn lines as `{'edges': drawing}`. The "
+            "exemplar's edges are found in the exemplar."
+        )
+        settings = {key: value for key, value in condition.to_config().items() if key != "type"}
+        rows = [[name, f"{value:g}"] for name, value in settings.items()]
+        return text, ["setting of the edges", "value"], rows
+    if isinstance(condition, PartEdgeCondition):
+        text = (
+            "`{'photo': photo, 'parts': label map}` with the labels of CelebAMask-HQ, or masks of "
+            "the parts by name; `pipe.condition.from_photo(photo)` finds them with "
+            f"`{condition.parser}`."
+        )
+        rows = [["0", "outlines of the parts, and the photo's edges around the face"]]
+        rows += [[str(1 + i), f"distance to the {part}"] for i, part in enumerate(FACE_PARTS)]
+        rows.append([str(1 + len(FACE_PARTS)), "outlines of the parts"])
+        return text, ["channel", "content"], rows
+    if isinstance(condition, PoseCondition):
+        text = (
+            "One person's 18 OpenPose joints: OpenPose JSON, COCO or OpenPose arrays, or "
+            "`pipe.condition.from_photo(photo)`. Joints may be missing"
+            + (
+                f", and count as missing up to a score of {condition.min_score:g}."
+                if condition.min_score
+                else "."
+            )
+        )
+        rows = [
+            [f"{JOINTS[first]} to {JOINTS[second]}", _color("#{:02x}{:02x}{:02x}".format(*color))]
+            for (first, second), color in zip(LIMBS, COLORS, strict=False)
+        ]
+        return text, ["limb", "colour"], rows
+    raise TypeError(f"there is no description of a {type(condition).__name__} yet.")
+
+
+def _describe_mask(condition: MaskCondition) -> tuple[str, list[str], list[list[str]]]:
+    names = condition.classes
+    text = [
+        f"A mask of {len(names)} classes: a picture or array of class numbers, or a picture in the "
+        "class colours."
+    ]
+    if condition.values:
+        moved = ", ".join(f"{value} as {index}" for value, index in condition.values.items())
+        text.append(f"Pixel values of a label map are read as follows: {moved}.")
+    if condition.unknown is not None:
+        text.append(f"Transparent pixels are `{names[condition.unknown]}`.")
+    if condition.overlay is not None:
+        text.append(
+            f"`{names[condition.overlay]}` lies on top of the other classes; what a label map "
+            f"hides beneath it is taken for `{names[condition.beneath]}`."
+        )
+    if condition.parser is not None:
+        text.append(f"`pipe.condition.from_photo(photo)` makes one with `{condition.parser}`.")
+    rows = [
+        [str(index), name.replace("|", "\\|"), _color(color)]
+        for index, (name, color) in enumerate(zip(names, condition.colors, strict=True))
+    ]
+    return " ".join(text), ["class", "name", "colour"], rows
+
+
+def _measurement(result: EvalResult) -> tuple:
+    """What a result says something about."""
+    return (*result.unique_identifier, result.metric_type, result.metric_name)
+
+
+def _color(code: str) -> str:
+    return f"`{code}`"
+
+
+def _figures(results: Sequence[EvalResult]) -> str:
+    if not results:
+        return "None were measured."
+    rows = [
+        [
+            result.metric_name or result.metric_type,
+            f"{result.metric_value:.4g}"
+            if isinstance(result.metric_value, float)
+            else str(result.metric_value),
+            result.dataset_name,
+            result.dataset_split or "",
+        ]
+        for result in results
+    ]
+    return _table(["metric", "value", "data", "split"], rows)
+
+
+def _folded(table: str, rows: int) -> str:
+    """A table that a reader opens, if it is long."""
+    if rows <= LONG_TABLE:
+        return table
+    return f"<details><summary>All {rows}</summary>\n\n{table}\n\n</details>"
+
+
+def _table(header: list[str], rows: list[list[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,165 @@
+"""Whole things to share: a pipeline's folder, a converted official checkpoint, a Space."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from huggingface_hub import CommitInfo, HfApi, ModelCard, SpaceCard
+
+from ..convert import convert_checkpoint
+from ..pipeline import CoCosPipeline
+from ..presets import PRESETS
+from .cards import CARD_FILE, CardDetails, card_files, renamed
+from .transfer import (
+    LIBRARY,
+    commit,
+    create_repository,
+    explained,
+    files_of,
+    names_on_hub,
+    require_pipeline,
+)
+
+PIPELINE_VARIABLE = "COCOSNET_PIPELINE"
+"""Environment variable in which a Space's app finds the pipeline that it shows."""
+
+SPACE_FILES = ("README.md", "app.py", "requirements.txt")
+
+OFFICIAL_RELEASE = "https://github.com/microsoft/CoCosNet"
+FACES = (
+    "[CelebAMask-HQ](https://github.com/switchablenorms/CelebAMask-HQ), which is available for "
+    "non-commercial research purposes only"
+)
+OFFICIAL_DATA = {
+    "ade20k": (
+        "[ADE20K](https://groups.csail.mit.edu/vision/datasets/ADE20K/), under its "
+        "[terms of use](http://groups.csail.mit.edu/vision/datasets/ADE20K/terms)"
+    ),
+    "celebahq": FACES,
+    "celebahq-edge": FACES,
+    "deepfashion": (
+        "[DeepFashion](http://mmlab.ie.cuhk.edu.hk/projects/DeepFashion.html), whose use is "
+        "restricted to non-commercial research and educational purposes"
+    ),
+}
+"""What the official networks were trained on, by preset."""
+
+
+def publish_folder(
+    folder: str | Path,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    create_pr: bool = False,
+    revision: str | None = None,
+    commit_message: str | None = None,
+    token: str | bool | None = None,
+) -> CommitInfo:
+    """Share a saved pipeline as it lies in its folder: every variant, discriminator and card.
+
+    The card is the folder's README.md under its new name. Raises ValueError for a folder that could
+    not be opened from the Hub, and what `create_repository` and `commit` raise.
+    """
+    files = files_of(folder)
+    require_pipeline(files, str(folder))
+    repo_id = create_repository(repo_id, private=private, token=token)
+    if CARD_FILE in files:
+        files[CARD_FILE] = str(renamed(ModelCard.load(files[CARD_FILE]), repo_id)).encode()
+    return commit(
+        files,
+        repo_id,
+        commit_message or "Upload CoCosPipeline",
+        create_pr=create_pr,
+        revision=revision,
+        token=token,
+    )
+
+
+def publish_converted(
+    checkpoint: str | Path,
+    repo_id: str,
+    *,
+    task: str | None = None,
+    epoch: str | int = "latest",
+    ema: bool = False,
+    private: bool | None = None,
+    token: str | bool | None = None,
+) -> CommitInfo:
+    """Convert an official checkpoint and share it with the terms of its release.
+
+    checkpoint, task, epoch, ema: as in `convert_checkpoint`. Raises what that, `create_repository`
+    and `commit` raise.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        convert_checkpoint(checkpoint, folder, task, epoch, ema)
+        pipe = CoCosPipeline.from_pretrained(folder)
+        repo_id = create_repository(repo_id, private=private, token=token)
+        files = files_of(folder) | card_files(pipe, repo_id, official_details(pipe))
+        return commit(files, repo_id, "Upload the converted official networks", token=token)
+
+
+def official_details(pipe: CoCosPipeline) -> CardDetails:
+    """What the card of converted official networks says of where they come from."""
+    data = next(
+        text for name, text in OFFICIAL_DATA.items() if PRESETS[name].condition == pipe.condition
+    )
+    return CardDetails(
+        license="other",
+        license_name="cocosnet-official-release",
+        license_link=OFFICIAL_RELEASE,
+        data=(
+            f"The weights are those of the [official release]({OFFICIAL_RELEASE}) by its authors, "
+            f"in another file format. They trained on {data}."
+        ),
+        limits=(
+            f"- The weights keep the terms of [their release]({OFFICIAL_RELEASE}) and of the "
+            f"pictures they were trained on; the licence of `{LIBRARY}` does not extend to them."
+        ),
+    )
+
+
+def publish_space(
+    space_id: str,
+    pipeline: str,
+    *,
+    folder: str | Path = "demo",
+    private: bool | None = None,
+    token: str | bool | None = None,
+) -> CommitInfo:
+    """Put a demo on the Hub as a Space that shows one pipeline.
+
+    pipeline: Hub id, which the app finds in the environment variable COCOSNET_PIPELINE; a private
+    one also needs a token as the Space's secret HF_TOKEN. folder: with app.py, requirements.txt and
+    a README.md whose header has `sdk: gradio`.
+    Raises ValueError for a folder of another shape and a repository that is no pipeline, and what
+    `create_repository` and `commit` raise.
+    """
+    files = files_of(folder)
+    if missing := [name for name in SPACE_FILES if name not in files]:
+        raise ValueError(
+            f"{folder} lacks {', '.join(missing)}; expected a Space's folder with "
+            f"{', '.join(SPACE_FILES)}."
+        )
+    card = SpaceCard.load(files[CARD_FILE])
+    if card.data.get("sdk") != "gradio":
+        raise ValueError(
+            f"the header of {folder}/{CARD_FILE} must say `sdk: gradio`, got "
+            f"{card.data.get('sdk')!r}."
+        )
+    names = names_on_hub(pipeline, token=token)
+    if names is None:
+        raise ValueError(
+            f"{pipeline} cannot be found on the Hub, or this token may not read it; push the "
+            f"pipeline first."
+        )
+    require_pipeline(names, pipeline)
+    card.data.models = [pipeline]
+    files[CARD_FILE] = str(card).encode()
+    space_id = create_repository(
+        space_id, repo_type="space", space_sdk="gradio", private=private, token=token
+    )
+    with explained(f"configuring {space_id}", "Its files are as they were; try again."):
+        api = HfApi(library_name=LIBRARY, token=token)
+        api.add_space_variable(space_id, PIPELINE_VARIABLE, pipeline)
+    return commit(files, space_id, f"Show {pipeline}", repo_type="space", token=token)

@@ -1,0 +1,256 @@
+"""Sharing whole folders: trained pipelines, converted official checkpoints, Spaces."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from huggingface_hub import ModelCard, SpaceCard
+from loopback_hub import LoopbackHub, connected_hub
+from official import OFFICIAL, official_weights, write_checkpoints
+from official import tiny as narrow
+from PIL import Image
+
+from cocosnet_hf import PRESETS, CoCosPipeline, MultiscaleDiscriminator
+from cocosnet_hf.hub import CardDetails, write_card
+from cocosnet_hf.hub.__main__ import main
+from cocosnet_hf.hub.publish import (
+    OFFICIAL_DATA,
+    official_details,
+    publish_converted,
+    publish_folder,
+    publish_space,
+)
+
+REPO = "alice/pictures"
+SPACE = "alice/paint"
+DEMO = Path(__file__).parent.parent / "demo"
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    with connected_hub(monkeypatch, tmp_path / "home") as running:
+        yield running
+
+
+# A pipeline's folder -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """A folder as the trainer leaves it: two precisions, discriminator, card and sample."""
+    pipe, folder = tiny.pipeline(), tmp_path / "pipeline"
+    details = CardDetails(data="Drawn scenes.", sample=Image.new("RGB", (8, 8)))
+    pipe.save_pretrained(folder)
+    write_card(folder, pipe, details=details)
+    tiny.discriminator().save_pretrained(folder / "discriminator")
+    pipe.to(torch.float16).save_pretrained(folder, variant="fp16")
+    return folder
+
+
+def test_a_folder_is_shared_with_everything_in_it(hub: LoopbackHub, trained: Path):
+    (trained / ".cache").mkdir()
+    (trained / ".cache" / "notes").write_text("private")
+    publish_folder(trained, REPO, private=True, commit_message="Trained")
+    found = set(hub.files(REPO))
+    local = {p.relative_to(trained).as_posix() for p in trained.rglob("*") if p.is_file()}
+    assert found - {".gitattributes"} == local - {".cache/notes"}
+    assert hub.repositories["model", REPO].private
+    assert CoCosPipeline.from_pretrained(REPO, variant="fp16") is not None
+    MultiscaleDiscriminator.from_pretrained(REPO, subfolder="discriminator")
+    text = hub.files(REPO)["README.md"].decode()
+    assert f'from_pretrained("{REPO}")' in text
+    assert "Drawn scenes." in text
+
+
+def test_a_folder_can_be_proposed_or_put_on_a_branch(hub: LoopbackHub, trained: Path):
+    hub.put(REPO, {"README.md": b"Other."})
+    assert publish_folder(trained, REPO, create_pr=True).pr_num == 1
+    publish_folder(trained, REPO, revision="v2")
+    assert set(hub.files(REPO)) == {"README.md"}
+    assert "model_index.json" in hub.files(REPO, "v2")
+
+
+def test_a_folder_without_the_first_variant_is_shared_too(hub: LoopbackHub, tmp_path: Path):
+    tiny.pipeline().save_pretrained(tmp_path / "half", variant="fp16")
+    publish_folder(tmp_path / "half", REPO)
+    assert "translation/diffusion_pytorch_model.fp16.safetensors" in hub.files(REPO)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "optimizer.pt").touch(), "holds pickled files: optimizer.pt"),
+        (lambda folder: (folder / "model_index.json").unlink(), "is no saved pipeline"),
+        (
+            lambda folder: (
+                folder / "translation/diffusion_pytorch_model.fp16.safetensors"
+            ).unlink(),
+            "no translation weights of the variant 'fp16'",
+        ),
+    ],
+    ids=["pickle", "no index", "half a variant"],
+)
+def test_a_folder_that_nobody_could_open_is_not_shared(
+    change: Callable[[Path], object], message: str, hub: LoopbackHub, trained: Path
+):
+    change(trained)
+    with pytest.raises(ValueError, match=message):
+        publish_folder(trained, REPO)
+    assert hub.repositories == {}
+
+
+# Converted official checkpoints --------------------------------------------------------------
+
+
+def test_every_official_task_has_its_terms():
+    conditions = [PRESETS[name].condition for name in OFFICIAL_DATA]
+    assert all(preset.condition in conditions for preset in PRESETS.values())
+    for preset in PRESETS.values():
+        details = official_details(tiny.pipeline(preset.condition))
+        assert "terms of use" in details.data or "non-commercial" in details.data
+
+
+def test_a_converted_checkpoint_is_shared_with_its_terms(hub: LoopbackHub, tmp_path: Path):
+    weights = official_weights(narrow(OFFICIAL["celebahq"]))
+    files = write_checkpoints(tmp_path / "official", weights)
+    publish_converted(files, REPO, private=True)
+    assert hub.repositories["model", REPO].private
+    pipe = CoCosPipeline.from_pretrained(REPO)
+    assert pipe.condition == PRESETS["celebahq"].condition
+    key = "discriminators.1.layers.4.bias"
+    network = MultiscaleDiscriminator.from_pretrained(REPO, subfolder="discriminator")
+    found = network.state_dict()[key]
+    assert torch.equal(found, weights["netD"]["discriminator_1.model4.0.bias"])
+    card = ModelCard(hub.files(REPO)["README.md"].decode())
+    assert card.data.license == "other"
+    assert card.data.license_link == "https://github.com/microsoft/CoCosNet"
+    assert "available for non-commercial research purposes only" in card.text
+    assert f'from_pretrained("{REPO}")' in card.text
+
+
+def test_what_cannot_be_converted_is_not_shared(hub: LoopbackHub, tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="expected latest_net_Corr.pth"):
+        publish_converted(tmp_path, REPO)
+    assert hub.repositories == {}
+
+
+# Spaces --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Path:
+    folder = tmp_path / "demo"
+    (folder / "examples").mkdir(parents=True)
+    (folder / "__pycache__").mkdir()
+    (folder / "README.md").write_text("---\ntitle: Paint\nsdk: gradio\n---\nA demo.\n")
+    (folder / "app.py").write_text("print('hello')\n")
+    (folder / "requirements.txt").write_text("cocosnet-hf[demo]\n")
+    (folder / "examples" / "mask.png").write_bytes(b"a picture")
+    (folder / "__pycache__" / "app.pyc").write_bytes(b"bytes")
+    return folder
+
+
+def test_a_space_shows_the_pipeline_that_it_is_published_for(hub: LoopbackHub, demo: Path):
+    tiny.pipeline().push_to_hub(REPO)
+    publish_space(SPACE, REPO, folder=demo)
+    files = hub.files(SPACE, kind="space")
+    assert set(files) == {
+        ".gitattributes",
+        "README.md",
+        "app.py",
+        "requirements.txt",
+        "examples/mask.png",
+    }
+    card = SpaceCard(files["README.md"].decode())
+    assert (card.data.title, card.data.models) == ("Paint", [REPO])
+    assert card.text == "A demo.\n"
+    assert hub.repositories["space", SPACE].variables == {"COCOSNET_PIPELINE": REPO}
+
+
+def test_the_demo_of_this_repository_is_such_a_space(hub: LoopbackHub):
+    tiny.pipeline().push_to_hub(REPO)
+    publish_space(SPACE, REPO, folder=DEMO)
+    files = hub.files(SPACE, kind="space")
+    assert {"app.py", "requirements.txt"} < set(files)
+    before = SpaceCard((DEMO / "README.md").read_text(encoding="utf-8"))
+    after = SpaceCard(files["README.md"].decode())
+    assert after.data.to_dict() == before.data.to_dict() | {"models": [REPO]}
+    assert after.text == before.text
+
+
+def test_a_space_is_published_again_for_another_pipeline(hub: LoopbackHub, demo: Path):
+    for name in (REPO, "alice/others"):
+        tiny.pipeline().push_to_hub(name)
+        publish_space(SPACE, name, folder=demo)
+    assert hub.repositories["space", SPACE].variables == {"COCOSNET_PIPELINE": "alice/others"}
+    assert b"- alice/others" in hub.files(SPACE, kind="space")["README.md"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: (folder / "app.py").unlink(), "lacks app.py; expected a Space's folder"),
+        (
+            lambda folder: (folder / "README.md").write_text("---\nsdk: static\n---\n"),
+            "must say `sdk: gradio`, got 'static'",
+        ),
+    ],
+    ids=["no app", "another kind"],
+)
+def test_a_folder_that_is_no_gradio_space_is_refused(
+    change: Callable[[Path], object], message: str, hub: LoopbackHub, demo: Path
+):
+    tiny.pipeline().push_to_hub(REPO)
+    change(demo)
+    with pytest.raises(ValueError, match=message):
+        publish_space(SPACE, REPO, folder=demo)
+    assert ("space", SPACE) not in hub.repositories
+
+
+def test_a_space_for_what_is_no_pipeline_is_refused(hub: LoopbackHub, demo: Path):
+    with pytest.raises(ValueError, match="alice/pictures cannot be found on the Hub"):
+        publish_space(SPACE, REPO, folder=demo)
+    hub.put(REPO, {"README.md": b"Nothing yet."})
+    with pytest.raises(ValueError, match="is no saved pipeline"):
+        publish_space(SPACE, REPO, folder=demo)
+    assert ("space", SPACE) not in hub.repositories
+
+
+# Command line --------------------------------------------------------------------------------
+
+
+def test_the_command_line_shares_all_three(
+    hub: LoopbackHub,
+    trained: Path,
+    demo: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    weights = official_weights(narrow(OFFICIAL["ade20k"]))
+    files = write_checkpoints(tmp_path / "official", weights)
+    main(["folder", str(trained), REPO])
+    main(["converted", str(files), "alice/official", "--task", "ade20k-noise", "--private"])
+    main(["space", SPACE, "--pipeline", REPO, "--folder", str(demo)])
+    links = capsys.readouterr().out.split()
+    places = [REPO, "alice/official", f"spaces/{SPACE}"]
+    assert [link.partition("/commit/")[0] for link in links] == [f"{hub.url}/{p}" for p in places]
+    assert hub.repositories["model", "alice/official"].private
+    assert not hub.repositories["model", REPO].private
+    assert CoCosPipeline.from_pretrained("alice/official").correspondence.config.exemplar_noise
+
+
+def test_the_command_line_reports_an_error_without_a_traceback(tmp_path: Path):
+    with pytest.raises(SystemExit, match="^error: .* is no saved pipeline"):
+        main(["folder", str(tmp_path), REPO])
+
+
+@pytest.mark.slow
+def test_the_command_is_found_by_its_name():
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-m", "cocosnet_hf.hub", "--help"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "user/space --pipeline user/repo" in result.stdout

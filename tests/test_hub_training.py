@@ -1,0 +1,262 @@
+"""Training from and to the Hub: streamed data sets, a pipeline to start from, the finished one."""
+
+import copy
+import itertools
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+from accelerate.state import AcceleratorState, GradientState, PartialState
+from huggingface_hub import ModelCard
+from loopback_hub import LoopbackHub, connected_hub
+
+from cocosnet_hf import CoCosPipeline, MaskCondition, MultiscaleDiscriminator
+from cocosnet_hf.datasets import DataSettings, open_training_data
+from cocosnet_hf.synthetic import SCENE_CLASSES, SyntheticExamples, write_imagefolder
+from train.card import run_details
+from train.config import TrainConfig, load_config
+from train.networks import Networks
+from train.train import train
+
+datasets = pytest.importorskip("datasets")
+
+REPOSITORY = Path(__file__).parent.parent
+SCENE = MaskCondition.from_names(SCENE_CLASSES)
+DATA = "alice/scenes"
+REPO = "alice/painter"
+
+TINY = [
+    "--data.image_size=32",
+    "--data.load_size=32",
+    "--data.batch_size=2",
+    "--data.workers=0",
+    "--networks.correspondence={base_channels: 4, feature_channels: 8, spade_channels: 4}",
+    "--networks.translation={channels: [8, 8, 8, 8], spade_channels: 4}",
+    "--networks.discriminator={base_channels: 4, scales: 1}",
+    "--schedule={constant: 2, decay: 0}",
+    "--output.validate_every=2",
+    "--output.validation_batches=1",
+]
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
+    with connected_hub(monkeypatch, tmp_path / "home") as running:
+        config = datasets.config
+        monkeypatch.setattr(config, "HF_ENDPOINT", running.url)
+        monkeypatch.setattr(config, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(config, "HF_UPDATE_DOWNLOAD_COUNTS", False)  # asks another server
+        monkeypatch.setattr(config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
+        url = running.url + "/datasets/{repo_id}/resolve/{revision}/{path}"
+        monkeypatch.setattr(config, "HUB_DATASETS_URL", url)
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def fresh_process() -> Iterator[None]:
+    """What a run leaves in its process: accelerate's shared state and a signal handler."""
+    handler = signal.getsignal(signal.SIGTERM)
+    for state in (AcceleratorState, PartialState, GradientState):
+        state._reset_state()
+    yield
+    signal.signal(signal.SIGTERM, handler)
+    for state in (AcceleratorState, PartialState, GradientState):
+        state._reset_state()
+
+
+def config(folder: Path, *overrides: str) -> TrainConfig:
+    quickstart = REPOSITORY / "train/configs/quickstart.yaml"
+    return load_config(quickstart, [f"--output_dir={folder / 'run'}", *TINY, *overrides])
+
+
+# Data ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six drawn scenes as an image folder."""
+    folder = tmp_path_factory.mktemp("scenes")
+    write_imagefolder(SyntheticExamples("mask", 40, length=6), folder)
+    return folder
+
+
+def settings(source: str | Path, cache: Path, **changes: object) -> DataSettings:
+    columns = {"condition_column": "label", "image_size": 32, "load_size": 36}
+    return DataSettings(source=str(source), cache_dir=str(cache), **columns | changes)
+
+
+def examples(settings: DataSettings, count: int = 6) -> list[dict]:
+    return list(itertools.islice(iter(open_training_data(settings, SCENE)), count))
+
+
+def same(first: list[dict], second: list[dict]) -> bool:
+    return len(first) == len(second) > 0 and all(
+        a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+@pytest.mark.parametrize("layout", ["pictures", "parquet"])
+def test_a_data_set_of_the_hub_is_streamed_as_if_it_were_here(
+    layout: str, hub: LoopbackHub, scenes: Path, tmp_path: Path
+):
+    if layout == "parquet":
+        rows = datasets.load_dataset(
+            "imagefolder", data_dir=str(scenes), split="train", cache_dir=str(tmp_path)
+        )
+        source = tmp_path / "parquet"
+        source.mkdir()
+        for shard in range(2):
+            rows.shard(2, shard).to_parquet(str(source / f"train-{shard}.parquet"))
+    else:
+        source = scenes
+    hub.put_folder(DATA, source, kind="dataset")
+    local = examples(settings(source, tmp_path / "local", streaming=True))
+    remote = examples(settings(DATA, tmp_path / "remote", streaming=True))
+    assert same(remote, local)
+    assert any(f"GET /datasets/{DATA}/resolve/" in line for line in hub.requests)
+
+
+def test_a_private_data_set_is_streamed_with_its_owners_token_only(
+    hub: LoopbackHub, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    hub.put(DATA, {}, kind="dataset", private=True)
+    hub.put_folder(DATA, scenes, kind="dataset")
+    assert len(examples(settings(DATA, tmp_path / "own", streaming=True))) == 6
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(ValueError, match="'alice/scenes' cannot be opened"):
+        examples(settings(DATA, tmp_path / "other", streaming=True))
+
+
+def test_a_data_set_of_the_hub_is_downloaded_without_streaming(
+    hub: LoopbackHub, scenes: Path, tmp_path: Path
+):
+    hub.put_folder(DATA, scenes, kind="dataset")
+    found = open_training_data(settings(DATA, tmp_path / "remote"), SCENE)
+    local = open_training_data(settings(scenes, tmp_path / "local"), SCENE)
+    assert same([found[i] for i in range(6)], [local[i] for i in range(6)])
+
+
+def test_a_run_trains_on_a_streamed_data_set(hub: LoopbackHub, scenes: Path, tmp_path: Path):
+    hub.put_folder(DATA, scenes, kind="dataset")
+    streamed = config(
+        tmp_path,
+        f"--data.source={DATA}",
+        "--data.streaming=true",
+        f"--data.cache_dir={tmp_path / 'cache'}",
+        "--data.condition_column=label",
+        "--data.exemplar_column=null",
+        "--data.exemplar_condition_column=null",
+        "--data.same_look=false",
+        "--output.validate_every=0",
+    )
+    CoCosPipeline.from_pretrained(train(streamed))
+
+
+# Start and end -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_discriminator", [True, False])
+def test_a_run_starts_from_a_pipeline_of_the_hub(
+    with_discriminator: bool, hub: LoopbackHub, tmp_path: Path
+):
+    pipe, discriminator = tiny.pipeline(SCENE), tiny.discriminator(SCENE.channels)
+    pipe.save_pretrained(tmp_path / "saved")
+    if with_discriminator:
+        discriminator.save_pretrained(tmp_path / "saved" / "discriminator")
+    expected = copy.deepcopy(pipe.translation).state_dict()
+    pipe.to(torch.float16).save_pretrained(tmp_path / "saved", variant="fp16")
+    hub.put_folder(REPO, tmp_path / "saved")
+    networks = Networks.build(config(tmp_path, f"--networks.init_from={REPO}"))
+    assert networks.condition == SCENE
+    found = networks.translation.state_dict()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    own = networks.discriminator.state_dict()
+    taken_over = own.keys() == discriminator.state_dict().keys() and all(
+        torch.equal(own[key], value) for key, value in discriminator.state_dict().items()
+    )
+    assert taken_over == with_discriminator
+    assert not any("fp16" in line for line in hub.requests)
+
+
+def test_a_run_does_not_start_from_a_repository_with_code_in_it(hub: LoopbackHub, tmp_path: Path):
+    tiny.pipeline(SCENE).push_to_hub(REPO)
+    hub.put(REPO, {"translation/network.py": b""})
+    with pytest.raises(ValueError, match="refused because it holds code"):
+        Networks.build(config(tmp_path, f"--networks.init_from={REPO}"))
+
+
+def test_a_finished_run_is_shared_with_both_precisions_and_the_discriminator(
+    hub: LoopbackHub, tmp_path: Path
+):
+    chosen = config(
+        tmp_path,
+        f"--output.push_to_hub={REPO}",
+        "--output.license=apache-2.0",
+        "--output.data_terms=drawn by a program, free to use",
+    )
+    folder = train(chosen)
+    local = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert set(hub.files(REPO)) - {".gitattributes"} == local
+    shared = CoCosPipeline.from_pretrained(REPO, variant="fp16", dtype=torch.float32)
+    trained = CoCosPipeline.from_pretrained(folder)
+    for own, other in zip(
+        shared.translation.parameters(), trained.translation.parameters(), strict=True
+    ):
+        torch.testing.assert_close(own, other, rtol=1e-2, atol=1e-2)
+    MultiscaleDiscriminator.from_pretrained(REPO, subfolder="discriminator")
+    card = ModelCard(hub.files(REPO)["README.md"].decode())
+    assert card.data.license == "apache-2.0"
+    assert f'from_pretrained("{REPO}")' in card.text
+    assert "drawn by a program, free to use" in card.text
+    assert "constant: 2" in card.text
+    assert "condition, exemplar, warped exemplar, output, target" in card.text
+    assert str(tmp_path) not in card.text
+
+
+def test_the_card_of_a_run_tells_no_place_of_this_machine(tmp_path: Path):
+    (tmp_path / "scenes").mkdir()
+    chosen = config(
+        tmp_path, f"--data.source={tmp_path / 'scenes'}", f"--data.cache_dir={tmp_path / 'cache'}"
+    )
+    details = run_details(chosen, tmp_path / "run")
+    assert str(tmp_path) not in details.recipe + details.data
+    assert "source: scenes" in details.recipe
+    assert "`scenes`, split `train`: their terms were not stated." in details.data
+    assert (details.datasets, details.sample) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("source", "named"), [(DATA, (DATA,)), ("synthetic", ()), ("data/*.parquet", ())]
+)
+def test_the_card_of_a_run_names_its_data_set_of_the_hub(
+    source: str, named: tuple[str, ...], tmp_path: Path
+):
+    assert run_details(config(tmp_path, f"--data.source={source}"), tmp_path).datasets == named
+
+
+def test_a_licence_that_a_card_could_not_explain_is_refused(tmp_path: Path):
+    with pytest.raises(ValueError, match="output.license must be a licence that the Hub knows"):
+        config(tmp_path, "--output.license=other")
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_run_that_may_not_write_to_its_repository_ends_before_training(tmp_path: Path):
+    with pytest.raises(OSError, match="alice has no rights to write to bob/painter"):
+        train(config(tmp_path, "--output.push_to_hub=bob/painter"))
+    assert not (tmp_path / "run" / "pictures").exists()
+
+
+def test_a_connection_that_breaks_at_the_end_of_a_run_loses_nothing(
+    hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    hub.cut_after = 100
+    with pytest.raises(ConnectionError, match=f"upload to {REPO} broke off"):
+        train(config(tmp_path, f"--output.push_to_hub={REPO}", "--output.validate_every=0"))
+    assert set(hub.files(REPO)) == {".gitattributes"}
+    CoCosPipeline.from_pretrained(tmp_path / "run" / "pipeline")
