@@ -19,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,6 +37,7 @@ from .pipeline import CoCosPipeline
 from .presets import PRESETS
 
 PLAIN, OURS, COMPILED = "plain", "ours", "compiled"
+PARTS = ("condition", "exemplar", "matching", "translation")
 PLAIN_LIMIT = 128 * 128
 """Positions above which the plain form's matrices are not attempted."""
 
@@ -164,21 +165,35 @@ def plain_warp(
     content: Tensor, style: Tensor, values: Tensor, config: Any, patches: bool
 ) -> Tensor:
     """What `Matching.warp` computes, written down as it is (specification, 5.4 and 5.5)."""
+    correlation = plain_correlation(content, style, config.patch_size)
+    shares = (correlation / config.temperature).softmax(dim=2)
+    return plain_view(shares, values, content.shape[-2:], style.shape[-2:], patches)
+
+
+def plain_correlation(content: Tensor, style: Tensor, patch_size: int) -> Tensor:
+    """M (B, N, N') of `Matching`, all at once."""
 
     def unfolded(features: Tensor) -> Tensor:
-        columns = F.unfold(features.float(), config.patch_size, padding=config.patch_size // 2)
+        columns = F.unfold(features.float(), patch_size, padding=patch_size // 2)
         columns = columns - columns.mean(dim=1, keepdim=True)
         return columns / (columns.norm(dim=1, keepdim=True) + torch.finfo(torch.float64).eps)
 
-    correlation = unfolded(content).mT @ unfolded(style)
-    shares = (correlation / config.temperature).softmax(dim=2)
-    scale = values.shape[-1] // style.shape[-1]
+    return unfolded(content).mT @ unfolded(style)
+
+
+def plain_view(
+    shares: Tensor, values: Tensor, size: Sequence[int], source: Sequence[int], patches: bool
+) -> Tensor:
+    """values (B, V, s h', s w') at the positions `source` = (h', w'), seen from `size` = (h, w).
+
+    shares (B, h w, h' w'). Returns (B, V, h, w), or with patches (B, V, s h, s w).
+    """
+    scale = values.shape[-1] // source[-1]
     if patches:
         seen = (shares @ F.unfold(values, scale, stride=scale).mT).mT
-        size = [side * scale for side in content.shape[-2:]]
-        return F.fold(seen, size, kernel_size=scale, stride=scale)
+        return F.fold(seen, [side * scale for side in size], kernel_size=scale, stride=scale)
     seen = (shares @ F.avg_pool2d(values, scale).flatten(2).mT).mT
-    return seen.unflatten(2, content.shape[-2:])
+    return seen.unflatten(2, tuple(size))
 
 
 def plain_attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -254,8 +269,10 @@ def measure(
     work = {}
     for form in forms:
         with running(form):
-            counted = OURS if form == COMPILED and OURS in functions else form
-            work[form] = {name: gflop(f) for name, f in functions[counted].items()}
+            counted = functions[OURS if form == COMPILED and OURS in functions else form]
+            parts = {name: gflop(counted[name]) for name in PARTS}
+        whole = sum(parts.values())
+        work[form] = parts | {"prepared": whole - parts["exemplar"], "whole": whole}
     times: dict[tuple[str, str], list[float]] = {}
     rates = []
     for _ in range(runs):
@@ -339,6 +356,16 @@ def in_fresh_process(function: str, *arguments: Any) -> Any:
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
 
 
+def machine(device: str) -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {
+        "processor": platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+    }
+
+
 def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> str:
     """Rows as Markdown; columns: format of each."""
     lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
@@ -368,12 +395,6 @@ def main(argv: list[str] | None = None) -> None:
         print(json.dumps(globals()[function](*json.loads(arguments))))
         return
 
-    machine = {
-        "processor": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "device": torch.cuda.get_device_name() if options.device == "cuda" else "cpu",
-    }
     rows, quality, matchings = [], {}, []
     for size in options.sizes:
         forms = [OURS] + [COMPILED] * options.compile
@@ -409,7 +430,12 @@ def main(argv: list[str] | None = None) -> None:
     for name, decibels in quality.items():
         print(f"image PSNR against float32, {name}: {decibels:.1f} dB")
     if options.json:
-        figures = {"machine": machine, "rows": rows, "psnr": quality, "matching": matchings}
+        figures = {
+            "machine": machine(options.device),
+            "rows": rows,
+            "psnr": quality,
+            "matching": matchings,
+        }
         options.json.write_text(json.dumps(figures, indent=1))
 
 

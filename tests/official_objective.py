@@ -35,6 +35,21 @@ TASK_WEIGHTS = {
 }
 """By task and recorded name of the term."""
 
+OFFICIAL_NAMES = {
+    "domain_alignment": "no_vgg_feat",
+    "cycle": "G_warp_cycle",
+    "self_warp": "G_warp_self",
+    "adversarial": "GAN",
+    "feature_matching": "GAN_Feat",
+    "pseudo_exemplar": "fm",
+    "perceptual": "perc",
+    "contextual": "contextual",
+    "warped_mask": "mask",
+    "fake": "D_Fake",
+    "real": "D_real",
+}
+"""Recorded name of each of the trainer's terms."""
+
 
 def vgg() -> VGG19Features:
     """The network of the perceptual terms with its formula weights."""

@@ -9,30 +9,22 @@ import tiny
 import torch
 from goldens import SHARED, load, network_inputs
 from official import OFFICIAL, official_weights, write_checkpoints
-from official_objective import vgg
+from official_objective import OFFICIAL_NAMES, vgg
 
-from cocosnet_hf import CoCosPipeline, MaskCondition, MultiscaleDiscriminator
+from cocosnet_hf import (
+    CoCosPipeline,
+    DistilledVGG19Features,
+    MaskCondition,
+    MultiscaleDiscriminator,
+)
 from cocosnet_hf.convert import convert_checkpoint
+from cocosnet_hf.evaluation import swd
 from train.config import LossWeights, load_config
 from train.networks import DISCRIMINATOR_FOLDER
 from train.objective import Batch, discriminator_terms, generator_terms, paint
-from train.validation import batch_metrics, validate
+from train.validation import batch_metrics, colour_relevance, validate
 
 CONFIGS = Path(__file__).parent.parent / "train/configs"
-
-OFFICIAL_NAMES = {
-    "domain_alignment": "no_vgg_feat",
-    "cycle": "G_warp_cycle",
-    "self_warp": "G_warp_self",
-    "adversarial": "GAN",
-    "feature_matching": "GAN_Feat",
-    "pseudo_exemplar": "fm",
-    "perceptual": "perc",
-    "contextual": "contextual",
-    "warped_mask": "mask",
-    "fake": "D_Fake",
-    "real": "D_real",
-}
 
 ONLY_PIXELS = LossWeights(0, 0, 0, 0, 0, 0, self_pixel=1)
 
@@ -112,6 +104,7 @@ def test_an_exemplar_that_is_the_target_carries_its_own_labels():
     assert metrics["warp_accuracy"] == 1
     assert metrics["identity_accuracy"] == 1
     assert metrics["confidence"] > 0.9
+    assert metrics["entropy"] < 0.1
 
 
 def test_metrics_without_labels_leave_the_accuracies_out():
@@ -120,7 +113,34 @@ def test_metrics_without_labels_leave_the_accuracies_out():
     metrics, *_ = validate(
         correspondence, tiny.translation(3), dict(correspondence.config), [example, example]
     )
-    assert metrics.keys() == {"target_l1", "copy_score", "confidence"}
+    assert metrics.keys() == {"target_l1", "copy_score", "confidence", "entropy", "swd"}
+
+
+def test_validation_measures_all_batches_together():
+    correspondence, translation = tiny.correspondence(3), tiny.translation(3)
+    settings, example = dict(correspondence.config), batch()
+    single, *_ = validate(correspondence, translation, settings, [example])
+    double, first, painting = validate(correspondence, translation, settings, [example, example])
+    assert double == pytest.approx(single, rel=1e-5)
+    assert first is example
+    assert 0 < single["entropy"] < 1
+    pictures = [((x + 1) * 127.5).round().byte() for x in (painting.image, example.image)]
+    assert single["swd"] == pytest.approx(swd(*pictures))
+
+
+def test_a_picture_with_its_exemplars_colours_has_the_highest_colour_relevance():
+    correspondence, translation = tiny.correspondence(3), tiny.translation(3)
+    example, perceptual = batch(), tiny.lively(DistilledVGG19Features())
+    metrics, _, painting = validate(
+        correspondence, translation, dict(correspondence.config), [example], perceptual
+    )
+    assert metrics["colour_relevance"] < 0.999
+    painting = dataclasses.replace(painting, image=example.exemplar)
+    example = dataclasses.replace(example, condition_labels=example.exemplar_labels)
+    assert colour_relevance(example, painting, perceptual) == pytest.approx(1)
+    background = torch.zeros_like(example.exemplar_labels)
+    example = dataclasses.replace(example, condition_labels=background)
+    assert colour_relevance(example, painting, perceptual) == 0
 
 
 def test_validation_without_data_is_an_error():
@@ -131,7 +151,7 @@ def test_validation_without_data_is_an_error():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs {SHARED}")
-@pytest.mark.parametrize("task", ["celebahq", "deepfashion"])
+@pytest.mark.parametrize("task", ["ade20k", "celebahq", "celebahq-edge", "deepfashion"])
 @torch.no_grad()
 def test_a_recipe_gives_every_term_of_the_official_training(task: str, tmp_path: Path):
     config = load_config(CONFIGS / f"{task}.yaml")
@@ -141,7 +161,9 @@ def test_a_recipe_gives_every_term_of_the_official_training(task: str, tmp_path:
     discriminator = MultiscaleDiscriminator.from_pretrained(folder / DISCRIMINATOR_FOLDER)
     kind = "inputs" if task == "celebahq" else "golden"
     arrays = load(SHARED / f"{kind}_{task.replace('-', '')}.npz")
-    labels = [torch.from_numpy(arrays[f"input/{name}"])[:, 0] for name in ("label", "label_ref")]
+    labels = [
+        torch.from_numpy(arrays[f"input/{name}"])[:, 0].long() for name in ("label", "label_ref")
+    ]
     example = Batch(
         **network_inputs(task, arrays),
         is_self=torch.tensor([1.0, 0.0]),

@@ -9,22 +9,27 @@ import pytest
 import tiny
 import torch
 import yaml
+from disk import full_disk
 from torch import nn
 
-from train import checkpoints
+from cocosnet_hf import MaskCondition
 from train.augment import diff_augment
 from train.checkpoints import (
     complete_folder,
     find_checkpoint,
+    flatten,
     list_checkpoints,
     load_checkpoint,
     save_checkpoint,
 )
 from train.config import ScheduleConfig, TrainConfig, load_config, to_dict
 from train.ema import ModuleEMA
+from train.networks import Networks, export_pipeline
 from train.recompute import recompute_activations
 
-CONFIGS = sorted((Path(__file__).parent.parent / "train/configs").glob("*.yaml"))
+CONFIGS = Path(__file__).parent.parent / "train/configs"
+RECIPES = sorted(CONFIGS.glob("*.yaml"))
+LAYERS = sorted((CONFIGS / "layers").glob("*.yaml"))
 
 
 def write_config(folder: Path, **settings: Any) -> Path:
@@ -36,7 +41,7 @@ def write_config(folder: Path, **settings: Any) -> Path:
 # Configuration -----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_can_be_read_and_survives_being_written_again(path: Path, tmp_path: Path):
     config = load_config(path)
     again = write_config(tmp_path, **json.loads(json.dumps(to_dict(config))))
@@ -73,6 +78,33 @@ def test_a_mistaken_setting_is_an_error_that_names_the_remedy(
         load_config(write_config(tmp_path), [override])
 
 
+def test_each_config_changes_what_those_before_it_set(tmp_path: Path):
+    first = write_config(tmp_path, data={"batch_size": 2, "flip": 0.1}, seed=1)
+    second = tmp_path / "layer.yaml"
+    second.write_text("data: {batch_size: 3, exemplar_list: null}\nspeed: {compile: true}")
+    config = load_config([first, second], ["--data.flip=0.2"])
+    assert (config.data.batch_size, config.data.flip, config.seed) == (3, 0.2, 1)
+    assert config.speed.compile
+    assert load_config([second, first]).data.batch_size == 2
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("layer", LAYERS, ids=lambda path: path.stem)
+def test_every_layer_goes_on_top_of_every_recipe(layer: Path, recipe: Path):
+    config, chosen = load_config([recipe, layer]), yaml.safe_load(layer.read_text())
+    assert flatten(to_dict(config)).items() >= flatten(chosen).items()
+    assert config.networks == load_config(recipe).networks
+
+
+def test_a_file_that_is_not_yaml_is_an_error_that_names_it(tmp_path: Path):
+    path = tmp_path / "run.yaml"
+    path.write_text("data: {batch_size: 3")
+    with pytest.raises(ValueError, match=r"run\.yaml is not valid YAML"):
+        load_config(path)
+    with pytest.raises(ValueError, match="--data.split={ is not valid YAML"):
+        load_config(write_config(tmp_path), ["--data.split={"])
+
+
 def test_a_setting_without_default_is_asked_for(tmp_path: Path):
     path = tmp_path / "run.yaml"
     path.write_text("seed: 1")
@@ -99,6 +131,20 @@ def test_a_run_without_a_condition_is_an_error(tmp_path: Path):
 def test_the_rate_falls_linearly_after_the_constant_part():
     schedule = ScheduleConfig(unit="epoch", constant=2, decay=4)
     assert [schedule.rate(unit) for unit in range(schedule.total)] == [1, 1, 1, 0.75, 0.5, 0.25]
+
+
+# Networks ----------------------------------------------------------------------------------------
+
+
+def test_a_run_that_starts_from_a_pipeline_trains_all_three_networks(tmp_path: Path):
+    made = [tiny.correspondence(), tiny.translation(), tiny.discriminator()]
+    export_pipeline(Networks(MaskCondition.from_names(["a", "b"]), *made), 32, tmp_path / "made")
+    chosen = load_config(write_config(tmp_path), [f"--networks.init_from={tmp_path / 'made'}"])
+    loaded = Networks.build(chosen).modules()
+    for network, other in zip(made, loaded.values(), strict=True):
+        assert other.training
+        for key, value in network.state_dict().items():
+            assert torch.equal(other.state_dict()[key], value)
 
 
 # Averages ----------------------------------------------------------------------------------------
@@ -193,18 +239,27 @@ def test_what_a_killed_process_left_behind_is_overwritten(tmp_path: Path):
     assert sorted(item.name for item in path.iterdir()) == ["run.json", "state.pt"]
 
 
-def test_a_full_disk_keeps_what_was_saved_and_names_the_remedy(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_full_disk_keeps_what_was_saved_and_names_the_remedy(tmp_path: Path):
     save_checkpoint(tmp_path, 1, {}, {}, keep=1)
-
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(checkpoints.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left.*free some space.*--resume latest"):
-        save_checkpoint(tmp_path, 2, {}, {}, keep=1)
+    large = {"weight": torch.rand(100_000)}
+    with full_disk(), pytest.raises(OSError, match="free some space.*--resume latest"):
+        save_checkpoint(tmp_path, 2, large, {}, keep=1)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000001"]
+
+
+def test_a_full_disk_leaves_the_pipeline_that_was_exported_before(tmp_path: Path):
+    networks = Networks(
+        MaskCondition.from_names(["a", "b"]),
+        tiny.correspondence(),
+        tiny.translation(),
+        tiny.discriminator(),
+    )
+    target = tmp_path / "best"
+    export_pipeline(networks, 32, target)
+    before = sorted(path.stat().st_mtime_ns for path in target.rglob("*"))
+    with full_disk(10_000), pytest.raises(OSError, match=r"could not write .*best: .*free some"):
+        export_pipeline(networks, 32, target)
+    assert sorted(path.stat().st_mtime_ns for path in target.rglob("*")) == before
 
 
 def test_a_run_with_other_settings_is_not_resumed(tmp_path: Path):

@@ -1,5 +1,6 @@
 """Whole training runs, a few steps long and a few channels wide."""
 
+import dataclasses
 import os
 import random
 import re
@@ -8,21 +9,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
-from accelerate.state import AcceleratorState, GradientState, PartialState
+from disk import full_disk
 from PIL import Image
 
 from cocosnet_hf import CoCosPipeline, MultiscaleDiscriminator
 from cocosnet_hf.synthetic import SCENE_CLASSES, SyntheticExamples, write_imagefolder
 from train.checkpoints import STATE_FILE, list_checkpoints
 from train.config import TrainConfig, load_config
-from train.train import main, train
+from train.train import Trainer, main, train
+
+pytestmark = pytest.mark.usefixtures("fresh_process")
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -71,18 +73,6 @@ SETTINGS: dict[str, Any] = {
         "validation_batches": 1,
     },
 }
-
-
-@pytest.fixture(autouse=True)
-def fresh_process() -> Iterator[None]:
-    """What a run leaves in its process: accelerate's shared state and a signal handler."""
-    handler = signal.getsignal(signal.SIGTERM)
-    for state in (AcceleratorState, PartialState, GradientState):
-        state._reset_state()
-    yield
-    signal.signal(signal.SIGTERM, handler)
-    for state in (AcceleratorState, PartialState, GradientState):
-        state._reset_state()
 
 
 def config_file(folder: Path, name: str = "run") -> Path:
@@ -213,6 +203,35 @@ def test_processes_that_do_not_know_of_each_other_are_an_error(
         train(config(tmp_path))
 
 
+def test_noise_replaces_the_exemplars_condition_from_the_end_of_the_warm_up_on(tmp_path: Path):
+    overrides = ["--networks.correspondence.exemplar_noise=0.01", "--schedule.mask_warmup=3"]
+    trainer = Trainer(config(tmp_path, *overrides, "--output.validate_every=0"), None)
+    for network in trainer.networks.modules().values():
+        network.eval()  # so that the spectral norms stand still between two passes
+    depends = []
+    for batches in trainer.steps():
+        batch = next(batches)
+        condition = batch.exemplar_condition.flip(1)
+        styles = []
+        for item in (batch, dataclasses.replace(batch, exemplar_condition=condition)):
+            torch.manual_seed(0)
+            styles.append(trainer.generator_step(item).features.style)
+        depends.append(not torch.equal(*styles))
+    assert depends == [True, True, True, False]
+
+
+def test_a_full_disk_ends_a_run_that_can_go_on_where_it_was_saved(tmp_path: Path):
+    overrides = ["--output.validate_every=0", "--output.grid_every=0", "--schedule.decay=0"]
+    whole = config(tmp_path, *overrides, "--schedule.constant=4", name="whole")
+    train(whole)
+    train(config(tmp_path, *overrides, "--schedule.constant=2"))
+    longer = config(tmp_path, *overrides, "--schedule.constant=4")
+    with full_disk(), pytest.raises(OSError, match="What was saved before is intact; free some"):
+        train(longer, resume="latest")
+    train(longer, resume="latest")
+    assert differences(last_state(tmp_path / "run"), last_state(tmp_path / "whole")) == []
+
+
 def test_a_new_run_does_not_overwrite_an_old_one(tmp_path: Path):
     chosen = config(tmp_path)
     (tmp_path / "run/checkpoints/checkpoint-00000002").mkdir(parents=True)
@@ -269,6 +288,7 @@ def start(path: Path, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -296,11 +316,15 @@ def test_a_run_killed_at_any_time_resumes_to_the_same_weights(tmp_path: Path):
 
 
 @pytest.mark.slow
-def test_sigterm_saves_and_ends_cleanly(tmp_path: Path):
+@pytest.mark.parametrize("to", ["the trainer", "its loading processes too"])
+def test_sigterm_saves_and_ends_cleanly(tmp_path: Path, to: str):
     path = config_file(tmp_path)
-    process = start(path, "--schedule.constant=100000", *LONG[1:])
+    process = start(path, "--schedule.constant=100000", *LONG[1:], "--data.workers=1")
     wait_for_checkpoint(tmp_path / "run", process)
-    process.terminate()
+    if to == "the trainer":
+        process.terminate()
+    else:  # as schedulers do
+        os.killpg(process.pid, signal.SIGTERM)
     printed = process.communicate(timeout=60)[0]
     assert process.returncode == 0, printed
     saved = list_checkpoints(tmp_path / "run/checkpoints")[-1]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from goldens import SHARED, load, network_inputs
 from official import OFFICIAL, official_weights, write_checkpoints
-from official_objective import OfficialObjective, vgg
-from torch import Tensor, nn
+from official_objective import OFFICIAL_NAMES, OfficialObjective, vgg
+from torch import Tensor
 
 from cocosnet_hf import CorrespondenceNetwork, MultiscaleDiscriminator, TranslationNetwork
 from cocosnet_hf.convert import (
@@ -19,11 +19,17 @@ from cocosnet_hf.convert import (
     _official_keys,
     convert_checkpoint,
 )
+from train.config import load_config
+from train.networks import Networks
+from train.objective import Batch
+from train.train import Trainer
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs {SHARED}"),
 ]
+
+CONFIGS = Path(__file__).parent.parent / "train/configs"
 
 LOSS, GRADIENT, COMPARED_GRADIENT = 1e-4, 2e-3, 0.1
 # The gradient of a slope that a whole map shares is a sum that nearly cancels, and rounding decides
@@ -59,7 +65,8 @@ def batch(task: str) -> dict[str, Tensor | tuple[Tensor, Tensor] | None]:
     classes = None
     if task in ("ade20k", "celebahq"):
         classes = tuple(
-            torch.from_numpy(arrays[f"input/{name}"])[:, 0] for name in ("label", "label_ref")
+            torch.from_numpy(arrays[f"input/{name}"])[:, 0].long()
+            for name in ("label", "label_ref")
         )
     return network_inputs(task, arrays) | {
         "classes": classes,
@@ -68,7 +75,7 @@ def batch(task: str) -> dict[str, Tensor | tuple[Tensor, Tensor] | None]:
 
 
 def official_entries(
-    objective: OfficialObjective, entries: str
+    objective: OfficialObjective | Networks, entries: str
 ) -> Iterator[tuple[str, Tensor, Tensor | None]]:
     """Official key, tensor and gradient of every "parameters" or "state_dict" entry."""
     for net, network, names in (
@@ -142,9 +149,9 @@ def test_every_term_and_gradient_norm_of_the_official_model_is_reproduced(
     assert far_gradients(trained, recorded["gradD"]) == []
 
 
-def snapshot(objective: OfficialObjective) -> dict[str, Tensor]:
+def snapshot(networks: OfficialObjective | Networks) -> dict[str, Tensor]:
     return {
-        key: tensor.detach().clone() for key, tensor, _ in official_entries(objective, "state_dict")
+        key: tensor.detach().clone() for key, tensor, _ in official_entries(networks, "state_dict")
     }
 
 
@@ -163,38 +170,45 @@ def far_changes(
     return lines
 
 
-def parameters(*networks: nn.Module) -> list[dict]:
-    return [{"params": network.parameters()} for network in networks]
+def trainer(task: str, folder: Path) -> Trainer:
+    """The task's recipe on the converted networks with formula weights; its data are not used."""
+    files = write_checkpoints(folder / "official", official_weights(OFFICIAL[task]))
+    pipeline = convert_checkpoint(files, folder / "pipeline", task=task)
+    vgg().save_pretrained(folder / "vgg")
+    overrides = [
+        f"--output_dir={folder / 'run'}",
+        f"--networks.init_from={pipeline}",
+        f"--perceptual.source={folder / 'vgg'}",
+        "--data.workers=0",
+        "--output.validate_every=0",
+    ]
+    files = [CONFIGS / f"{task}.yaml", CONFIGS / "layers/drawn-data.yaml"]
+    return Trainer(load_config(files, overrides), None)
 
 
-def test_two_official_training_steps_are_followed(tmp_path: Path):
+@pytest.mark.usefixtures("fresh_process")
+def test_the_trainer_follows_two_official_steps(tmp_path: Path):
     trace = golden()["train_trace_celebahq"]
-    trained, inputs = objective("celebahq", tmp_path), batch("celebahq")
-    networks = trained.translation, trained.correspondence, trained.discriminator
-    for network in networks:
-        network.train()
-    generator_optimizer = torch.optim.Adam(
-        parameters(trained.translation, trained.correspondence),
-        lr=LEARNING_RATES["netG"],
-        betas=(0.0, 0.9),
-        eps=1e-3,
-    )
-    discriminator_optimizer = torch.optim.Adam(
-        parameters(trained.discriminator), lr=LEARNING_RATES["netD"], betas=(0.0, 0.9)
+    training, inputs = trainer("celebahq", tmp_path), batch("celebahq")
+    own, other = inputs.pop("classes")
+    example = Batch(
+        is_self=inputs.pop("self_reference"), condition_labels=own, exemplar_labels=other, **inputs
     )
     problems = []
-    for index, (loss_limit, change_limit) in enumerate(
-        zip(STEP_LOSSES, STEP_CHANGES, strict=True), start=1
+    limits = zip(STEP_LOSSES, STEP_CHANGES, strict=True)
+    for (index, (loss_limit, change_limit)), _ in zip(
+        enumerate(limits, start=1), training.steps(), strict=False
     ):
-        recorded, before = trace[f"step{index}"], snapshot(trained)
-        terms, fake = trained.generator_terms(**inputs)
-        generator_optimizer.zero_grad()
-        sum(terms.values()).backward()
-        generator_optimizer.step()
-        judged = trained.discriminator_terms(inputs["condition"], fake, inputs["image"])
-        discriminator_optimizer.zero_grad()
-        sum(judged.values()).backward()
-        discriminator_optimizer.step()
-        problems += far_terms(recorded["losses"], terms | judged, loss_limit)
-        problems += far_changes(recorded["delta_norm"], before, snapshot(trained), change_limit)
+        recorded, before = trace[f"step{index}"], snapshot(training.networks)
+        painting = training.generator_step(example)
+        training.discriminator_step(example, painting)
+        training.update()
+        found = {
+            OFFICIAL_NAMES[name.split("/")[1]]: value
+            for name, value in training.values.items()
+            if not name.endswith("gradient_norm")
+        }
+        problems += far_terms(recorded["losses"], found, loss_limit)
+        after = snapshot(training.networks)
+        problems += far_changes(recorded["delta_norm"], before, after, change_limit)
     assert problems == []

@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 NAME = re.compile(r"checkpoint-(\d{8})")
 RUN_FILE = "run.json"
 STATE_FILE = "state.pt"
+
+WRITE_ERRORS = (OSError, RuntimeError, SafetensorError)
+"""How Python, torch and safetensors report a full disk."""
 
 
 @contextmanager
@@ -21,13 +25,14 @@ def complete_folder(target: Path) -> Iterator[Path]:
     """A temporary folder that becomes `target` once the block has ended and all is on the disk.
 
     Whoever kills the process, `target` never holds half of the files. A folder that was there
-    before is replaced. If the block fails, nothing changes.
+    before is replaced. If the block fails, nothing changes. Raises OSError with the remedy if the
+    disk is full.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name}.writing")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir()
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
             _flush_to_disk(path)
@@ -38,8 +43,13 @@ def complete_folder(target: Path) -> Iterator[Path]:
         temporary.rename(target)
         _flush_to_disk(target.parent)
         shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, WRITE_ERRORS):
+            raise OSError(
+                f"could not write {target}: {error}. What was saved before is intact; free some "
+                f"space and go on with --resume latest."
+            ) from error
         raise
 
 
@@ -57,19 +67,13 @@ def save_checkpoint(
     """Write `folder`/checkpoint-<step>, then delete all but the newest `keep` checkpoints.
 
     state: whatever `torch.load(weights_only=True)` reads back. config: the run's, as JSON beside
-    it. Raises OSError with the remedy if the disk is full; what was saved before stays.
+    it. Raises OSError with the remedy if the disk is full.
     """
     target = folder / f"checkpoint-{step:08d}"
-    try:
-        with complete_folder(target) as temporary:
-            torch.save(state, temporary / STATE_FILE)
-            run = {"step": step, "config": config}
-            (temporary / RUN_FILE).write_text(json.dumps(run, indent=2, sort_keys=True) + "\n")
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise OSError(
-            f"could not write the checkpoint {target}: {error}. Earlier checkpoints are intact; "
-            f"free some space and go on with --resume latest."
-        ) from error
+    with complete_folder(target) as temporary:
+        torch.save(state, temporary / STATE_FILE)
+        run = {"step": step, "config": config}
+        (temporary / RUN_FILE).write_text(json.dumps(run, indent=2, sort_keys=True) + "\n")
     for old in list_checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return target

@@ -179,7 +179,8 @@ class OutputConfig:
     """What is written, and after how many steps each; 0 for never.
 
     keep: checkpoints that stay. validation_batches: held-out batches for each validation.
-    push_to_hub: Hub id that the finished pipeline is uploaded to.
+    push_to_hub: Hub id that the finished pipeline is uploaded to. license, data_terms: what its
+    card says of the weights, by the Hub's name of a licence, and of the pictures they learned from.
     """
 
     log_every: int = 50
@@ -189,6 +190,15 @@ class OutputConfig:
     validate_every: int = 1000
     validation_batches: int = 8
     push_to_hub: str | None = None
+    license: str | None = None
+    data_terms: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.license == "other":
+            raise ValueError(
+                "output.license must be a licence that the Hub knows by name, such as apache-2.0; "
+                "leave it out and write the card by hand."
+            )
 
 
 @dataclass(frozen=True)
@@ -197,12 +207,22 @@ class DataConfig(DataSettings):
 
     batch_size: examples for each process and forward pass. workers: loading processes each.
     validation_split: the held-out part of the source. validation_source: of another source.
+    validation_exemplar_list: as `exemplar_list`, for the held-out photos; its references are
+        training photos, or with same_look held-out ones.
     """
 
     batch_size: int = 4
     workers: int = 2
     validation_split: str = "validation"
     validation_source: str | None = None
+    validation_exemplar_list: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.validation_exemplar_list is not None and self.exemplar_list is None:
+            raise ValueError(
+                "data.validation_exemplar_list belongs to a data.exemplar_list, which is not set."
+            )
 
 
 @dataclass(frozen=True)
@@ -226,20 +246,34 @@ class TrainConfig:
     speed: SpeedConfig = field(default_factory=SpeedConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
 
+    def __post_init__(self) -> None:
+        data = self.data
+        if self.output.validate_every and data.exemplar_list and not data.validation_exemplar_list:
+            raise ValueError(
+                "data.exemplar_list names training photos only: set data.validation_exemplar_list "
+                "for the held-out ones, or output.validate_every=0."
+            )
+
 
 MAY_CHANGE_ON_RESUME = ("output_dir", "output.", "schedule.", "data.workers", "data.cache_dir")
 """Settings that a resumed run may have changed and still be the same run."""
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Read a run from a YAML file, with overrides such as `--data.batch_size=4` on top.
+def load_config(
+    paths: str | Path | Sequence[str | Path], overrides: Sequence[str] = ()
+) -> TrainConfig:
+    """Read a run from YAML files and overrides such as `--data.batch_size=4`.
 
-    Raises ValueError for an unknown setting, naming the nearest known one, for a value of another
-    type and for an override that is not `--name=value`.
+    Each file changes what those before it set, group by group, and the overrides what all of them
+    set. Raises ValueError for an unknown setting, naming the nearest known one, for a value of
+    another type, for an override that is not `--name=value` and for text that is not YAML.
     """
-    values = yaml.safe_load(Path(path).read_text())
-    if not isinstance(values, dict):
-        raise ValueError(f"{path} must hold settings as `name: value`, got {values!r}.")
+    values: dict[str, Any] = {}
+    for path in [paths] if isinstance(paths, (str, Path)) else paths:
+        found = _parsed(Path(path).read_text(), str(path))
+        if not isinstance(found, dict):
+            raise ValueError(f"{path} must hold settings as `name: value`, got {found!r}.")
+        values = _on_top(found, values)
     for override in overrides:
         name, equals, value = override.removeprefix("--").partition("=")
         if not override.startswith("--") or not equals:
@@ -250,8 +284,24 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
             place = place.setdefault(group, {})
             if not isinstance(place, dict):
                 raise ValueError(f"{name} cannot be set: {group} is a value, not a group.")
-        place[last] = yaml.safe_load(value)
+        place[last] = _parsed(value, override)
     return _build(TrainConfig, values, "")
+
+
+def _parsed(text: str, name: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{name} is not valid YAML: {error}") from error
+
+
+def _on_top(upper: dict[str, Any], lower: dict[str, Any]) -> dict[str, Any]:
+    """Both groups of settings in one; where both set a value, the upper one's."""
+    merged = dict(lower)
+    for name, value in upper.items():
+        both = isinstance(value, dict) and isinstance(lower.get(name), dict)
+        merged[name] = _on_top(value, lower[name]) if both else value
+    return merged
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -323,7 +373,7 @@ def _typed(value: Any, hint: Any, name: str, metadata: Mapping[str, Any]) -> Any
             known = dict.fromkeys(inspect.signature(cls).parameters)
             known.pop("condition_channels")
             _refuse_unknown(value, known, name + ".")
-        return value
+        return _string_keys(value)
     if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         try:
             return float(value)  # YAML reads 1e-4 as a string
@@ -331,6 +381,13 @@ def _typed(value: Any, hint: Any, name: str, metadata: Mapping[str, Any]) -> Any
             pass
     if type(value) is not hint:
         raise ValueError(f"{name} must be {hint.__name__}, got {value!r}.")
+    return value
+
+
+def _string_keys(value: Any) -> Any:
+    """Numbers for keys, as YAML reads them, become strings, as JSON and conditions write them."""
+    if isinstance(value, dict):
+        return {str(key): _string_keys(item) for key, item in value.items()}
     return value
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from cocosnet_hf import Condition
+from cocosnet_hf import Condition, MaskCondition
 from cocosnet_hf.datasets import (
     EndlessBatches,
     TrainingExamples,
@@ -27,12 +28,18 @@ from .objective import Batch
 PICTURES = {"image", "condition", "exemplar", "exemplar_condition"}
 
 
+SECONDS_AFTER_SIGTERM = 60
+"""How long a loading process lives on after the signal, while the trainer ends its step."""
+
+
 class TrainingData:
     """What `config.data` says, for this process; iterating gives its batches.
 
+    seconds_waited: for all batches so far, their way to the device included.
+
     first_step: steps already trained. stream_states: for a streamed set, `stream_states()` of the
     checkpoint. Raises what `open_training_data` does, ValueError for fewer examples than a step
-    takes, and for epochs of a stream, whose length is unknown.
+    takes, for epochs of a stream, whose length is unknown, and for a loss of labels without labels.
     """
 
     def __init__(
@@ -45,9 +52,19 @@ class TrainingData:
     ):
         self.config, self.condition, self.accelerator = config, condition, accelerator
         settings, accumulation = config.data, config.speed.accumulation
+        labelled = isinstance(condition, MaskCondition) or settings.labels_column is not None
+        if config.losses.warped_mask and not labelled:
+            raise ValueError(
+                "losses.warped_mask needs to know the classes: set data.labels_column, or the "
+                "weight to 0."
+            )
         rank, world_size = accelerator.process_index, accelerator.num_processes
         examples = open_training_data(settings, condition, config.seed, rank, world_size)
-        options = {"num_workers": settings.workers, "worker_init_fn": _die_on_sigterm}
+        options = {
+            "num_workers": settings.workers,
+            "worker_init_fn": _outlive_sigterm,
+            "pin_memory": accelerator.device.type == "cuda",
+        }
         self.streamed = isinstance(examples, TrainingStream)
         if self.streamed:
             if config.schedule.unit == "epoch":
@@ -77,25 +94,45 @@ class TrainingData:
             by_epoch = config.schedule.unit == "epoch"
             self.steps_per_unit = len(examples) // per_step if by_epoch else 1
         self._pool = None if self.streamed else examples.rows
+        self.seconds_waited = 0.0
 
     def __iter__(self) -> Iterator[Batch]:
-        return map(self._to_batch, self._loader)
+        # The loader starts at once: it draws from the generator that every step then seeds.
+        return self._timed(iter(self._loader))
+
+    def _timed(self, loaded: Iterator[Mapping[str, Tensor]]) -> Iterator[Batch]:
+        while True:  # the loader has no end
+            start = time.perf_counter()
+            batch = self._to_batch(next(loaded))
+            self.seconds_waited += time.perf_counter() - start
+            yield batch
 
     def stream_states(self) -> list[Any] | None:
         """Where a streamed set stands, for each process; None for one read in any order."""
         return gather_object([self._loader.state_dict()]) if self.streamed else None
 
     def validation_batches(self) -> Iterator[Batch]:
-        """The same held-out pairs at each call; exemplars are retrieved from the training data."""
+        """The same held-out pairs at each call; exemplars are retrieved from the training data.
+
+        Raises ValueError with the remedies for a held-out part that cannot be used.
+        """
         data = self.config.data
         settings = dataclasses.replace(
             data.for_validation(),
             source=data.validation_source or data.source,
             split=data.validation_split,
             streaming=False,
+            exemplar_list=data.validation_exemplar_list,
         )
-        rows = open_source(settings, self.condition, self.config.seed)
-        pool = self._pool if settings.retrieve or settings.exemplar_list else None
+        try:
+            rows = open_source(settings, self.condition, self.config.seed)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} That is the held-out part: name one, such as data.split=train[:95%] with "
+                f"data.validation_split=train[95%:], or set output.validate_every=0."
+            ) from error
+        training_photos = settings.retrieve or (settings.exemplar_list and not settings.same_look)
+        pool = self._pool if training_photos else None
         examples = TrainingExamples(rows, self.condition, settings, self.config.seed, pool)
         count = min(len(examples), self.config.output.validation_batches * data.batch_size)
         chosen = torch.utils.data.Subset(examples, range(count))
@@ -103,12 +140,19 @@ class TrainingData:
 
     def _to_batch(self, example: Mapping[str, Tensor]) -> Batch:
         example = send_to_device(dict(example), self.accelerator.device)
+        if isinstance(self.condition, MaskCondition):
+            example["condition"] = self.condition.one_hot(example["condition_labels"])
+            example["exemplar_condition"] = self.condition.one_hot(example["exemplar_labels"])
         if self.config.speed.channels_last:
             for name in PICTURES:
                 example[name] = example[name].contiguous(memory_format=torch.channels_last)
         return Batch(**example)
 
 
-def _die_on_sigterm(_: int) -> None:
-    """Loading processes must not inherit the trainer's handler, which only takes a note."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+def _outlive_sigterm(_: int) -> None:
+    """Keep a loading process, where a scheduler signals every process, until the trainer has saved.
+
+    Not for ever: a process that is terminated because nobody needs it has to end.
+    """
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(SECONDS_AFTER_SIGTERM))

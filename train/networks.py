@@ -57,7 +57,8 @@ class Networks:
         source = config.networks.init_from
         folder = Path(source)
         if not folder.is_dir():
-            folder = Path(snapshot_download(source, allow_patterns=["*.json", "*.safetensors"]))
+            CoCosPipeline.download(source)  # refuses what cannot be opened safely
+            folder = Path(snapshot_download(source, allow_patterns=f"{DISCRIMINATOR_FOLDER}/*"))
         pipe = CoCosPipeline.from_pretrained(folder)
         if (folder / DISCRIMINATOR_FOLDER).is_dir():
             discriminator = MultiscaleDiscriminator.from_pretrained(folder / DISCRIMINATOR_FOLDER)
@@ -67,7 +68,10 @@ class Networks:
                 pipe.condition.channels, **config.networks.discriminator
             )
         return cls(
-            pipe.condition, pipe.correspondence.train(), pipe.translation.train(), discriminator
+            pipe.condition,
+            pipe.correspondence.train(),
+            pipe.translation.train(),
+            discriminator.train(),
         )
 
     def modules(self) -> dict[str, torch.nn.Module]:

@@ -126,7 +126,7 @@ def generator_terms(
         ),
         "self_warp": lambda: losses.self_warp_loss(painting.warped_exemplar, target, batch.is_self),
         "warped_mask": lambda: losses.warped_mask_loss(
-            matching.warp(_at_grid(batch.exemplar_condition, matching)),
+            matching.warp(_label_masks(batch, matching.stride)),
             batch.condition_labels,
             batch.exemplar_labels,
         ),
@@ -165,6 +165,8 @@ def judge(
     )
 
 
-def _at_grid(values: Tensor, matching: Matching) -> Tensor:
-    """(B, V, H, W) at the exemplar's positions, nearest."""
-    return values[:, :, :: matching.stride, :: matching.stride]
+def _label_masks(batch: Batch, stride: int) -> Tensor:
+    """The exemplar's labels one-hot at its positions, nearest: (B, classes of the batch, h, w)."""
+    classes = 1 + max(int(batch.condition_labels.max()), int(batch.exemplar_labels.max()))
+    labels = batch.exemplar_labels[:, ::stride, ::stride]
+    return F.one_hot(labels, classes).movedim(-1, 1).float()

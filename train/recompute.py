@@ -3,6 +3,9 @@
 Activations inside a wrapped module are dropped and computed again in the backward pass. Run
 naively, that would move the power iteration on once more, and use the weights of a later call where
 a module is called twice before the backward pass. So each call remembers its singular vectors.
+
+Wrapped modules contain others: a whole adaptor stores only its input, and when it is computed again
+each of its blocks only its own. The backward pass then never holds more than one block's inside.
 """
 
 from collections.abc import Iterator
@@ -13,22 +16,30 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from cocosnet_hf.models.blocks import SelfAttention, SPADEResidualBlock, SpectralNorm
+from cocosnet_hf.models.blocks import (
+    InstanceNormResidualBlock,
+    SelfAttention,
+    SPADEResidualBlock,
+    SpectralNorm,
+)
+from cocosnet_hf.models.correspondence import DomainAdaptor
 from cocosnet_hf.models.discriminator import PatchDiscriminator
 
-RECOMPUTED = (SPADEResidualBlock, SelfAttention, PatchDiscriminator)
+RECOMPUTED = (
+    DomainAdaptor,
+    InstanceNormResidualBlock,
+    SPADEResidualBlock,
+    SelfAttention,
+    PatchDiscriminator,
+)
 
 
 def recompute_activations(network: nn.Module) -> None:
-    """Make the blocks of a network save memory: they store their inputs only."""
-    wrapped: list[nn.Module] = []
+    """Make the parts of a network save memory: they store their inputs only."""
     for module in network.modules():
-        inside = any(module is part for outer in wrapped for part in outer.modules())
-        if isinstance(module, RECOMPUTED) and not inside:
-            wrapped.append(module)
-    for module in wrapped:
-        norms = [part for part in module.modules() if isinstance(part, SpectralNorm)]
-        module.forward = partial(_run, module.forward, norms)
+        if isinstance(module, RECOMPUTED):
+            norms = [part for part in module.modules() if isinstance(part, SpectralNorm)]
+            module.forward = partial(_run, module.forward, norms)
 
 
 def _run(forward: Any, norms: list[SpectralNorm], *inputs: Tensor, **options: Any) -> Any:

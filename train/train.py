@@ -1,7 +1,8 @@
 """Train a pipeline from one YAML file.
 
     accelerate launch train/train.py --config train/configs/quickstart.yaml
-    accelerate launch train/train.py --config ... --resume latest --data.batch_size=4
+    accelerate launch train/train.py --config ... --resume latest --output.keep=5
+    accelerate launch train/train.py --config ... --config train/configs/layers/8gb.yaml
     python train/train.py --config ... --dry-run
 
 The output folder then holds `pipeline/`, which `CoCosPipeline.from_pretrained` loads, `best/`, the
@@ -13,7 +14,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from math import isfinite
 from pathlib import Path
@@ -30,6 +31,9 @@ from accelerate.utils import ProjectConfiguration
 from torch import Tensor, nn
 
 from cocosnet_hf import CoCosPipeline
+from cocosnet_hf.hub import create_repository, write_card
+from cocosnet_hf.hub.publish import publish_folder
+from train.card import run_details
 from train.checkpoints import (
     find_checkpoint,
     list_checkpoints,
@@ -58,22 +62,34 @@ def main(arguments: list[str] | None = None) -> None:
         epilog="Any setting of the file may be given as --group.name=value.",
         allow_abbrev=False,
     )
-    parser.add_argument("--config", required=True, help="YAML file of the run")
     parser.add_argument(
         "--resume", metavar="latest|CHECKPOINT", help="go on; from the start if there is none yet"
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="print the resolved run and the parameter counts"
     )
-    known, overrides = parser.parse_known_args(arguments)
-    try:
-        config = load_config(known.config, overrides)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
+    known, config = parse_config(parser, arguments)
     if known.dry_run:
         print(describe(config))
     else:
         train(config, known.resume)
+
+
+def parse_config(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> tuple[argparse.Namespace, TrainConfig]:
+    """The parser's own arguments, and the run that `--config` and all others describe."""
+    parser.add_argument(
+        "--config",
+        action="append",
+        required=True,
+        help="YAML file of the run; each further one changes what those before it set",
+    )
+    known, overrides = parser.parse_known_args(arguments)
+    try:
+        return known, load_config(known.config, overrides)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
 
 
 def describe(config: TrainConfig) -> str:
@@ -94,17 +110,23 @@ def train(config: TrainConfig, resume: str | None = None) -> Path | None:
     raise for settings, data and disks that cannot be used.
     """
     trainer = Trainer(config, resume)
+    for batch, painting in optimize(trainer):
+        trainer.report(batch, painting)
+        if trainer.told_to_stop():
+            trainer.save()
+            return None
+    return trainer.finish()
+
+
+def optimize(trainer: "Trainer") -> Iterator[tuple[Batch, Painting]]:
+    """The algorithm, step after step; each time with its last batch and what was painted."""
     for batches in trainer.steps():
         for batch in batches:
             with trainer.accumulated():
                 painting = trainer.generator_step(batch)
                 trainer.discriminator_step(batch, painting)
         trainer.update()
-        trainer.report(batch, painting)
-        if trainer.told_to_stop():
-            trainer.save()
-            return None
-    return trainer.finish()
+        yield batch, painting
 
 
 class Trainer:
@@ -114,6 +136,8 @@ class Trainer:
         self.config = config
         self.folder = Path(config.output_dir)
         self.accelerator = make_accelerator(config)
+        if config.output.push_to_hub is not None and self.accelerator.is_main_process:
+            create_repository(config.output.push_to_hub)  # what may not be written to fails now
         torch.manual_seed(config.seed)
         self.networks = Networks.build(config)
         self.settings = dict(self.networks.correspondence.config)
@@ -130,7 +154,6 @@ class Trainer:
             config, self.networks.condition, self.accelerator, self.step, stream_states
         )
         self.tracker = Report(self.accelerator, self.folder, self.step)
-        self._clock = time.perf_counter()
         self._terminated = False
         signal.signal(signal.SIGTERM, self._on_sigterm)
 
@@ -141,6 +164,7 @@ class Trainer:
         if self.step == 0 and self.config.output.validate_every:
             self.validate()  # what has been learned is seen beside this
         batches = iter(self.data)
+        self._logged = self._progress()
         for step in range(self.step, self.config.schedule.total * self.data.steps_per_unit):
             unit = step // self.data.steps_per_unit
             for optimizer, rate in self._optimizers.values():
@@ -255,8 +279,10 @@ class Trainer:
         target = self.folder / "pipeline"
         if self.accelerator.is_main_process:
             self._export(target)
+            details = run_details(self.config, self.folder)
+            write_card(target, CoCosPipeline.from_pretrained(target), output.push_to_hub, details)
             if output.push_to_hub is not None:
-                CoCosPipeline.from_pretrained(target).push_to_hub(output.push_to_hub)
+                publish_folder(target, output.push_to_hub)
         self.accelerator.end_training()
         return target
 
@@ -296,6 +322,7 @@ class Trainer:
                 self.averages["translation"].module,
                 self.settings,
                 self.data.validation_batches(),
+                self.perceptual,
             )
             values = {f"validation/{name}": value for name, value in metrics.items()}
             self.tracker.scalars(self.step, values)
@@ -392,10 +419,14 @@ class Trainer:
         values = {
             name: self.accelerator.reduce(value, "mean").item() for name, value in values.items()
         }
-        now = time.perf_counter()
-        values["seconds_per_step"] = (now - self._clock) / self.config.output.log_every
-        self._clock = now
+        before, self._logged = self._logged, self._progress()
+        seconds, steps, waited = (b - a for a, b in zip(before, self._logged, strict=True))
+        values |= {"seconds_per_step": seconds / steps, "data_waiting_share": waited / seconds}
         self.tracker.scalars(self.step, values)
+
+    def _progress(self) -> tuple[float, int, float]:
+        """The clock, the steps so far, and for how many seconds they waited for their data."""
+        return time.perf_counter(), self.step, self.data.seconds_waited
 
     def _draw(self, name: str, batch: Batch, painting: Painting) -> None:
         count = min(GRID_ROWS, len(batch.image))

@@ -1,35 +1,52 @@
 """How good the averaged networks are on held-out pairs, and whether they collapse."""
 
+import math
 from collections.abc import Iterable
+from statistics import fmean
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from cocosnet_hf.evaluation import carry_labels, style_relevance, swd
+from cocosnet_hf.models.perceptual import PerceptualNetwork
 
 from .objective import Batch, Painting, paint
 
 
 @torch.no_grad()
 def validate(
-    correspondence: nn.Module, translation: nn.Module, settings: dict, batches: Iterable[Batch]
+    correspondence: nn.Module,
+    translation: nn.Module,
+    settings: dict,
+    batches: Iterable[Batch],
+    perceptual: PerceptualNetwork | None = None,
 ) -> tuple[dict[str, float], Batch, Painting]:
     """Mean metrics over held-out batches, and the first batch with its painting, to look at.
 
-    The networks are in evaluation mode; settings: the correspondence network's config. Raises
-    ValueError if there is no batch.
+    The networks are in evaluation mode; settings: the correspondence network's config. Beside
+    `batch_metrics` there is swd, the sliced Wasserstein distance of all outputs to all targets,
+    times 1000, and with a perceptual network and labels `colour_relevance`. Raises ValueError if
+    there is no batch.
     """
-    sums: dict[str, float] = {}
-    count = 0
+    found: dict[str, list[float]] = {}
+    outputs, targets = [], []
     first: tuple[Batch, Painting] | None = None
     for batch in batches:
         painting = paint(correspondence, translation, settings, batch)
         first = first or (batch, painting)
-        for name, value in batch_metrics(batch, painting).items():
-            sums[name] = sums.get(name, 0.0) + value
-        count += 1
+        metrics = batch_metrics(batch, painting)
+        if perceptual is not None and batch.exemplar_labels is not None:
+            metrics["colour_relevance"] = colour_relevance(batch, painting, perceptual)
+        for name, value in metrics.items():
+            found.setdefault(name, []).append(value)
+        outputs.append(_bytes(painting.image))
+        targets.append(_bytes(batch.image))
     if first is None:
         raise ValueError("the validation data are empty; name a split with at least one batch.")
-    return {name: value / count for name, value in sums.items()}, *first
+    means = {name: fmean(values) for name, values in found.items()}
+    means["swd"] = swd(torch.cat(outputs), torch.cat(targets), device=outputs[0].device)
+    return means, *first
 
 
 def batch_metrics(batch: Batch, painting: Painting) -> dict[str, float]:
@@ -37,27 +54,40 @@ def batch_metrics(batch: Batch, painting: Painting) -> dict[str, float]:
 
     target_l1: mean |output - target|. copy_score: mean |output - exemplar|; if it approaches 0 the
     exemplar is copied and the condition ignored. confidence: share of its best match in a
-    position's softmax row, 1 if every position looks at one place only. warp_accuracy: share of
-    positions to which the matching carries a label that is the condition's own; identity_accuracy:
-    the same for an exemplar that is not moved at all, which is what it must exceed.
+    position's softmax row, 1 if every position looks at one place only. entropy: of that row, as a
+    share of its largest value, 1 if every position looks at all places alike. warp_accuracy: share
+    of positions to which the matching carries a label that is the condition's own;
+    identity_accuracy: the same for an exemplar that is not moved at all, which is what it must
+    exceed.
     """
+    matching, positions = painting.matching, painting.grid_exemplar[0, 0].numel()
     metrics = {
         "target_l1": F.l1_loss(painting.image.float(), batch.image).item(),
         "copy_score": F.l1_loss(painting.image.float(), batch.exemplar).item(),
-        "confidence": painting.matching.confidence().mean().item(),
+        "confidence": matching.confidence().mean().item(),
+        "entropy": matching.entropy().mean().item() / math.log(positions),
     }
     if batch.condition_labels is not None and batch.exemplar_labels is not None:
-        stride = painting.matching.stride
-        own, other = (
-            labels[:, ::stride, ::stride].long()
-            for labels in (batch.condition_labels, batch.exemplar_labels)
-        )
-        classes = 1 + max(int(own.max()), int(other.max()))
-        one_hot = F.one_hot(other, classes).movedim(-1, 1).float()
-        metrics["warp_accuracy"] = _agreement(painting.matching.warp(one_hot).argmax(1), own)
-        metrics["identity_accuracy"] = _agreement(other, own)
+        carried = carry_labels(matching, batch.condition_labels, batch.exemplar_labels)
+        metrics["warp_accuracy"] = carried.accuracy().mean().item()
+        metrics["identity_accuracy"] = carried.identity_accuracy().mean().item()
     return metrics
 
 
-def _agreement(labels: Tensor, wanted: Tensor) -> float:
-    return (labels == wanted).float().mean().item()
+def colour_relevance(batch: Batch, painting: Painting, perceptual: PerceptualNetwork) -> float:
+    """The paper's style relevance for colour; -1..1, 1 if every class has its exemplar's colours.
+
+    Pictures that share no class with their exemplar are left out; 0 if all are.
+    """
+    layer = perceptual.layers[0]
+    features = perceptual(painting.image.float().clamp(-1, 1), [layer])[layer]
+    exemplar_features = perceptual(batch.exemplar, [layer])[layer]
+    scores = style_relevance(
+        features, exemplar_features, batch.condition_labels, batch.exemplar_labels
+    )
+    return fmean([score.mean() for score in scores if len(score.classes)] or [0.0])
+
+
+def _bytes(pictures: Tensor) -> Tensor:
+    """Pictures in [-1, 1] as uint8, as they would be saved."""
+    return ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().byte()

@@ -1,0 +1,152 @@
+"""The training benchmark: its plain form is the same step, and its figures are complete."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+import torch
+import yaml
+from test_train_run import SETTINGS
+from torch import Tensor
+
+from cocosnet_hf import DistilledVGG19Features, Matching, losses
+from cocosnet_hf.models import blocks
+from train import benchmark, objective
+from train.config import LossWeights
+
+
+def normal(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(sum(shape)))
+
+
+def gradients(value: Tensor, *inputs: Tensor) -> list[Tensor]:
+    return list(torch.autograd.grad((value * normal(*value.shape)).sum(), inputs))
+
+
+@pytest.mark.parametrize("patches", [False, True])
+@pytest.mark.parametrize("back", [False, True])
+def test_the_plain_matching_and_its_gradients_are_those_of_ours(patches: bool, back: bool):
+    content = normal(2, 6, 5, 7).requires_grad_()
+    style = normal(2, 6, 4, 9).requires_grad_()
+    values = normal(2, 3, 16, 36).requires_grad_()
+    found = []
+    for kind in (benchmark.PlainMatching, Matching):
+        matching = kind(content, style, patch_size=3, temperature=0.05)
+        seen = matching.warp(values, patches)
+        if back:
+            seen = matching.warp_back(seen[:, :, ::4, ::4] if patches else seen)
+        found.append([seen, *gradients(seen, content, style, values)])
+    for plain, ours in zip(*found, strict=True):
+        torch.testing.assert_close(plain, ours, atol=1e-4, rtol=1e-4)
+
+
+def test_the_plain_contextual_loss_and_its_gradient_are_those_of_ours():
+    features = normal(2, 8, 4, 6).requires_grad_()
+    exemplar = normal(2, 8, 6, 4).transpose(2, 3)
+    found = []
+    for loss in (benchmark.plain_contextual_loss, losses.contextual_loss):
+        value = loss(features, exemplar)
+        found.append([value, *gradients(value, features)])
+    for plain, ours in zip(*found, strict=True):
+        torch.testing.assert_close(plain, ours, atol=1e-5, rtol=1e-4)
+
+
+def test_a_plain_step_has_the_terms_of_ours():
+    torch.manual_seed(0)
+    perceptual = DistilledVGG19Features().requires_grad_(False)
+    networks = tiny.correspondence(3), tiny.translation(3)
+    labels = torch.randint(3, (2, 2, 64, 64))
+    photos = torch.rand(2, 2, 3, 64, 64) * 2 - 1
+    masks = torch.nn.functional.one_hot(labels, 3).movedim(-1, 2).float()
+    batch = objective.Batch(photos[0], masks[0], photos[1], masks[1], torch.ones(2), *labels)
+    weights = LossWeights(cycle=1, self_warp=1, warped_mask=1)
+    found = {}
+    for form in (benchmark.PLAIN, benchmark.OURS):
+        with benchmark.running(form):
+            painting = objective.paint(
+                *networks, dict(networks[0].config), batch, target=batch.image
+            )
+            found[form] = objective.generator_terms(
+                weights, painting, batch, tiny.discriminator(3), perceptual, 3, False
+            )
+    assert isinstance(painting.matching, Matching)
+    assert found["plain"].keys() == found["ours"].keys() >= {"contextual", "cycle", "warped_mask"}
+    for name, term in found["plain"].items():
+        torch.testing.assert_close(term, found["ours"][name], atol=1e-5, rtol=1e-4)
+
+
+def test_the_plain_form_is_undone_even_after_an_error():
+    ours = objective.Matching, losses.contextual_loss, blocks.attend
+    with pytest.raises(ZeroDivisionError), benchmark.running(benchmark.PLAIN):
+        assert objective.Matching is benchmark.PlainMatching
+        raise ZeroDivisionError
+    assert (objective.Matching, losses.contextual_loss, blocks.attend) == ours
+
+
+@pytest.mark.parametrize("limit", [4, 7, 8, 37, 100])
+def test_the_largest_batch_is_found_to_an_eighth(limit: int):
+    tried = []
+    found = benchmark.largest(lambda size: tried.append(size) or size <= limit, known=4)
+    assert limit * 7 / 8 <= found <= limit
+    assert len(tried) < 12
+
+
+@pytest.mark.slow
+def test_a_run_writes_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    recipe, layer = tmp_path / "run.yaml", tmp_path / "layer.yaml"
+    recipe.write_text(yaml.safe_dump({"output_dir": str(tmp_path / "run")} | SETTINGS))
+    layer.write_text(
+        yaml.safe_dump(
+            {
+                "losses": {"contextual": 1},
+                "perceptual": {"network": "vgg19-distilled", "source": "not there"},
+                "speed": {"gradient_checkpointing": True},
+            }
+        )
+    )
+    file = tmp_path / "figures.json"
+    configs = ["--config", str(recipe), "--config", str(layer)]
+    benchmark.main(
+        [*configs, "--plain", "--batch-sizes", "1", "2", "--steps", "2", "--warmup", "1"]
+        + ["--json", str(file), "--data.color=0"]
+    )
+    figures = json.loads(file.read_text())
+    assert figures.keys() == {"machine", "config", "rows"}
+    rows = figures["rows"]
+    assert [(row["form"], row["batch_size"]) for row in rows] == [
+        ("plain", 1),
+        ("plain", 2),
+        ("ours", 1),
+        ("ours", 2),
+    ]
+    for row in rows:
+        assert 0 < row["fastest"] <= row["median"] <= row["slowest"]
+        assert row["examples_per_second"] == pytest.approx(row["batch_size"] / row["median"])
+        assert 0 < row["waiting_share"] < 1
+        assert row["peak_memory"] > 100
+    assert "| ours | no | 2 |" in capsys.readouterr().out
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--warmup", "0"], "must be at least 1"),
+        (["--largest"], "--largest needs a GPU"),
+        (["--data.batchsize=1"], "did you mean data.batch_size"),
+    ],
+)
+def test_a_measurement_without_meaning_is_refused(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+):
+    if arguments == ["--largest"] and torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    recipe = tmp_path / "run.yaml"
+    recipe.write_text(yaml.safe_dump({"output_dir": "out"}))
+    with pytest.raises(SystemExit):
+        benchmark.main(["--config", str(recipe), *arguments])
+    assert message in capsys.readouterr().err
