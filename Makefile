@@ -1,5 +1,6 @@
 PYTHON ?= python3
 VENV := .venv
+EXAMPLES := cocosnet_hf/assets/edge-to-face/examples
 INSTALLED := $(VENV)/.installed
 
 .PHONY: venv example test lint clean
@@ -10,14 +11,15 @@ venv: $(INSTALLED)
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install -c constraints.txt torch==2.13.0
-	$(VENV)/bin/pip install -c constraints.txt -e .[preprocess,test,train]
+	$(VENV)/bin/pip install -c constraints.txt -e .[eval,preprocess,test,train]
 	touch $@
 
 example: venv
-	$(VENV)/bin/python tests/make_tiny_pipeline.py --run out/
+	$(VENV)/bin/python -m cocosnet_hf $(EXAMPLES)/layout.jpg $(EXAMPLES)/exemplar.jpg \
+		--model edge-to-face --show -o out/example.png
 
 test: venv
-	$(VENV)/bin/python -m pytest -m "not gpu"
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not gpu"
 
 lint: venv
 	$(VENV)/bin/ruff format --check .

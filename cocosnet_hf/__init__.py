@@ -2,6 +2,7 @@
 
 from diffusers import ModelMixin  # noqa: F401  (diffusers looks up a component's base class here)
 
+from .bundled import bundled, bundled_names
 from .conditions import (
     Condition,
     EdgeCondition,
@@ -45,6 +46,8 @@ __all__ = [
     "Preset",
     "TranslationNetwork",
     "VGG19Features",
+    "bundled",
+    "bundled_names",
     "condition_from_config",
     "contextual_loss",
 ]

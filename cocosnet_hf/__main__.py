@@ -1,0 +1,100 @@
+"""Paint a condition with the look of an exemplar.
+
+    python -m cocosnet_hf CONDITION EXEMPLAR --model edge-to-face -o out.png --show
+
+CONDITION is what the model paints from. For edges a photo, which is turned into edges, or with
+--drawing the lines themselves; for masks a label map or colour-coded picture; for poses a keypoint
+file. --show saves condition, exemplar, warped exemplar and result side by side.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+
+from .bundled import bundled, bundled_names
+from .conditions import EdgeCondition, open_photo
+from .pipeline import CoCosPipeline
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m cocosnet_hf",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("condition", help="photo, drawing, label map or keypoint file")
+    parser.add_argument("exemplar", help="photo whose look is wanted")
+    parser.add_argument(
+        "--model",
+        required=True,
+        help=f"{', '.join(bundled_names())}, or the folder or Hub id of another pipeline",
+    )
+    parser.add_argument("-o", "--output", required=True, type=Path, help="picture to write")
+    parser.add_argument("--show", action="store_true", help="write the strip of all four instead")
+    parser.add_argument("--drawing", action="store_true", help="the condition is drawn lines")
+    parser.add_argument("--exemplar-condition", help="the exemplar's own, if the model needs it")
+    parser.add_argument("--height", type=int)
+    parser.add_argument("--width", type=int)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args(argv)
+    try:
+        picture = paint(open_model(options.model).to(options.device), options)
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(options.output)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    print(options.output)
+
+
+def open_model(name: str) -> CoCosPipeline:
+    """A bundled pipeline by its name, another one by folder or Hub id."""
+    if name in bundled_names():
+        return bundled(name)
+    return CoCosPipeline.from_pretrained(name).fold()
+
+
+def paint(pipe: CoCosPipeline, options: argparse.Namespace) -> Image.Image:
+    """The result, or with `show` the strip of condition, exemplar, warped exemplar and result.
+
+    Raises ValueError for input that the pipeline refuses.
+    """
+    source: Any = options.condition
+    if options.drawing:
+        if not isinstance(pipe.condition, EdgeCondition):
+            raise ValueError(f"--drawing is for edges; {options.model} paints from other input.")
+        source = {"edges": source}
+    pipe.set_progress_bar_config(disable=True)
+    out = pipe(
+        source,
+        options.exemplar,
+        options.exemplar_condition,
+        height=options.height,
+        width=options.width,
+    )
+    result = out.images[0]
+    if not options.show:
+        return result
+    shown = pipe.condition.preview(pipe.condition.encode(source, result.height, result.width))
+    exemplar = open_photo(options.exemplar)
+    exemplar = exemplar.resize((result.height * exemplar.width // exemplar.height, result.height))
+    return strip([shown, exemplar, out.warped_exemplars[0], result])
+
+
+def strip(pictures: list[Image.Image]) -> Image.Image:
+    """Pictures of one height side by side."""
+    joined = Image.new("RGB", (sum(picture.width for picture in pictures), pictures[0].height))
+    left = 0
+    for picture in pictures:
+        joined.paste(picture, (left, 0))
+        left += picture.width
+    return joined
+
+
+if __name__ == "__main__":
+    main()

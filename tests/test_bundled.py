@@ -1,0 +1,142 @@
+"""The bundled pipelines and the command line that paints with them or any other pipeline."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+import torch
+from PIL import Image, ImageDraw
+from safetensors import safe_open
+from skimage import data
+
+from cocosnet_hf import CoCosPipeline, bundled, bundled_names
+from cocosnet_hf.__main__ import main
+from cocosnet_hf.bundled import ASSETS
+from train.config import load_config
+from train.networks import Networks
+
+RECIPES = Path(__file__).parents[1] / "train" / "configs"
+LARGEST = 14 * 10**6
+every_model = pytest.mark.parametrize("name", bundled_names())
+
+
+def face() -> Image.Image:
+    """The middle of a photograph that scikit-image carries."""
+    return Image.fromarray(data.astronaut()).crop((130, 0, 330, 200))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> str:
+    tiny.pipeline().save_pretrained(tmp_path / "pipeline")
+    return str(tmp_path / "pipeline")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> list[str]:
+    face().save(tmp_path / "condition.png")
+    face().rotate(180).resize((96, 64)).save(tmp_path / "exemplar.jpg")
+    return [str(tmp_path / "condition.png"), str(tmp_path / "exemplar.jpg")]
+
+
+@every_model
+def test_a_bundled_pipeline_is_small_half_precision_and_has_a_card(name: str):
+    files = list((ASSETS / name).rglob("*.safetensors"))
+    assert len(files) == 2
+    assert sum(file.stat().st_size for file in files) < LARGEST
+    for file in files:
+        with safe_open(file, framework="pt") as weights:
+            assert {str(weights.get_tensor(key).dtype) for key in weights.keys()} == {
+                "torch.float16"
+            }
+    card = (ASSETS / name / "README.md").read_text()
+    assert "license" in card and "library_name: cocosnet_hf" in card
+
+
+@pytest.mark.parametrize("name", ["edge-to-face", "pose-to-body", "mask-to-image"])
+def test_the_recipe_of_a_bundled_pipeline_makes_one_that_is_small_enough(name: str):
+    networks = Networks.build(load_config(RECIPES / f"{name}.yaml"))
+    painters = (networks.correspondence, networks.translation)
+    count = sum(tensor.numel() for network in painters for tensor in network.state_dict().values())
+    assert 2 * count < LARGEST
+
+
+@every_model
+def test_a_bundled_pipeline_paints_in_the_colours_of_the_exemplar(name: str):
+    pipe = bundled(name)
+    assert pipe.translation.dtype == torch.float32 and pipe.translation.folded
+    if not pipe.condition.needs_only_photo:
+        pytest.skip("needs a condition that no photograph here comes with")
+    photo = face()
+    redder = Image.fromarray((np.asarray(photo) * (1.0, 0.6, 0.5)).astype(np.uint8))
+    plain, red = (np.asarray(pipe(photo, look).images[0], float) for look in (photo, redder))
+    share = [picture[..., 0].mean() / picture[..., 2].mean() for picture in (plain, red)]
+    assert share[1] > 1.3 * share[0]
+
+
+def test_an_unknown_name_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="no bundled pipeline is called 'face'"):
+        bundled("face")
+
+
+def test_the_command_paints_what_the_pipeline_paints(
+    folder: str, photos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    target = tmp_path / "new" / "out.png"
+    main([*photos, "--model", folder, "-o", str(target), "--height", "32", "--width", "48"])
+    assert capsys.readouterr().out == f"{target}\n"
+    pipe = CoCosPipeline.from_pretrained(folder).fold()
+    expected = pipe(*photos, height=32, width=48).images[0]
+    assert np.array_equal(np.asarray(Image.open(target)), np.asarray(expected))
+
+
+def test_the_strip_shows_condition_exemplar_warped_exemplar_and_result(
+    folder: str, photos: list[str], tmp_path: Path
+):
+    target = tmp_path / "strip.png"
+    main([*photos, "--model", folder, "-o", str(target), "--show"])
+    shown = np.asarray(Image.open(target))
+    assert shown.shape == (32, 32 + 48 + 32 + 32, 3)
+    out = CoCosPipeline.from_pretrained(folder).fold()(*photos)
+    assert np.array_equal(shown[:, -32:], np.asarray(out.images[0]))
+    assert np.array_equal(shown[:, -64:-32], np.asarray(out.warped_exemplars[0]))
+
+
+def test_a_drawing_is_taken_as_lines(folder: str, photos: list[str], tmp_path: Path):
+    drawing = Image.new("L", (64, 64), 255)
+    ImageDraw.Draw(drawing).line((8, 30, 56, 30), fill=0, width=3)
+    drawing.save(tmp_path / "drawing.png")
+    target = tmp_path / "strip.png"
+    source = str(tmp_path / "drawing.png")
+    main([source, photos[1], "--model", folder, "-o", str(target), "--show", "--drawing"])
+    lines = np.asarray(Image.open(target).convert("L"))[:, :32] < 128
+    # One stroke, where the drawing has it; a photo's edges would run along both of its sides.
+    assert lines.any(1).sum() <= 2 and lines[14:17].any()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"condition": "missing.png"}, "missing.png"),
+        ({"model": "nothing/there"}, "HF_HUB_OFFLINE"),
+        ({"height": "33"}, "multiple of 8"),
+    ],
+)
+def test_what_cannot_be_used_ends_with_a_message(
+    folder: str,
+    photos: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: dict[str, str],
+    message: str,
+):
+    words = {"condition": photos[0], "model": folder, "height": "32"} | change
+    target = tmp_path / "out.png"
+    with pytest.raises(SystemExit) as stopped:
+        main(
+            [words["condition"], photos[1], "--model", words["model"], "-o", str(target)]
+            + ["--height", words["height"]]
+        )
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not target.exists()
