@@ -321,6 +321,7 @@ def test_full_size_weights_are_converted_and_loaded_in_seconds_and_little_more_t
         assert seconds < 60, step
 
 
+@pytest.mark.slow
 def test_the_command_line_says_what_it_recognised(weights: Weights, tmp_path: Path):
     files = write_checkpoints(tmp_path / "official", weights)
     command = [sys.executable, "-m", "cocosnet_hf.convert", files, tmp_path / "pipeline"]
