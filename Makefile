@@ -19,7 +19,7 @@ example: venv
 		--model edge-to-face --show -o out/example.png
 
 test: venv
-	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not gpu"
+	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup -m "not gpu"
 
 lint: venv
 	$(VENV)/bin/ruff format --check .

@@ -244,11 +244,13 @@ def self_warp_loss(warped_exemplar: Tensor, target: Tensor, self_reference: Tens
     return _self_referenced_l1(warped_exemplar, target, self_reference)
 
 
-def warped_mask_loss(warped_mask: Tensor, classes: Tensor, exemplar_classes: Tensor) -> Tensor:
+def warped_mask_loss(
+    warped_mask: Tensor, classes: Tensor, exemplar_classes: Tensor, ignored: int | None = 0
+) -> Tensor:
     """sum(k -log(p + 1e-10)) / (sum k + 1e-5): the warped exemplar mask must be the condition's.
 
-    p is the warped mask at the position's own class; k is 1, but 0 where that class is 0 or does
-    not occur in the exemplar. Both sums go over the whole batch.
+    p is the warped mask at the position's own class; k is 1, but 0 where that class is `ignored` or
+    does not occur in the exemplar. Both sums go over the whole batch.
 
     warped_mask (B, K, h, w): the exemplar's one-hot mask, seen through the matching. classes,
     exemplar_classes (B, s h, s w), (B, s h', s w'): integers in 0..K-1, of which the first of each
@@ -273,10 +275,12 @@ def warped_mask_loss(warped_mask: Tensor, classes: Tensor, exemplar_classes: Ten
             raise ValueError(
                 f"{name} must lie in 0..{count - 1}, the channels of warped_mask, got "
                 f"{int(values.min())}..{int(values.max())}; declare more classes or map the others "
-                f"to 0, which this loss leaves out."
+                f"to the one that this loss ignores."
             )
     present = torch.zeros(batch, count, device=own.device).scatter_(1, offered, 1)
-    counted = present.gather(1, own) * (own != 0)
+    counted = present.gather(1, own)
+    if ignored is not None:
+        counted = counted * (own != ignored)
     probability = warped_mask.float().flatten(2).gather(1, own[:, None])[:, 0]
     surprise = -(probability + _LOG_EPSILON).log()
     return (counted * surprise).sum() / (counted.sum() + _MASK_EPSILON)

@@ -343,9 +343,40 @@ def test_a_labels_column_gives_label_maps_to_conditions_that_are_no_masks(kind: 
     )
     example = TrainingExamples(examples, examples.condition, settings)[0]
     assert example["condition_labels"].shape == example["exemplar_labels"].shape == (32, 32)
-    # From 1: the loss of the warped labels leaves 0 out.
-    assert 1 <= example["condition_labels"].min() < example["condition_labels"].max()
-    assert example["condition_labels"].max() <= len(examples.classes)
+    assert 0 < example["condition_labels"].max() < len(examples.classes)
+
+
+def test_a_flip_exchanges_the_sides_of_a_label_map():
+    photo = Image.new("RGB", (32, 32), "red")
+    labels = np.repeat(np.array([[0, 1, 2, 3]], np.uint8), 32, 0).repeat(8, 1)
+    row = {"image": photo, "labels": Image.fromarray(labels), "id": "one"}
+    settings = DataSettings(
+        labels_column="labels",
+        label_classes=4,
+        label_sides=((0, 3),),
+        image_size=32,
+        load_size=32,
+        flip=1.0,
+        real_probability=0.0,
+        hard_probability=0.0,
+    )
+    edges = Image.new("L", (32, 32), 255)
+    edges.paste(0, (10, 0, 12, 32))
+    rows = ListRows([row | {"edges": edges}])
+    found = TrainingExamples(rows, EdgeCondition(), replace(settings, condition_column="edges"))
+    assert found[0]["condition_labels"][0, ::8].tolist() == [0, 2, 1, 3]
+    plain = replace(settings, condition_column="edges", label_sides=())
+    unswapped = TrainingExamples(rows, EdgeCondition(), plain)
+    assert unswapped[0]["condition_labels"][0, ::8].tolist() == [3, 2, 1, 0]
+    few = replace(plain, label_classes=3)
+    with pytest.raises(ValueError, match=r"'one'.*classes 0..2, got .* from 0 to 3"):
+        TrainingExamples(rows, EdgeCondition(), few)[0]
+
+
+@pytest.mark.parametrize("pair", [(0, 4), (1,), (0, 1, 2)])
+def test_sides_that_are_no_pairs_of_classes_are_refused(pair: tuple[int, ...]):
+    with pytest.raises(ValueError, match="pairs of classes below 'label_classes'"):
+        DataSettings(labels_column="labels", label_classes=4, label_sides=(pair,))
 
 
 # Sources
@@ -414,7 +445,7 @@ def test_keypoints_in_metadata_become_poses(tmp_path: Path, cache: str):
     example = open_training_data(settings, PoseCondition())[0]
     figure = example["condition"][:3].amax(0) > 0
     assert figure.any()
-    person = example["condition_labels"] > 2
+    person = example["condition_labels"] > 1
     assert person[figure].float().mean() > 0.75
 
 
@@ -941,7 +972,7 @@ def test_clothed_people_are_read_with_their_keypoints(cache: str):
     )
     for example in check_real(settings, PoseCondition(min_score=0.3), 94):
         figure = example["condition"][:3].amax(0) > 0
-        assert (example["condition_labels"][figure] > 1).float().mean() > 0.7
+        assert (example["condition_labels"][figure] > 0).float().mean() > 0.7
 
 
 def test_facades_are_read_streamed_and_as_a_map(cache: str):

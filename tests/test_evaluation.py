@@ -216,8 +216,26 @@ def test_pairs_that_cannot_be_made_are_refused(saved: DataSettings):
         EvaluationPairs(plain, SCENE, exemplars="column")
     with pytest.raises(ValueError, match="'limit' must be at least 1, got 0"):
         EvaluationPairs(saved, SCENE, limit=0)
+    with pytest.raises(
+        ValueError, match=r"'train\[2:\]' is a part of 'train'.*own exemplars"
+    ):
+        EvaluationPairs(dataclasses.replace(saved, split="train[2:]"), SCENE)
     with pytest.raises(ValueError, match="holds no other photo"):
         EvaluationPairs(saved, SCENE, exemplars="random", train_split="test", pool_limit=1)
+
+
+def test_a_label_map_of_colours_is_refused():
+    settings = dataclasses.replace(
+        DRAWN,
+        condition_column=None,
+        exemplar_condition_column=None,
+        labels_column="image",
+        label_classes=2,
+        exemplar_labels_column="exemplar",
+    )
+    pairs = EvaluationPairs(settings, EdgeCondition(), exemplars="column", limit=1)
+    with pytest.raises(ValueError, match="one plane of class numbers, got a picture of mode RGB"):
+        pairs[0]
 
 
 def test_a_broken_or_missing_exemplar_stops_the_evaluation(folder: Path, tmp_path: Path):

@@ -197,6 +197,7 @@ def test_a_finished_run_is_shared_with_both_precisions_and_the_discriminator(
         tmp_path,
         f"--output.push_to_hub={REPO}",
         "--output.license=apache-2.0",
+        "--output.card_pictures=true",
         "--output.data_terms=drawn by a program, free to use",
     )
     folder = train(chosen)

@@ -474,6 +474,8 @@ def test_the_mask_loss_counts_only_classes_that_the_exemplar_has_and_not_class_0
     warped[0, 3, 1, 0] = 0.5
     loss = losses.warped_mask_loss(warped, classes, exemplar)
     assert loss.item() == pytest.approx((math.log(4) + math.log(2)) / 2, rel=1e-5)
+    loss = losses.warped_mask_loss(warped, classes, exemplar, ignored=None)
+    assert loss.item() == pytest.approx((2 * math.log(4) + math.log(2)) / 3, rel=1e-5)
 
 
 def test_the_mask_loss_takes_the_first_pixel_of_each_block():

@@ -67,6 +67,7 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path):
         ("--data=3", "data must be a group"),
         ("--output_dir.name=x", "output_dir is a value, not a group"),
         ("--losses.adversarial=0", "feature_matching needs a discriminator"),
+        ("--speed={compile: true, gradient_checkpointing: true}", "exclude each other"),
         ("seed=3", "must look like"),
         ("--seed", "must look like"),
     ],
@@ -300,6 +301,23 @@ def test_recomputed_activations_change_neither_gradients_nor_spectral_norm(make:
             torch.testing.assert_close(other.grad, parameter.grad, rtol=1e-5, atol=1e-8)
     for ours, theirs in zip(plain.buffers(), sparing.buffers(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_as_it_does_otherwise():
+    plain = tiny.translation(channels=(8, 8, 8)).train()
+    compiled = copy.deepcopy(plain)
+    compiled.compile()
+    torch.manual_seed(0)
+    picture, condition = torch.rand(1, 3, 32, 32), torch.rand(1, 2, 32, 32)
+    for network in (plain, compiled):
+        # Each pass moves the spectral norms on.
+        for _ in range(2):
+            network(picture, condition).square().mean().backward()
+    for parameter, other in zip(plain.parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(other.grad, parameter.grad, rtol=1e-3, atol=1e-6)
+    for ours, theirs in zip(plain.buffers(), compiled.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
 def run(network: nn.Module, picture: torch.Tensor, condition: torch.Tensor) -> list[torch.Tensor]:

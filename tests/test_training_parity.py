@@ -26,6 +26,7 @@ from train.train import Trainer
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.xdist_group("several GB each"),  # one after the other
     pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs {SHARED}"),
 ]
 

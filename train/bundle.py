@@ -107,12 +107,20 @@ def write_bundled_card(name: str, results: list[EvalResult]) -> None:
     paint([*sources, "--model", name, "--show", "-o", str(target / "sample.png")])
     write_card(target, bundled(name), name, details)
     card = target / "README.md"
-    text = card.read_text().replace(
-        f'from cocosnet_hf import CoCosPipeline\n\npipe = CoCosPipeline.from_pretrained("{name}")',
-        f'from cocosnet_hf import bundled\n\npipe = bundled("{name}")',
+    opening = (
+        f'from cocosnet_hf import CoCosPipeline\n\npipe = CoCosPipeline.from_pretrained("{name}")'
     )
-    caption = "condition, exemplar, warped exemplar, picture"
-    card.write_text(text.replace("## Use it", f"![{caption}](sample.png)\n\n## Use it"))
+    strip = "![condition, exemplar, warped exemplar, picture](sample.png)"
+    changes = {
+        opening: f'from cocosnet_hf import bundled\n\npipe = bundled("{name}")',
+        "## Use it": f"{strip}\n\n## Use it",
+    }
+    text = card.read_text()
+    for old, new in changes.items():
+        if old not in text:
+            raise ValueError(f"the card's template has changed, expected in it: {old!r}")
+        text = text.replace(old, new)
+    card.write_text(text)
 
 
 if __name__ == "__main__":

@@ -15,18 +15,16 @@ from .report import COLUMNS
 
 
 def run_details(config: TrainConfig, folder: Path) -> CardDetails:
-    """The run's settings, its data with their terms, and its newest pictures.
+    """The run's settings, its data with their terms and, if it may show them, its newest pictures.
 
     folder: of the run. A card is for others: of paths on this machine only the last part is told.
     """
     source = config.data.source
     terms = config.output.data_terms or "their terms were not stated"
     settings = {key: value for key, value in to_dict(config).items() if key != "output_dir"}
-    pictures = sorted(folder.glob("pictures/validation-*.png")) or sorted(
-        folder.glob("pictures/training-*.png")
-    )
+    pictures = sorted(folder.glob("pictures/validation-*.png"))
     sample = None
-    if pictures:
+    if pictures and config.output.card_pictures:
         with Image.open(pictures[-1]) as opened:
             sample = opened.copy()
     return CardDetails(

@@ -29,14 +29,16 @@ def complete_folder(target: Path) -> Iterator[Path]:
     disk is full.
     """
     temporary = target.with_name(f".{target.name}.writing")
+    old = target.with_name(f".{target.name}.old")
     try:
+        if old.exists() and not target.exists():  # killed between the two renamings below
+            old.rename(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir()
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
             _flush_to_disk(path)
-        old = target.with_name(f".{target.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         if target.exists():
             target.rename(old)

@@ -164,7 +164,9 @@ class PerceptualConfig:
 class SpeedConfig:
     """What changes speed and memory, and the result at most by rounding.
 
-    accumulation: batches whose gradients are added up before each step.
+    accumulation: batches whose gradients are added up before each step. compile: with
+    `torch.compile`, which takes minutes in the first step, and on a CPU a C++ compiler.
+    gradient_checkpointing: less memory for more time, see `recompute`.
     """
 
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
@@ -173,14 +175,23 @@ class SpeedConfig:
     compile: bool = False
     gradient_checkpointing: bool = False
 
+    def __post_init__(self) -> None:
+        if self.compile and self.gradient_checkpointing:
+            raise ValueError(
+                "speed.compile and speed.gradient_checkpointing exclude each other: the compiler "
+                "cannot follow activations that are computed again. Set one of them to false."
+            )
+
 
 @dataclass(frozen=True)
 class OutputConfig:
     """What is written, and after how many steps each; 0 for never.
 
     keep: checkpoints that stay. validation_batches: held-out batches for each validation.
-    push_to_hub: Hub id that the finished pipeline is uploaded to. license, data_terms: what its
-    card says of the weights, by the Hub's name of a licence, and of the pictures they learned from.
+    push_to_hub: Hub id that the finished pipeline is uploaded to; private: for its owner only.
+    license, data_terms: what its card says of the weights, by the Hub's name of a licence, and of
+    the pictures they learned from. card_pictures: show held-out photos and what was painted from
+    them on the card; whoever may see the card sees them.
     """
 
     log_every: int = 50
@@ -190,6 +201,8 @@ class OutputConfig:
     validate_every: int = 1000
     validation_batches: int = 8
     push_to_hub: str | None = None
+    private: bool = False
+    card_pictures: bool = False
     license: str | None = None
     data_terms: str | None = None
 

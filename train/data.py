@@ -28,7 +28,7 @@ from .objective import Batch
 PICTURES = {"image", "condition", "exemplar", "exemplar_condition"}
 
 
-SECONDS_AFTER_SIGTERM = 60
+SECONDS_AFTER_SIGTERM = 300
 """How long a loading process lives on after the signal, while the trainer ends its step."""
 
 
@@ -146,7 +146,8 @@ class TrainingData:
         if self.config.speed.channels_last:
             for name in PICTURES:
                 example[name] = example[name].contiguous(memory_format=torch.channels_last)
-        return Batch(**example)
+        every_class_counts = not isinstance(self.condition, MaskCondition)
+        return Batch(**example, ignored_label=None if every_class_counts else 0)
 
 
 def _outlive_sigterm(_: int) -> None:

@@ -23,7 +23,8 @@ class Batch:
 
     image: the photo that belongs to the condition. is_self (B,): 1 where the exemplar is the image
     itself, distorted. The labels (B, H, W) are class numbers of condition and exemplar, where the
-    data has them.
+    data has them. ignored_label: the class that warped_mask leaves out: 0 in masks, as in the
+    official training; None in label maps beside another condition, where every class counts.
     """
 
     image: Tensor
@@ -33,6 +34,7 @@ class Batch:
     is_self: Tensor
     condition_labels: Tensor | None = None
     exemplar_labels: Tensor | None = None
+    ignored_label: int | None = 0
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,7 @@ def generator_terms(
             matching.warp(_label_masks(batch, matching.stride)),
             batch.condition_labels,
             batch.exemplar_labels,
+            batch.ignored_label,
         ),
         "self_pixel": lambda: losses.self_warp_loss(output, target, batch.is_self),
     }

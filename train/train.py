@@ -137,7 +137,8 @@ class Trainer:
         self.folder = Path(config.output_dir)
         self.accelerator = make_accelerator(config)
         if config.output.push_to_hub is not None and self.accelerator.is_main_process:
-            create_repository(config.output.push_to_hub)  # what may not be written to fails now
+            # What may not be written to fails now.
+            create_repository(config.output.push_to_hub, private=config.output.private or None)
         torch.manual_seed(config.seed)
         self.networks = Networks.build(config)
         self.settings = dict(self.networks.correspondence.config)
@@ -282,9 +283,20 @@ class Trainer:
             details = run_details(self.config, self.folder)
             write_card(target, CoCosPipeline.from_pretrained(target), output.push_to_hub, details)
             if output.push_to_hub is not None:
-                publish_folder(target, output.push_to_hub)
+                self._publish(target, output.push_to_hub)
         self.accelerator.end_training()
         return target
+
+    def _publish(self, folder: Path, repo_id: str) -> None:
+        try:
+            publish_folder(folder, repo_id)
+        except (OSError, ValueError):
+            self.accelerator.print(
+                f"the training is complete and saved in {folder}; to share it later: "
+                f"python -m cocosnet_hf.hub folder {folder} {repo_id}",
+                flush=True,
+            )
+            raise
 
     # Their parts ---------------------------------------------------------------------------------
 

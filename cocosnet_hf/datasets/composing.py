@@ -29,8 +29,7 @@ class TrainingExample(_Always, total=False):
     photo's own subject, else 0; condition, exemplar_condition (K, H, W) float32 in [0, 1], not for
     masks: `MaskCondition.one_hot` makes them from the labels on the device, to which 151 classes at
     256 pixels would otherwise travel as 80 MB;
-    condition_labels, exemplar_labels (H, W) int64, for masks and where there is a labels_column;
-    those of a column count from 1, since 0 is the class that `losses.warped_mask_loss` leaves out.
+    condition_labels, exemplar_labels (H, W) int64, for masks and where there is a labels_column.
     """
 
     condition: Tensor
@@ -41,27 +40,28 @@ class TrainingExample(_Always, total=False):
 
 def compose(
     target: Example,
-    exemplar: Example,
+    exemplar: Example | None,
     condition: Condition,
     settings: DataSettings,
     rng: np.random.Generator,
-    same_subject: bool,
 ) -> TrainingExample:
     """Cut both by a draw of their own and encode them.
 
-    same_subject: the exemplar shows the target's subject. Raises ValueError naming the example
-    where the condition refuses its source, such as labels outside the classes.
+    exemplar: None for the target itself. Raises ValueError naming the example where the condition
+    refuses its source, such as labels outside the classes.
     """
-    is_self = exemplar is target
+    is_self = exemplar is None
+    same_subject = is_self or settings.same_look
+    exemplar = target if is_self else exemplar
     geometry = Geometry.draw(target.image.size, settings, rng)
     other = Geometry.draw(
         exemplar.image.size, settings, rng, warp=settings.warp if is_self else 0.0
     )
     image, encoded, labels = _tensors(
-        target, geometry, jittered(condition, settings, rng), settings.image_size
+        target, geometry, jittered(condition, settings, rng), settings
     )
     look, exemplar_encoded, exemplar_labels = _tensors(
-        exemplar, other, jittered(condition, settings, rng), settings.image_size
+        exemplar, other, jittered(condition, settings, rng), settings
     )
     if settings.augment and settings.color > 0:
         change = color_change(settings.color, rng)
@@ -93,7 +93,7 @@ def jittered(condition: Condition, settings: DataSettings, rng: np.random.Genera
 
 
 def _tensors(
-    example: Example, geometry: Geometry, condition: Condition, side: int
+    example: Example, geometry: Geometry, condition: Condition, settings: DataSettings
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Photo in [-1, 1], encoded condition and label map of one example through its geometry.
 
@@ -102,20 +102,31 @@ def _tensors(
     photo = geometry.picture(example.image)
     source = geometry.source(example.condition, example.image, photo)
     encoded = None
+    side = settings.image_size
     try:
         if isinstance(condition, MaskCondition):
             labels = geometry.classes(condition.labels(source, side, side), condition)
         else:
             encoded = geometry.encoded(condition.encode(source, side, side), condition)
-            labels = _index_map(example, geometry)
+            labels = None if example.labels is None else _index_map(example, geometry, settings)
     except ValueError as error:
         raise ValueError(f"The condition of '{example.name}' cannot be used: {error}") from error
     pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1)
     return pixels.float() / 127.5 - 1, encoded, labels
 
 
-def _index_map(example: Example, geometry: Geometry) -> Tensor | None:
-    if example.labels is None:
-        return None
-    labels: Image.Image = geometry.picture(example.labels, NEAREST)
-    return torch.from_numpy(np.array(labels).astype(np.int64)) + 1
+def _index_map(example: Example, geometry: Geometry, settings: DataSettings) -> Tensor:
+    picture: Image.Image = geometry.picture(example.labels, NEAREST)
+    labels = torch.from_numpy(np.array(picture).astype(np.int64))
+    if labels.ndim != 2 or labels.min() < 0 or labels.max() >= settings.label_classes:
+        raise ValueError(
+            f"its label map must hold the classes 0..{settings.label_classes - 1}, got "
+            f"{tuple(labels.shape)} from {int(labels.min())} to {int(labels.max())}; raise "
+            "label_classes, or map the others to a class of their own."
+        )
+    if geometry.flipped and geometry.swap_sides:
+        order = torch.arange(settings.label_classes)
+        for first, second in settings.label_sides:
+            order[[first, second]] = order[[second, first]]
+        labels = order[labels]
+    return labels

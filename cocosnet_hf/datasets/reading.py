@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import json
 import logging
@@ -125,7 +126,7 @@ class Reader:
             needs_condition=columns.exemplar_condition_column is not None,
         )
 
-    @property
+    @functools.cached_property
     def layout(self) -> Condition:
         """The condition by which exemplars are retrieved: masks of the labels, where there are."""
         classes = self.settings.label_classes

@@ -19,13 +19,15 @@ class DataSettings:
         come from the photo if condition_column is None.
     labels_column, label_classes: label maps beside a condition that is no mask, and the number of
         their classes: to teach and measure the warp, and to retrieve exemplars of a like layout.
+    label_sides: pairs of their classes that are each other's mirror image, such as [[4, 5]].
     exemplar_column and its condition and labels: the photo's own exemplar; null means none.
     id_column: names the examples in messages and lists, where there is such a column.
 
     image_size: side of the training picture. load_size: the picture is resized to this square, or
         with keep_aspect to this short side, and a square of image_size is cut out of it.
     flip: probability of a horizontal flip. swap_sides: a flip exchanges joints, classes and parts
-        whose names differ in left and right only, such as l_eye and r_eye, eye_left and eye_right.
+        whose names differ in left and right only, such as l_eye and r_eye, eye_left and eye_right,
+        and the classes of label_sides.
     warp: smooth random displacement of self exemplars, as a share of the side, such as 0.05.
     color: strength of the random colour change, 0 (off) to 1. A photo and its self exemplar change
         alike, so that what is carried stays the right answer.
@@ -59,6 +61,7 @@ class DataSettings:
     condition_column: str | None = None
     labels_column: str | None = None
     label_classes: int | None = None
+    label_sides: tuple[tuple[int, ...], ...] = ()
     exemplar_column: str | None = None
     exemplar_condition_column: str | None = None
     exemplar_labels_column: str | None = None
@@ -100,6 +103,13 @@ class DataSettings:
                 "'labels_column' and 'label_classes', the number of its classes, go together, got "
                 f"{self.labels_column} and {self.label_classes}."
             )
+        classes = range(self.label_classes or 0)
+        for pair in self.label_sides:
+            if len(pair) != 2 or not set(pair) <= set(classes):
+                raise ValueError(
+                    "'label_sides' must be pairs of classes below 'label_classes', such as "
+                    f"[[4, 5]]; got {list(pair)} for {self.label_classes} classes."
+                )
         if self.hard_probability > self.real_probability:
             raise ValueError(
                 "'hard_probability' is a part of 'real_probability' and must not be above it, got "

@@ -156,14 +156,7 @@ class TrainingStream(IterableDataset[TrainingExample]):
             return None
         finally:
             self._position += 1
-        return compose(
-            target,
-            target if exemplar is None else exemplar,
-            self.condition,
-            self.settings,
-            rng,
-            same_subject=exemplar is None or self.settings.same_look,
-        )
+        return compose(target, exemplar, self.condition, self.settings, rng)
 
     def _real_exemplar(
         self, row: Mapping[str, Any], target: Example, rng: np.random.Generator

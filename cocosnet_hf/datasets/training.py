@@ -70,14 +70,7 @@ class TrainingExamples(Dataset[TrainingExample]):
         rng = np.random.default_rng([self.seed, epoch, index])
         position, row, target = self._readable(index)
         exemplar = self._real_exemplar(row, position, rng.random(), rng)
-        return compose(
-            target,
-            target if exemplar is None else exemplar,
-            self.condition,
-            self.settings,
-            rng,
-            same_subject=exemplar is None or self.settings.same_look,
-        )
+        return compose(target, exemplar, self.condition, self.settings, rng)
 
     def _readable(self, index: int) -> tuple[int, Any, Example]:
         """The first readable row from `index` on: its position, the row, the example."""

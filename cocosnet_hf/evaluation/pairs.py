@@ -86,9 +86,20 @@ class EvaluationPairs:
             if value is not None and value < 1:
                 raise ValueError(f"'{name}' must be at least 1, got {value}.")
         self.settings = dataclasses.replace(
-            settings.for_validation(), streaming=False, retrieve=False, exemplar_list=None
+            settings.for_validation(),
+            streaming=False,
+            retrieve=False,
+            exemplar_list=None,
+            same_look=False,
         )
         self.condition, self.exemplars, self.train_split = condition, exemplars, train_split
+        names = {settings.split, train_split}
+        wholes = {name.partition("[")[0] for name in names}
+        if len(names) == 2 and len(wholes) == 1 and wholes & names:
+            raise ValueError(
+                f"'{settings.split}' is a part of '{train_split}' or the reverse: photos would be "
+                "their own exemplars; cut both, such as train[860:] and train[:860]."
+            )
         self.seed, self.pool_limit = seed, pool_limit
         self.reader = Reader(self.settings, condition)
         every = open_source(self.settings, condition, seed)
@@ -218,6 +229,11 @@ class EvaluationPairs:
         if labels is None and example.labels is not None:
             picture = geometry.picture(example.labels, NEAREST)
             labels = torch.from_numpy(np.array(picture).astype(np.int64))
+            if labels.ndim != 2:
+                raise ValueError(
+                    f"The label map of '{example.name}' must be one plane of class numbers, got a "
+                    f"picture of mode {picture.mode}."
+                )
         return Look(
             example.name,
             torch.from_numpy(np.array(photo)).permute(2, 0, 1),

@@ -160,16 +160,17 @@ class Run:
         """This process's share of the chunks that are not there yet."""
         count, size = len(self.pairs), self.settings.batch_size
         chunks = [range(start, min(start + CHUNK, count)) for start in range(0, count, CHUNK)]
-        with self._progress("pairs", self._share(chunks)) as mine:
+        mine = self._share(chunks)
+        with self._progress("pairs", sum(map(len, mine))) as bar:
             for chunk in mine:
                 missing = [method for method in self.methods if not self._has(method, chunk)]
-                if not missing:
-                    continue
                 rows: dict[str, list[dict[str, Any]]] = {}
-                for start in range(chunk.start, chunk.stop, size):
-                    batch = chunk[start - chunk.start : start - chunk.start + size]
-                    for name, found in self._rows([self.pairs[i] for i in batch], missing):
-                        rows.setdefault(name, []).extend(found)
+                for start in range(0, len(chunk), size):
+                    batch = chunk[start : start + size]
+                    if missing:
+                        for name, found in self._rows([self.pairs[i] for i in batch], missing):
+                            rows.setdefault(name, []).extend(found)
+                    bar.update(len(batch))
                 for name, found in rows.items():
                     write_rows(self.folder.scores_file(name, chunk), found)
         self.state.wait_for_everyone()
@@ -177,18 +178,13 @@ class Run:
     def compare_sets(self) -> None:
         """This process's share of the sliced Wasserstein distances that are not there yet."""
         tasks = [(name, kind) for name in self.names if name != TARGET for kind in FORMATS]
-        with self._progress("SWD", self._share(tasks)) as mine:
+        mine = self._share(tasks)
+        with self._progress("SWD", len(mine)) as bar:
             for name, kind in mine:
                 path = self.folder.levels_file(name, kind)
-                if path.is_file():
-                    continue
-                start = time.perf_counter()
-                pictures, targets = (
-                    self.folder.pictures(one, kind, len(self.pairs)) for one in (name, TARGET)
-                )
-                levels = swd_levels(pictures, targets, device=self.state.device)
-                seconds = time.perf_counter() - start
-                write_whole(path, json.dumps({"levels": levels, "seconds": seconds}).encode())
+                if not path.is_file():
+                    write_whole(path, json.dumps(self._levels(name, kind)).encode())
+                bar.update()
         self.state.wait_for_everyone()
 
     def finish(self, with_classes: bool) -> Evaluation:
@@ -209,8 +205,15 @@ class Run:
     def _share(self, tasks: Sequence[Any]) -> Sequence[Any]:
         return tasks[self.state.process_index :: self.state.num_processes]
 
-    def _progress(self, name: str, tasks: Sequence[Any]) -> tqdm:
-        return tqdm(tasks, name, disable=not self.state.is_local_main_process)
+    def _progress(self, name: str, total: int) -> tqdm:
+        return tqdm(desc=name, total=total, disable=not self.state.is_local_main_process)
+
+    def _levels(self, name: str, kind: str) -> dict[str, Any]:
+        """The sliced Wasserstein distances of a method's pictures, and the seconds they took."""
+        start = time.perf_counter()
+        sets = [self.folder.pictures(one, kind, len(self.pairs)) for one in (name, TARGET)]
+        levels = swd_levels(*sets, device=self.state.device)
+        return {"levels": levels, "seconds": time.perf_counter() - start}
 
     def _has(self, method: Method, chunk: range) -> bool:
         return all(self.folder.scores_file(name, chunk).is_file() for name in method.names)

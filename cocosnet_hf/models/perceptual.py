@@ -1,8 +1,10 @@
 """What every feature network of the perceptual losses declares, and a small stand-in for VGG-19."""
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +15,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from .blocks import reflect_pad
 from .network import Network, require_channels
 
 # mean |F(a) - F(b)| of VGG-19 in its Caffe form at relu1_2, ..., relu5_2, in units of the mean
@@ -24,15 +25,63 @@ _PROBE_SIZE, _PROBE_BLUR = 128, 4
 
 
 class PerceptualNetwork(Network):
-    """A network whose features the losses compare, whichever weights a machine has.
+    """A VGG whose features the losses compare, whichever weights a machine has.
 
     layers: its names of five layers, fine to coarse, in the roles of VGG-19's relu1_2, relu2_2,
     relu3_2, relu4_2 and relu5_2. Loss weights are meant for the Caffe form of VGG-19, on which the
     official networks were trained; `calibrated` gives the features of any other network in its
     units, so that the weights mean the same.
+    convolutions, widths: number and output channels of the 3x3 convolutions in each stage. Between
+    two stages lies a 2x2 max pooling.
     """
 
     layers: tuple[str, ...]
+    convolutions: tuple[int, ...]
+    widths: tuple[int, ...]
+
+    @classmethod
+    def places(cls) -> list[str]:
+        """Stage and number of each convolution in network order: "1_1", "1_2", ..., "2_1", ..."""
+        counts = enumerate(cls.convolutions, start=1)
+        return [f"{stage}_{number}" for stage, count in counts for number in range(1, count + 1)]
+
+    def add_convolutions(self, **options: Any) -> None:
+        """Make "conv1_1", "conv1_2", ... with these options of `nn.Conv2d`."""
+        channels = 3
+        for place in self.places():
+            width = self.widths[int(place[0]) - 1]
+            self.add_module(f"conv{place}", nn.Conv2d(channels, width, 3, padding=1, **options))
+            channels = width
+
+    @abstractmethod
+    def preprocess(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) in [-1, 1] as the weights expect them."""
+
+    def forward(self, images: Tensor, layers: Iterable[str] | None = None) -> dict[str, Tensor]:
+        """Features after the named ReLUs, by default after `layers`, in network order.
+
+        images (B, 3, H, W) in [-1, 1]; values (B, C, H / 2^s, W / 2^s). Raises ValueError for an
+        unknown layer.
+        """
+        require_channels("images", images, 3)
+        wanted = set(self.layers if layers is None else layers)
+        known = [f"relu{place}" for place in self.places()]
+        if not wanted or not wanted <= set(known):
+            raise ValueError(
+                f"unknown layers {sorted(wanted - set(known))}; {type(self).__name__} has "
+                f"{known[0]} to {known[-1]}, got {sorted(wanted)}."
+            )
+        features: dict[str, Tensor] = {}
+        x = self.preprocess(images)
+        for place in self.places():
+            if place.endswith("_1") and place != "1_1":
+                x = F.max_pool2d(x, 2)
+            x = F.relu(getattr(self, f"conv{place}")(x))
+            if f"relu{place}" in wanted:
+                features[f"relu{place}"] = x
+                if features.keys() == wanted:
+                    break
+        return features
 
     @property
     def is_reference(self) -> bool:
@@ -96,18 +145,14 @@ class DistilledVGG19Features(PerceptualNetwork):
     """
 
     layers = ("relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_1")
-    widths = {1: 16, 2: 32, 3: 64, 4: 128, 5: 128}
-    convolutions = {1: 2, 2: 2, 3: 4, 4: 4, 5: 1}
+    convolutions = (2, 2, 4, 4, 1)
+    widths = (16, 32, 64, 128, 128)
 
     @register_to_config
     def __init__(self):
         super().__init__()
         self.conv0 = nn.Conv2d(3, 3, 1)  # the preprocessing, from RGB in 0..1
-        channels = 3
-        for stage, count in self.convolutions.items():
-            for index in range(1, count + 1):
-                self.add_module(f"conv{stage}_{index}", nn.Conv2d(channels, self.widths[stage], 3))
-                channels = self.widths[stage]
+        self.add_convolutions(padding_mode="reflect")
 
     @classmethod
     def from_file(cls, path: str | Path) -> Self:
@@ -132,34 +177,14 @@ class DistilledVGG19Features(PerceptualNetwork):
         model.load_state_dict(found)
         return model.eval().requires_grad_(False)
 
-    def forward(self, images: Tensor, layers: Iterable[str] = layers) -> dict[str, Tensor]:
-        """Features after the named ReLUs, in network order.
+    def preprocess(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W) in [-1, 1] as the weights expect them.
 
-        images (B, 3, H, W) in [-1, 1], at least 32 pixels high and wide; values
-        (B, C, H / 2^s, W / 2^s). Raises ValueError for smaller ones and for an unknown layer.
+        Raises ValueError for fewer than 32 pixels in height or width.
         """
-        require_channels("images", images, 3)
         if min(images.shape[-2:]) < 32:
             raise ValueError(
                 f"images must be at least 32 pixels high and wide, got {tuple(images.shape[-2:])}; "
                 f"the coarsest layer mirrors its borders."
             )
-        wanted = set(layers)
-        known = {f"relu{s}_{i + 1}" for s, count in self.convolutions.items() for i in range(count)}
-        if not wanted or not wanted <= known:
-            raise ValueError(
-                f"unknown layers {sorted(wanted - known)}; the distilled VGG-19 has "
-                f"{', '.join(sorted(known))}, got {sorted(wanted)}."
-            )
-        features: dict[str, Tensor] = {}
-        x = self.conv0((images + 1) / 2)
-        for stage, count in self.convolutions.items():
-            for index in range(1, count + 1):
-                x = F.relu(getattr(self, f"conv{stage}_{index}")(reflect_pad(x)))
-                name = f"relu{stage}_{index}"
-                if name in wanted:
-                    features[name] = x
-                    if features.keys() == wanted:
-                        return features
-            x = F.max_pool2d(x, 2)
-        return features
+        return self.conv0((images + 1) / 2)

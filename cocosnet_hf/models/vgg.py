@@ -1,26 +1,17 @@
 """VGG-19 features for the perceptual and contextual losses and for the metrics."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from diffusers import ModelMixin  # noqa: F401  (diffusers looks the base class up in this module)
 from diffusers.configuration_utils import register_to_config
 from huggingface_hub import hf_hub_download
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import Tensor
 from typing_extensions import Self
 
-from .network import require_channels
 from .perceptual import PerceptualNetwork
-
-CONVOLUTIONS = {1: 2, 2: 2, 3: 4, 4: 4, 5: 4}
-"""Number of 3x3 convolutions before each 2x2 max pooling."""
-
-LAYERS = ("relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_2")
-"""The layers that the losses of the official networks use."""
 
 
 class VGG19Features(PerceptualNetwork):
@@ -30,7 +21,9 @@ class VGG19Features(PerceptualNetwork):
     (the weights of the official training), "torchvision" for RGB in 0..1, normalised.
     """
 
-    layers = LAYERS
+    layers = ("relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_2")
+    convolutions = (2, 2, 4, 4, 4)
+    widths = (64, 128, 256, 512, 512)
 
     @register_to_config
     def __init__(self, preprocessing: Literal["caffe", "torchvision"] = "torchvision"):
@@ -39,12 +32,7 @@ class VGG19Features(PerceptualNetwork):
             raise ValueError(
                 f'preprocessing must be "caffe" or "torchvision", got {preprocessing!r}.'
             )
-        channels = 3
-        for stage, count in CONVOLUTIONS.items():
-            for index in range(1, count + 1):
-                width = min(64 * 2 ** (stage - 1), 512)
-                self.add_module(f"conv{stage}_{index}", nn.Conv2d(channels, width, 3, padding=1))
-                channels = width
+        self.add_convolutions()
 
     @classmethod
     def from_timm(cls, source: str | Path = "timm/vgg19.tv_in1k") -> Self:
@@ -56,13 +44,12 @@ class VGG19Features(PerceptualNetwork):
         if not path.is_file():
             path = Path(hf_hub_download(str(source), "model.safetensors"))
         model = cls(preprocessing="torchvision")
-        keys, position = {}, 0
-        for stage, count in CONVOLUTIONS.items():
-            for index in range(1, count + 1):
-                for kind in ("weight", "bias"):
-                    keys[f"conv{stage}_{index}.{kind}"] = f"features.{position}.{kind}"
-                position += 2  # a ReLU follows each convolution,
-            position += 1  # a pooling each stage
+        keys = {
+            # A ReLU follows each convolution, a pooling each stage.
+            f"conv{place}.{kind}": f"features.{2 * number + int(place[0]) - 1}.{kind}"
+            for number, place in enumerate(cls.places())
+            for kind in ("weight", "bias")
+        }
         with safe_open(path, framework="pt") as file:
             missing = sorted(set(keys.values()) - set(file.keys()))
             if missing:
@@ -76,35 +63,6 @@ class VGG19Features(PerceptualNetwork):
     def is_reference(self) -> bool:
         """True for the Caffe form, in whose units loss weights are given."""
         return self.config.preprocessing == "caffe"
-
-    def forward(self, images: Tensor, layers: Iterable[str] = LAYERS) -> dict[str, Tensor]:
-        """Features after the named ReLUs, in network order.
-
-        images (B, 3, H, W) in [-1, 1]; values (B, C, H / 2^s, W / 2^s). Raises ValueError for
-        an unknown layer.
-        """
-        require_channels("images", images, 3)
-        wanted = set(layers)
-        known = {
-            f"relu{stage}_{i + 1}" for stage, count in CONVOLUTIONS.items() for i in range(count)
-        }
-        if not wanted or not wanted <= known:
-            raise ValueError(
-                f"unknown layers {sorted(wanted - known)}; VGG-19 has relu1_1 to relu5_4, got "
-                f"{sorted(wanted)}."
-            )
-        features: dict[str, Tensor] = {}
-        x = self.preprocess(images)
-        for stage, count in CONVOLUTIONS.items():
-            for index in range(1, count + 1):
-                x = F.relu(getattr(self, f"conv{stage}_{index}")(x))
-                name = f"relu{stage}_{index}"
-                if name in wanted:
-                    features[name] = x
-                    if features.keys() == wanted:
-                        return features
-            x = F.max_pool2d(x, 2)
-        return features
 
     def preprocess(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) in [-1, 1] as the weights expect them."""
