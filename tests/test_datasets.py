@@ -940,6 +940,7 @@ def check_real(settings: DataSettings, condition, count: int) -> Iterator[dict[s
     assert data.broken.broken == 0
 
 
+@pytest.mark.slow
 def test_celebamask_faces_are_read_with_their_own_order_of_classes(cache: str):
     settings = DataSettings(
         source=real("celebamask_hq_256"),
@@ -959,6 +960,7 @@ def test_celebamask_faces_are_read_with_their_own_order_of_classes(cache: str):
         assert not (example["condition_labels"] == 0).all()
 
 
+@pytest.mark.slow
 def test_clothed_people_are_read_with_their_keypoints(cache: str):
     settings = DataSettings(
         source=real("ccp_body_256"),
@@ -975,6 +977,7 @@ def test_clothed_people_are_read_with_their_keypoints(cache: str):
         assert (example["condition_labels"][figure] > 0).float().mean() > 0.7
 
 
+@pytest.mark.slow
 def test_facades_are_read_streamed_and_as_a_map(cache: str):
     names = "various building car door pavement road sky vegetation window".split()
     condition = MaskCondition.from_names(names)

@@ -216,9 +216,7 @@ def test_pairs_that_cannot_be_made_are_refused(saved: DataSettings):
         EvaluationPairs(plain, SCENE, exemplars="column")
     with pytest.raises(ValueError, match="'limit' must be at least 1, got 0"):
         EvaluationPairs(saved, SCENE, limit=0)
-    with pytest.raises(
-        ValueError, match=r"'train\[2:\]' is a part of 'train'.*own exemplars"
-    ):
+    with pytest.raises(ValueError, match=r"'train\[2:\]' is a part of 'train'.*own exemplars"):
         EvaluationPairs(dataclasses.replace(saved, split="train[2:]"), SCENE)
     with pytest.raises(ValueError, match="holds no other photo"):
         EvaluationPairs(saved, SCENE, exemplars="random", train_split="test", pool_limit=1)

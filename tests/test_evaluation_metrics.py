@@ -130,6 +130,7 @@ def noisy(pictures: Tensor, strength: float) -> Tensor:
     return pictures + strength * noise(3, *pictures.shape)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spoil", "strengths"),
     [(blurred, [0.5, 0.7, 1.0, 1.5, 2.5]), (noisy, [0.02, 0.05, 0.1, 0.2, 0.4])],

@@ -223,6 +223,7 @@ def test_a_space_for_what_is_no_pipeline_is_refused(hub: LoopbackHub, demo: Path
 # Command line --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_line_shares_all_three(
     hub: LoopbackHub,
     trained: Path,

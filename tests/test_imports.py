@@ -23,6 +23,8 @@ FORBIDDEN = [
     (f"{MODELS}.translation", [f"{MODELS}.correspondence", f"{MODELS}.discriminator"]),
     (f"{LIBRARY}.conditions", [MODELS, f"{LIBRARY}.matching", f"{LIBRARY}.pipeline"]),
     (f"{LIBRARY}.pipeline", [f"{LIBRARY}.convert", f"{LIBRARY}.benchmark"]),
+    (f"{LIBRARY}.pipeline", [f"{LIBRARY}.hub.publish", f"{LIBRARY}.evaluation"]),
+    (f"{LIBRARY}.hub.transfer", [f"{LIBRARY}.pipeline"]),
     ("train", ["demo", "tests"]),
     ("demo", ["train", "tests"]),
 ]

@@ -92,6 +92,15 @@ def test_the_largest_batch_is_found_to_an_eighth(limit: int):
     assert len(tried) < 12
 
 
+def test_batches_that_do_not_fit_are_noted_and_the_largest_that_does_is_measured_last():
+    def attempt(size: int, _warmup: int, steps: int) -> tuple[int, int] | None:
+        return (size, steps) if size <= 21 else None
+
+    found = benchmark.measure_sizes(attempt, [1, 8, 64], warmup=2, steps=5, to_largest=True)
+    assert found == {1: (1, 5), 8: (8, 5), 64: None, 20: (20, 5)}
+    assert benchmark.measure_sizes(attempt, [64], 2, 5, to_largest=True) == {64: None}
+
+
 @pytest.mark.slow
 def test_a_run_writes_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     recipe, layer = tmp_path / "run.yaml", tmp_path / "layer.yaml"

@@ -304,7 +304,10 @@ def test_recomputed_activations_change_neither_gradients_nor_spectral_norm(make:
 
 
 @pytest.mark.slow
-def test_a_compiled_network_trains_as_it_does_otherwise():
+def test_a_compiled_network_trains_as_it_does_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     plain = tiny.translation(channels=(8, 8, 8)).train()
     compiled = copy.deepcopy(plain)
     compiled.compile()

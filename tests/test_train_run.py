@@ -130,6 +130,7 @@ def test_a_run_ends_with_the_averaged_pipeline_in_both_precisions_and_pictures(t
     assert list((tmp_path / "run/logs").rglob("events.*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -151,6 +152,20 @@ def test_a_resumed_run_ends_bit_for_bit_as_one_that_was_not_interrupted(
     assert differences(last_state(tmp_path / "run"), whole) == []
 
 
+def test_the_log_says_how_long_a_step_takes_and_waits_for_its_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    train(config(tmp_path, "--output.log_every=1", "--output.validate_every=0"))
+    printed = capsys.readouterr().out
+    found = {
+        name: [float(value) for value in re.findall(rf"{name} (\S+)", printed)]
+        for name in ("seconds_per_step", "data_waiting_share")
+    }
+    assert [len(values) for values in found.values()] == [4, 4]
+    assert min(found["seconds_per_step"]) > 0
+    assert all(0 < share < 1 for share in found["data_waiting_share"])
+
+
 def test_another_seed_gives_another_run(tmp_path: Path):
     states = []
     for seed in (0, 1):
@@ -169,6 +184,7 @@ def test_every_parameter_of_all_three_networks_is_trained(tmp_path: Path):
         assert groups[0]["betas"] == (0.0, 0.9)
 
 
+@pytest.mark.slow
 def test_a_run_can_start_from_the_pipeline_of_another(tmp_path: Path):
     first = train(config(tmp_path, "--output.validate_every=0"))
     second = config(
@@ -220,6 +236,7 @@ def test_noise_replaces_the_exemplars_condition_from_the_end_of_the_warm_up_on(t
     assert depends == [True, True, True, False]
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_a_run_that_can_go_on_where_it_was_saved(tmp_path: Path):
     overrides = ["--output.validate_every=0", "--output.grid_every=0", "--schedule.decay=0"]
     whole = config(tmp_path, *overrides, "--schedule.constant=4", name="whole")
