@@ -22,7 +22,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
-from itertools import islice
+from itertools import islice, pairwise
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,7 @@ def measure(config: TrainConfig, form: str, warmup: int) -> Row | None:
                 marks.append(now())
     except torch.cuda.OutOfMemoryError:
         return None
-    taken = [end - start for start, end in zip(marks, marks[1:], strict=False)]
+    taken = [end - start for start, end in pairwise(marks)]
     examples = config.data.batch_size * config.speed.accumulation
     return Row(
         form=form,

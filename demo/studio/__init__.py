@@ -1,0 +1,1 @@
+"""The parts of the demo's page: pipelines, inputs, editors, views and tabs."""

@@ -1,0 +1,137 @@
+"""The tab of edges: draw lines, or have them found in a photo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+import numpy as np
+from PIL import Image
+
+from cocosnet_hf import EdgeCondition
+
+from .gallery import Gallery
+from .inputs import as_canvas, as_url, explained, read_drawing, read_photo
+from .page import (
+    PICKABLE,
+    PRIVATE,
+    RAW,
+    ExemplarCondition,
+    Layout,
+    board,
+    card,
+    look_column,
+    result_column,
+    wire,
+)
+from .painters import Painter, with_thresholds
+
+SHORT_SIDE = 256
+"""Of the canvas, about, in pixels: a multiple of the painting's."""
+
+KEPT_SIDE = 512
+"""Longer side of the photo that is kept, to find its edges again with another threshold."""
+
+
+def edge_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
+    """The tab's content."""
+    photo = gr.State(gallery.layout.picture, time_to_live=3600)
+    with gr.Row(equal_height=False):
+        with card(1, "Draw the lines", "Draw, or start from the edges of a photo and change them."):
+            layout, same = _layout(tab, painter, gallery, photo)
+        with card(2, "Choose the look", "The picture whose colours and textures are wanted."):
+            look = look_column(tab, gallery)
+        with card(3, "See the picture", "And where each part of it came from."):
+            result = result_column(tab)
+    wire(painter, gallery, layout, look, result, ExemplarCondition())
+    same.click(lambda kept: kept, photo, look.exemplar, **PRIVATE)
+
+
+def _layout(
+    tab: str, painter: Painter, gallery: Gallery, photo: gr.State
+) -> tuple[Layout, gr.Button]:
+    condition: EdgeCondition = painter.condition
+
+    def shown(picture: Image.Image, threshold: float, traced: bool) -> gr.HTML:
+        return gr.HTML(
+            as_canvas(edge_drawing(painter, picture, threshold)),
+            guide=_traced(picture) if traced else "",
+        )
+
+    first = gallery.layout.picture
+    editor = board(
+        "canvas",
+        as_canvas(edge_drawing(painter, first, condition.high)),
+        f"{tab}-canvas",
+        palette=[{"name": "line", "color": "#000000"}],
+        brush=3,
+        paper=True,
+    )
+    with gr.Row(elem_classes="buttons"):
+        upload = gr.UploadButton(
+            "Take a photo's edges", file_types=["image"], size="sm", elem_id=f"{tab}-upload"
+        )
+        same = gr.Button("Use its look, too", size="sm", elem_id=f"{tab}-same")
+    threshold = gr.Slider(
+        0.02,
+        0.5,
+        condition.high,
+        step=0.01,
+        label="Threshold (low: more lines)",
+        elem_id=f"{tab}-threshold",
+    )
+    traced = gr.Checkbox(label="Show the photo beneath", elem_id=f"{tab}-traced")
+    gr.Markdown("Start from an example", elem_classes="label")
+    examples = gr.Gallery(gallery.pictures, elem_id=f"{tab}-examples", **PICKABLE)
+
+    @explained
+    def uploaded(file: dict[str, Any] | None, high: float, trace: bool) -> tuple:
+        picture = read_photo(file, "photo").convert("RGB")
+        picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
+        return picture, shown(picture, high, trace)
+
+    def start(high: float, trace: bool, event: gr.SelectData) -> tuple:
+        picture = gallery[event.index].picture
+        return picture, shown(picture, high, trace)
+
+    settings = [threshold, traced]
+    upload.upload(uploaded, [upload, *settings], [photo, editor], **RAW)
+    examples.select(start, settings, [photo, editor], **PRIVATE)
+    threshold.release(shown, [photo, *settings], editor, trigger_mode="always_last", **PRIVATE)
+    traced.change(
+        lambda picture, trace: gr.HTML(guide=_traced(picture) if trace else ""),
+        [photo, traced],
+        editor,
+        **PRIVATE,
+    )
+
+    def read(value: dict[str, Any] | None) -> dict[str, Image.Image]:
+        return {"edges": read_drawing(value)}
+
+    def query(value: dict[str, Any] | None) -> Image.Image:
+        drawing = read_drawing(value)
+        return Image.alpha_composite(Image.new("RGBA", drawing.size, "white"), drawing)
+
+    return Layout(editor, [editor], read, query), same
+
+
+def edge_drawing(painter: Painter, photo: Image.Image, threshold: float) -> Image.Image:
+    """A photo's edges as black strokes on a transparent ground, about `SHORT_SIDE` large.
+
+    threshold: 0..1, the recipe's `high`. Each pixel of the painting becomes a square of whole
+    pixels, so that the edges come back as they are.
+    """
+    width, height = painter.fitted(*photo.size)
+    encoded = with_thresholds(painter.condition, threshold).encode(photo, height, width)
+    lines = encoded[0].numpy() > 0
+    scale = max(1, round(SHORT_SIDE / min(width, height)))
+    drawing = np.zeros((height * scale, width * scale, 4), np.uint8)
+    drawing[..., 3] = 255 * lines.repeat(scale, axis=0).repeat(scale, axis=1)
+    return Image.fromarray(drawing)
+
+
+def _traced(picture: Image.Image) -> str:
+    """A photo small enough to lie beneath the canvas."""
+    small = picture.convert("RGB")
+    small.thumbnail((SHORT_SIDE, SHORT_SIDE))
+    return as_url(small)

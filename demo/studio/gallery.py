@@ -1,0 +1,162 @@
+"""Pictures to choose from: exemplars, and layouts to start with.
+
+All of them are drawn by code, painted by our own pipelines, or come with scikit-image under a free
+licence.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from skimage import data
+
+from cocosnet_hf import Condition, MaskCondition, PoseCondition, condition_from_config
+from cocosnet_hf.conditions import open_photo
+from cocosnet_hf.conditions.pose import read_pose
+from cocosnet_hf.retrieval import ExemplarIndex, Match
+from cocosnet_hf.synthetic import PERSON_CLASSES, SyntheticExamples
+
+FOLDER = Path(__file__).parents[1] / "gallery"
+"""One folder for each tab: NAME.jpg with its condition, NAME.png (labels) or NAME.json (a pose)."""
+
+ALSO_CALLED = {
+    "floor": "background",
+    "face": "skin",
+    "bottom": "legwear_long",
+    "shoes": "footwear",
+}
+"""What the classes of drawn people are called in the bundled model of masks."""
+
+DRAWN = 8
+"""How many pictures are drawn where a tab has none in its folder."""
+
+
+@dataclass(frozen=True)
+class Exhibit:
+    """A picture with its condition: a source of the pipeline's `condition.encode`."""
+
+    picture: Image.Image
+    condition: Any
+
+
+class Gallery:
+    """The pictures of one tab, found by how well they suit a condition."""
+
+    def __init__(self, exhibits: list[Exhibit], condition: Condition) -> None:
+        self.exhibits = exhibits
+        self.condition = condition
+        sources = [exhibit.condition for exhibit in exhibits]
+        self._index = ExemplarIndex.build(sources, condition)
+
+    def __len__(self) -> int:
+        return len(self.exhibits)
+
+    @property
+    def layout(self) -> Exhibit:
+        """Whose condition a tab shows first."""
+        return self.exhibits[0]
+
+    @property
+    def look(self) -> Exhibit:
+        """Whose picture is a tab's first exemplar: another one, so that something happens."""
+        return self.exhibits[1]
+
+    def __getitem__(self, place: int) -> Exhibit:
+        return self.exhibits[place]
+
+    @property
+    def pictures(self) -> list[Image.Image]:
+        """All pictures, in order."""
+        return [exhibit.picture for exhibit in self.exhibits]
+
+    def previews(self, side: int = 128) -> list[Image.Image]:
+        """All conditions as pictures, in order."""
+        return [
+            self.condition.preview(self.condition.encode(exhibit.condition, side, side))
+            for exhibit in self.exhibits
+        ]
+
+    def best(self, query: Any) -> list[Match]:
+        """All pictures, the one whose condition is most like `query` first.
+
+        query: for masks and poses a source of `condition.encode`, for edges a picture.
+        """
+        return self._index.nearest(query, k=len(self))
+
+
+def gallery_of(tab: str, condition: Condition) -> Gallery:
+    """The gallery for a tab's pipeline.
+
+    A mask pipeline of other classes than the gallery's own gets drawn pictures.
+    """
+    exhibits = _stored(FOLDER / tab, condition) or _drawn(condition)
+    if condition.needs_only_photo:
+        face = Image.fromarray(data.astronaut()).crop((130, 0, 330, 200))
+        exhibits = [*exhibits, Exhibit(face, face)]
+    return Gallery(exhibits, condition)
+
+
+def standing_figure() -> np.ndarray:
+    """Where a standing person's 18 joints are, as shares of the picture: (18, 2)."""
+    pose = _drawn(PoseCondition())[0].condition
+    return pose.joints[:, :2] / pose.size[::-1]
+
+
+def _stored(folder: Path, condition: Condition) -> list[Exhibit]:
+    config = folder / "condition.json"
+    if isinstance(condition, MaskCondition) and (
+        not config.is_file() or condition_from_config(json.loads(config.read_text())) != condition
+    ):
+        return []
+    exhibits = []
+    for path in sorted(folder.glob("*.jpg")):
+        picture = open_photo(path)
+        if isinstance(condition, MaskCondition):
+            own: Any = Image.open(path.with_suffix(".png")).copy()
+        elif isinstance(condition, PoseCondition):
+            own = read_pose(path.with_suffix(".json"))
+        else:
+            own = picture
+        exhibits.append(Exhibit(picture, own))
+    return exhibits
+
+
+def _drawn(condition: Condition) -> list[Exhibit]:
+    """Drawn people for poses and for masks of clothing, else drawn landscapes."""
+    kind = "mask"
+    if isinstance(condition, PoseCondition) or _known(PERSON_CLASSES, condition):
+        kind = "pose"
+    examples = SyntheticExamples(kind, image_size=192)
+    exhibits = []
+    for number in range(DRAWN):
+        picture, own, labels = examples.draw(layout=number, look=number)
+        if isinstance(condition, MaskCondition):
+            own = _renamed(np.asarray(labels), examples.classes, condition)
+        elif condition.needs_only_photo:
+            own = picture
+        exhibits.append(Exhibit(picture, own))
+    return exhibits
+
+
+def _known(names: tuple[str, ...], condition: Condition) -> bool:
+    """Whether most of the drawing's classes are among a mask's."""
+    if not isinstance(condition, MaskCondition):
+        return False
+    known = [ALSO_CALLED.get(name, name) in condition.classes for name in names]
+    return sum(known) > len(names) / 2
+
+
+def _renamed(labels: np.ndarray, names: tuple[str, ...], condition: MaskCondition) -> np.ndarray:
+    """Labels in another condition's classes, by name; what it lacks is its unknown or first one.
+
+    The result is one channel per class, which no table of label values touches.
+    """
+    first = condition.unknown or 0
+    known = {name: index for index, name in enumerate(condition.classes)}
+    table = np.array([known.get(name, known.get(ALSO_CALLED.get(name), first)) for name in names])
+    return np.eye(condition.channels, dtype=np.float32)[table[labels]].transpose(2, 0, 1)

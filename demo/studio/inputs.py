@@ -1,0 +1,236 @@
+"""What a visitor sends, read with suspicion: files, drawings and poses."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import functools
+import html
+import io
+import json
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio as gr
+import numpy as np
+from gradio.utils import get_upload_folder
+from PIL import Image, UnidentifiedImageError
+
+from cocosnet_hf import MaskCondition, Pose
+from cocosnet_hf.conditions import open_image
+from cocosnet_hf.conditions.base import MIN_SIDE
+from cocosnet_hf.conditions.pose import JOINTS, read_pose
+
+MAX_PIXELS = 16_000_000
+"""Pictures with more are refused before they are decoded."""
+
+MAX_SIDE = 1024
+"""Photos are made smaller to this longer side."""
+
+MAX_JSON_BYTES = 1_000_000
+
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+
+PNG_URL = "data:image/png;base64,"
+
+# Each decoded picture may take 64 MB for a moment, so only a few are decoded at a time.
+_decoding = threading.Semaphore(4)
+
+HandlerT = TypeVar("HandlerT", bound=Callable)
+
+
+def explained(handler: HandlerT) -> HandlerT:
+    """Show a visitor what the library says about bad input, instead of a plain "error"."""
+
+    @functools.wraps(handler)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return handler(*args, **kwargs)
+        except (ValueError, OSError, ImportError) as error:
+            raise gr.Error(html.escape(str(error)), print_exception=False) from error
+
+    return wrapper
+
+
+def read_picture(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
+    """An uploaded picture in its own mode, upright.
+
+    upload: gradio's description of a file. what: the picture's name in messages. Raises ValueError
+    where there is none, for a file that is no picture and for one of more than `MAX_PIXELS`.
+    """
+    if not upload:
+        raise ValueError(f"There is no {what} yet; upload or choose one.")
+    path = _uploaded(upload, what)
+    Image.init()  # Pillow knows no format by name before
+    try:
+        with _decoding, Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(
+                    f"The {what} has {image.width} x {image.height} pixels; at most "
+                    f"{MAX_PIXELS // 10**6} million are read. Make it smaller first."
+                )
+            # The decoder of JPEG can make large photos smaller on its way.
+            image.draft(image.mode, (MAX_SIDE, MAX_SIDE))
+            image.filename = ""  # messages name it, and where it lies is not the visitor's affair
+            return open_image(image, what)
+    except (UnidentifiedImageError, FileNotFoundError, Image.DecompressionBombError) as error:
+        raise ValueError(
+            f"The {what} is not a picture that can be read; PNG, JPEG and WebP can."
+        ) from error
+
+
+def _uploaded(upload: Mapping[str, Any], what: str) -> Path:
+    """Where an upload lies. Raises ValueError for any other file of this machine.
+
+    gradio checks only what calls itself a file.
+    """
+    path = Path(upload.get("path") or "/").resolve()
+    if not path.is_relative_to(Path(get_upload_folder()).resolve()):
+        raise ValueError(f"The {what} must be an uploaded file.")
+    return path
+
+
+def read_photo(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
+    """An uploaded photo, at most `MAX_SIDE` pixels long. Raises what `read_picture` raises."""
+    photo = read_picture(upload, what)
+    if max(photo.size) > MAX_SIDE:
+        photo = photo.convert("RGBA" if photo.has_transparency_data else "RGB")
+        photo.thumbnail((MAX_SIDE, MAX_SIDE))
+    return photo
+
+
+def read_drawing(value: Mapping[str, Any] | None) -> Image.Image:
+    """What is painted on a canvas (`canvas.js`), RGBA. Raises ValueError if nothing is."""
+    url = (value or {}).get("image")
+    if not isinstance(url, str) or not url.startswith(PNG_URL):
+        raise ValueError("The canvas is empty; draw something or start from an example.")
+    try:
+        data = io.BytesIO(base64.b64decode(url.removeprefix(PNG_URL), validate=True))
+    except binascii.Error as error:
+        raise ValueError("The canvas did not send a picture; reload the page.") from error
+    with Image.open(data, formats=("PNG",)) as image:
+        if max(image.size) > MAX_SIDE:
+            raise ValueError(f"A canvas has at most {MAX_SIDE} x {MAX_SIDE} pixels.")
+        drawing = open_image(image, "drawing").convert("RGBA")
+    if not drawing.getextrema()[3][1]:
+        raise ValueError("The canvas is empty; draw something or start from an example.")
+    return drawing
+
+
+def as_canvas(drawing: Image.Image) -> dict[str, Any]:
+    """A drawing as `canvas.js` takes it."""
+    return {"image": as_url(drawing.convert("RGBA")), "size": list(drawing.size)}
+
+
+def empty_canvas(width: int, height: int) -> dict[str, Any]:
+    """A canvas on which nothing is painted."""
+    return {"image": "", "size": [width, height]}
+
+
+def as_url(picture: Image.Image) -> str:
+    """A picture as a PNG within an address, for canvases."""
+    data = io.BytesIO()
+    picture.save(data, "PNG")
+    return PNG_URL + base64.b64encode(data.getvalue()).decode()
+
+
+def painted_mask(drawing: Image.Image, condition: MaskCondition) -> np.ndarray:
+    """A mask drawn in class colours (RGBA) as one channel per class, (K, H, W) in [0, 1].
+
+    What is not painted is of the class `unpainted`, or of none.
+    """
+    ground = unpainted(condition)
+    reader = dataclasses.replace(condition, snap_colors=True, unknown=ground or 0)
+    encoded = reader.encode(drawing, drawing.height, drawing.width).numpy()
+    if ground is None:
+        encoded *= np.asarray(drawing)[:, :, 3] >= 128
+    return encoded
+
+
+def unpainted(condition: MaskCondition) -> int | None:
+    """The class of what nobody painted: `unknown`, else one called background, else none."""
+    if condition.unknown is None and "background" in condition.classes:
+        return condition.classes.index("background")
+    return condition.unknown
+
+
+def mask_drawing(mask: Any, condition: MaskCondition, width: int, height: int) -> Image.Image:
+    """Any mask as a drawing in class colours, RGBA, transparent where it is unknown.
+
+    mask: a source of `condition.encode`, in whose colour pictures near colours count as equal.
+    """
+    reader = dataclasses.replace(condition, snap_colors=True, unknown=condition.unknown or 0)
+    encoded = reader.encode(mask, height, width)
+    drawing = condition.preview(encoded).convert("RGBA")
+    if condition.unknown is not None:
+        known = encoded[condition.unknown].numpy() < 0.5
+        drawing.putalpha(Image.fromarray((known * 255).astype(np.uint8)))
+    return drawing
+
+
+def read_keypoints(upload: Mapping[str, Any] | None) -> Pose:
+    """The pose of an uploaded OpenPose file. Raises ValueError for any other file."""
+    path = _uploaded(upload or {}, "file of keypoints")
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ValueError(
+            f"Keypoints must be an OpenPose JSON file of at most {MAX_JSON_BYTES // 1000} kB."
+        )
+    try:
+        content = json.loads(path.read_text())
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"The keypoints are not a JSON file: {error}.") from error
+    return pose_of(content[0] if isinstance(content, list) and content else content)
+
+
+def pose_of(content: Any) -> Pose:
+    """A pose from what a client sends: OpenPose's content, or {"keypoints", "size"}.
+
+    Never from a path, which the library would open as well. Raises ValueError otherwise.
+    """
+    if isinstance(content, Mapping) and isinstance(content.get("people"), list):
+        return _shrunk(read_pose(dict(content)))
+    if (
+        isinstance(content, Mapping)
+        and isinstance(content.get("keypoints"), list)
+        and isinstance(content.get("size"), (list, tuple))
+        and len(content["size"]) == 2
+    ):
+        size = tuple(content["size"])
+        return _shrunk(read_pose({"keypoints": content["keypoints"], "size": size}))
+    raise ValueError(
+        'A pose must be the content of an OpenPose JSON file with its canvas size, or {"keypoints":'
+        ' 17, 18 or 25 rows of x, y[, score], "size": [height, width]}.'
+    )
+
+
+def _shrunk(pose: Pose) -> Pose:
+    """A pose on a picture of at most `MAX_SIDE`: figures are drawn at their picture's size."""
+    scale = MAX_SIDE / max(pose.size)
+    if scale >= 1:
+        return pose
+    height, width = (max(MIN_SIDE, round(side * scale)) for side in pose.size)
+    return Pose(pose.joints * (scale, scale, 1), (height, width))
+
+
+def posed(value: Mapping[str, Any] | None) -> Pose:
+    """The figure of a pose editor (`pose.js`); hidden joints are missing ones."""
+    value = value or {}
+    joints, size = value.get("joints"), value.get("size")
+    if not isinstance(joints, list) or len(joints) != len(JOINTS) or not isinstance(size, list):
+        raise ValueError("There is no figure yet; start from an example.")
+    return pose_of({"keypoints": joints, "size": size[::-1]})
+
+
+def as_figure(pose: Pose, standing: np.ndarray) -> dict[str, Any]:
+    """A pose as `pose.js` takes it; missing joints lie hidden where a standing figure has them.
+
+    standing: (18, 2), x and y as shares of the picture.
+    """
+    height, width = pose.size
+    missing = ~(pose.joints[:, 2] > 0)
+    joints = np.where(missing[:, None], 0.0, pose.joints)
+    joints[missing, :2] = standing[missing] * (width, height)
+    return {"joints": joints.round(2).tolist(), "size": [width, height]}

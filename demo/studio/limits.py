@@ -1,0 +1,54 @@
+"""How much a visitor may send and the server keeps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+MAX_UPLOAD = 10 * 2**20
+"""Bytes of a file; a request may be a little larger."""
+
+
+class BodyLimit:
+    """Answers 413 to requests with more than `limit` bytes, whether they say so or not."""
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self.app = app
+        self.limit = limit
+        self.message = f"A request may have at most {limit} bytes."
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, counting what it sends."""
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.limit:
+                raise HTTPException(413, self.message)
+            return message
+
+        announced = dict(scope.get("headers", [])).get(b"content-length", b"0")
+        if int(announced) > self.limit:
+            await PlainTextResponse(self.message, 413)(scope, receive, send)
+        else:
+            await self.app(scope, counted, send)
+
+
+def limits() -> dict[str, Any]:
+    """Settings of `Blocks.launch`: what is kept of visitors is bounded, and nobody watches them."""
+    return {
+        "max_file_size": MAX_UPLOAD,
+        "app_kwargs": {"middleware": [Middleware(BodyLimit, limit=MAX_UPLOAD + 2**20)]},
+        "state_session_capacity": 64,
+        "run_history": False,
+        "enable_monitoring": False,
+        "footer_links": ["api", "settings"],
+        "ssr_mode": False,
+        "pwa": False,
+    }

@@ -1,0 +1,269 @@
+"""What the tabs share: the columns for the look and the result, and how all are wired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.processing_utils import save_pil_to_cache
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from .gallery import Exhibit, Gallery
+from .inputs import explained, read_photo
+from .painters import Painter, Painting
+from .views import (
+    centre,
+    confidence_view,
+    flow_view,
+    match_text,
+    match_view,
+    point_of,
+    shown,
+)
+
+PAINTING: dict[str, Any] = {"concurrency_id": "painting", "concurrency_limit": 1}
+"""One painting at a time: a second one would only slow both down."""
+
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+RAW: dict[str, Any] = {"preprocess": False} | PRIVATE
+"""Handlers get descriptions of files, which `inputs` reads with limits and messages of its own."""
+
+PICKABLE: dict[str, Any] = {
+    "show_label": False,
+    "columns": 5,
+    "height": "auto",
+    "object_fit": "cover",
+    "allow_preview": False,
+    "interactive": False,
+    "buttons": [],
+    "elem_classes": "thumbnails",
+}
+VIEW: dict[str, Any] = {
+    "interactive": False,
+    "buttons": [],
+    "show_label": False,
+    "height": 240,
+    "elem_classes": "picture",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The column of the condition.
+
+    editor: tells of each stroke in live mode. parts: the components it is made from. read: makes
+    the pipeline's condition of their values, query: what a gallery is searched by.
+    """
+
+    editor: gr.HTML
+    parts: list[gr.components.Component]
+    read: Callable[..., Any]
+    query: Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class ExemplarCondition:
+    """Components for the exemplar's own condition, where a pipeline needs it.
+
+    read: makes it of the values of `parts`. offer: their values for a picture of the gallery.
+    """
+
+    parts: list[gr.components.Component] = field(default_factory=list)
+    read: Callable[..., Any] = lambda: None
+    offer: Callable[[Exhibit], list[Any]] = lambda _: []
+
+
+@dataclass(frozen=True)
+class Look:
+    """The column of the exemplar."""
+
+    exemplar: gr.Image
+    picker: gr.Gallery
+    suggest: gr.Button
+    order: gr.State
+
+
+@dataclass(frozen=True)
+class Result:
+    """The column of the painting. `views`: what is shown of the correspondence."""
+
+    paint: gr.Button
+    live: gr.Checkbox
+    image: gr.Image
+    state: gr.State
+    match: gr.Image
+    note: gr.Markdown
+    views: list[gr.components.Component]
+
+
+@contextmanager
+def card(number: int, title: str, hint: str) -> Iterator[None]:
+    """A column with a numbered heading."""
+    with gr.Column(elem_classes="card", min_width=300):
+        gr.HTML(
+            f'<h3><span class="step">{number}</span>{title}</h3><p class="hint">{hint}</p>',
+            apply_default_css=False,
+            elem_classes="card-head",
+        )
+        yield
+
+
+def board(kind: str, value: Any, elem_id: str, **props: Any) -> gr.HTML:
+    """An editor of our own: "canvas" or "pose", see the comments of its script for `props`."""
+    here = Path(__file__).parent
+    return gr.HTML(
+        value,
+        html_template=(here / f"{kind}.html").read_text(),
+        js_on_load=(here / f"{kind}.js").read_text(),
+        apply_default_css=False,
+        elem_id=elem_id,
+        elem_classes="editor",
+        **{"guide": "", "live": False} | props,
+    )
+
+
+def look_column(tab: str, gallery: Gallery) -> Look:
+    """Choose or upload an exemplar, or have the best one found."""
+    exemplar = gr.Image(
+        gallery.look.picture,
+        label="Exemplar",
+        sources=["upload", "clipboard"],
+        buttons=["fullscreen"],
+        height=300,
+        elem_id=f"{tab}-exemplar",
+        elem_classes="picture",
+    )
+    picker = gr.Gallery(gallery.pictures, elem_id=f"{tab}-gallery", **PICKABLE)
+    suggest = gr.Button("Find the best match for my layout", size="sm", elem_id=f"{tab}-suggest")
+    return Look(exemplar, picker, suggest, gr.State(list(range(len(gallery)))))
+
+
+def result_column(tab: str) -> Result:
+    """The painting, and below it what the correspondence tells."""
+    with gr.Row(elem_classes="go"):
+        paint = gr.Button("Paint", variant="primary", scale=3, elem_id=f"{tab}-paint")
+        live = gr.Checkbox(label="Live", scale=1, min_width=90, elem_id=f"{tab}-live")
+    image = gr.Image(
+        label="Result",
+        format="png",
+        height=300,
+        interactive=False,
+        buttons=["fullscreen"],
+        elem_id=f"{tab}-result",
+        elem_classes="picture pickable",
+    )
+    note = gr.Markdown(
+        "Press **Paint**, then click a point of the result to see where it came from.",
+        elem_id=f"{tab}-note",
+        elem_classes="note",
+    )
+    with gr.Tabs(elem_classes="views"):
+        with gr.Tab("Match"):
+            match = gr.Image(elem_id=f"{tab}-match", **VIEW)
+        with gr.Tab("Compare"):
+            slider = gr.ImageSlider(format="png", elem_id=f"{tab}-slider", **VIEW)
+        with gr.Tab("Warped"):
+            warped = gr.Image(elem_id=f"{tab}-warped", **VIEW)
+        with gr.Tab("Certainty"):
+            confidence = gr.Image(elem_id=f"{tab}-confidence", **VIEW)
+        with gr.Tab("Flow"):
+            flow = gr.Image(elem_id=f"{tab}-flow", **VIEW)
+    download = gr.DownloadButton(
+        "Download", size="sm", interactive=False, elem_id=f"{tab}-download"
+    )
+    state = gr.State(None, time_to_live=3600)
+    views = [match, note, slider, warped, confidence, flow, download]
+    return Result(paint, live, image, state, match, note, views)
+
+
+def wire(
+    painter: Painter,
+    gallery: Gallery,
+    layout: Layout,
+    look: Look,
+    result: Result,
+    own: ExemplarCondition,
+) -> None:
+    """Connect the three columns of a tab."""
+    count = len(layout.parts)
+    everything = [*layout.parts, look.exemplar, *own.parts]
+
+    @explained
+    def paint(*values: Any) -> tuple[Image.Image, Painting]:
+        painting = painter.paint(
+            layout.read(*values[:count]),
+            read_photo(values[count], "exemplar"),
+            own.read(*values[count + 1 :]),
+        )
+        return shown(painting), painting
+
+    for trigger, mode, progress in (
+        (result.paint.click, "once", "full"),
+        # A stroke that comes while one is painted replaces the one that waits.
+        (layout.editor.input, "always_last", "hidden"),
+    ):
+        painted = trigger(
+            paint,
+            everything,
+            [result.image, result.state],
+            trigger_mode=mode,
+            show_progress=progress,
+            **PAINTING,
+            **RAW,
+        )
+        painted.success(all_views, result.state, result.views, show_progress="hidden", **PRIVATE)
+    result.live.change(lambda on: gr.HTML(live=on), result.live, layout.editor, **PRIVATE)
+    result.image.select(match_at, result.state, [result.match, result.note], **PRIVATE)
+
+    @explained
+    def suggest(*values: Any) -> tuple:
+        found = gallery.best(layout.query(*values))
+        best = gallery[found[0].index]
+        labelled = [(gallery[match.index].picture, f"{match.score:.0%}") for match in found]
+        order = [match.index for match in found]
+        return (
+            gr.Gallery(labelled, selected_index=0),
+            order,
+            best.picture,
+            *own.offer(best),
+        )
+
+    def choose(order: list[int], event: gr.SelectData) -> list[Any]:
+        exhibit = gallery[order[event.index]]
+        return [exhibit.picture, *own.offer(exhibit)]
+
+    chosen = [look.exemplar, *own.parts]
+    look.suggest.click(suggest, layout.parts, [look.picker, look.order, *chosen], **RAW)
+    look.picker.select(choose, look.order, chosen, **PRIVATE)
+
+
+def all_views(painting: Painting) -> tuple:
+    """What is shown of a new painting's correspondence, in the order of `Result.views`."""
+    point = centre(painting)
+    return (
+        match_view(painting, point),
+        match_text(painting, point),
+        (painting.condition, painting.image),
+        painting.warped,
+        confidence_view(painting),
+        flow_view(painting),
+        gr.DownloadButton(value=saved(painting), interactive=True),
+    )
+
+
+def saved(painting: Painting) -> str:
+    """The painting in its own size as a file, among those that gradio clears away after a while."""
+    return save_pil_to_cache(painting.image, get_upload_folder(), name="painting", format="png")
+
+
+def match_at(painting: Painting | None, event: gr.SelectData) -> tuple[Image.Image, str]:
+    """Where a clicked point of the painting came from."""
+    if painting is None:
+        raise gr.Error("Press Paint again: this painting is no longer kept.", title="Too old")
+    point = point_of(painting, event.index)
+    return match_view(painting, point), match_text(painting, point)

@@ -1,0 +1,199 @@
+"""The pipelines behind the tabs, and all that one painting gives the page to show."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from PIL import Image
+
+from cocosnet_hf import (
+    CoCosPipeline,
+    Condition,
+    EdgeCondition,
+    MaskCondition,
+    Matching,
+    PoseCondition,
+    PreparedExemplar,
+    bundled,
+    bundled_names,
+)
+from cocosnet_hf.hub.publish import PIPELINE_VARIABLE
+from cocosnet_hf.models.network import nearest_side
+from cocosnet_hf.pipeline import MAX_ASPECT
+
+try:
+    from spaces import GPU as on_gpu  # ZeroGPU lends a GPU to this call
+except ImportError:
+
+    def on_gpu(function: Any) -> Any:
+        """Without ZeroGPU a function runs where it is."""
+        return function
+
+
+TABS: dict[str, type[Condition]] = {
+    "mask-to-image": MaskCondition,
+    "edge-to-face": EdgeCondition,
+    "pose-to-body": PoseCondition,
+}
+"""The tabs by the name of their bundled pipeline, and the condition that each paints from."""
+
+PREPARED = 16
+"""Exemplars whose half of the work is kept."""
+
+
+@dataclass(frozen=True)
+class Painting:
+    """One painting: the condition as a picture, the exemplar as the model saw it, the results."""
+
+    condition: Image.Image
+    exemplar: Image.Image
+    image: Image.Image
+    warped: Image.Image
+    matching: Matching
+
+
+class Painter:
+    """A pipeline that remembers the exemplars it has prepared."""
+
+    def __init__(self, pipe: CoCosPipeline) -> None:
+        pipe.set_progress_bar_config(disable=True)
+        self.pipe = pipe.to("cuda" if torch.cuda.is_available() else "cpu")
+        self._prepared: OrderedDict[str, PreparedExemplar] = OrderedDict()
+        self._paint = on_gpu(self._paint_here)
+
+    @property
+    def condition(self) -> Any:
+        """What the pipeline paints from."""
+        return self.pipe.condition
+
+    @property
+    def needs_exemplar_condition(self) -> bool:
+        """Whether an exemplar is of no use without its own mask or pose."""
+        network = self.pipe.correspondence
+        return network.needs_exemplar_condition and not self.condition.needs_only_photo
+
+    def fitted(self, width: int, height: int) -> tuple[int, int]:
+        """(width, height) at which the pipeline paints a condition of this size.
+
+        Raises ValueError for a longer picture than the pipeline takes.
+        """
+        if max(width, height) > MAX_ASPECT * min(width, height):
+            raise ValueError(
+                f"a picture of {width} x {height} pixels is more than {MAX_ASPECT} times as long "
+                f"as wide; crop it first."
+            )
+        scale = self.pipe.config.image_size / min(width, height)
+        stride = self.pipe.translation.stride
+        return nearest_side(width * scale, stride), nearest_side(height * scale, stride)
+
+    def paint(
+        self, condition: Any, exemplar: Image.Image, exemplar_condition: Any = None
+    ) -> Painting:
+        """Paint a source of the pipeline's condition with the look of an exemplar.
+
+        Raises ValueError for what the pipeline refuses.
+        """
+        if not self.needs_exemplar_condition:
+            exemplar_condition = None
+        return self._paint(condition, exemplar, exemplar_condition)
+
+    def _paint_here(
+        self, condition: Any, exemplar: Image.Image, exemplar_condition: Any
+    ) -> Painting:
+        prepared = self._prepare(exemplar, exemplar_condition)
+        out = self.pipe(condition, prepared)
+        image = out.images[0]
+        seen = (prepared.photos[0][0].cpu() + 1) * 127.5
+        return Painting(
+            self.condition.preview(self.condition.encode(condition, image.height, image.width)),
+            Image.fromarray(seen.round().byte().permute(1, 2, 0).numpy()),
+            image,
+            out.warped_exemplars[0],
+            _on_cpu(out.matching),
+        )
+
+    def _prepare(self, exemplar: Image.Image, condition: Any) -> PreparedExemplar:
+        """Found by its content, so that whoever sends the same picture need not wait for it."""
+        key = hashlib.sha256(pickle.dumps((exemplar, condition))).hexdigest()
+        if key not in self._prepared:
+            self._prepared[key] = self.pipe.encode_exemplar(exemplar, condition)
+            while len(self._prepared) > PREPARED:
+                self._prepared.popitem(last=False)
+        self._prepared.move_to_end(key)
+        return self._prepared[key]
+
+
+def _on_cpu(matching: Matching) -> Matching:
+    """A matching that outlives the GPU it was made on."""
+    if not torch.cuda.is_available():
+        return matching
+    data = io.BytesIO()
+    torch.save(matching, data)
+    data.seek(0)
+    return torch.load(data, map_location="cpu", weights_only=False)
+
+
+def variable_of(tab: str) -> str:
+    """The environment variable that names a tab's pipeline, such as COCOSNET_EDGE_TO_FACE."""
+    return f"COCOSNET_{tab.upper().replace('-', '_')}"
+
+
+def named_in_environment() -> dict[str, str]:
+    """The pipelines that environment variables name, by tab."""
+    return {tab: os.environ[variable_of(tab)] for tab in TABS if os.environ.get(variable_of(tab))}
+
+
+def open_painters(names: Mapping[str, str]) -> dict[str, Painter | None]:
+    """A painter for every tab: the named pipeline, else the bundled one, else None.
+
+    names: folders or Hub ids by tab. The pipeline that COCOSNET_PIPELINE names takes the tab of its
+    condition. Raises ValueError for a pipeline that paints from something else than its tab.
+    """
+    painters: dict[str, Painter | None] = {}
+    if shared := os.environ.get(PIPELINE_VARIABLE):
+        pipe = CoCosPipeline.from_pretrained(shared).fold()
+        painters[_tab_of(pipe.condition, shared)] = Painter(pipe)
+    for tab, kind in TABS.items():
+        if tab in names:
+            pipe = CoCosPipeline.from_pretrained(names[tab]).fold()
+            if not isinstance(pipe.condition, kind):
+                raise ValueError(
+                    f"the tab {tab} needs a pipeline with a {kind.type} condition, but "
+                    f"{names[tab]} has {pipe.condition.type}; name it for another tab."
+                )
+            painters[tab] = Painter(pipe)
+        elif tab not in painters:
+            painters[tab] = Painter(bundled(tab)) if tab in bundled_names() else None
+    return painters
+
+
+def _tab_of(condition: Condition, name: str) -> str:
+    for tab, kind in TABS.items():
+        if isinstance(condition, kind):
+            return tab
+    raise ValueError(
+        f"{name} has a {condition.type} condition, for which there is no tab; there are tabs for "
+        f"{', '.join(kind.type for kind in TABS.values())}."
+    )
+
+
+def missing_model(tab: str) -> str:
+    """What a visitor of a tab without a pipeline is told."""
+    return (
+        f"The model {tab} does not come with this version of cocosnet_hf. Start the demo with "
+        f"--{tab} FOLDER_OR_HUB_ID, or set {variable_of(tab)}, to paint with one of your own."
+    )
+
+
+def with_thresholds(condition: EdgeCondition, high: float) -> EdgeCondition:
+    """An edge recipe that finds more lines (lower `high`) or fewer, its `low` in proportion."""
+    share = condition.low / condition.high if condition.high else 0.5
+    return replace(condition, low=share * high, high=high)

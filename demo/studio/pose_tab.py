@@ -1,0 +1,133 @@
+"""The tab of poses: move the joints of a figure, or have them found in a photo."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+from PIL import Image
+
+from cocosnet_hf import Pose, PoseCondition
+from cocosnet_hf.conditions.pose import COLORS, JOINTS, LIMBS
+
+from .gallery import Exhibit, Gallery, standing_figure
+from .inputs import as_figure, as_url, explained, posed, read_keypoints, read_photo
+from .page import (
+    PICKABLE,
+    PRIVATE,
+    RAW,
+    ExemplarCondition,
+    Layout,
+    Look,
+    board,
+    card,
+    look_column,
+    result_column,
+    wire,
+)
+from .painters import Painter
+
+GUIDE_SIDE = 384
+"""Longer side of a photo beneath a figure, in pixels."""
+
+
+def pose_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
+    """The tab's content."""
+    with gr.Row(equal_height=False):
+        with card(1, "Pose the figure", "Drag joints; select one to hide it, or use the keyboard."):
+            layout = _layout(tab, painter.condition, gallery)
+        with card(2, "Choose the look", "The picture whose clothes and colours are wanted."):
+            look = look_column(tab, gallery)
+            own = _own_pose(tab, painter, gallery, look)
+        with card(3, "See the picture", "And where each part of it came from."):
+            result = result_column(tab)
+    wire(painter, gallery, layout, look, result, own)
+
+
+def figure(pose: Pose) -> dict[str, Any]:
+    """A pose for the editor."""
+    return as_figure(pose, standing_figure())
+
+
+def pose_board(pose: Pose, elem_id: str, guide: str = "") -> gr.HTML:
+    """An editor that shows a pose."""
+    return board(
+        "pose",
+        figure(pose),
+        elem_id,
+        names=JOINTS,
+        limbs=[list(limb) for limb in LIMBS],
+        colors=["#{:02x}{:02x}{:02x}".format(*color) for color in COLORS],
+        guide=guide,
+    )
+
+
+def guide_of(picture: Image.Image) -> str:
+    """A photo to lie beneath a figure."""
+    small = picture.convert("RGB")
+    small.thumbnail((GUIDE_SIDE, GUIDE_SIDE))
+    return as_url(small)
+
+
+def found_in(photo: Image.Image, condition: PoseCondition) -> gr.HTML:
+    """The editor with a photo beneath, and its pose where the optional model can find it."""
+    guide = guide_of(photo)
+    try:
+        return gr.HTML(figure(condition.from_photo(photo)), guide=guide)
+    except (ImportError, OSError):
+        gr.Warning(
+            "Finding a pose needs the extra `preprocess` and its model, which are not here: drag "
+            "the joints onto the photo.",
+            title="Move the joints by hand",
+        )
+    height, width = photo.height, photo.width
+    joints = standing_figure() * (width, height)
+    return gr.HTML(figure(Pose.from_array(joints, (height, width))), guide=guide)
+
+
+def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
+    editor = pose_board(gallery.layout.condition, f"{tab}-pose")
+    gr.Markdown("Start from an example", elem_classes="label")
+    examples = gr.Gallery(gallery.previews(), elem_id=f"{tab}-examples", **PICKABLE)
+    with gr.Row(elem_classes="buttons"):
+        keypoints = gr.UploadButton(
+            "Upload keypoints", file_types=[".json"], size="sm", elem_id=f"{tab}-upload"
+        )
+        photo = gr.UploadButton(
+            "Pose of a photo", file_types=["image"], size="sm", elem_id=f"{tab}-photo"
+        )
+
+    def start(event: gr.SelectData) -> gr.HTML:
+        return gr.HTML(figure(gallery[event.index].condition), guide="")
+
+    @explained
+    def uploaded(file: dict[str, Any] | None) -> gr.HTML:
+        return gr.HTML(figure(read_keypoints(file)), guide="")
+
+    @explained
+    def from_photo(file: dict[str, Any] | None) -> gr.HTML:
+        return found_in(read_photo(file, "photo"), condition)
+
+    examples.select(start, None, editor, **PRIVATE)
+    keypoints.upload(uploaded, keypoints, editor, **RAW)
+    photo.upload(from_photo, photo, editor, **RAW)
+    return Layout(editor, [editor], posed, posed)
+
+
+def _own_pose(tab: str, painter: Painter, gallery: Gallery, look: Look) -> ExemplarCondition:
+    """Where the exemplar's joints are; the gallery's pictures bring theirs."""
+    if not painter.needs_exemplar_condition:
+        return ExemplarCondition()
+    first = gallery.look
+    with gr.Accordion("Joints of the exemplar", open=False, elem_id=f"{tab}-joints"):
+        editor = pose_board(first.condition, f"{tab}-exemplar-pose", guide_of(first.picture))
+
+    def offer(exhibit: Exhibit) -> list[Any]:
+        return [gr.HTML(figure(exhibit.condition), guide=guide_of(exhibit.picture))]
+
+    @explained
+    def uploaded(file: dict[str, Any] | None) -> gr.HTML:
+        return found_in(read_photo(file, "exemplar"), painter.condition)
+
+    look.exemplar.upload(uploaded, look.exemplar, editor, **RAW)
+    return ExemplarCondition([editor], posed, offer)

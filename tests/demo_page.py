@@ -1,0 +1,57 @@
+"""The demo's page over tiny untrained pipelines, served on 127.0.0.1."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import tiny
+
+from cocosnet_hf import CoCosPipeline, Condition, EdgeCondition, MaskCondition, PoseCondition
+from cocosnet_hf.synthetic import SCENE_CLASSES
+
+DEMO = Path(__file__).parent.parent / "demo"
+sys.path.append(str(DEMO))
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+_uploads = tempfile.TemporaryDirectory()
+UPLOADS = Path(_uploads.name)
+os.environ["GRADIO_TEMP_DIR"] = str(UPLOADS)
+
+from studio.painters import Painter  # noqa: E402
+
+SIZE = 64
+CONDITIONS: dict[str, Condition] = {
+    "mask-to-image": MaskCondition(classes=SCENE_CLASSES),
+    "edge-to-face": EdgeCondition(),
+    "pose-to-body": PoseCondition(),
+}
+
+
+def tiny_pipelines() -> dict[str, CoCosPipeline]:
+    """One for each tab; the one of poses needs the exemplar's own, the one of masks does not.
+
+    Two are not quite equal: keep the one that is compared with.
+    """
+    return {
+        tab: tiny.pipeline(condition, SIZE, mix_condition=tab != "mask-to-image")
+        for tab, condition in CONDITIONS.items()
+    }
+
+
+def painters() -> dict[str, Painter]:
+    """The same, as the page takes them."""
+    return {tab: Painter(pipe) for tab, pipe in tiny_pipelines().items()}
+
+
+@contextmanager
+def served(painters: Mapping[str, Painter | None]) -> Iterator[str]:
+    """The address of a page, which is closed again at the end."""
+    import app
+
+    page = app.build(painters)
+    try:
+        yield page.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True)[1]
+    finally:
+        page.close()

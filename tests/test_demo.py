@@ -1,0 +1,535 @@
+"""The demo's parts, and its endpoints as programs and attackers find them."""
+
+import json
+import re
+import socket
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import tiny
+import torch.nn.functional as F
+from demo_page import CONDITIONS, DEMO, SIZE, UPLOADS, served
+from demo_page import painters as tiny_painters
+from PIL import Image, ImageDraw
+
+from cocosnet_hf import MaskCondition, PartEdgeCondition, Pose
+from cocosnet_hf.conditions.pose import JOINTS
+
+gradio = pytest.importorskip("gradio", reason="needs the extra demo")
+from gradio_client import Client, handle_file  # noqa: E402
+from gradio_client.exceptions import AppError  # noqa: E402
+from studio import painters  # noqa: E402
+from studio.edge_tab import edge_drawing  # noqa: E402
+from studio.gallery import gallery_of, standing_figure  # noqa: E402
+from studio.inputs import (  # noqa: E402
+    MAX_SIDE,
+    as_canvas,
+    as_figure,
+    empty_canvas,
+    mask_drawing,
+    painted_mask,
+    pose_of,
+    posed,
+    read_drawing,
+    read_keypoints,
+    read_photo,
+    read_picture,
+)
+from studio.limits import MAX_UPLOAD  # noqa: E402
+from studio.painters import PREPARED, Painter, open_painters  # noqa: E402
+from studio.views import confidence_view, flow_view, match_text, match_view  # noqa: E402
+
+
+def noise(seed: int = 0, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    return Image.fromarray(pixels)
+
+
+def pose(size: tuple[int, int] = (SIZE, SIZE)) -> Pose:
+    return Pose.from_array(standing_figure() * size[::-1], size)
+
+
+def bomb(path: Path) -> Path:
+    """A PNG of a few hundred bytes that claims 60000 x 60000 pixels."""
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    with path.open("wb") as file:
+        file.write(b"\x89PNG\r\n\x1a\n")
+        for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")):
+            file.write(struct.pack(">I", len(body)) + kind + body)
+            file.write(struct.pack(">I", zlib.crc32(kind + body)))
+    return path
+
+
+@pytest.fixture
+def uploads(tmp_path: Path) -> Path:
+    """A new folder among gradio's uploads."""
+    folder = UPLOADS / tmp_path.name
+    folder.mkdir()
+    return folder
+
+
+# Inputs --------------------------------------------------------------------------------------
+
+
+def test_a_file_that_is_no_picture_is_refused_without_saying_where_it_lies(uploads: Path):
+    path = uploads / "notes.png"
+    path.write_text("not a picture")
+    with pytest.raises(ValueError, match="exemplar is not a picture") as caught:
+        read_picture({"path": str(path)}, "exemplar")
+    assert str(uploads) not in str(caught.value)
+
+
+def test_a_damaged_picture_is_refused_without_saying_where_it_lies(uploads: Path):
+    path = uploads / "cut.png"
+    noise().save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(ValueError, match="damaged or truncated") as caught:
+        read_picture({"path": str(path)}, "exemplar")
+    assert str(uploads) not in str(caught.value)
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(uploads: Path):
+    with pytest.raises(ValueError, match="60000 x 60000|not a picture"):
+        read_picture({"path": str(bomb(uploads / "bomb.png"))}, "exemplar")
+
+
+def test_a_vector_picture_is_refused(uploads: Path):
+    (uploads / "page.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    with pytest.raises(ValueError, match="not a picture"):
+        read_picture({"path": str(uploads / "page.eps")}, "exemplar")
+
+
+def test_a_picture_that_was_not_uploaded_is_not_read(tmp_path: Path, uploads: Path):
+    noise().save(tmp_path / "secret.png")
+    (uploads / "link.png").symlink_to(tmp_path / "secret.png")
+    for path in (tmp_path / "secret.png", uploads / "link.png", uploads / ".." / ".." / "a.png"):
+        with pytest.raises(ValueError, match="must be an uploaded file"):
+            read_picture({"path": str(path)}, "exemplar")
+        with pytest.raises(ValueError, match="must be an uploaded file"):
+            read_keypoints({"path": str(path)})
+
+
+@pytest.mark.parametrize("upload", [None, {}, {"path": None, "url": "data:image/png;base64,AA"}])
+def test_a_missing_file_is_asked_for(upload: dict[str, Any] | None):
+    with pytest.raises(ValueError, match="exemplar"):
+        read_picture(upload, "exemplar")
+
+
+@pytest.mark.parametrize("name", ["large.png", "large.jpg"])
+def test_a_large_photo_is_made_smaller(uploads: Path, name: str):
+    noise(size=(2200, 1100)).save(uploads / name)
+    photo = read_photo({"path": str(uploads / name)}, "exemplar")
+    assert photo.size == (MAX_SIDE, MAX_SIDE // 2)
+
+
+def test_a_palette_picture_keeps_its_indices(uploads: Path):
+    labels = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) % 12)
+    labels.putpalette(bytes(range(256)) * 3)
+    labels.save(uploads / "labels.png")
+    found = read_picture({"path": str(uploads / "labels.png")}, "mask")
+    assert np.array_equal(np.asarray(found), np.asarray(labels))
+
+
+def test_a_drawing_comes_back_from_the_canvas_as_it_went():
+    drawing = noise().convert("RGBA")
+    drawing.putalpha(noise(1).convert("L").point(lambda level: 255 * (level > 128)))
+    found = np.asarray(read_drawing(as_canvas(drawing)))
+    assert np.array_equal(found[..., 3], np.asarray(drawing)[..., 3])
+    assert np.array_equal(found[found[..., 3] > 0], np.asarray(drawing)[found[..., 3] > 0])
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, "canvas is empty"),
+        (empty_canvas(64, 64), "canvas is empty"),
+        (as_canvas(Image.new("RGBA", (64, 64))), "canvas is empty"),
+        ({"image": "http://127.0.0.1/secret.png"}, "canvas is empty"),
+        ({"image": "data:image/png;base64,****"}, "did not send a picture"),
+        ({"image": "data:image/png;base64,AAAA"}, "cannot identify|not a picture"),
+        (as_canvas(Image.new("RGBA", (MAX_SIDE + 1, 8), "red")), "at most"),
+    ],
+)
+def test_an_unusable_canvas_is_refused(value: dict[str, Any] | None, message: str):
+    with pytest.raises((ValueError, OSError), match=message):
+        read_drawing(value)
+
+
+def test_what_is_not_painted_belongs_to_no_class():
+    condition = MaskCondition(classes=("a", "b"), colors=("#ff0000", "#00ff00"))
+    drawing = Image.new("RGBA", (16, 16))
+    drawing.paste((0, 250, 0, 255), (0, 0, 8, 16))
+    found = painted_mask(drawing, condition)
+    assert found[:, :, :8].mean((1, 2)).tolist() == [0, 1]
+    assert found[:, :, 8:].any() == False  # noqa: E712
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        MaskCondition(classes=("a", "other"), unknown=1),
+        MaskCondition(classes=("a", "background")),
+    ],
+)
+def test_what_is_not_painted_is_unknown_or_background_where_there_is_such_a_class(
+    condition: MaskCondition,
+):
+    found = painted_mask(Image.new("RGBA", (16, 16)), condition)
+    assert found[1].all() and not found[0].any()
+
+
+@pytest.mark.parametrize("condition", [CONDITIONS["mask-to-image"], MaskCondition.celebahq()])
+def test_a_mask_comes_back_from_the_canvas_as_it_went(condition: MaskCondition):
+    labels = np.arange(256).reshape(16, 16) % condition.channels
+    drawing = mask_drawing(labels, condition, 16, 16)
+    assert np.array_equal(painted_mask(drawing, condition), condition.encode(labels, 16, 16))
+
+
+def test_edges_come_back_from_the_canvas_nearly_as_they_went():
+    painter = Painter(tiny.pipeline(image_size=SIZE))
+    photo = noise(size=(12, 12)).resize((96, 96))
+    drawing = edge_drawing(painter, photo, painter.condition.high)
+    assert drawing.size == (4 * SIZE, 4 * SIZE)
+    expected = painter.condition.encode(photo, SIZE, SIZE)[0]
+    found = painter.condition.encode({"edges": drawing}, SIZE, SIZE)[0]
+    assert expected.sum() > 50
+    # Drawn strokes are thinned, which takes corners off Canny's edges and adds nothing.
+    assert not (found > expected).any()
+    near = F.max_pool2d(found[None], 3, stride=1, padding=1)[0]
+    assert (near * expected).sum() > 0.95 * expected.sum()
+
+
+def test_a_lower_threshold_finds_more_edges():
+    painter = Painter(tiny.pipeline(image_size=SIZE))
+    photo = noise(size=(12, 12)).resize((96, 96))
+    few, many = (np.asarray(edge_drawing(painter, photo, high)).sum() for high in (0.4, 0.05))
+    assert many > few
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"openpose": "/etc/passwd", "size": [64, 64]},
+        {"candidate": "/etc/passwd", "subset": "/etc/passwd", "size": [64, 64]},
+        {"keypoints": "/etc/passwd", "size": [64, 64]},
+        "/etc/passwd",
+        None,
+    ],
+)
+def test_a_pose_is_never_read_from_a_path(content: Any):
+    with pytest.raises(ValueError, match="A pose must be"):
+        pose_of(content)
+
+
+def test_a_huge_pose_is_drawn_on_a_picture_of_bounded_size():
+    large = pose((8000, 4000))
+    content = {"keypoints": large.joints.tolist(), "size": [8000, 4000]}
+    found = pose_of(content)
+    assert found.size == (MAX_SIDE, MAX_SIDE // 2)
+    assert np.allclose(found.joints[:, :2] / 512, large.joints[:, :2] / 4000)
+
+
+def test_hidden_joints_are_missing_ones():
+    joints = pose().joints.copy()
+    joints[JOINTS.index("l_ear")] = np.nan
+    figure = as_figure(Pose(joints, (SIZE, SIZE)), standing_figure())
+    assert np.isfinite(figure["joints"]).all()
+    found = posed(figure)
+    assert np.isnan(found.joints[JOINTS.index("l_ear"), 0])
+    assert np.allclose(found.joints[:, :2], joints[:, :2], atol=0.01, equal_nan=True)
+
+
+# Painters, gallery and views -----------------------------------------------------------------
+
+
+def test_a_painter_paints_what_its_pipeline_paints():
+    pipe = tiny.pipeline(image_size=SIZE)
+    painting = Painter(pipe).paint(noise(), noise(1))
+    expected = pipe(noise(), noise(1))
+    assert np.array_equal(painting.image, expected.images[0])
+    assert np.array_equal(painting.warped, expected.warped_exemplars[0])
+    assert np.array_equal(painting.exemplar, noise(1))
+    assert painting.condition.size == painting.image.size
+
+
+def test_an_exemplar_is_prepared_once_and_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch):
+    pipe = tiny.pipeline(image_size=SIZE)
+    prepared, encode = [], pipe.encode_exemplar
+    monkeypatch.setattr(pipe, "encode_exemplar", lambda *a: prepared.append(a) or encode(*a))
+    painter = Painter(pipe)
+    for seed in (0, 0, *range(PREPARED + 1), 0):
+        painter.paint(noise(), noise(seed))
+    assert len(prepared) == PREPARED + 2
+    assert len(painter._prepared) == PREPARED
+
+
+def test_a_pipeline_for_another_tab_is_refused(tmp_path: Path):
+    tiny.pipeline().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="mask-to-image needs a pipeline with a mask condition"):
+        open_painters({"mask-to-image": str(tmp_path)})
+
+
+def test_the_one_pipeline_of_a_space_takes_the_tab_of_its_condition(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tiny.pipeline(CONDITIONS["pose-to-body"]).save_pretrained(tmp_path)
+    monkeypatch.setattr(painters, "bundled_names", list)
+    monkeypatch.setenv("COCOSNET_PIPELINE", str(tmp_path))
+    found = open_painters({})
+    assert found["pose-to-body"].condition == CONDITIONS["pose-to-body"]
+    assert found["mask-to-image"] is None and found["edge-to-face"] is None
+
+
+def test_a_pipeline_without_a_tab_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    tiny.pipeline(PartEdgeCondition()).save_pretrained(tmp_path)
+    monkeypatch.setenv("COCOSNET_PIPELINE", str(tmp_path))
+    with pytest.raises(ValueError, match="celebahq-edge condition, for which there is no tab"):
+        open_painters({})
+
+
+def test_each_tab_takes_the_pipeline_that_its_variable_names(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("COCOSNET_EDGE_TO_FACE", "alice/faces")
+    assert painters.named_in_environment() == {"edge-to-face": "alice/faces"}
+
+
+@pytest.mark.parametrize("tab", CONDITIONS)
+def test_every_condition_finds_its_own_picture_first(tab: str):
+    gallery = gallery_of(tab, CONDITIONS[tab])
+    assert len(gallery.previews()) == len(gallery.pictures) == len(gallery) >= 8
+    for place in (0, 3):
+        best = gallery.best(gallery[place].condition)
+        assert best[0].index == place and best[0].score > 0.99
+        assert sorted(match.index for match in best) == list(range(len(gallery)))
+
+
+def test_masks_of_clothing_start_from_drawn_people_and_others_from_landscapes():
+    clothes = ("background", "skin", "hair", "top", "legwear_long", "footwear")
+    people = gallery_of("mask-to-image", MaskCondition(classes=clothes))
+    shares = people.layout.condition.mean((1, 2))
+    assert (shares > 0.002).all() and shares[0] > 0.5
+    condition = CONDITIONS["mask-to-image"]
+    scenes = gallery_of("mask-to-image", condition)
+    assert scenes.layout.condition[condition.classes.index("sky")].mean() > 0.1
+
+
+def test_views_show_the_place_that_the_flow_names():
+    painting = Painter(tiny.pipeline(image_size=SIZE)).paint(noise(), noise(1, (2 * SIZE, SIZE)))
+    x, y = painting.matching.flow()[0, 5, 3].tolist()
+    share = painting.matching.confidence()[0, 5, 3].item()
+    point = (3 * painting.matching.stride + 1.0, 5 * painting.matching.stride + 1.0)
+    text = match_text(painting, point)
+    assert f"({x:.0f}, {y:.0f})" in text and f"{share:.0%}" in text
+    view = match_view(painting, point)
+    exemplar = view.crop((view.height + 8, 0, view.width, view.height))
+    scale = view.height / SIZE
+    ring = exemplar.getpixel(
+        (min(round((x + 0.5) * scale) + 9, exemplar.width - 1), round((y + 0.5) * scale))
+    )
+    assert ring == (255, 255, 255, 255)
+
+
+def test_equal_places_have_equal_colours_in_the_flow():
+    painting = Painter(tiny.pipeline(image_size=SIZE)).paint(noise(), noise(1))
+    view = np.asarray(flow_view(painting), int)
+    assert view.shape == (384, 2 * 384 + 8, 4)
+    assert confidence_view(painting).size == (384, 384)
+
+
+# The page, served ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def painting() -> dict[str, Painter]:
+    return tiny_painters()
+
+
+@pytest.fixture(scope="module")
+def address(painting: dict[str, Painter]) -> Iterator[str]:
+    with served(painting) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Client:
+    return Client(address, verbose=False)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures to send: photos, an index map, class colours, a drawing and a text."""
+    folder = tmp_path_factory.mktemp("files")
+    noise(0).save(folder / "photo.png")
+    noise(1).save(folder / "exemplar.png")
+    labels = Image.fromarray(
+        (np.arange(SIZE * SIZE).reshape(SIZE, SIZE) // 97 % 12).astype("uint8")
+    )
+    labels.save(folder / "labels.png")
+    condition = CONDITIONS["mask-to-image"]
+    condition.preview(condition.encode(labels, SIZE, SIZE)).save(folder / "colours.png")
+    drawing = Image.new("L", (SIZE, SIZE), 255)
+    ImageDraw.Draw(drawing).ellipse((12, 12, 50, 50), outline=0, width=3)
+    drawing.save(folder / "drawing.png")
+    (folder / "text.png").write_text("not a picture")
+    return folder
+
+
+def painted(painter: Painter, files: Path, condition: Any, *own: Any) -> list[np.ndarray]:
+    out = painter.pipe(condition, Image.open(files / "exemplar.png"), *own)
+    return [np.asarray(out.images[0]), np.asarray(out.warped_exemplars[0])]
+
+
+def answered(pictures: tuple[str, str]) -> list[np.ndarray]:
+    return [np.asarray(Image.open(path).convert("RGB")) for path in pictures]
+
+
+def test_the_endpoints_are_the_three_jobs(client: Client):
+    found = client.view_api(return_format="dict")
+    assert set(found["named_endpoints"]) == {"/mask_to_image", "/edge_to_face", "/pose_to_body"}
+
+
+@pytest.mark.parametrize("name", ["labels.png", "colours.png"])
+def test_masks_are_painted_from_indices_and_from_colours(
+    client: Client, painting: dict[str, Painter], files: Path, name: str
+):
+    found = client.predict(
+        handle_file(files / name), handle_file(files / "exemplar.png"), api_name="/mask_to_image"
+    )
+    expected = painted(painting["mask-to-image"], files, Image.open(files / "labels.png"))
+    assert all(map(np.array_equal, answered(found), expected))
+
+
+@pytest.mark.parametrize("drawing", [False, True])
+def test_edges_are_painted_from_photos_and_from_drawings(
+    client: Client, painting: dict[str, Painter], files: Path, drawing: bool
+):
+    path = files / ("drawing.png" if drawing else "photo.png")
+    found = client.predict(
+        handle_file(path), handle_file(files / "exemplar.png"), drawing, api_name="/edge_to_face"
+    )
+    picture = Image.open(path)
+    expected = painted(painting["edge-to-face"], files, {"edges": picture} if drawing else picture)
+    assert all(map(np.array_equal, answered(found), expected))
+
+
+def test_poses_are_painted_from_keypoints(
+    client: Client, painting: dict[str, Painter], files: Path
+):
+    content = {"keypoints": pose().joints.tolist(), "size": [SIZE, SIZE]}
+    found = client.predict(
+        content, handle_file(files / "exemplar.png"), content, api_name="/pose_to_body"
+    )
+    expected = painted(painting["pose-to-body"], files, pose(), pose())
+    assert all(map(np.array_equal, answered(found), expected))
+
+
+def test_a_missing_pose_of_the_exemplar_is_asked_for(client: Client, files: Path):
+    content = {"keypoints": pose().joints.tolist(), "size": [SIZE, SIZE]}
+    with pytest.raises(AppError, match="needs the exemplar"):
+        client.predict(content, handle_file(files / "exemplar.png"), api_name="/pose_to_body")
+
+
+def test_a_file_that_is_no_picture_is_answered_with_a_message(client: Client, files: Path):
+    with pytest.raises(AppError, match="picture is not a picture that can be read"):
+        client.predict(
+            handle_file(files / "text.png"),
+            handle_file(files / "exemplar.png"),
+            api_name="/edge_to_face",
+        )
+
+
+def test_the_example_of_the_spaces_page_runs(
+    address: str, files: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (code,) = re.findall(r"```python\n(.*?)```", (DEMO / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(files)
+    noise().save("photo.jpg")
+    noise(1).save("exemplar.jpg")
+    names: dict[str, Any] = {}
+    exec(code.replace("http://127.0.0.1:7860", address), names)
+    assert Image.open(names["picture"]).size == (SIZE, SIZE)
+
+
+def test_a_tab_without_a_model_says_so_and_how_to_get_one():
+    with served(dict.fromkeys(CONDITIONS)) as url:
+        page = json.dumps(httpx.get(f"{url}config").json())
+        for tab in CONDITIONS:
+            assert f"--{tab} FOLDER_OR_HUB_ID" in page
+        with pytest.raises(AppError, match="COCOSNET_POSE_TO_BODY"):
+            client = Client(url, verbose=False)
+            client.predict({}, None, api_name="/pose_to_body")
+
+
+def test_strokes_that_come_while_one_is_painted_replace_each_other(address: str):
+    config = httpx.get(f"{address}config").json()
+    events = {
+        (part["props"].get("elem_id"), kind): event["trigger_mode"]
+        for event in config["dependencies"]
+        for part in config["components"]
+        for target, kind in event["targets"]
+        if part["id"] == target
+    }
+    for editor in ("mask-to-image-canvas", "edge-to-face-canvas", "pose-to-body-pose"):
+        assert events[editor, "input"] == "always_last"
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", str(DEMO / "app.py"), "app.py", "../setup.cfg"])
+def test_no_file_of_the_server_is_served(address: str, path: str):
+    assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
+def test_no_file_of_the_server_is_taken_for_an_upload(address: str, meta: dict[str, Any]):
+    local = {"path": str(DEMO / "README.md"), "orig_name": "a.png"} | meta
+    answer = httpx.post(
+        f"{address}gradio_api/call/edge_to_face", json={"data": [local, local, False]}
+    )
+    stream = httpx.get(f"{address}gradio_api/call/edge_to_face/{answer.json()['event_id']}").text
+    assert "event: error" in stream and "not a picture" not in stream
+    assert str(DEMO) not in stream
+
+
+def test_a_file_that_is_too_large_is_refused(address: str):
+    for size in (MAX_UPLOAD + 1, MAX_UPLOAD + 2**21):
+        upload = {"files": ("a.png", b"\0" * size)}
+        answer = httpx.post(f"{address}gradio_api/upload", files=upload)
+        assert answer.status_code == 413 and "maximum" in answer.text or "at most" in answer.text
+
+
+def test_a_request_that_is_too_large_is_refused_even_if_it_does_not_say_so(address: str):
+    body = (b"0" * 2**20 for _ in range(16))
+    answer = httpx.post(
+        f"{address}gradio_api/queue/join",
+        content=body,
+        headers={"content-type": "application/json"},
+    )
+    assert answer.status_code == 413
+
+
+def test_nothing_outside_is_asked_for(files: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+    connect, look_up = socket.socket.connect, socket.getaddrinfo
+
+    def connected(self: socket.socket, target: Any) -> Any:
+        asked.append(target[0])
+        return connect(self, target)
+
+    def looked_up(host: Any, *rest: Any, **more: Any) -> Any:
+        asked.append(host)
+        return look_up(host, *rest, **more)
+
+    monkeypatch.setattr(socket.socket, "connect", connected)
+    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
+    with served(tiny_painters()) as url:
+        httpx.get(url)
+        Client(url, verbose=False).predict(
+            handle_file(files / "photo.png"),
+            handle_file(files / "exemplar.png"),
+            api_name="/edge_to_face",
+        )
+    assert asked and set(asked) <= {"127.0.0.1", "localhost", b"127.0.0.1"}

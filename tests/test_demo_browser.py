@@ -1,0 +1,328 @@
+"""The demo as a visitor sees it, in a real headless Chromium."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.browser
+if CHROMIUM is None:
+    pytest.skip("no chromium; install Debian's chromium", allow_module_level=True)
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+pytest.importorskip("gradio", reason="needs the extra demo")
+
+from demo_page import CONDITIONS, SIZE, painters, served  # noqa: E402
+from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
+
+SETTINGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE = 30_000
+TABS = {
+    "mask-to-image": "Mask to image",
+    "edge-to-face": "Edge to face",
+    "pose-to-body": "Pose to body",
+}
+expect.set_options(timeout=PATIENCE)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with served(painters()) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with playwright.sync_playwright() as driver:
+        running = driver.chromium.launch(executable_path=CHROMIUM, args=SETTINGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def page(browser: Browser, address: str) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    yield opened_at(opened, address)
+    context.close()
+
+
+def opened_at(page: Page, address: str) -> Page:
+    """A page that is ready; what it asks of other hosts or its scripts fail at is a complaint."""
+    page.set_default_timeout(PATIENCE)
+    page.complaints = []
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on(
+        "request",
+        lambda request: (
+            request.url.startswith((address, "data:", "blob:"))
+            or page.complaints.append(request.url)
+        ),
+    )
+    page.goto(address)
+    page.locator("#mask-to-image-canvas canvas").wait_for()
+    return page
+
+
+def open_tab(page: Page, tab: str) -> None:
+    page.get_by_role("tab", name=TABS.get(tab, tab), exact=True).click()
+
+
+def drag(page: Page, target: Locator, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Drag the mouse over an element, between places given as shares of its sides."""
+    target.scroll_into_view_if_needed()
+    box = target.bounding_box()
+    (x1, y1), (x2, y2) = (
+        (box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in (start, end)
+    )
+    page.mouse.move(x1, y1)
+    page.mouse.down()
+    page.mouse.move(x2, y2, steps=6)
+    page.mouse.up()
+
+
+def upload(page: Page, button: str, path: Path) -> None:
+    with page.expect_file_chooser() as chooser:
+        page.locator(button).click()
+    chooser.value.set_files(path)
+
+
+def painted(page: Page, tab: str) -> np.ndarray:
+    """The result, once it is there."""
+    shown = page.locator(f"#{tab}-result img")
+    shown.wait_for()
+    return read(page, shown)
+
+
+def downloaded(page: Page, tab: str) -> np.ndarray:
+    """The result as it is downloaded."""
+    with page.expect_download() as download:
+        page.locator(f"#{tab}-download").click()
+    return np.asarray(Image.open(download.value.path()).convert("RGB"))
+
+
+def read(page: Page, shown: Locator) -> np.ndarray:
+    file = page.context.request.get(shown.get_attribute("src")).body()
+    return np.asarray(Image.open(BytesIO(file)).convert("RGB"))
+
+
+def canvas_color(page: Page, tab: str, x: float, y: float) -> list[int]:
+    return page.locator(f"#{tab}-canvas canvas").evaluate(
+        "(canvas, [x, y]) => [...canvas.getContext('2d').getImageData("
+        "x * canvas.width, y * canvas.height, 1, 1).data]",
+        [x, y],
+    )
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_each_tab_leads_from_its_first_sight_to_a_picture(page: Page, tab: str):
+    open_tab(page, tab)
+    page.locator(f"#{tab}-paint").click()
+    assert painted(page, tab).shape[0] >= 300
+    page.locator(f"#{tab}-match img").wait_for()
+    assert downloaded(page, tab).shape == (SIZE, SIZE, 3)
+    expect(page.locator(f"#{tab}-note")).to_contain_text("in the exemplar")
+    for view, name in (("Warped", "warped"), ("Certainty", "confidence"), ("Flow", "flow")):
+        page.get_by_role("tab", name=view).locator("visible=true").click()
+        page.locator(f"#{tab}-{name} img").wait_for()
+    assert page.complaints == []
+
+
+def test_a_class_is_painted_by_mouse_and_taken_back(page: Page):
+    tab = "mask-to-image"
+    canvas = page.locator(f"#{tab}-canvas canvas")
+    before = canvas_color(page, tab, 0.5, 0.5)
+    page.locator(f"#{tab}-canvas .chip", has_text="sun").click()
+    drag(page, canvas, (0.3, 0.5), (0.7, 0.5))
+    sun = CONDITIONS[tab].palette[1].tolist()
+    assert canvas_color(page, tab, 0.5, 0.5) == [*sun, 255] != before
+    page.locator(f"#{tab}-canvas [data-do=undo]").click()
+    assert canvas_color(page, tab, 0.5, 0.5) == before
+    page.locator(f"#{tab}-canvas [data-do=redo]").click()
+    page.locator(f"#{tab}-canvas [data-tool=erase]").click()
+    drag(page, canvas, (0.5, 0.4), (0.5, 0.6))
+    assert canvas_color(page, tab, 0.5, 0.5)[3] == 0
+    page.locator(f"#{tab}-canvas [data-tool=fill]").click()
+    canvas.click()
+    assert canvas_color(page, tab, 0.5, 0.5) == [*sun, 255]
+
+
+def test_what_is_painted_changes_the_picture(page: Page):
+    tab = "mask-to-image"
+    page.locator(f"#{tab}-paint").click()
+    first = painted(page, tab)
+    source = page.locator(f"#{tab}-result img").get_attribute("src")
+    page.locator(f"#{tab}-canvas .chip", has_text="roof").click()
+    drag(page, page.locator(f"#{tab}-canvas canvas"), (0.2, 0.2), (0.8, 0.3))
+    page.locator(f"#{tab}-paint").click()
+    expect(page.locator(f"#{tab}-result img")).not_to_have_attribute("src", source)
+    assert not np.array_equal(painted(page, tab), first)
+
+
+def test_the_picture_follows_the_brush_in_live_mode(page: Page):
+    tab = "mask-to-image"
+    page.locator(f"#{tab}-live input").check()
+    page.wait_for_timeout(500)
+    for row in (0.3, 0.5, 0.7):
+        drag(page, page.locator(f"#{tab}-canvas canvas"), (0.1, row), (0.9, row))
+    painted(page, tab)
+    page.wait_for_timeout(2000)
+    live = painted(page, tab)
+    page.locator(f"#{tab}-paint").click()
+    page.wait_for_timeout(2000)
+    assert np.array_equal(painted(page, tab), live)
+
+
+def test_a_click_on_the_picture_shows_where_it_came_from(page: Page):
+    tab = "edge-to-face"
+    open_tab(page, tab)
+    page.locator(f"#{tab}-paint").click()
+    painted(page, tab)
+    note = page.locator(f"#{tab}-note")
+    expect(note).to_contain_text("in the exemplar")
+    shown = page.locator(f"#{tab}-result img")
+    box = shown.bounding_box()
+    side = min(box["width"], box["height"])
+    shown.click(
+        position={
+            "x": (box["width"] - side) / 2 + 0.25 * side,
+            "y": (box["height"] - side) / 2 + 0.75 * side,
+        }
+    )
+    expect(note).to_contain_text(re.compile(r"Point \(1[567], 4[789]\)"))
+
+
+def test_a_photo_is_uploaded_and_its_edges_are_found(page: Page, tmp_path: Path):
+    tab = "edge-to-face"
+    open_tab(page, tab)
+    photo = Image.new("RGB", (96, 96), "white")
+    photo.paste((0, 0, 0), (24, 24, 72, 72))
+    photo.save(tmp_path / "square.png")
+    upload(page, f"#{tab}-upload", tmp_path / "square.png")
+    expect(page.locator(f"#{tab}-canvas [data-do=undo]")).to_be_enabled()
+    row = [canvas_color(page, tab, x / 100, 0.5)[3] for x in range(100)]
+    assert row[50] == 0 and 2 <= sum(alpha > 0 for alpha in row) <= 8
+
+
+def test_an_exemplar_is_uploaded_and_painted_from(page: Page, tmp_path: Path):
+    tab = "edge-to-face"
+    open_tab(page, tab)
+    Image.new("RGB", (96, 96), (250, 10, 20)).save(tmp_path / "red.png")
+    page.locator(f"#{tab}-exemplar button[aria-label='Remove Image']").click()
+    upload(page, f"#{tab}-exemplar button.upload-container", tmp_path / "red.png")
+    page.locator(f"#{tab}-exemplar img").wait_for()
+    page.wait_for_timeout(500)
+    page.locator(f"#{tab}-paint").click()
+    painted(page, tab)
+    page.get_by_role("tab", name="Warped").locator("visible=true").click()
+    page.locator(f"#{tab}-warped img").wait_for()
+    warped = read(page, page.locator(f"#{tab}-warped img"))
+    assert np.abs(warped.astype(int) - (250, 10, 20)).max() <= 8
+
+
+def test_a_file_that_is_no_picture_is_answered_with_a_message(page: Page, tmp_path: Path):
+    (tmp_path / "notes.png").write_text("not a picture")
+    tab = "mask-to-image"
+    upload(page, f"#{tab}-upload", tmp_path / "notes.png")
+    expect(page.locator(".toast-body")).to_contain_text("label map is not a picture")
+
+
+def test_an_empty_canvas_is_answered_with_a_message(page: Page):
+    page.locator("#mask-to-image-canvas [data-do=clear]").click()
+    page.locator("#mask-to-image-paint").click()
+    expect(page.locator(".toast-body")).to_contain_text("The canvas is empty")
+
+
+def test_the_best_exemplar_is_found_for_an_example(page: Page):
+    tab = "mask-to-image"
+    page.locator(f"#{tab}-examples button.thumbnail-item").nth(3).click()
+    page.wait_for_timeout(1000)
+    page.locator(f"#{tab}-suggest").click()
+    first = page.locator(f"#{tab}-gallery .thumbnail-item").first
+    expect(first).to_contain_text("%")
+    share = int(first.inner_text().strip().rstrip("%"))
+    assert share > 95
+
+
+def test_joints_are_moved_hidden_and_mirrored(page: Page):
+    tab = "pose-to-body"
+    open_tab(page, tab)
+    figure = page.locator(f"#{tab}-pose .stage svg")
+    figure.wait_for()
+    wrist = figure.locator("[data-joint='4']")
+    before = float(wrist.get_attribute("cy"))
+    box = wrist.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 20, box["y"] - 40, steps=5)
+    page.mouse.up()
+    assert float(wrist.get_attribute("cy")) < before - 5
+    page.locator(f"#{tab}-pose [data-do=hide]").click()
+    expect(wrist).to_have_attribute("aria-label", "right wrist (hidden)")
+    x = float(figure.locator("[data-joint='0']").get_attribute("cx"))
+    width = float(figure.get_attribute("viewBox").split()[2])
+    page.locator(f"#{tab}-pose [data-do=mirror]").click()
+    mirrored = float(figure.locator("[data-joint='0']").get_attribute("cx"))
+    assert mirrored == pytest.approx(width - 1 - x, abs=0.01)
+    expect(figure.locator("[data-joint='7']")).to_have_attribute(
+        "aria-label", "left wrist (hidden)"
+    )
+    for _ in range(3):
+        page.locator(f"#{tab}-pose [data-do=undo]").click()
+    assert float(wrist.get_attribute("cy")) == pytest.approx(before, abs=0.01)
+
+
+def test_keypoints_are_uploaded(page: Page, tmp_path: Path):
+    tab = "pose-to-body"
+    open_tab(page, tab)
+    rows = [[100.0 + 5 * joint, 200.0, 1.0] for joint in range(18)]
+    person = {"pose_keypoints_2d": [number for row in rows for number in row]}
+    content = {"people": [person], "canvas_width": 400, "canvas_height": 300}
+    (tmp_path / "pose.json").write_text(json.dumps(content))
+    upload(page, f"#{tab}-upload", tmp_path / "pose.json")
+    svg = page.locator(f"#{tab}-pose .stage svg")
+    expect(svg).to_have_attribute("viewBox", "0 0 400 300")
+    assert svg.locator("[data-joint='4']").get_attribute("cx") == "120"
+
+
+def test_paint_on_one_portrait_is_carried_to_others(page: Page):
+    open_tab(page, "Layers")
+    page.locator("#layers-canvas .chip").first.click()
+    drag(page, page.locator("#layers-canvas canvas"), (0.3, 0.5), (0.7, 0.5))
+    page.locator("#layers-paint").click()
+    expect(page.locator("#layers-results .thumbnail-item").first).to_be_visible()
+    assert page.locator("#layers-results .thumbnail-item").count() == 8
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_shows_every_tab_without_scrolling_sideways(
+    browser: Browser, address: str, scheme: str
+):
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, color_scheme=scheme
+    )
+    page = opened_at(context.new_page(), address)
+    for tab in ("mask-to-image", "edge-to-face", "pose-to-body"):
+        if not page.get_by_role("tab", name=TABS[tab], exact=True).is_visible():
+            page.locator("#tabs .overflow-menu > button").first.click()
+            page.locator("#tabs .overflow-dropdown button", has_text=TABS[tab]).click()
+        else:
+            open_tab(page, tab)
+        page.locator(f"#{tab}-paint").scroll_into_view_if_needed()
+        width = page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 390, tab
+    context.close()
