@@ -190,6 +190,7 @@ def test_a_run_does_not_start_from_a_repository_with_code_in_it(hub: LoopbackHub
         Networks.build(config(tmp_path, f"--networks.init_from={REPO}"))
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_shared_with_both_precisions_and_the_discriminator(
     hub: LoopbackHub, tmp_path: Path
 ):

@@ -100,6 +100,7 @@ def recipe(name: str, folder: Path, *overrides: str) -> TrainConfig:
     return load_config([CONFIGS / f"{name}.yaml", layer], [*paths, *overrides])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ade20k", "celebahq", "celebahq-edge", "deepfashion"])
 def test_an_official_recipe_trains_on_a_folder_as_it_describes(
     name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -114,6 +115,7 @@ def test_an_official_recipe_trains_on_a_folder_as_it_describes(
         assert f"generator/{term} " in printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "overrides"),
     [

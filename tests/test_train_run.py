@@ -101,6 +101,7 @@ def differences(a: Any, b: Any, place: str = "") -> list[str]:
     return [] if same else [place]
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_the_averaged_pipeline_in_both_precisions_and_pictures(tmp_path: Path):
     folder = train(config(tmp_path))
     example = SyntheticExamples("mask", 32, seed=5)[0]
@@ -152,6 +153,7 @@ def test_a_resumed_run_ends_bit_for_bit_as_one_that_was_not_interrupted(
     assert differences(last_state(tmp_path / "run"), whole) == []
 
 
+@pytest.mark.slow
 def test_the_log_says_how_long_a_step_takes_and_waits_for_its_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
@@ -166,6 +168,7 @@ def test_the_log_says_how_long_a_step_takes_and_waits_for_its_data(
     assert all(0 < share < 1 for share in found["data_waiting_share"])
 
 
+@pytest.mark.slow
 def test_another_seed_gives_another_run(tmp_path: Path):
     states = []
     for seed in (0, 1):
@@ -175,6 +178,7 @@ def test_another_seed_gives_another_run(tmp_path: Path):
     assert differences(*states) != []
 
 
+@pytest.mark.slow
 def test_every_parameter_of_all_three_networks_is_trained(tmp_path: Path):
     train(config(tmp_path, "--speed.accumulation=2", "--output.validate_every=0"))
     optimizers = last_state(tmp_path / "run")["optimizers"]
