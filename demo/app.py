@@ -23,7 +23,7 @@ from studio.api import endpoints  # noqa: E402
 from studio.edge_tab import edge_tab  # noqa: E402
 from studio.gallery import gallery_of  # noqa: E402
 from studio.layer_tab import layer_tab  # noqa: E402
-from studio.limits import limits  # noqa: E402
+from studio.limits import limits, refuse_addresses  # noqa: E402
 from studio.mask_tab import mask_tab  # noqa: E402
 from studio.painters import (  # noqa: E402
     TABS,
@@ -50,6 +50,13 @@ THEME = gr.themes.Default(
 
 class Studio(gr.Blocks):
     """A page that launches with its own look and limits, whoever launches it."""
+
+    async def preprocess_data(
+        self, block_fn: Any, inputs: list[Any], *rest: Any, **more: Any
+    ) -> Any:
+        """As in gradio, which would fetch files from any address that a client names."""
+        refuse_addresses(inputs)
+        return await super().preprocess_data(block_fn, inputs, *rest, **more)
 
     def launch(self, *args: Any, **settings: Any) -> Any:
         """As in gradio; see `limits` for what is set here."""

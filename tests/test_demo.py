@@ -13,12 +13,14 @@ import httpx
 import numpy as np
 import pytest
 import tiny
+import torch
 import torch.nn.functional as F
 from demo_page import CONDITIONS, DEMO, SIZE, UPLOADS, served
 from demo_page import painters as tiny_painters
+from huggingface_hub import SpaceCard
 from PIL import Image, ImageDraw
 
-from cocosnet_hf import MaskCondition, PartEdgeCondition, Pose
+from cocosnet_hf import MaskCondition, Matching, PartEdgeCondition, Pose
 from cocosnet_hf.conditions.pose import JOINTS
 
 gradio = pytest.importorskip("gradio", reason="needs the extra demo")
@@ -42,8 +44,16 @@ from studio.inputs import (  # noqa: E402
     read_picture,
 )
 from studio.limits import MAX_UPLOAD  # noqa: E402
-from studio.painters import PREPARED, Painter, open_painters  # noqa: E402
-from studio.views import confidence_view, flow_view, match_text, match_view  # noqa: E402
+from studio.page import as_file  # noqa: E402
+from studio.painters import PREPARED, Painter, Painting, open_painters  # noqa: E402
+from studio.views import (  # noqa: E402
+    confidence_view,
+    flow_view,
+    match_text,
+    match_view,
+    point_of,
+    shown,
+)
 
 
 def noise(seed: int = 0, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:
@@ -167,7 +177,7 @@ def test_what_is_not_painted_belongs_to_no_class():
     drawing.paste((0, 250, 0, 255), (0, 0, 8, 16))
     found = painted_mask(drawing, condition)
     assert found[:, :, :8].mean((1, 2)).tolist() == [0, 1]
-    assert found[:, :, 8:].any() == False  # noqa: E712
+    assert not found[:, :, 8:].any()
 
 
 @pytest.mark.parametrize(
@@ -318,27 +328,64 @@ def test_masks_of_clothing_start_from_drawn_people_and_others_from_landscapes():
     assert scenes.layout.condition[condition.classes.index("sky")].mean() > 0.1
 
 
-def test_views_show_the_place_that_the_flow_names():
-    painting = Painter(tiny.pipeline(image_size=SIZE)).paint(noise(), noise(1, (2 * SIZE, SIZE)))
-    x, y = painting.matching.flow()[0, 5, 3].tolist()
-    share = painting.matching.confidence()[0, 5, 3].item()
-    point = (3 * painting.matching.stride + 1.0, 5 * painting.matching.stride + 1.0)
-    text = match_text(painting, point)
-    assert f"({x:.0f}, {y:.0f})" in text and f"{share:.0%}" in text
-    view = match_view(painting, point)
-    exemplar = view.crop((view.height + 8, 0, view.width, view.height))
-    scale = view.height / SIZE
-    ring = exemplar.getpixel(
-        (min(round((x + 0.5) * scale) + 9, exemplar.width - 1), round((y + 0.5) * scale))
+@pytest.fixture
+def same() -> Painting:
+    """A painting whose every place matches itself in the exemplar."""
+    features = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    matching = Matching(features, features, stride=SIZE // 16)
+    return Painting(noise(), noise(), noise(), noise(), matching)
+
+
+def test_a_point_is_shown_with_its_match_in_words_and_rings(same: Painting):
+    point = (21.0, 37.0)
+    text = match_text(same, point)
+    assert "(21, 37)" in text and "(22, 38)" in text and "100%" in text
+    view = match_view(same, point)
+    left = view.crop((0, 0, 384, 384))
+    right = view.crop((384 + 8, 0, 2 * 384 + 8, 384))
+    scale = 384 / SIZE
+    for picture, (x, y) in ((left, point), (right, (21.5, 37.5))):
+        at = round((x + 0.5) * scale), round((y + 0.5) * scale)
+        assert picture.getpixel((at[0] + 9, at[1])) == (255, 255, 255, 255)
+    glow = np.asarray(right.convert("L"), float)
+    assert glow[226:234, 126:134].mean() > glow[:100, 200:].mean() + 30
+
+
+def test_places_that_match_have_one_colour_in_the_flow(same: Painting):
+    view = np.asarray(flow_view(same).convert("RGB"), float)
+    assert np.abs(view[:, :384] - view[:, -384:]).mean() < 8
+    mirrored = Painting(*4 * [noise()], matching=mirrored_matching())
+    turned = np.asarray(flow_view(mirrored).convert("RGB"), float)
+    assert np.abs(turned[:, :384] - turned[:, -384:]).mean() > 30
+
+
+def mirrored_matching() -> Matching:
+    features = torch.randn(1, 8, 16, 16, generator=torch.Generator().manual_seed(0))
+    return Matching(features, features.flip(3), stride=SIZE // 16, patch_size=1)
+
+
+def test_sure_matches_are_bright(same: Painting):
+    unsure = Painting(
+        *4 * [noise()], matching=Matching(torch.zeros(1, 8, 16, 16), torch.zeros(1, 8, 16, 16))
     )
-    assert ring == (255, 255, 255, 255)
+    bright, dark = (np.asarray(confidence_view(p).convert("L")).mean() for p in (same, unsure))
+    assert bright > dark + 60
 
 
-def test_equal_places_have_equal_colours_in_the_flow():
-    painting = Painter(tiny.pipeline(image_size=SIZE)).paint(noise(), noise(1))
-    view = np.asarray(flow_view(painting), int)
-    assert view.shape == (384, 2 * 384 + 8, 4)
-    assert confidence_view(painting).size == (384, 384)
+def test_a_click_on_the_enlarged_painting_is_its_pixel(same: Painting):
+    assert shown(same).size == (384, 384)
+    assert point_of(same, (6 * 21 + 2, 6 * 37 + 5)) == pytest.approx((21.33, 37.83), abs=0.01)
+
+
+def test_equal_pictures_are_one_file_that_is_not_written_again():
+    first = as_file(noise())
+    written = Path(first).stat()
+    assert as_file(noise()) == first != as_file(noise(1))
+    assert (Path(first).stat().st_ino, Path(first).stat().st_size) == (
+        written.st_ino,
+        written.st_size,
+    )
+    assert Path(first).is_relative_to(UPLOADS)
 
 
 # The page, served ----------------------------------------------------------------------------
@@ -455,6 +502,14 @@ def test_the_example_of_the_spaces_page_runs(
     assert Image.open(names["picture"]).size == (SIZE, SIZE)
 
 
+def test_the_space_runs_the_tested_gradio():
+    header = SpaceCard.load(DEMO / "README.md").data
+    pins = (DEMO.parent / "constraints.txt").read_text().split()
+    assert header.sdk == "gradio" and f"gradio=={header.sdk_version}" in pins
+    assert len(header.short_description) <= 60
+    assert (DEMO / header.app_file).is_file()
+
+
 def test_a_tab_without_a_model_says_so_and_how_to_get_one():
     with served(dict.fromkeys(CONDITIONS)) as url:
         page = json.dumps(httpx.get(f"{url}config").json())
@@ -494,6 +549,23 @@ def test_no_file_of_the_server_is_taken_for_an_upload(address: str, meta: dict[s
     assert str(DEMO) not in stream
 
 
+def test_no_file_is_fetched_from_an_address(
+    client: Client, files: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *a, **k: asked.append(a[0]) or look_up(*a, **k)
+    )
+    with pytest.raises(AppError, match="not its address"):
+        client.predict(
+            handle_file(files / "photo.png"),
+            handle_file("https://pictures.invalid/a.png"),
+            api_name="/edge_to_face",
+        )
+    assert "pictures.invalid" not in asked
+
+
 def test_a_file_that_is_too_large_is_refused(address: str):
     for size in (MAX_UPLOAD + 1, MAX_UPLOAD + 2**21):
         upload = {"files": ("a.png", b"\0" * size)}
@@ -511,6 +583,7 @@ def test_a_request_that_is_too_large_is_refused_even_if_it_does_not_say_so(addre
     assert answer.status_code == 413
 
 
+@pytest.mark.slow
 def test_nothing_outside_is_asked_for(files: Path, monkeypatch: pytest.MonkeyPatch):
     asked: list[str] = []
     connect, look_up = socket.socket.connect, socket.getaddrinfo

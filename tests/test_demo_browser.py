@@ -173,18 +173,24 @@ def test_what_is_painted_changes_the_picture(page: Page):
     assert not np.array_equal(painted(page, tab), first)
 
 
-def test_the_picture_follows_the_brush_in_live_mode(page: Page):
+def test_the_picture_follows_the_brush_in_live_mode(page: Page, address: str):
     tab = "mask-to-image"
+
+    def paint_strokes(on: Page) -> None:
+        for row in (0.3, 0.5, 0.7):
+            drag(on, on.locator(f"#{tab}-canvas canvas"), (0.1, row), (0.9, row))
+
+    other = opened_at(page.context.new_page(), address)
+    paint_strokes(other)
+    other.locator(f"#{tab}-paint").click()
+    painted(other, tab)
+    # A picture's address is made of its content.
+    expected = other.locator(f"#{tab}-result img").get_attribute("src")
+    page.bring_to_front()
     page.locator(f"#{tab}-live input").check()
-    page.wait_for_timeout(500)
-    for row in (0.3, 0.5, 0.7):
-        drag(page, page.locator(f"#{tab}-canvas canvas"), (0.1, row), (0.9, row))
-    painted(page, tab)
-    page.wait_for_timeout(2000)
-    live = painted(page, tab)
-    page.locator(f"#{tab}-paint").click()
-    page.wait_for_timeout(2000)
-    assert np.array_equal(painted(page, tab), live)
+    page.locator(f"#{tab}-canvas .board[data-live=true]").wait_for()
+    paint_strokes(page)
+    expect(page.locator(f"#{tab}-result img")).to_have_attribute("src", expected)
 
 
 def test_a_click_on_the_picture_shows_where_it_came_from(page: Page):
@@ -224,8 +230,7 @@ def test_an_exemplar_is_uploaded_and_painted_from(page: Page, tmp_path: Path):
     Image.new("RGB", (96, 96), (250, 10, 20)).save(tmp_path / "red.png")
     page.locator(f"#{tab}-exemplar button[aria-label='Remove Image']").click()
     upload(page, f"#{tab}-exemplar button.upload-container", tmp_path / "red.png")
-    page.locator(f"#{tab}-exemplar img").wait_for()
-    page.wait_for_timeout(500)
+    page.locator(f"#{tab}-exemplar img[src*='red.png']").wait_for()
     page.locator(f"#{tab}-paint").click()
     painted(page, tab)
     page.get_by_role("tab", name="Warped").locator("visible=true").click()
@@ -250,7 +255,7 @@ def test_an_empty_canvas_is_answered_with_a_message(page: Page):
 def test_the_best_exemplar_is_found_for_an_example(page: Page):
     tab = "mask-to-image"
     page.locator(f"#{tab}-examples button.thumbnail-item").nth(3).click()
-    page.wait_for_timeout(1000)
+    expect(page.locator(f"#{tab}-canvas [data-do=undo]")).to_be_enabled()
     page.locator(f"#{tab}-suggest").click()
     first = page.locator(f"#{tab}-gallery .thumbnail-item").first
     expect(first).to_contain_text("%")

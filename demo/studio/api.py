@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from .inputs import explained, mask_drawing, painted_mask, pose_of, read_photo, read_picture
-from .page import PAINTING
+from .page import PAINTING, as_file
 from .painters import Painter, missing_model
 
 File = Mapping[str, Any]
-Pictures = tuple[Image.Image, Image.Image]
+Pictures = tuple[str, str]
 
 
 def endpoints(painters: Mapping[str, Painter | None]) -> None:
@@ -76,4 +75,4 @@ def endpoints(painters: Mapping[str, Painter | None]) -> None:
 
 def _pictures(painter: Painter, condition: Any, exemplar: File, own: Any = None) -> Pictures:
     painting = painter.paint(condition, read_photo(exemplar, "exemplar"), own)
-    return painting.image, painting.warped
+    return as_file(painting.image), as_file(painting.warped)

@@ -218,6 +218,9 @@ element.querySelector(".stage").classList.toggle("paper", Boolean(props.paper));
 chips.hidden = props.palette.length < 2;
 
 watch("value", show);
+watch("live", () => {
+  element.querySelector(".board").dataset.live = props.live;
+});
 watch("guide", showGuide);
 show();
 showGuide();

@@ -71,7 +71,7 @@ def _layout(
         upload = gr.UploadButton(
             "Take a photo's edges", file_types=["image"], size="sm", elem_id=f"{tab}-upload"
         )
-        same = gr.Button("Use its look, too", size="sm", elem_id=f"{tab}-same")
+        same = gr.Button("Repaint it with its own look", size="sm", elem_id=f"{tab}-same")
     threshold = gr.Slider(
         0.02,
         0.5,

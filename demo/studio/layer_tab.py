@@ -11,7 +11,7 @@ from cocosnet_hf.applications import transfer_layer
 
 from .gallery import Gallery
 from .inputs import as_url, empty_canvas, explained, read_drawing, read_photo
-from .page import PAINTING, PICKABLE, PRIVATE, RAW, board, card
+from .page import PAINTING, PICKABLE, PRIVATE, RAW, as_file, board, card
 from .painters import Painter
 
 SHORT_SIDE = 256
@@ -91,12 +91,13 @@ def layer_tab(painter: Painter, gallery: Gallery) -> None:
         portrait: Image.Image,
         files: list[dict[str, Any]] | None,
         opacity: float,
-    ) -> list[Image.Image]:
+    ) -> list[str]:
         layer = read_drawing(drawing).resize(portrait.size, Image.Resampling.NEAREST)
         if not files or len(files) > MOST_PHOTOS:
             raise ValueError(f"Choose 1 to {MOST_PHOTOS} portraits, got {len(files or [])}.")
         others = [read_photo(file.get("image"), "portrait").convert("RGB") for file in files]
-        return transfer_layer(painter.pipe, layer, portrait, others, strength=opacity)
+        worn = transfer_layer(painter.pipe, layer, portrait, others, strength=opacity)
+        return [as_file(picture) for picture in worn]
 
     picker.select(choose, None, [exemplar, editor], **PRIVATE)
     upload.upload(uploaded, upload, [exemplar, editor], **RAW)

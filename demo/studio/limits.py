@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import gradio as gr
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
@@ -38,6 +40,17 @@ class BodyLimit:
             await PlainTextResponse(self.message, 413)(scope, receive, send)
         else:
             await self.app(scope, counted, send)
+
+
+def refuse_addresses(data: Any) -> None:
+    """Raise gr.Error if a file in what a client sends is named by its address on the network."""
+    if isinstance(data, Mapping):
+        if str(data.get("path", "")).lower().startswith(("http:", "https:")):
+            raise gr.Error("Upload the file itself, not its address.", print_exception=False)
+        data = list(data.values())
+    if isinstance(data, list):
+        for item in data:
+            refuse_addresses(item)
 
 
 def limits() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.processing_utils import save_pil_to_cache
+from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
@@ -104,7 +105,7 @@ class Result:
 @contextmanager
 def card(number: int, title: str, hint: str) -> Iterator[None]:
     """A column with a numbered heading."""
-    with gr.Column(elem_classes="card", min_width=300):
+    with gr.Column(elem_classes="card", min_width=330):
         gr.HTML(
             f'<h3><span class="step">{number}</span>{title}</h3><p class="hint">{hint}</p>',
             apply_default_css=False,
@@ -194,13 +195,13 @@ def wire(
     everything = [*layout.parts, look.exemplar, *own.parts]
 
     @explained
-    def paint(*values: Any) -> tuple[Image.Image, Painting]:
+    def paint(*values: Any) -> tuple[str, Painting]:
         painting = painter.paint(
             layout.read(*values[:count]),
             read_photo(values[count], "exemplar"),
             own.read(*values[count + 1 :]),
         )
-        return shown(painting), painting
+        return as_file(shown(painting)), painting
 
     for trigger, mode, progress in (
         (result.paint.click, "once", "full"),
@@ -245,25 +246,32 @@ def wire(
 def all_views(painting: Painting) -> tuple:
     """What is shown of a new painting's correspondence, in the order of `Result.views`."""
     point = centre(painting)
+    download = as_file(painting.image, "painting")
     return (
-        match_view(painting, point),
+        as_file(match_view(painting, point)),
         match_text(painting, point),
-        (painting.condition, painting.image),
-        painting.warped,
-        confidence_view(painting),
-        flow_view(painting),
-        gr.DownloadButton(value=saved(painting), interactive=True),
+        (as_file(painting.condition), download),
+        as_file(painting.warped),
+        as_file(confidence_view(painting)),
+        as_file(flow_view(painting)),
+        gr.DownloadButton(value=download, interactive=True),
     )
 
 
-def saved(painting: Painting) -> str:
-    """The painting in its own size as a file, among those that gradio clears away after a while."""
-    return save_pil_to_cache(painting.image, get_upload_folder(), name="painting", format="png")
-
-
-def match_at(painting: Painting | None, event: gr.SelectData) -> tuple[Image.Image, str]:
+def match_at(painting: Painting | None, event: gr.SelectData) -> tuple[str, str]:
     """Where a clicked point of the painting came from."""
     if painting is None:
         raise gr.Error("Press Paint again: this painting is no longer kept.", title="Too old")
     point = point_of(painting, event.index)
-    return match_view(painting, point), match_text(painting, point)
+    return as_file(match_view(painting, point)), match_text(painting, point)
+
+
+def as_file(picture: Image.Image, name: str = "picture") -> str:
+    """A picture among gradio's files, which it clears away after a while.
+
+    gradio's own way writes equal pictures of two visitors over each other while they are read.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, f"{name}.png")
+        picture.save(path)
+        return save_file_to_cache(path, get_upload_folder())

@@ -183,5 +183,8 @@ element.addEventListener("click", (event) => {
 });
 
 watch("value", show);
+watch("live", () => {
+  element.querySelector(".board").dataset.live = props.live;
+});
 watch("guide", () => joints.length && draw());
 show();
