@@ -29,6 +29,7 @@ def convert(folder: Path, weights: Weights, **options: object) -> Path:
     return convert_checkpoint(files, folder / "pipeline", **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["ade20k", "celebahq", "celebahq-edge", "deepfashion"])
 def test_the_task_is_recognised_from_the_weights(task: str, tmp_path: Path):
     folder = convert(tmp_path, official_weights(tiny(OFFICIAL[task])))
@@ -46,6 +47,7 @@ def test_the_noise_variant_is_taken_when_named(spelling: str, tmp_path: Path):
     assert CoCosPipeline.from_pretrained(folder).correspondence.config.exemplar_noise == 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", ["celebahq-edge", "celebahqedge"])
 def test_both_spellings_of_the_edge_task_are_accepted(spelling: str, tmp_path: Path):
     folder = convert(tmp_path, official_weights(tiny(OFFICIAL["celebahq-edge"])), task=spelling)
@@ -131,6 +133,7 @@ def test_a_missing_v_is_recomputed_for_half_precision_weights_too(weights: Weigh
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
 
 
+@pytest.mark.slow
 def test_gamma_and_beta_become_one_layer_that_holds_one_plus_gamma(
     weights: Weights, tmp_path: Path
 ):

@@ -115,6 +115,7 @@ def test_a_name_without_an_owner_is_pushed_to_the_users_own(hub: LoopbackHub, ed
     assert b'from_pretrained("alice/edges")' in hub.files(REPO)["README.md"]
 
 
+@pytest.mark.slow
 def test_a_variant_stands_beside_the_first_one(hub: LoopbackHub, edges: CoCosPipeline):
     edges.push_to_hub(REPO)
     copy.deepcopy(edges).to(torch.float16).push_to_hub(REPO, variant="fp16")
@@ -131,12 +132,14 @@ def test_a_variant_stands_beside_the_first_one(hub: LoopbackHub, edges: CoCosPip
     assert (painted(half) - painted(edges)).square().mean().sqrt() < 0.02
 
 
+@pytest.mark.slow
 def test_a_pipeline_pushed_in_pieces_paints_the_same(hub: LoopbackHub, edges: CoCosPipeline):
     edges.push_to_hub(REPO, max_shard_size="100KB", variant="fp32")
     assert sum("fp32-0000" in name for name in hub.files(REPO)) > 4
     assert same(loaded(variant="fp32"), edges)
 
 
+@pytest.mark.slow
 def test_pieces_are_removed_when_the_network_comes_in_one_file_and_the_reverse(
     hub: LoopbackHub, edges: CoCosPipeline
 ):
@@ -178,6 +181,7 @@ def test_a_private_pipeline_needs_its_owners_token(
     assert same(loaded(force_download=True), edges)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hub")
 def test_a_pull_request_leaves_main_alone_until_it_is_merged(edges: CoCosPipeline):
     edges.push_to_hub(REPO)
@@ -191,6 +195,7 @@ def test_a_pull_request_leaves_main_alone_until_it_is_merged(edges: CoCosPipelin
     assert same(loaded(), edges)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hub")
 def test_a_branch_is_made_when_it_is_pushed_to_and_a_commit_can_be_loaded(edges: CoCosPipeline):
     first = edges.push_to_hub(REPO)
@@ -268,6 +273,7 @@ def test_a_single_network_is_loaded_by_its_folder(hub: LoopbackHub, edges: CoCos
         MultiscaleDiscriminator.from_pretrained(REPO, subfolder="discriminator")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["switched off", "hub gone", "local files only"])
 def test_a_loaded_pipeline_is_there_again_without_the_hub(
     how: str, hub: LoopbackHub, edges: CoCosPipeline, monkeypatch: pytest.MonkeyPatch
@@ -326,6 +332,7 @@ def test_a_repository_with_a_pickle_is_refused_before_anything_is_downloaded(
     assert not (tmp_path / "trace").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["pipeline.py", "translation/cocosnet_hf.py", "kernels/fast.SO"])
 def test_a_repository_with_code_is_refused_before_anything_is_downloaded(
     name: str, hub: LoopbackHub, edges: CoCosPipeline, tmp_path: Path
@@ -340,6 +347,7 @@ def test_a_repository_with_code_is_refused_before_anything_is_downloaded(
     assert not (tmp_path / "trace").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{"_class_name": ["pipeline", "Evil"]}, {"translation": ["evil", "Network"]}]
 )
@@ -385,6 +393,7 @@ def test_weights_that_are_there_twice_are_refused(hub: LoopbackHub, edges: CoCos
         loaded()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("problem", ["missing", "unexpected"])
 def test_missing_and_extra_weights_are_refused_by_name(
     problem: str, hub: LoopbackHub, edges: CoCosPipeline
@@ -419,6 +428,7 @@ def test_a_download_that_breaks_loads_nothing_and_goes_on_the_next_time(
     assert len(downloads(hub)) <= 3
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("protocol", ["lfs", "xet"])
 def test_an_upload_that_breaks_changes_nothing_and_can_be_repeated(

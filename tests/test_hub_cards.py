@@ -86,6 +86,7 @@ IDS = ["edge", "mask", "noise", "parts", "pose", "pose without the exemplar's"]
 # The snippet ---------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_examples", [True, False], ids=["its examples", "own files"])
 @pytest.mark.parametrize(("condition", "settings"), PIPELINES, ids=IDS)
 def test_the_snippet_of_a_card_runs_as_it_stands(

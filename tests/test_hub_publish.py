@@ -114,6 +114,7 @@ def test_every_official_task_has_its_terms():
         assert "terms of use" in details.data or "non-commercial" in details.data
 
 
+@pytest.mark.slow
 def test_a_converted_checkpoint_is_shared_with_its_terms(hub: LoopbackHub, tmp_path: Path):
     weights = official_weights(narrow(OFFICIAL["celebahq"]))
     files = write_checkpoints(tmp_path / "official", weights)
@@ -182,6 +183,7 @@ def test_the_demo_of_this_repository_is_such_a_space(hub: LoopbackHub):
     assert after.text == before.text
 
 
+@pytest.mark.slow
 def test_a_space_is_published_again_for_another_pipeline(hub: LoopbackHub, demo: Path):
     for name in (REPO, "alice/others"):
         tiny.pipeline().push_to_hub(name)

@@ -100,6 +100,7 @@ def same(first: list[dict], second: list[dict]) -> bool:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["pictures", "parquet"])
 def test_a_data_set_of_the_hub_is_streamed_as_if_it_were_here(
     layout: str, hub: LoopbackHub, scenes: Path, tmp_path: Path
@@ -141,6 +142,7 @@ def test_a_data_set_of_the_hub_is_downloaded_without_streaming(
     assert same([found[i] for i in range(6)], [local[i] for i in range(6)])
 
 
+@pytest.mark.slow
 def test_a_run_trains_on_a_streamed_data_set(hub: LoopbackHub, scenes: Path, tmp_path: Path):
     hub.put_folder(DATA, scenes, kind="dataset")
     streamed = config(
@@ -160,6 +162,7 @@ def test_a_run_trains_on_a_streamed_data_set(hub: LoopbackHub, scenes: Path, tmp
 # Start and end -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_discriminator", [True, False])
 def test_a_run_starts_from_a_pipeline_of_the_hub(
     with_discriminator: bool, hub: LoopbackHub, tmp_path: Path
