@@ -204,15 +204,15 @@ def plain_attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 @contextmanager
 def running(form: str) -> Iterator[None]:
     """No gradients, and for the plain form attention with its matrix and SPADE all at once."""
-    ours = blocks.attend, blocks.attend_in_chunks, blocks.STRIP_ENTRIES
+    ours = blocks.attend, blocks.attend_in_tiles, blocks.STRIP_ENTRIES
     if form == PLAIN:
-        blocks.attend = blocks.attend_in_chunks = plain_attend
+        blocks.attend = blocks.attend_in_tiles = plain_attend
         blocks.STRIP_ENTRIES = 2**62
     try:
         with torch.no_grad():
             yield
     finally:
-        blocks.attend, blocks.attend_in_chunks, blocks.STRIP_ENTRIES = ours
+        blocks.attend, blocks.attend_in_tiles, blocks.STRIP_ENTRIES = ours
 
 
 def seconds(function: Callable[[], Any], device: str) -> float:
@@ -265,7 +265,7 @@ def measure(
         inputs = prepare(pipe, inputs, form)
         with running(form):
             functions[form] = stages(pipe, inputs, form)
-            images[form] = functions[form]["whole"]().float()  # also warms up, and compiles
+            images[form] = functions[form]["translation"]().float()  # also warms up, and compiles
     work = {}
     for form in forms:
         with running(form):
@@ -302,7 +302,7 @@ def measure(
         pipe, inputs = build(preset, size, torch.float32, device)
         inputs = prepare(pipe, inputs, OURS)
         with running(OURS):
-            exact = stages(pipe, inputs, OURS)["whole"]()
+            exact = stages(pipe, inputs, OURS)["translation"]()
         for form, image in images.items():
             error = ((image - exact) / 2).square().mean()  # images span 2
             quality[f"{size} {dtype} {form}"] = float(-10 * torch.log10(error))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from cocosnet_hf import Matching, benchmark
 from cocosnet_hf.models import blocks
-from cocosnet_hf.models.blocks import SPADE, SPADEResidualBlock, attend, attend_in_chunks
+from cocosnet_hf.models.blocks import SPADE, SPADEResidualBlock, attend, attend_in_tiles
 
 
 def normal(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -29,7 +29,7 @@ def test_the_plain_warp_is_what_the_matching_computes(patch_size: int, patches: 
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-5)])
-@pytest.mark.parametrize("positions", [12, 600])  # one chunk, three with a short last one
+@pytest.mark.parametrize("positions", [12, 40])  # one row of tiles, three with a short last one
 def test_three_ways_of_attending_agree(positions: int, dtype: torch.dtype, tolerance: float):
     query, key, value = (
         normal(2, positions, 4, dtype=dtype),
@@ -37,8 +37,16 @@ def test_three_ways_of_attending_agree(positions: int, dtype: torch.dtype, toler
         normal(2, 30, 16, dtype=dtype),
     )
     expected = benchmark.plain_attend(query, key, value)
-    for found in (attend(query, key, value), attend_in_chunks(query, key, value)):
+    for found in (attend(query, key, value), attend_in_tiles(query, key, value, tile=16)):
         torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
+
+
+def test_tiles_of_very_different_scores_do_not_overflow():
+    query = torch.full((1, 3, 1), 100.0)
+    key = torch.tensor([-5.0, -5.0, 0.0, 5.0, 5.0])[None, :, None]
+    value = torch.arange(5.0)[None, :, None]
+    found = attend_in_tiles(query, key, value, tile=2)
+    torch.testing.assert_close(found, torch.full((1, 3, 1), 3.5))
 
 
 def lively_block(in_channels: int, folded: bool) -> SPADEResidualBlock:
@@ -81,11 +89,11 @@ def test_small_strips_are_really_made_and_large_ones_not(monkeypatch: pytest.Mon
 
 
 def test_the_plain_form_is_undone_even_after_an_error():
-    ours = blocks.attend, blocks.attend_in_chunks, blocks.STRIP_ENTRIES
+    ours = blocks.attend, blocks.attend_in_tiles, blocks.STRIP_ENTRIES
     with pytest.raises(ZeroDivisionError), benchmark.running(benchmark.PLAIN):
-        assert blocks.attend_in_chunks is blocks.attend is benchmark.plain_attend
+        assert blocks.attend_in_tiles is blocks.attend is benchmark.plain_attend
         raise ZeroDivisionError
-    assert (blocks.attend, blocks.attend_in_chunks, blocks.STRIP_ENTRIES) == ours
+    assert (blocks.attend, blocks.attend_in_tiles, blocks.STRIP_ENTRIES) == ours
 
 
 def test_a_table_is_markdown_with_each_column_in_its_format():
