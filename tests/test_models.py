@@ -457,6 +457,12 @@ def test_translation_needs_three_strides():
         TranslationNetwork(2, (8, 8))
 
 
+@pytest.mark.parametrize("channels", [(16, 7, 4), (16, 16, 7, 8, 8)])
+def test_translation_needs_channels_for_its_attention(channels: tuple[int, ...]):
+    with pytest.raises(ValueError, match=r"eighth of 7 channels; it needs 8 or more"):
+        TranslationNetwork(2, channels)
+
+
 @pytest.mark.parametrize(
     ("warped", "condition", "message"),
     [

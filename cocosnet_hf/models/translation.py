@@ -39,6 +39,11 @@ class TranslationNetwork(Network):
         map_channels = 3 + condition_channels
         self.input_conv = conv2d(map_channels, channels[0], 3, padding=1)
         widths = [channels[0], channels[0], channels[1], channels[1], *channels[2:]]
+        if widths[-3] < 8:
+            raise ValueError(
+                f"The attention works on an eighth of {widths[-3]} channels; it needs 8 or more, "
+                f"got channels {tuple(channels)}."
+            )
         self.blocks = nn.ModuleList(
             SPADEResidualBlock(*width, map_channels, spade_channels) for width in pairwise(widths)
         )
