@@ -373,6 +373,56 @@ def test_a_flip_exchanges_the_sides_of_a_label_map():
         TrainingExamples(rows, EdgeCondition(), few)[0]
 
 
+def test_values_of_a_label_map_are_grouped_into_classes():
+    photo = Image.new("RGB", (32, 32), "red")
+    labels = np.repeat(np.array([[0, 7, 3, 9]], np.uint8), 32, 0).repeat(8, 1)
+    rows = ListRows([{"image": photo, "labels": Image.fromarray(labels), "id": "one"}])
+    settings = DataSettings(
+        labels_column="labels",
+        label_classes=3,
+        label_groups=((9,), (0, 3), (7,)),
+        image_size=32,
+        load_size=32,
+        flip=0.0,
+    )
+    example = TrainingExamples(rows, EdgeCondition(), settings)[0]
+    assert example["condition_labels"][0, ::8].tolist() == [1, 2, 1, 0]
+    without_seven = replace(settings, label_groups=((9,), (0, 3), (1,)))
+    with pytest.raises(ValueError, match=r"map of one.*values in label_groups.*\[7\] outside"):
+        TrainingExamples(rows, EdgeCondition(), without_seven)[0]
+    masks = replace(settings, condition_column="labels", labels_column=None, label_classes=None)
+    example = TrainingExamples(rows, MaskCondition.from_names("abc"), masks)[0]
+    assert example["condition_labels"][0, ::8].tolist() == [1, 2, 1, 0]
+    with pytest.raises(ValueError, match="each of the 2 classes of the condition, got 3"):
+        TrainingExamples(rows, MaskCondition.from_names("ab"), masks)
+
+
+def test_an_index_of_grouped_labels_compares_groups():
+    def row(name: str, top: int, bottom: int) -> dict:
+        labels = np.full((32, 32), bottom, np.uint8)
+        labels[:16] = top
+        return {"image": Image.new("RGB", (32, 32)), "labels": Image.fromarray(labels), "id": name}
+
+    rows = ListRows([row("query", 5, 0), row("other", 0, 5), row("alike", 6, 0)])
+    settings = DataSettings(
+        labels_column="labels",
+        label_classes=2,
+        label_groups=((0,), (5, 6)),
+        retrieve=True,
+        image_size=32,
+        load_size=32,
+        real_probability=1.0,
+        hard_probability=0.0,
+    )
+    assert TrainingExamples(rows, EdgeCondition(), settings)._easy[0].tolist() == [2]
+
+
+@pytest.mark.parametrize("groups", [((0,), (1,)), ((0,), (1, 2), (2,))])
+def test_label_groups_that_are_no_classes_are_refused(groups: tuple[tuple[int, ...], ...]):
+    with pytest.raises(ValueError, match="label_groups"):
+        DataSettings(labels_column="labels", label_classes=3, label_groups=groups)
+
+
 @pytest.mark.parametrize("pair", [(0, 4), (1,), (0, 1, 2)])
 def test_sides_that_are_no_pairs_of_classes_are_refused(pair: tuple[int, ...]):
     with pytest.raises(ValueError, match="pairs of classes below 'label_classes'"):

@@ -100,6 +100,15 @@ class Reader:
     def __init__(self, settings: DataSettings, condition: Condition) -> None:
         self.settings = settings
         self.condition = condition
+        groups = settings.label_groups
+        if groups and isinstance(condition, MaskCondition) and len(groups) != condition.channels:
+            raise ValueError(
+                f"'label_groups' must hold one list of values for each of the {condition.channels} "
+                f"classes of the condition, got {len(groups)}."
+            )
+        self._class_of_value = {
+            value: label for label, group in enumerate(groups) for value in group
+        }
 
     def read(self, row: Mapping[str, Any], position: int) -> Example:
         """The row's photo, condition and labels. Raises BrokenExample naming it."""
@@ -139,7 +148,7 @@ class Reader:
         if isinstance(self.layout, MaskCondition):
             masks = isinstance(self.condition, MaskCondition)
             column = self.settings.condition_column if masks else self.settings.labels_column
-            return _picture(_value(row, column), f"mask of {self.name(row, position)}")
+            return self._label_map(_value(row, column), f"mask of {self.name(row, position)}")
         return self.layout_of(self.read(row, position))
 
     def layout_of(self, example: Example) -> Any:
@@ -165,18 +174,39 @@ class Reader:
         except ValueError as error:
             raise BrokenExample(str(error)) from error
         if not needs_condition:
-            return Example(name, image, image, _labels(labels, name))
+            return Example(name, image, image, self._labels(labels, name))
         if condition is None:
             raise BrokenExample(f"'{name}' has no condition.")
         if isinstance(self.condition, PoseCondition):
             source: Any = self._pose(condition, image, name)
+        elif isinstance(self.condition, MaskCondition):
+            source = self._label_map(condition, f"condition of {name}")
         else:
             source = _picture(condition, f"condition of {name}")
             if isinstance(self.condition, PartEdgeCondition):
                 source = {"photo": image, "parts": source}
-            elif not isinstance(self.condition, MaskCondition):
+            else:
                 source = {"edges": source}
-        return Example(name, image, source, _labels(labels, name))
+        return Example(name, image, source, self._labels(labels, name))
+
+    def _labels(self, value: Any, name: str) -> Image.Image | None:
+        return None if value is None else self._label_map(value, f"label map of {name}")
+
+    def _label_map(self, value: Any, what: str) -> Image.Image:
+        """A picture of the row, its values brought to classes. Raises BrokenExample, ValueError."""
+        picture = _picture(value, what)
+        if not self._class_of_value:
+            return picture
+        pixels = np.array(picture)
+        values, position = np.unique(pixels, return_inverse=True)
+        strange = sorted(set(values.tolist()) - self._class_of_value.keys())
+        if pixels.ndim != 2 or strange:
+            raise ValueError(
+                f"The {what} must be one channel of the values in label_groups, got "
+                f"{pixels.shape} with {strange[:5]} outside of them; add these to a group."
+            )
+        classes = np.array([self._class_of_value[number] for number in values.tolist()], np.int32)
+        return Image.fromarray(classes[position.reshape(pixels.shape)])
 
     def _pose(self, value: Any, image: Image.Image, name: str) -> Pose:
         """Keypoints as rows of numbers, OpenPose JSON (text, path, dict) or a `Pose`."""
@@ -210,10 +240,6 @@ def file_name(value: Any) -> str | None:
 
 def _value(row: Mapping[str, Any], column: str | None) -> Any:
     return None if column is None else row[column]
-
-
-def _labels(value: Any, name: str) -> Image.Image | None:
-    return None if value is None else _picture(value, f"label map of {name}")
 
 
 def _picture(value: Any, what: str) -> Image.Image:

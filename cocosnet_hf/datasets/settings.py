@@ -19,6 +19,8 @@ class DataSettings:
         come from the photo if condition_column is None.
     labels_column, label_classes: label maps beside a condition that is no mask, and the number of
         their classes: to teach and measure the warp, and to retrieve exemplars of a like layout.
+    label_groups: the values of a label map, or of a mask that is one, that make up each class, such
+        as [[0], [3, 5], [4]]; without it every value is a class of its own.
     label_sides: pairs of their classes that are each other's mirror image, such as [[4, 5]].
     exemplar_column and its condition and labels: the photo's own exemplar; null means none.
     id_column: names the examples in messages and lists, where there is such a column.
@@ -61,6 +63,7 @@ class DataSettings:
     condition_column: str | None = None
     labels_column: str | None = None
     label_classes: int | None = None
+    label_groups: tuple[tuple[int, ...], ...] = ()
     label_sides: tuple[tuple[int, ...], ...] = ()
     exemplar_column: str | None = None
     exemplar_condition_column: str | None = None
@@ -104,6 +107,16 @@ class DataSettings:
                 f"{self.labels_column} and {self.label_classes}."
             )
         classes = range(self.label_classes or 0)
+        values = [value for group in self.label_groups for value in group]
+        if self.label_groups and classes and len(self.label_groups) != len(classes):
+            raise ValueError(
+                f"'label_groups' must hold one list of values per class, {len(classes)} lists by "
+                f"'label_classes'; got {len(self.label_groups)}."
+            )
+        if len(set(values)) < len(values):
+            raise ValueError(
+                f"A value belongs to one of 'label_groups' only, got {sorted(values)}."
+            )
         for pair in self.label_sides:
             if len(pair) != 2 or not set(pair) <= set(classes):
                 raise ValueError(

@@ -232,7 +232,8 @@ def build_index(
     if extractor is not None or fingerprint is None:
         return build()
     columns = f"{settings.image_column} {settings.condition_column} {settings.labels_column}"
-    key = cache_key(f"{fingerprint} {columns}", reader.layout)
+    groups = settings.label_groups or ""
+    key = cache_key(f"{fingerprint} {columns}{groups}", reader.layout)
     return ExemplarIndex.cached(key, build, describe_with(reader.layout), settings.cache_dir)
 
 
