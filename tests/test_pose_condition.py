@@ -159,6 +159,25 @@ def test_a_pose_is_drawn_at_its_own_size_and_then_resized():
     assert np.array_equal(np.asarray(POSES.preview(encoded)), np.asarray(smaller))
 
 
+def test_distances_reach_one_where_they_are_told_to():
+    far = POSES.encode(STANDING, 96, 64)
+    near = PoseCondition(reach=30).encode(STANDING, 96, 64)
+    assert torch.equal(PoseCondition(reach=765.0).encode(STANDING, 96, 64), far)
+    assert far[3:].max() < 0.2
+    steps = (far[3:] * 255).round() * 3
+    assert (near[3:][steps > 33] == 1).all()
+    assert (near[3:][steps < 24] < 1).all()
+    assert (near[3:] - (steps / 30).clamp(max=1)).abs().max() < 0.15
+
+
+def test_a_pose_of_any_size_looks_alike_when_it_is_drawn_at_one_height():
+    drawn = PoseCondition(draw_height=128)
+    double = Pose(SCORED * (2, 2, 1), (192, 128))
+    here, there = (drawn.encode(pose, 96, 64) for pose in (STANDING, double))
+    torch.testing.assert_close(here, there)
+    assert (POSES.encode(STANDING, 96, 64) - POSES.encode(double, 96, 64)).abs().max() > 0.3
+
+
 def test_limbs_that_leave_the_picture_are_cut_off():
     joints = SCORED.copy()
     joints[2:5, 0] -= 40
@@ -220,6 +239,12 @@ def test_an_empty_candidate_file_is_refused(tmp_path: Path):
 def test_an_impossible_minimal_score_is_refused(score: float):
     with pytest.raises(ValueError, match="min_score"):
         PoseCondition(min_score=score)
+
+
+@pytest.mark.parametrize("settings", [{"reach": 0}, {"reach": -1.0}, {"draw_height": 8}])
+def test_an_impossible_reach_or_height_is_refused(settings: dict[str, float]):
+    with pytest.raises(ValueError, match="'reach' must be|'draw_height' must be"):
+        PoseCondition(**settings)
 
 
 def test_the_joints_of_a_pose_cannot_be_changed():

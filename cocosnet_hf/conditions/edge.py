@@ -198,12 +198,12 @@ def mask_outline(mask: np.ndarray) -> np.ndarray:
     return outline
 
 
-def truncated_distance(lines: np.ndarray) -> np.ndarray:
-    """City-block distance in pixels to the nearest line, divided by 3, at most 255; (H, W) uint8.
+def truncated_distance(lines: np.ndarray, reach: float = 765) -> np.ndarray:
+    """City-block distance to the nearest line, (H, W) uint8, 255 at `reach` pixels and beyond.
 
-    255 everywhere where there is no line (spec section 8.3).
+    255 everywhere where there is no line (spec section 8.3, whose distance is divided by 3).
     """
-    return np.minimum(line_distance(lines) / 3, 255).astype(np.uint8)
+    return np.minimum(line_distance(lines) / (reach / 255), 255).astype(np.uint8)
 
 
 def line_distance(lines: np.ndarray) -> np.ndarray:

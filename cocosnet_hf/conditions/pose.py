@@ -150,6 +150,12 @@ class Pose:
         joints[JOINTS.index("neck")] = (*shoulders[:, :2].mean(0), shoulders[:, 2].min())
         return cls(joints, size)
 
+    def resized(self, height: int) -> Pose:
+        """The same pose in a picture of this height, with all sides in proportion."""
+        scale = height / self.size[0]
+        width = max(MIN_SIDE, round(self.size[1] * scale))
+        return Pose(self.joints * (width / self.size[1], scale, 1), (height, width))
+
     @classmethod
     def from_openpose_json(
         cls,
@@ -220,9 +226,12 @@ class PoseCondition(Condition):
     """One person's pose: a coloured stick figure and the distance to each limb (spec section 8.4).
 
     20 channels: 0..2 the stick figure in RGB, 3..19 the distance to each of `LIMBS`, 1 everywhere
-    for a missing limb. Drawn at the source's size, then resized.
+    for a missing limb. Drawn, then resized.
 
-    min_score: joints whose score is not above it are left out.
+    min_score: joints whose score is not above it are left out. reach: distance in pixels at which
+    a channel is 1, officially so far that pictures of 256 px only see a third of the range.
+    draw_height: of the picture that the figure is drawn in, so that poses of any size look alike;
+    None draws at the pose's own size, as officially.
 
     Sources that `encode` accepts: a `Pose`; the path or content of an OpenPose JSON file with its
     canvas size; {"openpose": path or content, "size": (height, width)}; {"candidate": ...,
@@ -232,8 +241,14 @@ class PoseCondition(Condition):
     type: ClassVar[str] = "pose"
 
     min_score: float = 0.0
+    reach: float = 765.0
+    draw_height: int | None = None
 
     def __post_init__(self) -> None:
+        if not self.reach > 0:
+            raise ValueError(f"'reach' must be a positive number of pixels, got {self.reach}.")
+        if self.draw_height is not None and self.draw_height < 32:
+            raise ValueError(f"'draw_height' must be 32 or more pixels, got {self.draw_height}.")
         if not 0 <= self.min_score < 1:
             raise ValueError(f"'min_score' must be in [0, 1), got {self.min_score}.")
 
@@ -252,6 +267,8 @@ class PoseCondition(Condition):
         Raises ValueError for unreadable poses and where no joint is left to draw.
         """
         pose = read_pose(source)
+        if self.draw_height is not None:
+            pose = pose.resized(self.draw_height)
         present = pose.joints[:, 2] > self.min_score
         if not present.any():
             raise ValueError(
@@ -270,7 +287,7 @@ class PoseCondition(Condition):
                 cv2.fillConvexPoly(shape, outline, 1)
                 painted = cv2.fillConvexPoly(canvas.copy(), outline, COLORS[number])
                 canvas = cv2.addWeighted(canvas, 0.4, painted, 0.6, 0)
-            distance = truncated_distance(shape > 0)
+            distance = truncated_distance(shape > 0, self.reach)
             planes.append(resize_plane(distance, height, width, Image.Resampling.BILINEAR))
         figure = [
             resize_plane(plane, height, width, Image.Resampling.NEAREST)
