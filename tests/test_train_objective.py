@@ -128,6 +128,21 @@ def test_validation_measures_all_batches_together():
     assert single["swd"] == pytest.approx(swd(*pictures))
 
 
+def test_a_model_of_noise_is_validated_as_it_is_used():
+    correspondence = tiny.correspondence(3, exemplar_noise=5.0)
+    translation, example = tiny.translation(3), batch()
+    settings = dict(correspondence.config)
+    found, _, painting = validate(correspondence, translation, settings, [example])
+    again, *_ = validate(correspondence, translation, settings, [example])
+    assert again == found
+    other = dataclasses.replace(example, exemplar_condition=1 - example.exemplar_condition)
+    _, _, unmoved = validate(correspondence, translation, settings, [other])
+    torch.testing.assert_close(unmoved.image, painting.image)
+    with torch.no_grad():
+        seen = paint(correspondence, translation, settings, example)
+    assert (seen.image - painting.image).abs().max() > 1e-3
+
+
 def test_a_picture_with_its_exemplars_colours_has_the_highest_colour_relevance():
     correspondence, translation = tiny.correspondence(3), tiny.translation(3)
     example, perceptual = batch(), tiny.lively(DistilledVGG19Features())

@@ -26,14 +26,19 @@ def validate(
 
     The networks are in evaluation mode; settings: the correspondence network's config. Beside
     `batch_metrics` there is swd, the sliced Wasserstein distance of all outputs to all targets,
-    times 1000, and with a perceptual network and labels `colour_relevance`. Raises ValueError if
+    times 1000, and with a perceptual network and labels `colour_relevance`. A model with
+    exemplar_noise paints with noise, as it is used, the same at each call. Raises ValueError if
     there is no batch.
     """
     found: dict[str, list[float]] = {}
     outputs, targets = [], []
     first: tuple[Batch, Painting] | None = None
-    for batch in batches:
-        painting = paint(correspondence, translation, settings, batch)
+    noisy = settings["exemplar_noise"] > 0
+    for number, batch in enumerate(batches):
+        with torch.random.fork_rng(enabled=noisy):
+            if noisy:
+                torch.manual_seed(number)
+            painting = paint(correspondence, translation, settings, batch, exemplar_noise=noisy)
         first = first or (batch, painting)
         metrics = batch_metrics(batch, painting)
         if perceptual is not None and batch.exemplar_labels is not None:
@@ -58,12 +63,16 @@ def batch_metrics(batch: Batch, painting: Painting) -> dict[str, float]:
     share of its largest value, 1 if every position looks at all places alike. warp_accuracy: share
     of positions to which the matching carries a label that is the condition's own;
     identity_accuracy: the same for an exemplar that is not moved at all, which is what it must
-    exceed.
+    exceed. Only the first two of a painting without matching.
     """
-    matching, positions = painting.matching, painting.grid_exemplar[0, 0].numel()
     metrics = {
         "target_l1": F.l1_loss(painting.image.float(), batch.image).item(),
         "copy_score": F.l1_loss(painting.image.float(), batch.exemplar).item(),
+    }
+    if painting.matching is None:
+        return metrics
+    matching, positions = painting.matching, painting.grid_exemplar[0, 0].numel()
+    metrics |= {
         "confidence": matching.confidence().mean().item(),
         "entropy": matching.entropy().mean().item() / math.log(positions),
     }
