@@ -5,8 +5,9 @@
 PIPELINE is a folder, a Hub id or a bundled name. Every item of --split is painted from its
 condition with an exemplar from --train-split; the pictures are saved as PNG and as JPG, and both
 are scored against the true photos. The output folder holds report.md, report.html, results.json,
-scores.parquet and all pictures; the same command goes on where it was stopped. Several processes
-(accelerate launch -m cocosnet_hf.evaluate ...) share the work.
+scores.parquet and all pictures; the same command goes on where it was stopped, with the scores of
+whatever has not changed since; what has is named and refused. Several processes (accelerate launch
+-m cocosnet_hf.evaluate ...) share the work.
 
 --rivals are painted and scored alike: exemplar (unchanged), warped (the exemplar, warped), nearest
 (the training photo of the nearest layout), NAME=FOLDER (pictures called like the items) and
@@ -16,6 +17,7 @@ NAME=package.module:function (a function from encoded condition and exemplar pho
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -69,6 +71,13 @@ def make_parser() -> argparse.ArgumentParser:
     for name in COLUMNS:
         add(f"--{name.replace('_', '-')}", default=getattr(DataSettings, name), metavar="NAME")
     add("--label-classes", type=int, metavar="N", help="number of classes of the labels column")
+    add(
+        "--label-groups",
+        type=label_groups,
+        default=(),
+        metavar="[[0],[1,2]]",
+        help="the label values that make up each class",
+    )
     add("--size", type=int, metavar="PIXELS", help="side of all pictures; default: the pipeline's")
     add("--keep-aspect", action="store_true", help="cut out the middle instead of squeezing")
     add("--limit", type=int, metavar="N", help="only the first items")
@@ -100,6 +109,7 @@ def make_parser() -> argparse.ArgumentParser:
     add("--pose-finder", metavar="HUB-ID|module:function", help="for PCK")
     add("--diversity", type=int, default=defaults.diversity, metavar="EXEMPLARS")
     add("--diversity-items", type=int, default=defaults.diversity_items, metavar="N")
+    add("--background", type=int, metavar="CLASS", help="the warp's accuracy also without it")
     add("--classes", action="store_true", help="also every metric class by class")
 
     speed = parser.add_argument_group("speed")
@@ -108,12 +118,18 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def label_groups(text: str) -> tuple[tuple[int, ...], ...]:
+    """Lists of numbers, written as JSON. Raises ValueError or TypeError for anything else."""
+    return tuple(tuple(map(int, group)) for group in json.loads(text))
+
+
 def read_settings(options: argparse.Namespace) -> EvaluationSettings:
     """What the options say. Raises ValueError for values that do not go together."""
     data = DataSettings(
         source=options.data,
         split=options.split,
         label_classes=options.label_classes,
+        label_groups=options.label_groups,
         keep_aspect=options.keep_aspect,
         **{name: getattr(options, name) for name in COLUMNS},
     )
@@ -134,6 +150,7 @@ def read_settings(options: argparse.Namespace) -> EvaluationSettings:
         pose_finder=options.pose_finder,
         diversity=options.diversity,
         diversity_items=options.diversity_items,
+        background=options.background,
         batch_size=options.batch_size,
         dtype=options.dtype,
     )

@@ -22,6 +22,12 @@ def tensors(condition: Tensor, exemplar: Image.Image) -> Tensor:
     return condition[:3]
 
 
+def transparent(condition: Tensor, exemplar: Image.Image) -> Image.Image:
+    """Red that nobody sees."""
+    del condition
+    return Image.new("RGBA", exemplar.size, (255, 0, 0, 0))
+
+
 def too_small(condition: Tensor, exemplar: Image.Image) -> Image.Image:
     """Half the size that was asked for."""
     del condition

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from .extractors import Extractor
 from .intervals import Estimate, mean_estimate
 from .methods import TARGET
 from .results import ClassResult, Evaluation, Result
+from .scoring import Instruments
 from .storage import FORMATS, RunFolder
 
 if TYPE_CHECKING:
@@ -24,35 +25,38 @@ if TYPE_CHECKING:
 TO_THE_TARGET = ("semantic_consistency", "perceptual_distance", "LPIPS", "SSIM", "PSNR")
 """Metrics that compare with the true photo, which are of no use for itself."""
 
-_NOT_SCORES = ("index", "item", "exemplar", "method", "format", "classes")
+_NOT_SCORES = ("index", "item", "exemplar", "method", "format")
+
+ClassValues: TypeAlias = dict[int, tuple[float, int]]
+"""By label the weighted mean over the items that have it, and how many these are."""
 
 
 def collect(
     folder: RunFolder,
     made: dict[str, Any],
     methods: dict[str, str],
-    extractors: Sequence[Extractor],
+    instruments: Instruments,
     condition: Condition,
 ) -> Evaluation:
     """All figures of a run; the scores of all methods are also written as `scores.parquet`.
 
-    methods: what made the pictures of each name, the true photos' among them.
+    methods: what made the pictures of each name, the true photos' among them. Of every picture only
+    scores are held in memory, and of two methods at a time the features.
     """
     import pandas
 
-    items = made["items"]
-    tables = {name: folder.scores(name, items) for name in methods}
-    everything = pandas.concat(tables.values(), ignore_index=True)
-    columns = [*_NOT_SCORES[:-1], *score_columns(everything)]
-    everything[columns].to_parquet(folder.path / "scores.parquet")
-    names = getattr(condition, "classes", ())
-    results, classes = [], []
-    for kind in FORMATS:
-        targets = of_format(tables[TARGET], kind)
-        for name, table in tables.items():
-            table = of_format(table, kind)
-            found = list(item_results(table, made["seed"]))
-            by_class = list(class_results(table, list(names)))
+    names = list(getattr(condition, "classes", ()))
+    all_targets = folder.scores(TARGET, made["items"])
+    tables, results, classes, throughput = [], [], [], {}
+    for name in methods:
+        whole = all_targets if name == TARGET else folder.scores(name, made["items"])
+        tables.append(whole[[*_NOT_SCORES, *score_columns(whole)]])
+        throughput[name] = seconds(folder, name, whole)
+        by_format = class_values(folder.chunks(name))
+        for kind in FORMATS:
+            table, of_classes = of_format(whole, kind), by_format.get(kind, {})
+            found = [*item_results(table, made["seed"]), *mean_ious(of_classes, len(table))]
+            by_class = list(class_results(of_classes, names))
             if name == TARGET:
                 found, by_class = (
                     [one for one in some if one[0].partition("-")[0] not in TO_THE_TARGET]
@@ -60,24 +64,33 @@ def collect(
                 )
             else:
                 levels = json.loads(folder.levels_file(name, kind).read_text())["levels"]
+                targets = of_format(all_targets, kind)
+                extractors = instruments.extractors
                 found += set_results(table, targets, extractors, levels, made["seed"])
             results += [Result(name, kind, *one) for one in found]
             classes += [ClassResult(name, kind, *one) for one in by_class]
-    throughput = {name: seconds(folder, name, table) for name, table in tables.items()}
-    return Evaluation(made, methods, results, classes, throughput)
+    everything = pandas.concat(tables, ignore_index=True)
+    everything.to_parquet(folder.path / "scores.parquet")
+    return Evaluation(made, methods, results, classes, throughput, instruments.absent)
 
 
 def item_results(table: DataFrame, seed: int) -> Iterator[tuple[str, Estimate, str]]:
-    """Metric, estimate and note of everything that is a mean over the items."""
+    """Metric, estimate and note of every score's mean over the items."""
     for metric in score_columns(table):
         estimate = mean_estimate(table[metric].to_numpy(np.float64), seed)
         if estimate is not None:
             left_out = len(table) - estimate.count
             yield metric, estimate, f"{left_out} items without a score" if left_out else ""
-    for metric, values in class_values(table).items():
+
+
+def mean_ious(
+    of_classes: dict[str, ClassValues], items: int
+) -> Iterator[tuple[str, Estimate, str]]:
+    """Metric, estimate and note of the means over classes; one that no item has does not count."""
+    for metric, values in of_classes.items():
         if metric.startswith("IoU-"):
             mean = fmean(value for value, _ in values.values())
-            yield f"m{metric}", Estimate(mean, len(table)), f"{len(values)} classes"
+            yield f"m{metric}", Estimate(mean, items), f"{len(values)} classes"
 
 
 def set_results(
@@ -104,37 +117,43 @@ def set_results(
         yield extractor.kernel, kernel_distance(features, target_features, seed), ""
 
 
-def class_results(table: DataFrame, names: list[str]) -> Iterator[tuple[str, int, str, float, int]]:
+def class_results(
+    of_classes: dict[str, ClassValues], names: list[str]
+) -> Iterator[tuple[str, int, str, float, int]]:
     """Metric, label, its name, value and number of items of everything measured by class."""
-    for metric, values in class_values(table).items():
+    for metric, values in of_classes.items():
         for label, (value, items) in sorted(values.items()):
             yield metric, label, names[label] if label < len(names) else str(label), value, items
 
 
-def class_values(table: DataFrame) -> dict[str, dict[int, tuple[float, int]]]:
-    """For each metric and label the weighted mean over the items, and in how many it was found."""
-    sums: dict[str, dict[int, list[float]]] = {}
-    for classes in table["classes"]:
-        for score in classes:
-            entry = sums.setdefault(score["metric"], {}).setdefault(score["label"], [0.0, 0.0, 0])
-            entry[0] += score["weight"] * score["value"]
-            entry[1] += score["weight"]
-            entry[2] += 1
-    return {
-        metric: {
-            int(label): (float(total / weight), items)
-            for label, (total, weight, items) in labels.items()
-        }
-        for metric, labels in sums.items()
-    }
+def class_values(chunks: Iterable[DataFrame]) -> dict[str, dict[str, ClassValues]]:
+    """What is measured by class, by file format and metric."""
+    sums: dict[tuple[str, str, int], list[float]] = {}
+    for chunk in chunks:
+        for kind, classes in zip(chunk["format"], chunk["classes"], strict=True):
+            for score in classes:
+                key = (kind, score["metric"], int(score["label"]))
+                entry = sums.setdefault(key, [0.0, 0.0, 0])
+                entry[0] += score["weight"] * score["value"]
+                entry[1] += score["weight"]
+                entry[2] += 1
+    values: dict[str, dict[str, ClassValues]] = {}
+    for (kind, metric, label), (total, weight, items) in sums.items():
+        of_metric = values.setdefault(kind, {}).setdefault(metric, {})
+        of_metric[label] = (float(total / weight), items)
+    return values
 
 
 def seconds(folder: RunFolder, name: str, table: DataFrame) -> dict[str, float]:
-    """What one picture took to be painted, scored and compared with the set, on average."""
-    taken = {stage: float(table[f"seconds_{stage}"].mean()) for stage in ("painting", "scoring")}
+    """What one pair took on average: to be painted, and in all formats scored and compared."""
+    items = len(table) / len(FORMATS)
+    taken = {
+        "painting": float(table["seconds_painting"].mean()),
+        "scoring": float(table["seconds_scoring"].sum() / items),
+    }
     if name != TARGET:
         levels = [json.loads(folder.levels_file(name, kind).read_text()) for kind in FORMATS]
-        taken["swd"] = fmean(one["seconds"] for one in levels) / (len(table) / len(FORMATS))
+        taken["swd"] = sum(one["seconds"] for one in levels) / items
     return taken
 
 

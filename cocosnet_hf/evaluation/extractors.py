@@ -24,11 +24,13 @@ class Extractor:
     """A network that makes one vector of each picture, for Frechet and kernel distance.
 
     network: pictures (B, 3, H, W) in 0..1 -> (B, D). resize: how pictures come to its size.
+    source: file or function that it is from, if not a library.
     """
 
     name: str
     network: Callable[[Tensor], Tensor]
     resize: str = "by the network itself"
+    source: str | None = None
 
     @property
     def frechet(self) -> str:
@@ -80,7 +82,7 @@ def load_extractor(spec: str) -> Extractor:
         return Extractor(name, InceptionFeatures().eval().requires_grad_(False), resize)
     if name == MOBILENET and source:
         network = MobileNetV2.from_file(source)
-        return Extractor(name, network, "224 px, bicubic with antialiasing")
+        return Extractor(name, network, "224 px, bicubic with antialiasing", source)
     if not name or name == INCEPTION or ":" not in source:
         raise ValueError(
             f"An extractor is '{INCEPTION}', '{MOBILENET}=FILE' or 'NAME=package.module:function', "
@@ -89,7 +91,7 @@ def load_extractor(spec: str) -> Extractor:
     network = import_function(source)()
     if isinstance(network, nn.Module):
         network = network.eval().requires_grad_(False)
-    return Extractor(name, network)
+    return Extractor(name, network, source=source)
 
 
 @torch.no_grad()

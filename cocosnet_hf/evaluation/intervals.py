@@ -30,7 +30,7 @@ def mean_estimate(scores: Sequence[float] | np.ndarray, seed: int = 0) -> Estima
     An item that cannot be scored has NaN and is left out of mean and count.
     """
     scores = np.asarray(scores, dtype=np.float64)
-    scores = scores[~np.isnan(scores)]
+    scores = np.sort(scores[~np.isnan(scores)])  # the interval is the same in any order
     if len(scores) == 0:
         return None
     if len(scores) == 1:

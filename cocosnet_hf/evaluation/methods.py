@@ -18,6 +18,7 @@ from ..matching import Matching
 from ..pipeline import CoCosPipeline, CoCosPipelineOutput
 from .correspondence import carry_labels
 from .extractors import import_function
+from .fingerprints import files_fingerprint, fingerprint
 from .pairs import EvaluationPairs, Pair
 from .picture_sets import SUFFIXES, unit_range
 
@@ -63,8 +64,9 @@ class Painting:
 class Method:
     """One or several pictures for each pair.
 
-    made_by: the name of each and, in words, what makes it. paint: pairs to one `Painting` for each
-    name. uses_exemplar: whether another exemplar would give another picture.
+    made_by: the name of each and, in words, what makes it: where pairs, pipeline and words are the
+    same, so are the pictures. paint: pairs to one `Painting` for each name. uses_exemplar: whether
+    another exemplar would give another picture.
     """
 
     made_by: dict[str, str]
@@ -77,12 +79,14 @@ class Method:
         return tuple(self.made_by)
 
 
-def pipeline_method(pipe: CoCosPipeline, name: str, with_warped: bool = True) -> Method:
-    """The pipeline, which also says how good its matching was, and its warped exemplars."""
+def pipeline_method(
+    pipe: CoCosPipeline, name: str, with_warped: bool = True, background: int | None = None
+) -> Method:
+    """The pipeline, with its `matching_scores`, and its warped exemplars."""
 
     def paint(pairs: Sequence[Pair]) -> list[Painting]:
         out = run_pipeline(pipe, pairs)
-        scores = matching_scores(out.matching, pairs)
+        scores = matching_scores(out.matching, pairs, background)
         paintings = [Painting(out.images.float().cpu(), scores), Painting.of(out.warped_exemplars)]
         return paintings[: len(made_by)]
 
@@ -107,12 +111,15 @@ def run_pipeline(pipe: CoCosPipeline, pairs: Sequence[Pair]) -> CoCosPipelineOut
     )
 
 
-def matching_scores(matching: Matching, pairs: Sequence[Pair]) -> list[Scores]:
+def matching_scores(
+    matching: Matching, pairs: Sequence[Pair], background: int | None = None
+) -> list[Scores]:
     """How sure and how right the matching was, for each pair.
 
     confidence: share of its best match in a position's softmax row; entropy: of that row, as a
     share of its largest value; warp_accuracy and identity_accuracy, see `CarriedLabels`. Of each
-    class the accuracies of the positions where it is wanted.
+    class the accuracies of the positions where it is wanted, and with the class of the background
+    those of all other positions together.
     """
     confidence, entropy = matching.confidence(), matching.entropy()
     scores = []
@@ -138,6 +145,11 @@ def matching_scores(matching: Matching, pairs: Sequence[Pair]) -> list[Scores]:
         wanted = carried.wanted[index]
         for metric, right in accuracies.items():
             score.values[metric] = right[index].float().mean().item()
+            foreground = wanted != background
+            if background is not None and foreground.any():
+                score.values[f"foreground_{metric}"] = (
+                    right[index][foreground].float().mean().item()
+                )
             for label in wanted.unique():
                 there = right[index][wanted == label].float()
                 score.classes.append(
@@ -161,7 +173,9 @@ def load_rival(spec: str, pairs: EvaluationPairs) -> Method:
     "exemplar" (as it is) or "nearest" (the nearest training photo); "NAME=FOLDER", pictures of the
     evaluation's size called like the items; or "NAME=package.module:function", a function
     (condition, exemplar) -> picture that gets the encoded condition (K, H, W) in 0..1 and a PIL
-    photo, and returns what `open_photo` reads. Raises ValueError for another spec and ImportError
+    photo, and returns what `open_photo` reads. Scores are kept for later runs as long as the
+    folder's pictures and the function's module are the same; what the module reads and imports is
+    not seen. Raises ValueError for another spec and ImportError
     for a function that is not there.
     """
     if spec == "exemplar":
@@ -171,12 +185,16 @@ def load_rival(spec: str, pairs: EvaluationPairs) -> Method:
         )
     if spec == "nearest":
         return Method(
-            {NEAREST: f"the photo of '{pairs.train_split}' with the nearest layout"},
+            {
+                NEAREST: f"the photo of '{pairs.train_split}' with the nearest layout, content "
+                f"{pairs.pool_fingerprint}"
+            },
             lambda some: [Painting.of([pairs.nearest(pair.index).photo for pair in some])],
             uses_exemplar=False,
         )
     name, _, source = spec.partition("=")
-    if not name or name in {TARGET, PIPELINE, *BUILT_IN.values()} or not source:
+    own = {TARGET, PIPELINE, *BUILT_IN.values()}
+    if not any(map(str.isalnum, name)) or name in own or not source:
         raise ValueError(
             f"A rival is one of {', '.join(BUILT_IN)}, 'NAME=FOLDER' or 'NAME=package.module:"
             f"function' with a name of its own, got {spec!r}."
@@ -197,7 +215,7 @@ def _function_method(name: str, source: str, function: Callable[..., Any]) -> Me
             pictures.append(_fitting(made, pair, name))
         return [Painting.of(pictures)]
 
-    return Method({name: f"the function {source}"}, paint)
+    return Method({name: f"the function {source}, content {fingerprint(source)}"}, paint)
 
 
 def _folder_method(name: str, folder: Path) -> Method:
@@ -219,8 +237,10 @@ def _folder_method(name: str, folder: Path) -> Method:
             pictures.append(_fitting(open_photo(found[0]), pair, name))
         return [Painting.of(pictures)]
 
-    kinds = sorted({path.suffix.lower() for some in files.values() for path in some})
-    return Method({name: f"{', '.join(kinds)} files of {folder}"}, paint, uses_exemplar=False)
+    paths = [path for some in files.values() for path in some]
+    kinds = ", ".join(sorted({path.suffix.lower() for path in paths}))
+    made_by = f"{kinds} files of {folder}, content {files_fingerprint(paths)}"
+    return Method({name: made_by}, paint, uses_exemplar=False)
 
 
 def _fitting(picture: Image.Image, pair: Pair, name: str) -> Tensor:

@@ -18,6 +18,7 @@ from ..datasets.reading import file_name
 from ..datasets.sources import iterate
 from ..datasets.training import build_index, name_tails, read_exemplar_list
 from ..retrieval import ExemplarIndex
+from .storage import slug
 
 RETRIEVAL, RANDOM, COLUMN = "retrieval", "random", "column"
 
@@ -48,9 +49,7 @@ class Pair:
     @property
     def file_stem(self) -> str:
         """What files of this item are called: its number and its name."""
-        stem = self.target.name.rsplit("/", 1)[-1]
-        safe = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in stem)
-        return f"{self.index:06d}_{safe}"
+        return f"{self.index:06d}_{slug(self.target.name.rsplit('/', 1)[-1])}"
 
 
 class EvaluationPairs:
@@ -65,6 +64,8 @@ class EvaluationPairs:
 
     Raises ValueError for data, lists and columns that cannot be used, and for an item without
     exemplar; when it is read, also for an item whose files are broken.
+
+    fingerprint: tells the split from others and from itself after a change of its files.
     """
 
     def __init__(
@@ -103,7 +104,7 @@ class EvaluationPairs:
         self.seed, self.pool_limit = seed, pool_limit
         self.reader = Reader(self.settings, condition)
         every = open_source(self.settings, condition, seed)
-        self.rows = _first(every, limit)
+        self.rows, self.fingerprint = _first(every, limit), _fingerprint(every)
         self._places = self._choose(every)
 
     def __len__(self) -> int:
@@ -135,6 +136,11 @@ class EvaluationPairs:
     def retrieved_by(self) -> str:
         """What retrieval compares: the type of condition, masks where there are labels."""
         return self.reader.layout.type
+
+    @property
+    def pool_fingerprint(self) -> str:
+        """Tells the photos that exemplars are taken from from others, and from changed ones."""
+        return _fingerprint(self.pool)
 
     @cached_property
     def pool(self) -> Rows:
@@ -241,6 +247,11 @@ class EvaluationPairs:
             labels,
             source if isinstance(source, Pose) else None,
         )
+
+
+def _fingerprint(rows: Rows) -> str:
+    """Of a data set, by its files' times; drawn pictures are told by their settings."""
+    return getattr(rows, "_fingerprint", None) or repr(rows)
 
 
 def _first(rows: Rows, count: int | None) -> Rows:

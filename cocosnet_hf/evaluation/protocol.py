@@ -27,12 +27,13 @@ from tqdm.auto import tqdm
 
 from .. import __version__
 from ..bundled import ASSETS, bundled_names
-from ..conditions import Condition, MaskCondition, PoseCondition
+from ..conditions import Condition, MaskCondition, PartEdgeCondition, PoseCondition
 from ..datasets import DataSettings
 from ..pipeline import CoCosPipeline
 from .collecting import collect
 from .distances import swd_levels
 from .extractors import INCEPTION, load_extractor, load_lpips, load_perceptual
+from .fingerprints import fingerprint
 from .methods import TARGET, Method, Scores, load_rival, pipeline_method, target_method
 from .pairs import COLUMN, RANDOM, RETRIEVAL, EvaluationPairs, Pair
 from .picture_sets import unit_range
@@ -40,7 +41,7 @@ from .pictures import diversity
 from .report import write_report
 from .results import Evaluation
 from .scoring import Instruments, Scorer, load_pose_finder, load_segmenter
-from .storage import FORMATS, RunFolder, write_rows, write_whole
+from .storage import FORMATS, RunFolder, slug, write_rows, write_whole
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class EvaluationSettings:
     VGG19 from the Hub and LPIPS are taken if they can be loaded here.
     segmenter, pose_finder: see `load_segmenter` and `load_pose_finder`.
     diversity: exemplars that each of the first `diversity_items` items is painted with; 0 for none.
+    background: the class around the subject, without which the matching is measured once more.
     batch_size: pairs in each forward pass. dtype: what the pipeline computes in.
     """
 
@@ -84,6 +86,7 @@ class EvaluationSettings:
     pose_finder: str | None = None
     diversity: int = 4
     diversity_items: int = 16
+    background: int | None = None
     batch_size: int = 4
     dtype: str = "float32"
 
@@ -110,7 +113,7 @@ def evaluate(settings: EvaluationSettings, with_classes: bool = False) -> Evalua
 
     with_classes: the report shows every metric class by class too. Raises ValueError for settings,
     data and rivals that cannot be used, for pictures of another size than the evaluation's, and for
-    an output folder that holds another evaluation.
+    an output folder that holds another evaluation, or scores of another rival of the same name.
     """
     run = Run(settings)
     run.paint_and_score()
@@ -143,18 +146,24 @@ class Run:
         self.scorer = Scorer(condition, instruments, self.state.device)
         rivals = settings.chosen_rivals
         self.methods = [
-            pipeline_method(self.pipe, settings.pipeline, with_warped="warped" in rivals),
+            pipeline_method(self.pipe, settings.pipeline, "warped" in rivals, settings.background),
             *(load_rival(spec, self.pairs) for spec in rivals if spec != "warped"),
             target_method(),
         ]
+        names = [name for method in self.methods for name in method.names]
+        if len({slug(name).casefold() for name in names}) < len(names):
+            raise ValueError(
+                "Every rival needs a name of its own, and of more than punctuation and capitals, "
+                f"since it names a folder, got {names}."
+            )
         self.names = {
             name: text for method in self.methods for name, text in method.made_by.items()
         }
-        if len(self.names) < sum(len(method.names) for method in self.methods):
-            raise ValueError(f"Every rival needs a name of its own, got {rivals}.")
         self.made = self._describe(weights)
         self.folder = RunFolder(Path(settings.output))
         self.folder.keep(self.made, self.state.is_main_process)
+        for name, text in self.names.items():
+            self.folder.keep_method(name, text, self.state.is_main_process)
 
     def paint_and_score(self) -> None:
         """This process's share of the chunks that are not there yet."""
@@ -193,7 +202,7 @@ class Run:
             self.folder,
             self.made,
             self.names,
-            self.scorer.instruments.extractors,
+            self.scorer.instruments,
             self.pipe.condition,
         )
         evaluation.save(self.folder.path)
@@ -285,12 +294,17 @@ class Run:
         settings, instruments = self.settings, self.scorer.instruments
         data = self.data
         shape = "short side, the middle cut out" if data.keep_aspect else "square"
+        perceptual_source = (settings.perceptual or "").partition("=")[2] or None
+        from_pool = settings.exemplars != COLUMN
         exemplars = {
             RETRIEVAL: f"first retrieved from '{settings.train_split}', by "
             f"{self.pairs.retrieved_by} layout",
             RANDOM: f"random from '{settings.train_split}', seed {settings.seed}",
             COLUMN: f"the column '{data.exemplar_column}'",
-        }.get(settings.exemplars, f"the list {Path(settings.exemplars).name}")
+        }.get(settings.exemplars)
+        if exemplars is None:
+            name, content = Path(settings.exemplars).name, fingerprint(settings.exemplars)
+            exemplars = f"the list {name}, content {content}"
         return {
             "pipeline": settings.pipeline,
             "weights": weights,
@@ -299,19 +313,31 @@ class Run:
                 name: value
                 for name, value in dataclasses.asdict(data).items()
                 if name in ("source", "split", "label_classes") or name.endswith("_column")
+            }
+            | {
+                "label_groups": [list(group) for group in data.label_groups],
+                "content": self.pairs.fingerprint,
             },
             "items": len(self.pairs),
             "exemplars": exemplars,
+            "train_split": settings.train_split if from_pool else None,
+            "train_content": self.pairs.pool_fingerprint if from_pool else None,
             "pool_limit": settings.pool_limit,
             "seed": settings.seed,
             "size": data.image_size,
             "resize": f"photos to a {data.image_size} px {shape}, Pillow bicubic; labels nearest",
             "formats": FORMATS,
-            "extractors": {one.name: one.resize for one in instruments.extractors},
-            "perceptual": self.scorer.perceptual_name if instruments.perceptual else None,
+            "extractors": {
+                one.name: {"resize": one.resize, **described(one.source)}
+                for one in instruments.extractors
+            },
+            "perceptual": None
+            if instruments.perceptual is None
+            else {"name": self.scorer.perceptual_name, **described(perceptual_source)},
             "lpips": instruments.lpips is not None,
-            "segmenter": settings.segmenter,
-            "pose_finder": settings.pose_finder,
+            "segmenter": settings.segmenter and described(settings.segmenter),
+            "pose_finder": settings.pose_finder and described(settings.pose_finder),
+            "background": settings.background,
             "diversity": [settings.diversity, settings.diversity_items],
             "dtype": settings.dtype,
             "device": self.state.device.type,
@@ -322,6 +348,11 @@ class Run:
                 "numpy": np.__version__,
             },
         }
+
+
+def described(source: str | None) -> dict[str, str | None]:
+    """What a network or function is taken from, and its fingerprint where there is one."""
+    return {"source": source, "content": source and fingerprint(source)}
 
 
 def columns_of(*scores: Scores) -> dict[str, Any]:
@@ -375,8 +406,11 @@ def load_instruments(settings: EvaluationSettings, condition: Condition) -> Inst
         if not isinstance(condition, PoseCondition):
             raise ValueError(f"A pose finder needs a pose condition, this is '{condition.type}'.")
         pose_finder = load_pose_finder(settings.pose_finder, condition)
+    absent: dict[str, str] = {}
+    if isinstance(condition, PartEdgeCondition):
+        absent["edge_F1"] = "the condition has outlines of face parts, which no photo shows alone"
     if settings.extractors == "auto":
-        inception = if_available(lambda: load_extractor(INCEPTION), "FID and KID")
+        inception = if_available(lambda: load_extractor(INCEPTION), "FID and KID", absent)
         extractors = () if inception is None else (inception,)
     else:
         extractors = tuple(load_extractor(spec) for spec in settings.extractors)
@@ -386,20 +420,24 @@ def load_instruments(settings: EvaluationSettings, condition: Condition) -> Inst
     perceptual = lpips = None
     if settings.perceptual == "auto":
         metrics = "semantic consistency, style relevance, perceptual distance and diversity"
-        perceptual = if_available(lambda: load_perceptual("VGG19"), metrics)
+        perceptual = if_available(lambda: load_perceptual("VGG19"), metrics, absent)
     elif settings.perceptual is not None:
         perceptual = load_perceptual(settings.perceptual)
     if settings.lpips == "auto":
-        lpips = if_available(load_lpips, "LPIPS")
+        lpips = if_available(load_lpips, "LPIPS", absent)
     elif settings.lpips:
         lpips = load_lpips()
-    return Instruments(extractors, perceptual, lpips, segmenter, pose_finder)
+    for metrics, reason in absent.items():
+        logger.warning("Not measured: %s. %s", metrics, reason)
+    return Instruments(extractors, perceptual, lpips, segmenter, pose_finder, absent)
 
 
-def if_available(load: Callable[[], LoadedT], metrics: str) -> LoadedT | None:
-    """What is loaded; None, with a note, where it cannot be imported or fetched."""
+def if_available(
+    load: Callable[[], LoadedT], metrics: str, absent: dict[str, str]
+) -> LoadedT | None:
+    """What is loaded; None, with the reason in `absent`, where it cannot be imported or fetched."""
     try:
         return load()
     except (ImportError, OSError) as error:
-        logger.warning("Not measured: %s. %s", metrics, error)
+        absent[metrics] = str(error)
         return None

@@ -94,6 +94,7 @@ def summary_blocks(evaluation: Evaluation, with_classes: bool) -> Iterator[Block
     yield from result_blocks(evaluation)
     if with_classes:
         yield from class_blocks(evaluation)
+    yield from seconds_blocks(evaluation)
 
 
 def headline(evaluation: Evaluation) -> str:
@@ -148,6 +149,10 @@ def result_blocks(evaluation: Evaluation) -> Iterator[Block]:
         "pictures: compare them within this page only."
     )
     yield Table(["metric", "is"], [[name, KINDS[name].text] for name in KINDS if name in used])
+    if evaluation.absent:
+        yield Table(
+            ["not measured", "why"], [[name, why] for name, why in evaluation.absent.items()]
+        )
 
 
 def class_blocks(evaluation: Evaluation) -> Iterator[Block]:
@@ -169,8 +174,21 @@ def class_blocks(evaluation: Evaluation) -> Iterator[Block]:
         )
 
 
+def seconds_blocks(evaluation: Evaluation) -> Iterator[Block]:
+    """How long each pair took."""
+    yield Heading("Seconds for each pair")
+    stages = ["painting", "scoring", "swd"]
+    yield Table(
+        ["method", *stages],
+        [
+            [name, *(f"{taken[stage]:.4g}" if stage in taken else "–" for stage in stages)]
+            for name, taken in evaluation.throughput.items()
+        ],
+    )
+
+
 def made_blocks(evaluation: Evaluation) -> Iterator[Block]:
-    """What made the figures, and how long it took."""
+    """What made the figures."""
     yield Heading("What was compared")
     yield Table(["method", "is"], [[name, text] for name, text in evaluation.methods.items()])
     yield Heading("What made the figures")
@@ -179,15 +197,6 @@ def made_blocks(evaluation: Evaluation) -> Iterator[Block]:
         [
             [key, value if isinstance(value, str) else json.dumps(value)]
             for key, value in evaluation.made.items()
-        ],
-    )
-    yield Heading("Seconds for each picture")
-    stages = ["painting", "scoring", "swd"]
-    yield Table(
-        ["method", *stages],
-        [
-            [name, *(f"{taken[stage]:.4g}" if stage in taken else "–" for stage in stages)]
-            for name, taken in evaluation.throughput.items()
         ],
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,12 @@ KINDS = {
     "PCK": Kind(INPUT, "higher", "joints found within 0.1 of the person's extent"),
     "warp_accuracy": Kind(MATCHING, "higher", "labels carried to where the condition has them"),
     "identity_accuracy": Kind(MATCHING, None, "the same for an exemplar left in place"),
+    "foreground_warp_accuracy": Kind(
+        MATCHING, "higher", "warp_accuracy where the condition is not background"
+    ),
+    "foreground_identity_accuracy": Kind(
+        MATCHING, None, "identity_accuracy where the condition is not background"
+    ),
     "confidence": Kind(MATCHING, None, "share of the best match in a position's softmax row"),
     "entropy": Kind(MATCHING, None, "entropy of that row, as a share of its largest value"),
 }
@@ -96,7 +102,7 @@ class Evaluation:
     """All figures of a run.
 
     made: everything that made them. methods: each one's name and what it is. throughput: seconds
-    for each picture, by method and stage.
+    for each pair, by method and stage. absent: metrics that could not be measured, and why.
     """
 
     made: dict[str, Any]
@@ -104,6 +110,7 @@ class Evaluation:
     results: list[Result]
     classes: list[ClassResult]
     throughput: dict[str, dict[str, float]]
+    absent: dict[str, str] = field(default_factory=dict)
 
     def find(self, method: str, metric: str, format: str = "png") -> Result | None:
         """One figure, None if it was not measured."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -14,7 +14,6 @@ from ..conditions import (
     Condition,
     EdgeCondition,
     MaskCondition,
-    PartEdgeCondition,
     Pose,
     PoseCondition,
 )
@@ -48,6 +47,7 @@ class Instruments:
     """The networks that metrics look through; a metric whose network is missing is left out.
 
     names of segmenter and pose finder: of the models, since they are part of the metrics' names.
+    absent: metrics that were wanted and cannot be had, and why.
     """
 
     extractors: tuple[Extractor, ...] = ()
@@ -55,6 +55,7 @@ class Instruments:
     lpips: Callable[[Tensor, Tensor], Tensor] | None = None
     segmenter: tuple[str, Segmenter] | None = None
     pose_finder: tuple[str, PoseFinder] | None = None
+    absent: dict[str, str] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> None:
         """Move the networks to a device."""
@@ -202,12 +203,8 @@ class Scorer:
     def _add_edges(self, score: Scores, photo: Image.Image, pair: Pair) -> None:
         if isinstance(self.condition, EdgeCondition):
             recipe = (self.condition.sigma, self.condition.low, self.condition.high)
-        elif isinstance(self.condition, PartEdgeCondition):
-            recipe = ()
-        else:
-            return
-        wanted = pair.target.condition[0].numpy() > 0.5
-        score.values["edge_F1"] = edge_f1(photo_edges(photo, *recipe), wanted)
+            wanted = pair.target.condition[0].numpy() > 0.5
+            score.values["edge_F1"] = edge_f1(photo_edges(photo, *recipe), wanted)
 
     def _add_mask(self, score: Scores, photo: Image.Image, pair: Pair) -> None:
         if self.instruments.segmenter is None or pair.target.labels is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,8 @@ class RunFolder:
     """The files of a run.
 
     made.json: what made it. pictures/<method>/<format>/: one file for each item.
-    scores/<method>/: a parquet file for each chunk of items, and the set's distances.
+    scores/<method>/: method.json, what made its pictures, a parquet file for each chunk of items,
+    and the set's distances.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,48 +38,59 @@ class RunFolder:
 
         Raises ValueError, naming what differs, if the folder holds a run that was made otherwise.
         """
-        path = self.path / "made.json"
-        if path.is_file():
-            before, now = json.loads(path.read_text()), json.loads(json.dumps(made))
-            differing = [
-                f"{key} was {before.get(key)}, is {now.get(key)}"
-                for key in now | before
-                if now.get(key) != before.get(key)
-            ]
-            if differing:
-                raise ValueError(
-                    f"{self.path} holds another evaluation: {'; '.join(differing)}. Choose another "
-                    "output folder."
-                )
-        elif writes:
-            write_whole(path, json.dumps(made, indent=1).encode())
+        if differing := _keep(self.path / "made.json", made, writes):
+            raise ValueError(
+                f"{self.path} holds another evaluation: {differing}. Choose another output folder."
+            )
+
+    def keep_method(self, name: str, made_by: str, writes: bool) -> None:
+        """Note what makes a method's pictures; writes: whether this process does.
+
+        Raises ValueError, naming what differs, if the folder holds scores of another one.
+        """
+        path = self.scores_folder(name) / "method.json"
+        if differing := _keep(path, {"name": name, "made_by": made_by}, writes):
+            raise ValueError(
+                f"{self.path} holds scores of another '{name}': {differing}. Give it another name, "
+                f"or remove {path.parent} to score it again."
+            )
 
     def picture_file(self, method: str, stem: str, kind: str) -> Path:
         """Where a method's picture of an item lies."""
         return self.path / "pictures" / slug(method) / kind / f"{stem}.{kind}"
 
+    def scores_folder(self, method: str) -> Path:
+        """Where everything but a method's pictures lies."""
+        return self.path / "scores" / slug(method)
+
     def scores_file(self, method: str, chunk: range) -> Path:
         """Where the scores of a chunk of items lie."""
-        return self.path / "scores" / slug(method) / f"{chunk.start:06d}.parquet"
+        return self.scores_folder(method) / f"{chunk.start:06d}.parquet"
 
     def levels_file(self, method: str, kind: str) -> Path:
         """Where the sliced Wasserstein distances of a method's pictures lie."""
-        return self.path / "scores" / slug(method) / f"swd-{kind}.json"
+        return self.scores_folder(method) / f"swd-{kind}.json"
+
+    def chunks(self, method: str) -> Iterator[DataFrame]:
+        """A method's scores, one table for each chunk of items: a row for each item and format."""
+        import pandas
+
+        paths = sorted(self.scores_folder(method).glob("*.parquet"))
+        return (pandas.read_parquet(path) for path in paths)
 
     def scores(self, method: str, items: int) -> DataFrame:
-        """All of a method's scores, one row for each item and format.
+        """All of a method's scores in one table, without those of classes, which are many.
 
-        Raises ValueError unless there is exactly one for each.
+        Raises ValueError unless there is exactly one row for each item and format.
         """
         import pandas
 
-        folder = self.scores_file(method, range(1)).parent
-        parts = [pandas.read_parquet(path) for path in sorted(folder.glob("*.parquet"))]
+        parts = [chunk.drop(columns="classes") for chunk in self.chunks(method)]
         rows = pandas.concat(parts, ignore_index=True)
         if len(rows) != items * len(FORMATS) or rows.duplicated(["index", "format"]).any():
             raise ValueError(
-                f"{folder} must hold one score for each of {items} items and each format, got "
-                f"{len(rows)}; remove what does not belong there."
+                f"{self.scores_folder(method)} must hold one score for each of {items} items and "
+                f"each format, got {len(rows)}; remove what does not belong there."
             )
         return rows.sort_values(["format", "index"], ignore_index=True)
 
@@ -104,6 +116,25 @@ class RunFolder:
                 save_picture(to_photo(picture), path)
             saved[kind] = torch.stack([unit_range(one) for one in PictureFiles(paths)])
         return saved
+
+
+def _keep(path: Path, content: dict[str, Any], writes: bool) -> str:
+    """Write a JSON file where there is none; in words, how one that is there differs."""
+    if path.is_file():
+        now = json.loads(json.dumps(content))
+        return "; ".join(_differences(json.loads(path.read_text()), now))
+    if writes:
+        write_whole(path, json.dumps(content, indent=1).encode())
+    return ""
+
+
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in now | before:
+            inner = f"{name}.{key}" if name else key
+            yield from _differences(before.get(key), now.get(key), inner)
+    elif before != now:
+        yield f"{name} was {before}, is {now}"
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
