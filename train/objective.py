@@ -42,13 +42,13 @@ class Painting:
     """What the networks made of a batch.
 
     image, warped_exemplar (B, 3, H, W); grid_exemplar: the warped exemplar as (B, 3, h, w), one
-    colour per position of the matching.
+    colour per position of the matching. matching: None of a rival that paints without.
     """
 
     image: Tensor
     warped_exemplar: Tensor
     grid_exemplar: Tensor
-    matching: Matching
+    matching: Matching | None
     features: CorrespondenceOutput
 
 

@@ -109,7 +109,11 @@ def train(config: TrainConfig, resume: str | None = None) -> Path | None:
     SIGTERM. Raises FileExistsError for a new run where there are checkpoints, and what its parts
     raise for settings, data and disks that cannot be used.
     """
-    trainer = Trainer(config, resume)
+    return run(Trainer(config, resume))
+
+
+def run(trainer: "Trainer") -> Path | None:
+    """Every step that is left, and its end: what `train` says."""
     for batch, painting in optimize(trainer):
         trainer.report(batch, painting)
         if trainer.told_to_stop():
@@ -140,7 +144,7 @@ class Trainer:
             # What may not be written to fails now.
             create_repository(config.output.push_to_hub, private=config.output.private or None)
         torch.manual_seed(config.seed)
-        self.networks = Networks.build(config)
+        self.networks = self.build_networks()
         self.settings = dict(self.networks.correspondence.config)
         self.perceptual = (
             config.perceptual.load() if config.losses.need_perceptual_network else None
@@ -171,9 +175,7 @@ class Trainer:
             for optimizer, rate in self._optimizers.values():
                 for group in optimizer.param_groups:
                     group["lr"] = rate * self.config.schedule.rate(unit)
-            self._exemplar_noise = (
-                self.settings["exemplar_noise"] > 0 and unit >= self.config.schedule.mask_warmup
-            )
+            self._warmed_up = unit >= self.config.schedule.mask_warmup
             # Numbers that depend on the step alone: nothing to restore when a run is resumed.
             torch.manual_seed(seed_of(self.config.seed, step, self.accelerator.process_index))
             self.values: dict[str, Tensor] = {}
@@ -189,14 +191,7 @@ class Trainer:
         # Frozen, the discriminator passes gradients on and collects none.
         self.networks.discriminator.requires_grad_(False)
         with self.accelerator.autocast():
-            painting = paint(
-                self._prepared["correspondence"],
-                self._prepared["translation"],
-                self.settings,
-                batch,
-                exemplar_noise=self._exemplar_noise,
-                target=batch.image if config.losses.domain_alignment else None,
-            )
+            painting = self.paint(batch)
             terms = generator_terms(
                 config.losses,
                 painting,
@@ -299,6 +294,21 @@ class Trainer:
             raise
 
     # Their parts ---------------------------------------------------------------------------------
+
+    def build_networks(self) -> Networks:
+        """What is trained."""
+        return Networks.build(self.config)
+
+    def paint(self, batch: Batch) -> Painting:
+        """What the networks in training make of a batch."""
+        return paint(
+            self._prepared["correspondence"],
+            self._prepared["translation"],
+            self.settings,
+            batch,
+            exemplar_noise=self._warmed_up and self.settings["exemplar_noise"] > 0,
+            target=batch.image if self.config.losses.domain_alignment else None,
+        )
 
     def save(self) -> None:
         """Write a checkpoint from which `--resume` goes on exactly."""
