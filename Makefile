@@ -1,6 +1,6 @@
 PYTHON ?= python3
 VENV := .venv
-EXAMPLES := cocosnet_hf/assets/edge-to-face/examples
+EXAMPLES := cocosnet_hf/assets/mask-to-image/examples
 INSTALLED := $(VENV)/.installed
 
 .PHONY: venv example test lint clean
@@ -15,8 +15,8 @@ $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 example: venv
-	$(VENV)/bin/python -m cocosnet_hf $(EXAMPLES)/layout.jpg $(EXAMPLES)/exemplar.jpg \
-		--model edge-to-face --show -o out/example.png
+	$(VENV)/bin/python -m cocosnet_hf $(EXAMPLES)/layout.png $(EXAMPLES)/exemplar.png \
+		--model mask-to-image --show -o out/example.png
 
 test: venv
 	$(VENV)/bin/python -m pytest -n auto --maxprocesses 4 --dist loadgroup -m "not gpu"
