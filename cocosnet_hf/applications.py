@@ -26,6 +26,7 @@ def edit_photo(
     *,
     margin: int = 8,
     whole: bool = False,
+    painted: Image.Image | None = None,
 ) -> Image.Image:
     """Change a photo by changing its layout: repaint it with itself as the exemplar.
 
@@ -35,7 +36,9 @@ def edit_photo(
     condition: the edited layout; photo_condition: the layout it was made from, both as
     `pipe.condition` takes them; by default what it makes from the photo itself. margin: width in
     pixels of the painting of the seam around what differs, in which both are mixed. whole: show the
-    repainted picture everywhere.
+    repainted picture everywhere, as for poses, where a limb that moves far changes the condition
+    nearly everywhere. painted: the pipeline's picture of this condition and photo, where there is
+    one already.
 
     Returns a picture of the photo's size. Raises ValueError for input that the pipeline refuses.
     """
@@ -43,8 +46,9 @@ def edit_photo(
         raise ValueError(f"margin must be 0 or more pixels, got {margin}.")
     original = open_photo(photo)
     before = pipe.condition.from_photo(original) if photo_condition is None else photo_condition
-    needed = before if pipe.correspondence.needs_exemplar_condition else None
-    painted = pipe(condition, original, needed).images[0]
+    if painted is None:
+        needed = before if pipe.correspondence.needs_exemplar_condition else None
+        painted = pipe(condition, original, needed).images[0]
     repainted = painted.resize(original.size, Image.Resampling.BICUBIC)
     if whole:
         return repainted

@@ -1,62 +1,111 @@
-"""Paint the faces that the demo offers, so that it needs no photograph of anybody.
+"""Paint the pictures that the demo offers, so that it needs no photograph of anybody.
 
-    python demo/paint_gallery.py FOLDER --sheet sheet.jpg      # all candidates, to choose from
-    python demo/paint_gallery.py FOLDER --keep 5 27 46
+    python demo/paint_gallery.py edge-to-face FOLDER --sheet sheet.jpg    # all, to choose from
+    python demo/paint_gallery.py edge-to-face FOLDER --keep 5 27 46
 
-FOLDER: photos of faces. Candidate i has the edges of photo i and the look of another photo with
-similar edges, so that it shows nobody.
+FOLDER: photos of faces; for masks and poses a split of the recipe's image folder, whose
+metadata.jsonl has file_name, label_file_name and keypoints. Its photos lend their looks.
+
+Candidate i of the faces has the edges of photo i and the look of another photo with similar edges.
+Those of masks and poses have the layouts that draw_figures.py draws: candidate 5 f + r is figure f
+with the look of the photo whose layout is the r-th nearest. So none shows anybody.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
+from typing import Any
 
+import yaml
+from draw_figures import FIGURES, SIDE, draw_layout, joints
 from PIL import Image
-from studio.gallery import FOLDER
+from studio.gallery import FOLDER, Exhibit, store
+from studio.painters import TABS
 
-from cocosnet_hf import bundled
+from cocosnet_hf import Condition, MaskCondition, Pose, bundled
 from cocosnet_hf.__main__ import strip
 from cocosnet_hf.conditions import open_photo
+from cocosnet_hf.datasets import DataSettings
+from cocosnet_hf.datasets.reading import Reader
 from cocosnet_hf.retrieval import ExemplarIndex
 
-TAB = "edge-to-face"
-CANDIDATES = 100
+RECIPES = Path(__file__).parents[1] / "train" / "configs"
+
+FACES = 100
+"""How many photos of faces are candidates."""
+
 NEIGHBOURS = 5
 """Candidate i takes its look from the neighbour of rank i modulo this, for variety."""
 
 
-def main() -> None:
-    """The command line."""
+def read_folder(tab: str, folder: Path, condition: Condition, side: int) -> tuple[list, list]:
+    """The photos of a folder as squares, and their conditions."""
+
+    def squared(photo: Image.Image) -> Image.Image:
+        return photo.resize((side, side), Image.Resampling.BICUBIC)
+
+    if condition.needs_only_photo:
+        paths = sorted(path for path in folder.iterdir() if path.is_file())[:FACES]
+        photos = [squared(open_photo(path)) for path in paths]
+        return photos, photos
+    recipe = yaml.safe_load((RECIPES / f"{tab}.yaml").read_text())["data"]
+    groups = recipe["label_groups"] if isinstance(condition, MaskCondition) else ()
+    settings = DataSettings(
+        condition_column=recipe["condition_column"], label_groups=tuple(map(tuple, groups))
+    )
+    reader = Reader(settings, condition)
+    lines = (folder / "metadata.jsonl").read_text().splitlines()
+    examples = []
+    for number, row in enumerate(map(json.loads, lines)):
+        files = {"image": folder / row["file_name"], "label": folder / row["label_file_name"]}
+        examples.append(reader.read(row | files, number))
+    return [squared(one.image) for one in examples], [one.condition for one in examples]
+
+
+def drawn_figures(condition: Condition) -> list[Any]:
+    """The layouts of all candidates for masks or poses: each figure once per neighbour."""
+    if isinstance(condition, MaskCondition):
+        figures: list[Any] = [draw_layout(figure) for figure in FIGURES]
+    else:
+        figures = [Pose(joints(figure), (SIDE, SIDE)) for figure in FIGURES]
+    return [figure for figure in figures for _ in range(NEIGHBOURS)]
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line; `arguments` default to the process's own."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("tab", choices=TABS)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--keep", type=int, nargs="+", default=[])
-    options = parser.parse_args()
-    pipe = bundled(TAB)
+    options = parser.parse_args(arguments)
+    pipe = bundled(options.tab)
     pipe.set_progress_bar_config(disable=True)
     side = pipe.config.image_size
-    paths = sorted(path for path in options.folder.iterdir() if path.is_file())[:CANDIDATES]
-    photos = [open_photo(path).resize((side, side), Image.Resampling.BICUBIC) for path in paths]
-    index = ExemplarIndex.build(photos, pipe.condition)
-    chosen = options.keep or range(len(photos))
-    painted = []
-    for number in chosen:
-        found = index.nearest(photos[number], NEIGHBOURS + 1, exclude=[number])
-        look = photos[found[number % NEIGHBOURS].index]
-        painted.append(pipe(photos[number], look).images[0])
+    photos, layouts = read_folder(options.tab, options.folder, pipe.condition, side)
+    index = ExemplarIndex.build(layouts, pipe.condition)
+    of_photos = pipe.condition.needs_only_photo
+    wanted = layouts if of_photos else drawn_figures(pipe.condition)
+    exhibits = []
+    for number in options.keep or range(len(wanted)):
+        found = index.nearest(wanted[number], NEIGHBOURS, exclude=[number] if of_photos else [])
+        look = found[number % NEIGHBOURS].index
+        own = layouts[look] if pipe.correspondence.needs_exemplar_condition else None
+        picture = pipe(wanted[number], photos[look], own).images[0]
+        exhibits.append(Exhibit(picture, wanted[number]))
     if options.sheet:
+        painted = [exhibit.picture for exhibit in exhibits]
         rows = [strip(painted[start : start + 10]) for start in range(0, len(painted), 10)]
         sheet = Image.new("RGB", (10 * side, len(rows) * side))
         for place, row in enumerate(rows):
             sheet.paste(row, (0, place * side))
         sheet.save(options.sheet)
     if options.keep:
-        (FOLDER / TAB).mkdir(parents=True, exist_ok=True)
-        for place, picture in enumerate(painted):
-            picture.save(FOLDER / TAB / f"{place:02d}.jpg", quality=95)
+        store(exhibits, FOLDER / options.tab, pipe.condition)
 
 
 if __name__ == "__main__":

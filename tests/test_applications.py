@@ -62,6 +62,14 @@ def test_a_whole_edit_is_the_painting_of_the_photo_with_itself(pipe: CoCosPipeli
     assert np.array_equal(edited, expected)
 
 
+def test_an_edit_takes_a_painting_that_is_there_already(pipe: CoCosPipeline):
+    green = Image.new("RGB", (SIZE, SIZE), (0, 255, 0))
+    edited = edit_photo(pipe, photo(), layout(16), layout(), margin=0, painted=green)
+    expected = np.array(photo())
+    expected[24:40, :16] = (0, 255, 0)
+    assert np.array_equal(edited, expected)
+
+
 def test_without_its_layout_the_photos_own_edges_are_edited(edges: CoCosPipeline):
     assert np.array_equal(edit_photo(edges, photo(), photo()), photo())
     drawing = Image.new("L", (SIZE, SIZE), 255)

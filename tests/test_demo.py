@@ -1,12 +1,16 @@
 """The demo's parts, and its endpoints as programs and attackers find them."""
 
+import dataclasses
+import importlib.util
 import json
 import re
 import socket
 import struct
+import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -17,19 +21,26 @@ import torch
 import torch.nn.functional as F
 from demo_page import CONDITIONS, DEMO, SIZE, UPLOADS, served
 from demo_page import painters as tiny_painters
-from huggingface_hub import SpaceCard
+from huggingface_hub import SpaceCard, constants
 from PIL import Image, ImageDraw
+from segmenter import save_segmenter
 
-from cocosnet_hf import MaskCondition, Matching, PartEdgeCondition, Pose
+from cocosnet_hf import Condition, MaskCondition, Matching, PartEdgeCondition, Pose, bundled
+from cocosnet_hf.applications import edit_photo
 from cocosnet_hf.conditions.pose import JOINTS
+from cocosnet_hf.synthetic import SyntheticExamples, write_imagefolder
+from train.config import load_config
 
 gradio = pytest.importorskip("gradio", reason="needs the extra demo")
+import paint_gallery  # noqa: E402
+import studio.gallery  # noqa: E402
 from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 from studio import painters  # noqa: E402
 from studio.edge_tab import edge_drawing  # noqa: E402
-from studio.gallery import gallery_of, standing_figure  # noqa: E402
+from studio.gallery import Exhibit, gallery_of, standing_figure, store  # noqa: E402
 from studio.inputs import (  # noqa: E402
+    FIGURE_SIDE,
     MAX_SIDE,
     as_canvas,
     as_figure,
@@ -42,10 +53,13 @@ from studio.inputs import (  # noqa: E402
     read_keypoints,
     read_photo,
     read_picture,
+    start_of,
 )
 from studio.limits import MAX_UPLOAD  # noqa: E402
+from studio.mask_tab import labelled  # noqa: E402
 from studio.page import as_file  # noqa: E402
 from studio.painters import PREPARED, Painter, Painting, open_painters  # noqa: E402
+from studio.pose_tab import found_in  # noqa: E402
 from studio.views import (  # noqa: E402
     confidence_view,
     flow_view,
@@ -54,6 +68,8 @@ from studio.views import (  # noqa: E402
     point_of,
     shown,
 )
+
+RECIPES = DEMO.parent / "train" / "configs"
 
 
 def noise(seed: int = 0, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:
@@ -241,8 +257,16 @@ def test_a_huge_pose_is_drawn_on_a_picture_of_bounded_size():
     large = pose((8000, 4000))
     content = {"keypoints": large.joints.tolist(), "size": [8000, 4000]}
     found = pose_of(content)
-    assert found.size == (MAX_SIDE, MAX_SIDE // 2)
-    assert np.allclose(found.joints[:, :2] / 512, large.joints[:, :2] / 4000)
+    assert found.size == (FIGURE_SIDE, FIGURE_SIDE // 2)
+    assert np.allclose(found.joints[:, :2] / FIGURE_SIDE, large.joints[:, :2] / 8000)
+
+
+def test_joints_that_the_condition_leaves_out_lie_hidden_where_they_were_found():
+    joints = pose().joints.copy()
+    joints[JOINTS.index("nose"), 2] = 0.2
+    figure = as_figure(Pose(joints, (SIZE, SIZE)), standing_figure(), min_score=0.3)
+    assert figure["joints"][0] == [*joints[0, :2].round(2), 0]
+    assert all(score for _, _, score in figure["joints"][1:])
 
 
 def test_hidden_joints_are_missing_ones():
@@ -253,6 +277,66 @@ def test_hidden_joints_are_missing_ones():
     found = posed(figure)
     assert np.isnan(found.joints[JOINTS.index("l_ear"), 0])
     assert np.allclose(found.joints[:, :2], joints[:, :2], atol=0.01, equal_nan=True)
+
+
+def test_an_edited_canvas_remembers_what_it_began_with():
+    loaded, drawn = as_canvas(noise()), as_canvas(noise(1))
+    assert start_of(loaded) == loaded
+    assert start_of(drawn | {"start": loaded}) == loaded
+    assert start_of(drawn | {"start": "/etc/passwd"})["image"] == drawn["image"]
+    assert start_of(None) is None
+
+
+@pytest.fixture
+def cached_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MaskCondition:
+    """A condition whose parser lies in the Hub's cache, while the Hub itself may be asked."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    folder, revision = tmp_path / "models--alice--parser", "0" * 40
+    save_segmenter(folder / "snapshots" / revision, ["sky", "ground"])
+    (folder / "refs").mkdir()
+    (folder / "refs" / "main").write_text(revision)
+    return MaskCondition(classes=("ground", "sky"), parser="alice/parser")
+
+
+def test_a_photo_is_labelled_by_a_model_that_is_at_hand(
+    uploads: Path, cached_parser: MaskCondition, monkeypatch: pytest.MonkeyPatch
+):
+    asked = recorded_look_ups(monkeypatch)
+    noise(size=(48, 32)).save(uploads / "photo.png")
+    found = labelled({"path": str(uploads / "photo.png")}, cached_parser)
+    encoded = cached_parser.encode(found, 32, 48)
+    assert encoded.sum() == 32 * 48
+    assert asked == []
+
+
+def test_no_model_is_fetched_for_a_visitor(
+    uploads: Path, cached_parser: MaskCondition, monkeypatch: pytest.MonkeyPatch
+):
+    asked = recorded_look_ups(monkeypatch)
+    noise().save(uploads / "photo.png")
+    photo = {"path": str(uploads / "photo.png")}
+    with pytest.raises(FileNotFoundError, match="hf download alice/other"):
+        labelled(photo, dataclasses.replace(cached_parser, parser="alice/other"))
+    with pytest.raises(ValueError, match="upload it in step 1"):
+        labelled(photo, CONDITIONS["mask-to-image"])
+    with pytest.warns(UserWarning, match="drag the joints onto the photo"):
+        editor = found_in(noise(size=(96, 64)), CONDITIONS["pose-to-body"])
+    assert editor.value["size"] == [96, 64]
+    assert all(score == 1 for _, _, score in editor.value["joints"])
+    assert asked == []
+
+
+def recorded_look_ups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The hosts that are looked up from now on; none is found."""
+    asked: list[str] = []
+
+    def look_up(*address: Any, **hints: Any) -> Any:
+        asked.append(address[0])
+        raise OSError(f"no network here for {address} and {hints}")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return asked
 
 
 # Painters, gallery and views -----------------------------------------------------------------
@@ -268,6 +352,39 @@ def test_a_painter_paints_what_its_pipeline_paints():
     assert painting.condition.size == painting.image.size
 
 
+def test_an_edited_exemplar_keeps_what_its_layout_keeps():
+    pipe = tiny.pipeline(CONDITIONS["mask-to-image"], SIZE, mix_condition=False)
+    photo, before = noise(1, (3 * SIZE, 3 * SIZE)), np.zeros((SIZE, SIZE), np.uint8)
+    after = before.copy()
+    after[:16, :16] = 3
+    painting = Painter(pipe).paint(after, photo, before=before)
+    assert np.array_equal(painting.result, edit_photo(pipe, photo, after, before))
+    assert np.array_equal(painting.image, pipe(after, photo).images[0])
+    assert painting.compared == (photo, painting.result)
+    assert shown(painting).size == (384, 384)
+    kept = Painter(pipe).paint(before, photo, before=before)
+    assert np.array_equal(kept.result, photo)
+
+
+def test_gpus_are_borrowed_where_the_package_spaces_lends_them(monkeypatch: pytest.MonkeyPatch):
+    lent: list[tuple[int, Any]] = []
+
+    def gpu(duration: int) -> Callable:
+        return lambda task: lambda *a, **k: lent.append((duration, task)) or task(*a, **k)
+
+    monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=gpu))
+    spec = importlib.util.spec_from_file_location("painters_with_spaces", painters.__file__)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    painter = module.Painter(tiny.pipeline(image_size=SIZE))
+    painter.paint(noise(), noise(1))
+    painter.transfer_layer(Image.new("RGBA", (SIZE, SIZE)), noise(), noise(1))
+    assert [duration for duration, _ in lent] == [30, 30]
+    painters.Painter(tiny.pipeline(image_size=SIZE)).paint(noise(), noise(1))
+    assert len(lent) == 2
+
+
 def test_an_exemplar_is_prepared_once_and_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch):
     pipe = tiny.pipeline(image_size=SIZE)
     prepared, encode = [], pipe.encode_exemplar
@@ -277,6 +394,65 @@ def test_an_exemplar_is_prepared_once_and_only_so_many_are_kept(monkeypatch: pyt
         painter.paint(noise(), noise(seed))
     assert len(prepared) == PREPARED + 2
     assert len(painter._prepared) == PREPARED
+
+
+@pytest.fixture
+def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Condition]:
+    """Untrained pipelines in place of the bundled ones, with the conditions of their recipes."""
+    found = {}
+    for tab in CONDITIONS:
+        found[tab] = load_config(RECIPES / f"{tab}.yaml").networks.make_condition()
+        pipe = tiny.pipeline(found[tab], SIZE, mix_condition=tab == "pose-to-body")
+        pipe.to(torch.float16).save_pretrained(tmp_path / "assets" / tab, variant="fp16")
+    monkeypatch.setitem(bundled.__globals__, "ASSETS", tmp_path / "assets")
+    return found
+
+
+def test_a_bundled_pipeline_has_its_tab_as_soon_as_it_is_there(assets: dict[str, Condition]):
+    found = open_painters({})
+    for tab, painter in found.items():
+        assert painter.condition == assets[tab]
+        gallery = gallery_of(tab, painter.condition)
+        own = gallery.look.condition
+        painting = painter.paint(gallery.layout.condition, gallery.look.picture, own)
+        assert painting.image.size == (SIZE, SIZE)
+        assert gallery.best(gallery[3].condition)[0].index == 3
+    with served(found) as url:
+        page = httpx.get(f"{url}config").text
+    assert "legwear_long" in page and "mask-to-image-paint" in page and "pose-to-body-paint" in page
+    assert "does not come with this version" not in page
+
+
+@pytest.mark.parametrize("tab", CONDITIONS)
+def test_a_gallery_is_painted_by_the_bundled_pipeline(
+    assets: dict[str, Condition], tab: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(studio.gallery, "FOLDER", tmp_path / "gallery")
+    monkeypatch.setattr(paint_gallery, "FOLDER", tmp_path / "gallery")
+    source = write_imagefolder(SyntheticExamples("pose", SIZE, length=8), tmp_path / "people")
+    if tab == "edge-to-face":
+        source = source / "images"
+    sheet = tmp_path / "sheet.jpg"
+    paint_gallery.main([tab, str(source), "--keep", "4", "6", "1", "--sheet", str(sheet)])
+    assert Image.open(sheet).size == (10 * SIZE, SIZE)
+    gallery = gallery_of(tab, assets[tab])
+    assert len(gallery) == 3 + (tab == "edge-to-face")
+    if tab != "edge-to-face":
+        stored = assets[tab].encode(gallery[0].condition, SIZE, SIZE)
+        drawn = paint_gallery.drawn_figures(assets[tab])[4]
+        assert (stored - assets[tab].encode(drawn, SIZE, SIZE)).abs().mean() < 0.01
+
+
+def test_a_stored_pose_has_its_missing_joints_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(studio.gallery, "FOLDER", tmp_path)
+    joints = pose((96, SIZE)).joints.copy()
+    joints[JOINTS.index("nose")] = np.nan
+    condition = CONDITIONS["pose-to-body"]
+    exhibits = [Exhibit(noise(), Pose(joints, (96, SIZE))), Exhibit(noise(1), pose())]
+    store(exhibits, tmp_path / "pose-to-body", condition)
+    found = gallery_of("pose-to-body", condition).layout.condition
+    assert found.size == (96, SIZE)
+    assert np.allclose(found.joints[:, :2], joints[:, :2], atol=0.01, equal_nan=True)
 
 
 def test_a_pipeline_for_another_tab_is_refused(tmp_path: Path):
@@ -323,6 +499,8 @@ def test_masks_of_clothing_start_from_drawn_people_and_others_from_landscapes():
     people = gallery_of("mask-to-image", MaskCondition(classes=clothes))
     shares = people.layout.condition.mean((1, 2))
     assert (shares > 0.002).all() and shares[0] > 0.5
+    ground = people.layout.condition[0] > 0
+    assert (np.asarray(people.layout.picture)[ground] == 255).all()
     condition = CONDITIONS["mask-to-image"]
     scenes = gallery_of("mask-to-image", condition)
     assert scenes.layout.condition[condition.classes.index("sky")].mean() > 0.1
@@ -510,6 +688,35 @@ def test_the_space_runs_the_tested_gradio():
     assert (DEMO / header.app_file).is_file()
 
 
+def visit(address: str, session: str, event: int, data: list[Any], **more: Any) -> dict[str, Any]:
+    """What the page answers to an event in a visitor's session."""
+    request = {"session_hash": session, "fn_index": event, "data": data} | more
+    httpx.post(f"{address}gradio_api/queue/join", json=request).raise_for_status()
+    with httpx.stream(
+        "GET", f"{address}gradio_api/queue/data", params={"session_hash": session}, timeout=60
+    ) as stream:
+        for line in stream.iter_lines():
+            if "process_completed" in line:
+                return json.loads(line.removeprefix("data:"))
+    raise AssertionError("the stream ended without an answer")
+
+
+def test_a_painting_is_kept_for_its_own_visitor_only(address: str, files: Path):
+    events = events_of(address)
+    upload = {"files": ("photo.png", (files / "photo.png").read_bytes())}
+    (path,) = httpx.post(f"{address}gradio_api/upload", files=upload).json()
+    exemplar = {"path": path, "meta": {"_type": "gradio.FileData"}}
+    drawing = as_canvas(Image.open(files / "colours.png"))
+    paint = events["mask-to-image-paint", "click"]["id"]
+    assert visit(address, "first", paint, [drawing, exemplar, False])["success"]
+    click = {"index": [9, 9], "value": None}
+    look = events["mask-to-image-result", "select"]["id"]
+    found = visit(address, "first", look, [None], event_data=click)
+    assert found["success"] and "came from" in found["output"]["data"][1]
+    refused = visit(address, "second", look, [None], event_data=click)
+    assert not refused["success"] and "no longer kept" in refused["output"]["error"]
+
+
 def test_a_tab_without_a_model_says_so_and_how_to_get_one():
     with served(dict.fromkeys(CONDITIONS)) as url:
         page = json.dumps(httpx.get(f"{url}config").json())
@@ -520,20 +727,29 @@ def test_a_tab_without_a_model_says_so_and_how_to_get_one():
             client.predict({}, None, api_name="/pose_to_body")
 
 
-def test_strokes_that_come_while_one_is_painted_replace_each_other(address: str):
+def events_of(address: str) -> dict[tuple[str, str], dict[str, Any]]:
+    """The page's events by the component and the action that trigger them."""
     config = httpx.get(f"{address}config").json()
-    events = {
-        (part["props"].get("elem_id"), kind): event["trigger_mode"]
+    return {
+        (part["props"].get("elem_id"), kind): event
         for event in config["dependencies"]
         for part in config["components"]
         for target, kind in event["targets"]
         if part["id"] == target
     }
+
+
+def test_strokes_that_come_while_one_is_painted_replace_each_other(address: str):
+    events = events_of(address)
     for editor in ("mask-to-image-canvas", "edge-to-face-canvas", "pose-to-body-pose"):
-        assert events[editor, "input"] == "always_last"
+        assert events[editor, "input"]["trigger_mode"] == "always_last"
 
 
-@pytest.mark.parametrize("path", ["/etc/passwd", str(DEMO / "app.py"), "app.py", "../setup.cfg"])
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/passwd", str(DEMO / "app.py"), "app.py", "../setup.cfg", str(UPLOADS)],
+    ids=["system", "absolute", "relative", "parent", "uploads"],
+)
 def test_no_file_of_the_server_is_served(address: str, path: str):
     assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)
 

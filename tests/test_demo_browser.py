@@ -20,6 +20,7 @@ pytest.importorskip("gradio", reason="needs the extra demo")
 
 from demo_page import CONDITIONS, SIZE, painters, served  # noqa: E402
 from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
+from studio.gallery import gallery_of  # noqa: E402
 
 SETTINGS = [
     "--no-sandbox",
@@ -36,6 +37,7 @@ TABS = {
     "edge-to-face": "Edge to face",
     "pose-to-body": "Pose to body",
 }
+VIEWS = {"Compare": "slider", "Warped": "warped", "Certainty": "confidence", "Flow": "flow"}
 expect.set_options(timeout=PATIENCE)
 
 
@@ -136,9 +138,9 @@ def test_each_tab_leads_from_its_first_sight_to_a_picture(page: Page, tab: str):
     page.locator(f"#{tab}-match img").wait_for()
     assert downloaded(page, tab).shape == (SIZE, SIZE, 3)
     expect(page.locator(f"#{tab}-note")).to_contain_text("in the exemplar")
-    for view, name in (("Warped", "warped"), ("Certainty", "confidence"), ("Flow", "flow")):
+    for view, name in VIEWS.items():
         page.get_by_role("tab", name=view).locator("visible=true").click()
-        page.locator(f"#{tab}-{name} img").wait_for()
+        page.locator(f"#{tab}-{name} img").first.wait_for()
     assert page.complaints == []
 
 
@@ -212,6 +214,87 @@ def test_a_click_on_the_picture_shows_where_it_came_from(page: Page):
     expect(note).to_contain_text(re.compile(r"Point \(1[567], 4[789]\)"))
 
 
+@pytest.mark.parametrize("tab", ["mask-to-image", "edge-to-face"])
+def test_an_edited_picture_changes_only_where_its_layout_does(page: Page, tab: str):
+    open_tab(page, tab)
+    exemplar = page.locator(f"#{tab}-exemplar img")
+    source = exemplar.get_attribute("src")
+    page.locator(f"#{tab}-gallery button.thumbnail-item").nth(3).click()
+    expect(exemplar).not_to_have_attribute("src", source)
+    page.locator(f"#{tab}-edit").click()
+    keep = page.locator(f"#{tab}-keep input")
+    expect(keep).to_be_checked()
+    page.locator(f"#{tab}-paint").click()
+    painted(page, tab)
+    photo = np.asarray(gallery_of(tab, CONDITIONS[tab])[3].picture)
+    expect(page.locator(f"#{tab}-download")).to_be_enabled()
+    assert np.array_equal(downloaded(page, tab), photo)
+    source = page.locator(f"#{tab}-result img").get_attribute("src")
+    page.locator(f"#{tab}-canvas .chip").last.dispatch_event("click")
+    drag(page, page.locator(f"#{tab}-canvas canvas"), (0.1, 0.1), (0.25, 0.1))
+    page.locator(f"#{tab}-paint").click()
+    expect(page.locator(f"#{tab}-result img")).not_to_have_attribute("src", source)
+    page.wait_for_timeout(500)  # the file to download follows the picture
+    different = (downloaded(page, tab) != photo).any(2)
+    side = len(different)
+    assert different[side // 20 : side // 7].any() and not different[3 * side // 4 :].any()
+    page.locator(f"#{tab}-gallery button.thumbnail-item").nth(2).click()
+    expect(keep).not_to_be_checked()
+
+
+def test_an_uploaded_picture_is_edited_from_its_label_map(page: Page, tmp_path: Path):
+    tab = "mask-to-image"
+    photo = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    Image.fromarray(np.tri(SIZE, dtype=np.uint8)).save(tmp_path / "labels.png")
+    page.locator(f"#{tab}-exemplar button[aria-label='Remove Image']").click()
+    upload(page, f"#{tab}-exemplar button.upload-container", tmp_path / "photo.png")
+    page.locator(f"#{tab}-exemplar img[src*='photo.png']").wait_for()
+    page.locator(f"#{tab}-edit").click()
+    expect(page.locator(".toast-body")).to_contain_text("upload it in step 1")
+    upload(page, f"#{tab}-upload", tmp_path / "labels.png")
+    expect(page.locator(f"#{tab}-canvas [data-do=undo]")).to_be_enabled()
+    page.locator(f"#{tab}-keep input").check()
+    page.locator(f"#{tab}-paint").click()
+    painted(page, tab)
+    expect(page.locator(f"#{tab}-download")).to_be_enabled()
+    assert np.array_equal(downloaded(page, tab), photo)
+
+
+def test_a_figure_is_edited_from_the_exemplars_own_pose(page: Page):
+    tab = "pose-to-body"
+    open_tab(page, tab)
+    exemplar = page.locator(f"#{tab}-exemplar img")
+    source = exemplar.get_attribute("src")
+    page.locator(f"#{tab}-gallery button.thumbnail-item").nth(3).click()
+    expect(exemplar).not_to_have_attribute("src", source)
+    page.locator(f"#{tab}-edit").click()
+    expected = gallery_of(tab, CONDITIONS[tab])[3].condition.joints[0, 0]
+    nose = page.locator(f"#{tab}-pose .stage svg [data-joint='0']")
+    expect(nose).to_have_attribute("cx", str(round(expected, 2)))
+    expect(page.locator(f"#{tab}-pose .stage svg image")).to_have_count(1)
+
+
+@pytest.mark.parametrize("tab", ["edge-to-face", "pose-to-body"])
+def test_an_example_is_a_click_away(page: Page, tab: str):
+    open_tab(page, tab)
+    undo = page.locator(f"#{tab}-{'pose' if tab == 'pose-to-body' else 'canvas'} [data-do=undo]")
+    expect(undo).to_be_disabled()
+    page.locator(f"#{tab}-examples button.thumbnail-item").nth(2).click()
+    expect(undo).to_be_enabled()
+
+
+def test_a_label_map_is_uploaded(page: Page, tmp_path: Path):
+    tab = "mask-to-image"
+    labels = np.zeros((SIZE, SIZE), np.uint8)
+    labels[:, SIZE // 2 :] = 3
+    Image.fromarray(labels).save(tmp_path / "labels.png")
+    upload(page, f"#{tab}-upload", tmp_path / "labels.png")
+    expect(page.locator(f"#{tab}-canvas [data-do=undo]")).to_be_enabled()
+    colors = [canvas_color(page, tab, x, 0.5) for x in (0.25, 0.75)]
+    assert colors == [[*CONDITIONS[tab].palette[label].tolist(), 255] for label in (0, 3)]
+
+
 def test_a_photo_is_uploaded_and_its_edges_are_found(page: Page, tmp_path: Path):
     tab = "edge-to-face"
     open_tab(page, tab)
@@ -244,6 +327,7 @@ def test_a_file_that_is_no_picture_is_answered_with_a_message(page: Page, tmp_pa
     tab = "mask-to-image"
     upload(page, f"#{tab}-upload", tmp_path / "notes.png")
     expect(page.locator(".toast-body")).to_contain_text("label map is not a picture")
+    page.locator(f"#{tab}-canvas .chip").nth(2).click()  # nothing lies over it
 
 
 def test_an_empty_canvas_is_answered_with_a_message(page: Page):
@@ -296,12 +380,12 @@ def test_keypoints_are_uploaded(page: Page, tmp_path: Path):
     open_tab(page, tab)
     rows = [[100.0 + 5 * joint, 200.0, 1.0] for joint in range(18)]
     person = {"pose_keypoints_2d": [number for row in rows for number in row]}
-    content = {"people": [person], "canvas_width": 400, "canvas_height": 300}
+    content = {"people": [person], "canvas_width": 512, "canvas_height": 384}
     (tmp_path / "pose.json").write_text(json.dumps(content))
     upload(page, f"#{tab}-upload", tmp_path / "pose.json")
     svg = page.locator(f"#{tab}-pose .stage svg")
-    expect(svg).to_have_attribute("viewBox", "0 0 400 300")
-    assert svg.locator("[data-joint='4']").get_attribute("cx") == "120"
+    expect(svg).to_have_attribute("viewBox", "0 0 256 192")
+    assert svg.locator("[data-joint='4']").get_attribute("cx") == "60"
 
 
 def test_paint_on_one_portrait_is_carried_to_others(page: Page):
@@ -321,12 +405,12 @@ def test_a_phone_shows_every_tab_without_scrolling_sideways(
         viewport={"width": 390, "height": 844}, has_touch=True, color_scheme=scheme
     )
     page = opened_at(context.new_page(), address)
-    for tab in ("mask-to-image", "edge-to-face", "pose-to-body"):
-        if not page.get_by_role("tab", name=TABS[tab], exact=True).is_visible():
+    for tab, name in (TABS | {"layers": "Layers"}).items():
+        if not page.get_by_role("tab", name=name, exact=True).is_visible():
             page.locator("#tabs .overflow-menu > button").first.click()
-            page.locator("#tabs .overflow-dropdown button", has_text=TABS[tab]).click()
+            page.locator("#tabs .overflow-dropdown button", has_text=name).click()
         else:
-            open_tab(page, tab)
+            open_tab(page, name)
         page.locator(f"#{tab}-paint").scroll_into_view_if_needed()
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 390, tab

@@ -1,28 +1,65 @@
 """The README's examples run as they stand."""
 
 import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tiny
-from PIL import Image
+from PIL import Image, ImageDraw
 
-from cocosnet_hf import MaskCondition, Matching
+from cocosnet_hf import MaskCondition, Matching, bundled
+from cocosnet_hf.bundled import ASSETS
 
 README = Path(__file__).parent.parent / "README.md"
+PAINTING, APPLICATIONS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+FACES = ASSETS / "edge-to-face" / "examples"
 
 
-def test_the_first_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    condition = MaskCondition.from_names(["ground", "sky"])
-    tiny.pipeline(condition, image_size=64).save_pretrained(tmp_path / "folder-or-user" / "repo")
-    rng = np.random.default_rng(0)
-    Image.fromarray(rng.integers(0, 256, (70, 80, 3), np.uint8)).save(tmp_path / "exemplar.jpg")
-    for name in ("mask.png", "exemplar_mask.png"):
-        Image.fromarray(rng.integers(0, 2, (70, 80), np.uint8)).save(tmp_path / name)
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working directory of an example."""
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
-    names = {"x": 10, "y": 20}
-    exec(code, names)
+    return tmp_path
+
+
+def test_the_example_of_painting_runs(folder: Path):
+    condition = MaskCondition.from_names(["ground", "sky"])
+    tiny.pipeline(condition, image_size=64).save_pretrained(folder / "folder-or-user" / "repo")
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (70, 80, 3), np.uint8)).save(folder / "exemplar.jpg")
+    for name in ("mask.png", "exemplar_mask.png"):
+        Image.fromarray(rng.integers(0, 2, (70, 80), np.uint8)).save(folder / name)
+    names: dict[str, Any] = {"x": 10, "y": 20}
+    exec(PAINTING, names)
     assert names["out"].images[0].size == names["out"].warped_exemplars[0].size == (72, 64)
     assert isinstance(names["out"].matching, Matching)
+
+
+def test_the_example_of_applications_runs(folder: Path):
+    for name in ("portrait", "ann"):
+        shutil.copy(FACES / "layout.jpg", folder / f"{name}.jpg")
+    shutil.copy(FACES / "exemplar.jpg", folder / "eve.jpg")
+    portrait = Image.open(folder / "portrait.jpg")
+    edges = bundled("edge-to-face").condition
+    changed = edges.preview(edges.encode(portrait, 128, 128))
+    ImageDraw.Draw(changed).line((20, 10, 40, 10), fill=0)
+    changed.save(folder / "changed.png")
+    lipstick = Image.new("RGBA", portrait.size)
+    lipstick.paste("red", (0, 0, portrait.width // 2, portrait.height))
+    lipstick.save(folder / "lipstick.png")
+    names: dict[str, Any] = {}
+    exec(APPLICATIONS, names)
+
+    different = (np.asarray(names["edited"]) != np.asarray(portrait)).any(2)
+    height, width = different.shape
+    assert different[: height // 4, : width // 2].any()
+    assert not different[-height // 4 :].any()
+
+    assert [picture.size for picture in names["made_up"]] == [
+        Image.open(folder / name).size for name in ("ann.jpg", "eve.jpg")
+    ]
+    red = np.asarray(names["made_up"][0], float) - np.asarray(portrait, float)
+    assert red[:, : width // 3, 0].mean() > 30 > red[:, -width // 3 :, 0].mean()

@@ -24,6 +24,8 @@ from .transfer import (
 PIPELINE_VARIABLE = "COCOSNET_PIPELINE"
 """Environment variable in which a Space's app finds the pipeline that it shows."""
 
+PACKAGE = Path(__file__).parents[1]
+
 SPACE_FILES = ("README.md", "app.py", "requirements.txt")
 
 OFFICIAL_RELEASE = "https://github.com/microsoft/CoCosNet"
@@ -129,6 +131,9 @@ def publish_space(
 ) -> CommitInfo:
     """Put a demo on the Hub as a Space that shows one pipeline.
 
+    This package, with the bundled pipelines, goes along beside app.py, so that the Space runs what
+    runs here; requirements.txt names what it needs.
+
     pipeline: Hub id, which the app finds in the environment variable COCOSNET_PIPELINE; a private
     one also needs a token as the Space's secret HF_TOKEN. folder: with app.py, requirements.txt and
     a README.md whose header has `sdk: gradio`.
@@ -156,6 +161,7 @@ def publish_space(
     require_pipeline(names, pipeline)
     card.data.models = [pipeline]
     files[CARD_FILE] = str(card).encode()
+    files |= {f"{LIBRARY}/{name}": path for name, path in files_of(PACKAGE).items()}
     space_id = create_repository(
         space_id, repo_type="space", space_sdk="gradio", private=private, token=token
     )

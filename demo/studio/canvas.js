@@ -3,6 +3,7 @@
 // props: value {image: address of a PNG or "", size: [width, height]}; palette [{name, color}];
 // brush: width in pixels; guide: address of a picture beneath, or "", pale on
 // white paper if that is asked for; free: offer every colour; live: tell of every stroke.
+// What is painted goes back as such a value, with the one it began with as its `start`.
 const canvas = element.querySelector("canvas");
 const ink = canvas.getContext("2d", { willReadFrequently: true });
 const size = element.querySelector("input[type=range]");
@@ -14,7 +15,7 @@ let past = [];
 let future = [];
 let last = null;
 let told = 0;
-let started = false;
+let start = null;
 
 size.value = props.brush;
 
@@ -52,7 +53,7 @@ function refresh() {
 
 function tell() {
   told = Date.now();
-  props.value = { image: canvas.toDataURL("image/png"), size: [canvas.width, canvas.height] };
+  props.value = { image: canvas.toDataURL("image/png"), size: [canvas.width, canvas.height], start };
   if (props.live) trigger("input");
 }
 
@@ -60,8 +61,8 @@ function show() {
   const value = props.value || {};
   const [width, height] = value.size || [256, 256];
   const finish = (image) => {
-    if (started) remember();
-    started = true;
+    if (start) remember();
+    start = { image: value.image || "", size: [width, height] };
     canvas.width = width;
     canvas.height = height;
     if (image) ink.drawImage(image, 0, 0, width, height);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -38,18 +39,24 @@ def edge_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     photo = gr.State(gallery.layout.picture, time_to_live=3600)
     with gr.Row(equal_height=False):
         with card(1, "Draw the lines", "Draw, or start from the edges of a photo and change them."):
-            layout, same = _layout(tab, painter, gallery, photo)
+            layout, settings, trace = _layout(tab, painter, gallery, photo)
         with card(2, "Choose the look", "The picture whose colours and textures are wanted."):
             look = look_column(tab, gallery)
         with card(3, "See the picture", "And where each part of it came from."):
             result = result_column(tab)
     wire(painter, gallery, layout, look, result, ExemplarCondition())
-    same.click(lambda kept: kept, photo, look.exemplar, **PRIVATE)
+    look.edit.click(
+        explained(lambda *values: (*trace(*values), True)),
+        [look.exemplar, *settings],
+        [photo, layout.editor, look.keep],
+        **RAW,
+    )
 
 
 def _layout(
     tab: str, painter: Painter, gallery: Gallery, photo: gr.State
-) -> tuple[Layout, gr.Button]:
+) -> tuple[Layout, list[gr.components.Component], Callable[..., tuple]]:
+    """The layout, its settings, and what makes the photo and the canvas of a file and these."""
     condition: EdgeCondition = painter.condition
 
     def shown(picture: Image.Image, threshold: float, traced: bool) -> gr.HTML:
@@ -67,11 +74,9 @@ def _layout(
         brush=3,
         paper=True,
     )
-    with gr.Row(elem_classes="buttons"):
-        upload = gr.UploadButton(
-            "Take a photo's edges", file_types=["image"], size="sm", elem_id=f"{tab}-upload"
-        )
-        same = gr.Button("Repaint it with its own look", size="sm", elem_id=f"{tab}-same")
+    upload = gr.UploadButton(
+        "Take a photo's edges", file_types=["image"], size="sm", elem_id=f"{tab}-upload"
+    )
     threshold = gr.Slider(
         0.02,
         0.5,
@@ -84,22 +89,21 @@ def _layout(
     gr.Markdown("Start from an example", elem_classes="label")
     examples = gr.Gallery(gallery.pictures, elem_id=f"{tab}-examples", **PICKABLE)
 
-    @explained
-    def uploaded(file: dict[str, Any] | None, high: float, trace: bool) -> tuple:
+    def trace(file: dict[str, Any] | None, high: float, beneath: bool) -> tuple:
         picture = read_photo(file, "photo").convert("RGB")
         picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
-        return picture, shown(picture, high, trace)
+        return picture, shown(picture, high, beneath)
 
-    def start(high: float, trace: bool, event: gr.SelectData) -> tuple:
+    def start(high: float, beneath: bool, event: gr.SelectData) -> tuple:
         picture = gallery[event.index].picture
-        return picture, shown(picture, high, trace)
+        return picture, shown(picture, high, beneath)
 
     settings = [threshold, traced]
-    upload.upload(uploaded, [upload, *settings], [photo, editor], **RAW)
+    upload.upload(explained(trace), [upload, *settings], [photo, editor], **RAW)
     examples.select(start, settings, [photo, editor], **PRIVATE)
     threshold.release(shown, [photo, *settings], editor, trigger_mode="always_last", **PRIVATE)
     traced.change(
-        lambda picture, trace: gr.HTML(guide=_traced(picture) if trace else ""),
+        lambda picture, beneath: gr.HTML(guide=_traced(picture) if beneath else ""),
         [photo, traced],
         editor,
         **PRIVATE,
@@ -112,7 +116,7 @@ def _layout(
         drawing = read_drawing(value)
         return Image.alpha_composite(Image.new("RGBA", drawing.size, "white"), drawing)
 
-    return Layout(editor, [editor], read, query), same
+    return Layout(editor, read, query), settings, trace
 
 
 def edge_drawing(painter: Painter, photo: Image.Image, threshold: float) -> Image.Image:

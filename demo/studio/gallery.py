@@ -15,14 +15,16 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from cocosnet_hf import Condition, MaskCondition, PoseCondition, condition_from_config
+from cocosnet_hf import Condition, MaskCondition, Pose, PoseCondition, condition_from_config
 from cocosnet_hf.conditions import open_photo
 from cocosnet_hf.conditions.pose import read_pose
 from cocosnet_hf.retrieval import ExemplarIndex, Match
 from cocosnet_hf.synthetic import PERSON_CLASSES, SyntheticExamples
 
 FOLDER = Path(__file__).parents[1] / "gallery"
-"""One folder for each tab: NAME.jpg with its condition, NAME.png (labels) or NAME.json (a pose)."""
+"""One folder for each tab, as `store` writes it."""
+
+CONDITION_FILE = "condition.json"
 
 ALSO_CALLED = {
     "floor": "background",
@@ -31,6 +33,9 @@ ALSO_CALLED = {
     "shoes": "footwear",
 }
 """What the classes of drawn people are called in the bundled model of masks."""
+
+LOOK = 1
+"""The place of a tab's first exemplar: not that of its first layout, so that something happens."""
 
 DRAWN = 8
 """How many pictures are drawn where a tab has none in its folder."""
@@ -63,8 +68,8 @@ class Gallery:
 
     @property
     def look(self) -> Exhibit:
-        """Whose picture is a tab's first exemplar: another one, so that something happens."""
-        return self.exhibits[1]
+        """Whose picture is a tab's first exemplar."""
+        return self.exhibits[LOOK]
 
     def __getitem__(self, place: int) -> Exhibit:
         return self.exhibits[place]
@@ -107,8 +112,36 @@ def standing_figure() -> np.ndarray:
     return pose.joints[:, :2] / pose.size[::-1]
 
 
+def store(exhibits: list[Exhibit], folder: Path, condition: Condition) -> None:
+    """Write pictures for a tab: NAME.jpg with NAME.png (class colours) or NAME.json (OpenPose's).
+
+    With masks goes condition.json: only pipelines of the same condition can read them.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for place, exhibit in enumerate(exhibits):
+        path = folder / f"{place:02d}.jpg"
+        exhibit.picture.save(path, quality=95)
+        if isinstance(condition, MaskCondition):
+            size = (exhibit.picture.height, exhibit.picture.width)
+            mask = condition.preview(condition.encode(exhibit.condition, *size))
+            mask.save(path.with_suffix(".png"))
+        elif isinstance(condition, PoseCondition):
+            path.with_suffix(".json").write_text(json.dumps(_openpose(exhibit.condition)) + "\n")
+    if isinstance(condition, MaskCondition):
+        text = json.dumps(condition.to_config(), indent=2)
+        (folder / CONDITION_FILE).write_text(text + "\n")
+
+
+def _openpose(pose: Pose) -> dict[str, Any]:
+    """A pose as the content of an OpenPose file."""
+    numbers = np.nan_to_num(pose.joints).round(2).flatten().tolist()
+    height, width = pose.size
+    people = [{"pose_keypoints_2d": numbers}]
+    return {"people": people, "canvas_width": width, "canvas_height": height}
+
+
 def _stored(folder: Path, condition: Condition) -> list[Exhibit]:
-    config = folder / "condition.json"
+    config = folder / CONDITION_FILE
     if isinstance(condition, MaskCondition) and (
         not config.is_file() or condition_from_config(json.loads(config.read_text())) != condition
     ):
@@ -127,7 +160,7 @@ def _stored(folder: Path, condition: Condition) -> list[Exhibit]:
 
 
 def _drawn(condition: Condition) -> list[Exhibit]:
-    """Drawn people for poses and for masks of clothing, else drawn landscapes."""
+    """Drawn people on white for poses and for masks of clothing, else drawn landscapes."""
     kind = "mask"
     if isinstance(condition, PoseCondition) or _known(PERSON_CLASSES, condition):
         kind = "pose"
@@ -135,12 +168,21 @@ def _drawn(condition: Condition) -> list[Exhibit]:
     exhibits = []
     for number in range(DRAWN):
         picture, own, labels = examples.draw(layout=number, look=number)
+        if kind == "pose":
+            picture = _on_white(picture, np.asarray(labels), examples.classes)
         if isinstance(condition, MaskCondition):
             own = _renamed(np.asarray(labels), examples.classes, condition)
         elif condition.needs_only_photo:
             own = picture
         exhibits.append(Exhibit(picture, own))
     return exhibits
+
+
+def _on_white(picture: Image.Image, labels: np.ndarray, names: tuple[str, ...]) -> Image.Image:
+    """A drawn person as in the photos that the bundled models learned from."""
+    pixels = np.array(picture)
+    pixels[np.isin(labels, [names.index("background"), names.index("floor")])] = 255
+    return Image.fromarray(pixels)
 
 
 def _known(names: tuple[str, ...], condition: Condition) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import gradio as gr
 import numpy as np
 from gradio.utils import get_upload_folder
+from huggingface_hub import snapshot_download
 from PIL import Image, UnidentifiedImageError
 
 from cocosnet_hf import MaskCondition, Pose
@@ -29,6 +30,10 @@ MAX_PIXELS = 16_000_000
 
 MAX_SIDE = 1024
 """Photos are made smaller to this longer side."""
+
+FIGURE_SIDE = 256
+"""Figures are drawn on canvases of at most this longer side: a limb has a fixed width in pixels,
+and models learn from photos of about this size."""
 
 MAX_JSON_BYTES = 1_000_000
 
@@ -130,6 +135,12 @@ def empty_canvas(width: int, height: int) -> dict[str, Any]:
     return {"image": "", "size": [width, height]}
 
 
+def start_of(value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """What was on a canvas when a visitor began to paint on it, as `read_drawing` takes it."""
+    start = (value or {}).get("start")
+    return start if isinstance(start, Mapping) else value
+
+
 def as_url(picture: Image.Image) -> str:
     """A picture as a PNG within an address, for canvases."""
     data = io.BytesIO()
@@ -148,6 +159,20 @@ def painted_mask(drawing: Image.Image, condition: MaskCondition) -> np.ndarray:
     if ground is None:
         encoded *= np.asarray(drawing)[:, :, 3] >= 128
     return encoded
+
+
+def downloaded(model: str) -> str:
+    """The folder of a model that the Hub's cache holds: nothing is fetched for a visitor.
+
+    Raises FileNotFoundError where it is not there, with the command that fetches it.
+    """
+    try:
+        return snapshot_download(model, local_files_only=True)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"This needs the model {model}, which is not here; whoever runs the page gets it with: "
+            f"hf download {model}"
+        ) from error
 
 
 def unpainted(condition: MaskCondition) -> int | None:
@@ -207,8 +232,8 @@ def pose_of(content: Any) -> Pose:
 
 
 def _shrunk(pose: Pose) -> Pose:
-    """A pose on a picture of at most `MAX_SIDE`: figures are drawn at their picture's size."""
-    scale = MAX_SIDE / max(pose.size)
+    """A pose on a picture of at most `FIGURE_SIDE`."""
+    scale = FIGURE_SIDE / max(pose.size)
     if scale >= 1:
         return pose
     height, width = (max(MIN_SIDE, round(side * scale)) for side in pose.size)
@@ -224,13 +249,15 @@ def posed(value: Mapping[str, Any] | None) -> Pose:
     return pose_of({"keypoints": joints, "size": size[::-1]})
 
 
-def as_figure(pose: Pose, standing: np.ndarray) -> dict[str, Any]:
+def as_figure(pose: Pose, standing: np.ndarray, min_score: float = 0.0) -> dict[str, Any]:
     """A pose as `pose.js` takes it; missing joints lie hidden where a standing figure has them.
 
-    standing: (18, 2), x and y as shares of the picture.
+    standing: (18, 2), x and y as shares of the picture. min_score: the condition's; joints that it
+    leaves out are hidden, too.
     """
     height, width = pose.size
-    missing = ~(pose.joints[:, 2] > 0)
-    joints = np.where(missing[:, None], 0.0, pose.joints)
+    joints = pose.joints.copy()
+    joints[~(joints[:, 2] > min_score), 2] = 0
+    missing = np.isnan(joints[:, 0])
     joints[missing, :2] = standing[missing] * (width, height)
     return {"joints": joints.round(2).tolist(), "size": [width, height]}

@@ -7,11 +7,9 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from cocosnet_hf.applications import transfer_layer
-
 from .gallery import Gallery
 from .inputs import as_url, empty_canvas, explained, read_drawing, read_photo
-from .page import PAINTING, PICKABLE, PRIVATE, RAW, as_file, board, card
+from .page import PAINTING, PICKABLE, PRIVATE, RAW, SLOW, as_file, board, card
 from .painters import Painter
 
 SHORT_SIDE = 256
@@ -96,12 +94,12 @@ def layer_tab(painter: Painter, gallery: Gallery) -> None:
         if not files or len(files) > MOST_PHOTOS:
             raise ValueError(f"Choose 1 to {MOST_PHOTOS} portraits, got {len(files or [])}.")
         others = [read_photo(file.get("image"), "portrait").convert("RGB") for file in files]
-        worn = transfer_layer(painter.pipe, layer, portrait, others, strength=opacity)
+        worn = painter.transfer_layer(layer, portrait, others, strength=opacity)
         return [as_file(picture) for picture in worn]
 
     picker.select(choose, None, [exemplar, editor], **PRIVATE)
     upload.upload(uploaded, upload, [exemplar, editor], **RAW)
-    carry.click(carried, [editor, exemplar, photos, strength], results, **PAINTING, **RAW)
+    carry.click(carried, [editor, exemplar, photos, strength], results, **PAINTING, **SLOW)
 
 
 def _portrait(picture: Image.Image) -> Image.Image:

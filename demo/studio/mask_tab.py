@@ -14,6 +14,7 @@ from cocosnet_hf import MaskCondition
 from .gallery import Exhibit, Gallery
 from .inputs import (
     as_canvas,
+    downloaded,
     explained,
     mask_drawing,
     painted_mask,
@@ -23,9 +24,11 @@ from .inputs import (
     unpainted,
 )
 from .page import (
+    KEEP,
     PICKABLE,
     PRIVATE,
     RAW,
+    SLOW,
     ExemplarCondition,
     Layout,
     board,
@@ -56,14 +59,40 @@ def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             result = result_column(tab)
     wire(painter, gallery, layout, look, result, own)
 
+    @explained
+    def edit(file: dict[str, Any] | None, place: int | None, *mask: Any) -> tuple:
+        if own.parts:
+            found = own.read(*mask)
+        elif place is not None:
+            found = gallery[place].condition
+        else:
+            found = labelled(file, condition)
+        return on_canvas(found, condition), True
+
+    look.edit.click(
+        edit, [look.exemplar, look.place, *own.parts], [layout.editor, look.keep], **RAW
+    )
+
+
+def on_canvas(mask: Any, condition: MaskCondition) -> dict[str, Any]:
+    """A source of the condition as the canvas takes it."""
+    height, width = condition.natural_size(mask)
+    scale = SHORT_SIDE / min(height, width)
+    return as_canvas(mask_drawing(mask, condition, round(width * scale), round(height * scale)))
+
+
+def labelled(file: dict[str, Any] | None, condition: MaskCondition) -> Image.Image:
+    """The mask of an uploaded photo. Raises ValueError where no model is known that makes it."""
+    photo = read_photo(file, "photo")
+    if condition.parser is None:
+        raise ValueError(
+            f"The label map of an uploaded picture is not known here: upload it in step 1, tick "
+            f"“{KEEP}”, and change it."
+        )
+    return condition.from_photo(photo, downloaded(condition.parser))
+
 
 def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
-    def on_canvas(mask: Any) -> dict[str, Any]:
-        height, width = condition.natural_size(mask)
-        scale = SHORT_SIDE / min(height, width)
-        drawing = mask_drawing(mask, condition, round(width * scale), round(height * scale))
-        return as_canvas(drawing)
-
     palette = [
         {"name": name, "color": color.lower()}
         for index, (name, color) in enumerate(zip(condition.classes, condition.colors, strict=True))
@@ -71,7 +100,7 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
     ]
     editor = board(
         "canvas",
-        on_canvas(gallery.layout.condition),
+        on_canvas(gallery.layout.condition, condition),
         f"{tab}-canvas",
         palette=palette,
         brush=20,
@@ -85,18 +114,18 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
         if condition.parser is not None:
             photo = gr.UploadButton("Label a photo", file_types=["image"], size="sm")
             photo.upload(
-                explained(lambda file: on_canvas(condition.from_photo(read_photo(file, "photo")))),
+                explained(lambda file: on_canvas(labelled(file, condition), condition)),
                 photo,
                 editor,
-                **RAW,
+                **SLOW,
             )
 
     def start(event: gr.SelectData) -> dict[str, Any]:
-        return on_canvas(gallery[event.index].condition)
+        return on_canvas(gallery[event.index].condition, condition)
 
     @explained
     def uploaded(file: dict[str, Any] | None) -> dict[str, Any]:
-        return on_canvas(read_picture(file, "label map"))
+        return on_canvas(read_picture(file, "label map"), condition)
 
     examples.select(start, None, editor, **PRIVATE)
     upload.upload(uploaded, upload, editor, **RAW)
@@ -104,7 +133,7 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
     def read(value: dict[str, Any] | None) -> np.ndarray:
         return painted_mask(read_drawing(value), condition)
 
-    return Layout(editor, [editor], read, read)
+    return Layout(editor, read, read)
 
 
 def _own_mask(tab: str, painter: Painter, gallery: Gallery) -> ExemplarCondition:

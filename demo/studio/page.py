@@ -14,8 +14,8 @@ from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from .gallery import Exhibit, Gallery
-from .inputs import explained, read_photo
+from .gallery import LOOK, Exhibit, Gallery
+from .inputs import explained, read_photo, start_of
 from .painters import Painter, Painting
 from .views import (
     centre,
@@ -30,9 +30,16 @@ from .views import (
 PAINTING: dict[str, Any] = {"concurrency_id": "painting", "concurrency_limit": 1}
 """One painting at a time: a second one would only slow both down."""
 
-PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+"""Quick handlers: a message of theirs covers none of the parts that they would have changed."""
+
 RAW: dict[str, Any] = {"preprocess": False} | PRIVATE
 """Handlers get descriptions of files, which `inputs` reads with limits and messages of its own."""
+
+SLOW: dict[str, Any] = RAW | {"show_progress": "full"}
+
+KEEP = "Paint only what I change"
+"""What the choice is called that leaves the rest of an edited picture alone."""
 
 PICKABLE: dict[str, Any] = {
     "show_label": False,
@@ -57,14 +64,13 @@ VIEW: dict[str, Any] = {
 class Layout:
     """The column of the condition.
 
-    editor: tells of each stroke in live mode. parts: the components it is made from. read: makes
-    the pipeline's condition of their values, query: what a gallery is searched by.
+    editor: holds it, and tells of each stroke in live mode. read: makes the pipeline's condition of
+    the editor's value, query: what a gallery is searched by.
     """
 
     editor: gr.HTML
-    parts: list[gr.components.Component]
-    read: Callable[..., Any]
-    query: Callable[..., Any]
+    read: Callable[[Any], Any]
+    query: Callable[[Any], Any]
 
 
 @dataclass(frozen=True)
@@ -81,12 +87,20 @@ class ExemplarCondition:
 
 @dataclass(frozen=True)
 class Look:
-    """The column of the exemplar."""
+    """The column of the exemplar.
+
+    order: the gallery's pictures as they are shown now. place: where in the gallery the exemplar
+    is, None if it was uploaded. edit: puts the exemplar's own layout into the editor; keep: whether
+    the exemplar stays where the layout is as it was there.
+    """
 
     exemplar: gr.Image
     picker: gr.Gallery
     suggest: gr.Button
     order: gr.State
+    place: gr.State
+    edit: gr.Button
+    keep: gr.Checkbox
 
 
 @dataclass(frozen=True)
@@ -128,11 +142,15 @@ def board(kind: str, value: Any, elem_id: str, **props: Any) -> gr.HTML:
     )
 
 
-def look_column(tab: str, gallery: Gallery) -> Look:
-    """Choose or upload an exemplar, or have the best one found."""
+def look_column(tab: str, gallery: Gallery, *, can_keep: bool = True) -> Look:
+    """Choose or upload an exemplar, have the best one found, or edit it.
+
+    can_keep: whether changes of a layout have their places.
+    """
     exemplar = gr.Image(
         gallery.look.picture,
         label="Exemplar",
+        format="png",
         sources=["upload", "clipboard"],
         buttons=["fullscreen"],
         height=300,
@@ -141,7 +159,15 @@ def look_column(tab: str, gallery: Gallery) -> Look:
     )
     picker = gr.Gallery(gallery.pictures, elem_id=f"{tab}-gallery", **PICKABLE)
     suggest = gr.Button("Find the best match for my layout", size="sm", elem_id=f"{tab}-suggest")
-    return Look(exemplar, picker, suggest, gr.State(list(range(len(gallery)))))
+    edit = gr.Button("Edit this picture", size="sm", elem_id=f"{tab}-edit")
+    keep = gr.Checkbox(
+        label=KEEP,
+        info="Where the layout stays as it began, the picture stays as it is.",
+        visible=can_keep,
+        elem_id=f"{tab}-keep",
+    )
+    order = gr.State(list(range(len(gallery))))
+    return Look(exemplar, picker, suggest, order, gr.State(LOOK), edit, keep)
 
 
 def result_column(tab: str) -> Result:
@@ -191,66 +217,70 @@ def wire(
     own: ExemplarCondition,
 ) -> None:
     """Connect the three columns of a tab."""
-    count = len(layout.parts)
-    everything = [*layout.parts, look.exemplar, *own.parts]
+    everything = [layout.editor, look.exemplar, look.keep, *own.parts]
 
     @explained
-    def paint(*values: Any) -> tuple[str, Painting]:
+    def paint(
+        value: dict[str, Any] | None, file: dict[str, Any] | None, keep: bool, *own_values: Any
+    ) -> tuple[str, Painting]:
         painting = painter.paint(
-            layout.read(*values[:count]),
-            read_photo(values[count], "exemplar"),
-            own.read(*values[count + 1 :]),
+            layout.read(value),
+            read_photo(file, "exemplar"),
+            own.read(*own_values),
+            before=layout.read(start_of(value)) if keep else None,
         )
         return as_file(shown(painting)), painting
 
-    for trigger, mode, progress in (
-        (result.paint.click, "once", "full"),
+    for trigger, mode, settings in (
+        (result.paint.click, "once", SLOW),
         # A stroke that comes while one is painted replaces the one that waits.
-        (layout.editor.input, "always_last", "hidden"),
+        (layout.editor.input, "always_last", RAW),
     ):
         painted = trigger(
             paint,
             everything,
             [result.image, result.state],
             trigger_mode=mode,
-            show_progress=progress,
             **PAINTING,
-            **RAW,
+            **settings,
         )
-        painted.success(all_views, result.state, result.views, show_progress="hidden", **PRIVATE)
+        painted.success(all_views, result.state, result.views, **PRIVATE)
     result.live.change(lambda on: gr.HTML(live=on), result.live, layout.editor, **PRIVATE)
     result.image.select(match_at, result.state, [result.match, result.note], **PRIVATE)
 
     @explained
-    def suggest(*values: Any) -> tuple:
-        found = gallery.best(layout.query(*values))
-        best = gallery[found[0].index]
+    def suggest(value: dict[str, Any] | None) -> tuple:
+        found = gallery.best(layout.query(value))
         labelled = [(gallery[match.index].picture, f"{match.score:.0%}") for match in found]
         order = [match.index for match in found]
         return (
             gr.Gallery(labelled, selected_index=0),
             order,
-            best.picture,
-            *own.offer(best),
+            *chosen(order[0]),
         )
 
     def choose(order: list[int], event: gr.SelectData) -> list[Any]:
-        exhibit = gallery[order[event.index]]
-        return [exhibit.picture, *own.offer(exhibit)]
+        return chosen(order[event.index])
 
-    chosen = [look.exemplar, *own.parts]
-    look.suggest.click(suggest, layout.parts, [look.picker, look.order, *chosen], **RAW)
-    look.picker.select(choose, look.order, chosen, **PRIVATE)
+    def chosen(place: int) -> list[Any]:
+        exhibit = gallery[place]
+        return [exhibit.picture, place, False, *own.offer(exhibit)]
+
+    choice = [look.exemplar, look.place, look.keep, *own.parts]
+    look.suggest.click(suggest, layout.editor, [look.picker, look.order, *choice], **RAW)
+    look.picker.select(choose, look.order, choice, **PRIVATE)
+    look.exemplar.upload(lambda: (None, False), None, [look.place, look.keep], **PRIVATE)
 
 
 def all_views(painting: Painting) -> tuple:
     """What is shown of a new painting's correspondence, in the order of `Result.views`."""
     point = centre(painting)
-    download = as_file(painting.image, "painting")
+    before, after = painting.compared
+    download = as_file(after, "painting")
     return (
         as_file(match_view(painting, point)),
         match_text(painting, point),
-        (as_file(painting.condition), download),
+        (as_file(before), download),
         as_file(painting.warped),
         as_file(confidence_view(painting)),
         as_file(flow_view(painting)),

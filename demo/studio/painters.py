@@ -9,6 +9,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,12 +26,16 @@ from cocosnet_hf import (
     bundled,
     bundled_names,
 )
+from cocosnet_hf.applications import edit_photo, transfer_layer
+from cocosnet_hf.conditions import open_photo
 from cocosnet_hf.hub.publish import PIPELINE_VARIABLE
 from cocosnet_hf.models.network import nearest_side
 from cocosnet_hf.pipeline import MAX_ASPECT
 
 try:
-    from spaces import GPU as on_gpu  # ZeroGPU lends a GPU to this call
+    import spaces
+
+    on_gpu = spaces.GPU(duration=30)  # ZeroGPU lends a GPU to each call, for so many seconds
 except ImportError:
 
     def on_gpu(function: Any) -> Any:
@@ -51,13 +56,27 @@ PREPARED = 16
 
 @dataclass(frozen=True)
 class Painting:
-    """One painting: the condition as a picture, the exemplar as the model saw it, the results."""
+    """One painting: the condition as a picture, the exemplar as the model saw it, the results.
+
+    edit: where a photo was edited, the whole photo before and after.
+    """
 
     condition: Image.Image
     exemplar: Image.Image
     image: Image.Image
     warped: Image.Image
     matching: Matching
+    edit: tuple[Image.Image, Image.Image] | None = None
+
+    @property
+    def result(self) -> Image.Image:
+        """What was asked for: the edited photo, else the painted picture."""
+        return self.edit[1] if self.edit else self.image
+
+    @property
+    def compared(self) -> tuple[Image.Image, Image.Image]:
+        """What it was made from and what it became."""
+        return self.edit or (self.condition, self.image)
 
 
 class Painter:
@@ -68,6 +87,7 @@ class Painter:
         self.pipe = pipe.to("cuda" if torch.cuda.is_available() else "cpu")
         self._prepared: OrderedDict[str, PreparedExemplar] = OrderedDict()
         self._paint = on_gpu(self._paint_here)
+        self.transfer_layer = on_gpu(partial(transfer_layer, self.pipe))
 
     @property
     def condition(self) -> Any:
@@ -95,15 +115,25 @@ class Painter:
         return nearest_side(width * scale, stride), nearest_side(height * scale, stride)
 
     def paint(
-        self, condition: Any, exemplar: Image.Image, exemplar_condition: Any = None
+        self,
+        condition: Any,
+        exemplar: Image.Image,
+        exemplar_condition: Any = None,
+        before: Any = None,
     ) -> Painting:
         """Paint a source of the pipeline's condition with the look of an exemplar.
 
-        Raises ValueError for what the pipeline refuses.
+        before: the exemplar's own layout, to edit it: where the condition does not differ from it
+        the exemplar stays. Raises ValueError for what the pipeline refuses.
         """
         if not self.needs_exemplar_condition:
             exemplar_condition = None
-        return self._paint(condition, exemplar, exemplar_condition)
+        painting = self._paint(condition, exemplar, exemplar_condition)
+        if before is None:
+            return painting
+        photo = open_photo(exemplar)
+        edited = edit_photo(self.pipe, photo, condition, before, painted=painting.image)
+        return replace(painting, edit=(photo, edited))
 
     def _paint_here(
         self, condition: Any, exemplar: Image.Image, exemplar_condition: Any

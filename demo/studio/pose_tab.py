@@ -8,14 +8,15 @@ import gradio as gr
 from PIL import Image
 
 from cocosnet_hf import Pose, PoseCondition
-from cocosnet_hf.conditions.pose import COLORS, JOINTS, LIMBS
+from cocosnet_hf.conditions.pose import COLORS, DEFAULT_POSE_ESTIMATOR, JOINTS, LIMBS
 
 from .gallery import Exhibit, Gallery, standing_figure
-from .inputs import as_figure, as_url, explained, posed, read_keypoints, read_photo
+from .inputs import as_figure, as_url, downloaded, explained, posed, read_keypoints, read_photo
 from .page import (
     PICKABLE,
     PRIVATE,
     RAW,
+    SLOW,
     ExemplarCondition,
     Layout,
     Look,
@@ -33,27 +34,39 @@ GUIDE_SIDE = 384
 
 def pose_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     """The tab's content."""
+    condition: PoseCondition = painter.condition
     with gr.Row(equal_height=False):
         with card(1, "Pose the figure", "Drag joints; select one to hide it, or use the keyboard."):
-            layout = _layout(tab, painter.condition, gallery)
+            layout = _layout(tab, condition, gallery)
         with card(2, "Choose the look", "The picture whose clothes and colours are wanted."):
-            look = look_column(tab, gallery)
+            look = look_column(tab, gallery, can_keep=False)  # one limb moves the whole condition
             own = _own_pose(tab, painter, gallery, look)
         with card(3, "See the picture", "And where each part of it came from."):
             result = result_column(tab)
     wire(painter, gallery, layout, look, result, own)
 
+    @explained
+    def edit(file: dict[str, Any] | None, place: int | None, *pose: Any) -> gr.HTML:
+        photo = read_photo(file, "exemplar")
+        if own.parts:
+            return gr.HTML(figure(own.read(*pose), condition), guide=guide_of(photo))
+        if place is not None:
+            return gr.HTML(figure(gallery[place].condition, condition), guide=guide_of(photo))
+        return found_in(photo, condition)
 
-def figure(pose: Pose) -> dict[str, Any]:
+    look.edit.click(edit, [look.exemplar, look.place, *own.parts], layout.editor, **RAW)
+
+
+def figure(pose: Pose, condition: PoseCondition) -> dict[str, Any]:
     """A pose for the editor."""
-    return as_figure(pose, standing_figure())
+    return as_figure(pose, standing_figure(), condition.min_score)
 
 
-def pose_board(pose: Pose, elem_id: str, guide: str = "") -> gr.HTML:
+def pose_board(pose: Pose, condition: PoseCondition, elem_id: str, guide: str = "") -> gr.HTML:
     """An editor that shows a pose."""
     return board(
         "pose",
-        figure(pose),
+        figure(pose, condition),
         elem_id,
         names=JOINTS,
         limbs=[list(limb) for limb in LIMBS],
@@ -73,7 +86,8 @@ def found_in(photo: Image.Image, condition: PoseCondition) -> gr.HTML:
     """The editor with a photo beneath, and its pose where the optional model can find it."""
     guide = guide_of(photo)
     try:
-        return gr.HTML(figure(condition.from_photo(photo)), guide=guide)
+        found = condition.from_photo(photo, downloaded(DEFAULT_POSE_ESTIMATOR))
+        return gr.HTML(figure(found, condition), guide=guide)
     except (ImportError, OSError):
         gr.Warning(
             "Finding a pose needs the extra `preprocess` and its model, which are not here: drag "
@@ -82,11 +96,11 @@ def found_in(photo: Image.Image, condition: PoseCondition) -> gr.HTML:
         )
     height, width = photo.height, photo.width
     joints = standing_figure() * (width, height)
-    return gr.HTML(figure(Pose.from_array(joints, (height, width))), guide=guide)
+    return gr.HTML(figure(Pose.from_array(joints, (height, width)), condition), guide=guide)
 
 
 def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
-    editor = pose_board(gallery.layout.condition, f"{tab}-pose")
+    editor = pose_board(gallery.layout.condition, condition, f"{tab}-pose")
     gr.Markdown("Start from an example", elem_classes="label")
     examples = gr.Gallery(gallery.previews(), elem_id=f"{tab}-examples", **PICKABLE)
     with gr.Row(elem_classes="buttons"):
@@ -98,11 +112,11 @@ def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
         )
 
     def start(event: gr.SelectData) -> gr.HTML:
-        return gr.HTML(figure(gallery[event.index].condition), guide="")
+        return gr.HTML(figure(gallery[event.index].condition, condition), guide="")
 
     @explained
     def uploaded(file: dict[str, Any] | None) -> gr.HTML:
-        return gr.HTML(figure(read_keypoints(file)), guide="")
+        return gr.HTML(figure(read_keypoints(file), condition), guide="")
 
     @explained
     def from_photo(file: dict[str, Any] | None) -> gr.HTML:
@@ -110,24 +124,26 @@ def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
 
     examples.select(start, None, editor, **PRIVATE)
     keypoints.upload(uploaded, keypoints, editor, **RAW)
-    photo.upload(from_photo, photo, editor, **RAW)
-    return Layout(editor, [editor], posed, posed)
+    photo.upload(from_photo, photo, editor, **SLOW)
+    return Layout(editor, posed, posed)
 
 
 def _own_pose(tab: str, painter: Painter, gallery: Gallery, look: Look) -> ExemplarCondition:
     """Where the exemplar's joints are; the gallery's pictures bring theirs."""
     if not painter.needs_exemplar_condition:
         return ExemplarCondition()
+    condition: PoseCondition = painter.condition
     first = gallery.look
     with gr.Accordion("Joints of the exemplar", open=False, elem_id=f"{tab}-joints"):
-        editor = pose_board(first.condition, f"{tab}-exemplar-pose", guide_of(first.picture))
+        guide = guide_of(first.picture)
+        editor = pose_board(first.condition, condition, f"{tab}-exemplar-pose", guide)
 
     def offer(exhibit: Exhibit) -> list[Any]:
-        return [gr.HTML(figure(exhibit.condition), guide=guide_of(exhibit.picture))]
+        return [gr.HTML(figure(exhibit.condition, condition), guide=guide_of(exhibit.picture))]
 
     @explained
     def uploaded(file: dict[str, Any] | None) -> gr.HTML:
-        return found_in(read_photo(file, "exemplar"), painter.condition)
+        return found_in(read_photo(file, "exemplar"), condition)
 
-    look.exemplar.upload(uploaded, look.exemplar, editor, **RAW)
+    look.exemplar.upload(uploaded, look.exemplar, editor, **SLOW)
     return ExemplarCondition([editor], posed, offer)

@@ -20,13 +20,13 @@ Point = tuple[float, float]
 
 
 def shown(painting: Painting) -> Image.Image:
-    """The painting in whole multiples of its size, at least as large as its place on the page.
+    """The result in whole multiples of the painting, at least as large as its place on the page.
 
     gradio misreads clicks on pictures that are enlarged by the browser.
     """
     factor = _factor(painting)
     size = (painting.image.width * factor, painting.image.height * factor)
-    return painting.image.resize(size, Image.Resampling.BICUBIC)
+    return painting.result.resize(size, Image.Resampling.BICUBIC)
 
 
 def point_of(painting: Painting, click: tuple[int, int]) -> Point:
