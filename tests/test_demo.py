@@ -37,13 +37,14 @@ import studio.gallery  # noqa: E402
 from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
 from studio import painters  # noqa: E402
-from studio.edge_tab import edge_drawing  # noqa: E402
+from studio.edge_tab import edge_drawing, lines_before  # noqa: E402
 from studio.gallery import Exhibit, gallery_of, standing_figure, store  # noqa: E402
 from studio.inputs import (  # noqa: E402
     FIGURE_SIDE,
     MAX_SIDE,
     as_canvas,
     as_figure,
+    downloaded,
     empty_canvas,
     mask_drawing,
     painted_mask,
@@ -51,12 +52,14 @@ from studio.inputs import (  # noqa: E402
     posed,
     read_drawing,
     read_keypoints,
+    read_label_map,
     read_photo,
     read_picture,
+    read_start,
     start_of,
 )
 from studio.limits import MAX_UPLOAD  # noqa: E402
-from studio.mask_tab import labelled  # noqa: E402
+from studio.mask_tab import labelled, on_canvas  # noqa: E402
 from studio.page import as_file  # noqa: E402
 from studio.painters import PREPARED, Painter, Painting, open_painters  # noqa: E402
 from studio.pose_tab import found_in  # noqa: E402
@@ -152,6 +155,27 @@ def test_a_large_photo_is_made_smaller(uploads: Path, name: str):
     noise(size=(2200, 1100)).save(uploads / name)
     photo = read_photo({"path": str(uploads / name)}, "exemplar")
     assert photo.size == (MAX_SIDE, MAX_SIDE // 2)
+
+
+@pytest.mark.parametrize("read", [read_picture, read_photo, read_label_map])
+def test_a_picture_that_is_far_too_long_is_refused(uploads: Path, read: Callable):
+    Image.new("L", (8, 4000)).save(uploads / "strip.png")
+    with pytest.raises(ValueError, match="8 x 4000 pixels; pictures may be at most 8 times"):
+        read({"path": str(uploads / "strip.png")}, "label map")
+
+
+def test_a_large_label_map_is_made_smaller_without_new_labels(uploads: Path):
+    labels = Image.fromarray(np.random.default_rng(0).choice([2, 9], (1100, 2200)).astype(np.uint8))
+    labels.putpalette(bytes(range(256)) * 3)
+    labels.save(uploads / "large.png")
+    found = read_label_map({"path": str(uploads / "large.png")}, "label map")
+    assert found.size == (MAX_SIDE, MAX_SIDE // 2)
+    assert np.unique(found).tolist() == [2, 9]
+
+
+def test_a_long_mask_lies_on_a_canvas_that_can_be_read():
+    canvas = on_canvas(np.zeros((64, 512), np.uint8), CONDITIONS["mask-to-image"])
+    assert read_drawing(canvas).size == (MAX_SIDE, MAX_SIDE // 8)
 
 
 def test_a_palette_picture_keeps_its_indices(uploads: Path):
@@ -287,6 +311,23 @@ def test_an_edited_canvas_remembers_what_it_began_with():
     assert start_of(None) is None
 
 
+@pytest.mark.parametrize(
+    "empty", [empty_canvas(SIZE, SIZE), as_canvas(Image.new("RGBA", (SIZE, SIZE)))]
+)
+def test_a_canvas_may_have_been_empty_before_it_was_painted_on(empty: dict[str, Any]):
+    drawing = Image.new("RGBA", (SIZE, SIZE))
+    ImageDraw.Draw(drawing).line((8, 8, 24, 8), "black", 3)
+    value = as_canvas(drawing) | {"start": empty}
+    before = read_start(value)
+    assert before.size == drawing.size and before.getextrema()[3] == (0, 0)
+    painter, photo = Painter(tiny.pipeline(image_size=SIZE)), noise(1)
+    kept = painter.paint({"edges": drawing}, photo, before=lines_before(value)).result
+    changed = (np.asarray(kept) != np.asarray(photo)).any(2)
+    assert changed[8, 8:24].any() and not changed[-8:, -8:].any()  # far from the line
+    with pytest.raises(ValueError, match="canvas is empty"):
+        read_start(empty)
+
+
 @pytest.fixture
 def cached_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MaskCondition:
     """A condition whose parser lies in the Hub's cache, while the Hub itself may be asked."""
@@ -308,6 +349,10 @@ def test_a_photo_is_labelled_by_a_model_that_is_at_hand(
     encoded = cached_parser.encode(found, 32, 48)
     assert encoded.sum() == 32 * 48
     assert asked == []
+
+
+def test_a_model_may_be_a_folder(tmp_path: Path):
+    assert downloaded(str(tmp_path)) == str(tmp_path)
 
 
 def test_no_model_is_fetched_for_a_visitor(
@@ -737,6 +782,19 @@ def events_of(address: str) -> dict[tuple[str, str], dict[str, Any]]:
         for target, kind in event["targets"]
         if part["id"] == target
     }
+
+
+@pytest.mark.parametrize("tab", ["mask-to-image", "edge-to-face"])
+def test_another_layout_is_no_change_of_the_exemplar(address: str, tab: str):
+    config = httpx.get(f"{address}config").json()
+    (keep,) = (
+        part["id"] for part in config["components"] if part["props"].get("elem_id") == f"{tab}-keep"
+    )
+    events = events_of(address)
+    for load in (events[f"{tab}-examples", "select"], events[f"{tab}-upload", "upload"]):
+        (then,) = (e for e in config["dependencies"] if e["trigger_after"] == load["id"])
+        assert then["outputs"] == [keep]
+        assert visit(address, "keeping", then["id"], [])["output"]["data"] == [False]
 
 
 def test_strokes_that_come_while_one_is_painted_replace_each_other(address: str):

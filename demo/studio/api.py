@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from .inputs import explained, mask_drawing, painted_mask, pose_of, read_photo, read_picture
+from .inputs import explained, mask_drawing, painted_mask, pose_of, read_label_map, read_photo
 from .page import PAINTING, as_file
 from .painters import Painter, missing_model
 
@@ -26,9 +26,9 @@ def endpoints(painters: Mapping[str, Painter | None]) -> None:
         painter = _painter("mask-to-image")
 
         def read(file: File, what: str) -> Any:
-            picture = read_picture(file, what)
-            size = picture.size
-            return painted_mask(mask_drawing(picture, painter.condition, *size), painter.condition)
+            labels = read_label_map(file, what)
+            size = labels.size
+            return painted_mask(mask_drawing(labels, painter.condition, *size), painter.condition)
 
         own = None if exemplar_mask is None else read(exemplar_mask, "exemplar_mask")
         return _pictures(painter, read(mask, "mask"), exemplar, own)

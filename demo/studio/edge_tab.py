@@ -12,7 +12,7 @@ from PIL import Image
 from cocosnet_hf import EdgeCondition
 
 from .gallery import Gallery
-from .inputs import as_canvas, as_url, explained, read_drawing, read_photo
+from .inputs import as_canvas, as_url, explained, read_drawing, read_photo, read_start
 from .page import (
     PICKABLE,
     PRIVATE,
@@ -99,8 +99,10 @@ def _layout(
         return picture, shown(picture, high, beneath)
 
     settings = [threshold, traced]
-    upload.upload(explained(trace), [upload, *settings], [photo, editor], **RAW)
-    examples.select(start, settings, [photo, editor], **PRIVATE)
+    loads = [
+        upload.upload(explained(trace), [upload, *settings], [photo, editor], **RAW),
+        examples.select(start, settings, [photo, editor], **PRIVATE),
+    ]
     threshold.release(shown, [photo, *settings], editor, trigger_mode="always_last", **PRIVATE)
     traced.change(
         lambda picture, beneath: gr.HTML(guide=_traced(picture) if beneath else ""),
@@ -116,7 +118,15 @@ def _layout(
         drawing = read_drawing(value)
         return Image.alpha_composite(Image.new("RGBA", drawing.size, "white"), drawing)
 
-    return Layout(editor, read, query), settings, trace
+    return Layout(editor, read, query, lines_before, loads), settings, trace
+
+
+def lines_before(value: dict[str, Any] | None) -> Any:
+    """The condition of the lines that a canvas began with, of which there may be none."""
+    drawing = read_start(value)
+    if drawing.getextrema()[3][1]:
+        return {"edges": drawing}
+    return Image.new("RGB", drawing.size, "white")  # a photo without edges: drawings have lines
 
 
 def edge_drawing(painter: Painter, photo: Image.Image, threshold: float) -> Image.Image:

@@ -24,12 +24,13 @@ from cocosnet_hf import MaskCondition, Pose
 from cocosnet_hf.conditions import open_image
 from cocosnet_hf.conditions.base import MIN_SIDE
 from cocosnet_hf.conditions.pose import JOINTS, read_pose
+from cocosnet_hf.pipeline import MAX_ASPECT
 
 MAX_PIXELS = 16_000_000
 """Pictures with more are refused before they are decoded."""
 
 MAX_SIDE = 1024
-"""Photos are made smaller to this longer side."""
+"""Photos and label maps are made smaller to this longer side."""
 
 FIGURE_SIDE = 256
 """Figures are drawn on canvases of at most this longer side: a limb has a fixed width in pixels,
@@ -64,7 +65,8 @@ def read_picture(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
     """An uploaded picture in its own mode, upright.
 
     upload: gradio's description of a file. what: the picture's name in messages. Raises ValueError
-    where there is none, for a file that is no picture and for one of more than `MAX_PIXELS`.
+    where there is none, for a file that is no picture, for one of more than `MAX_PIXELS` and for
+    one that is more than `MAX_ASPECT` times as long as wide.
     """
     if not upload:
         raise ValueError(f"There is no {what} yet; upload or choose one.")
@@ -76,6 +78,11 @@ def read_picture(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
                 raise ValueError(
                     f"The {what} has {image.width} x {image.height} pixels; at most "
                     f"{MAX_PIXELS // 10**6} million are read. Make it smaller first."
+                )
+            if max(image.size) > MAX_ASPECT * min(image.size):
+                raise ValueError(
+                    f"The {what} has {image.width} x {image.height} pixels; pictures may be at "
+                    f"most {MAX_ASPECT} times as long as wide. Crop it first."
                 )
             # The decoder of JPEG can make large photos smaller on its way.
             image.draft(image.mode, (MAX_SIDE, MAX_SIDE))
@@ -107,8 +114,35 @@ def read_photo(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
     return photo
 
 
+def read_label_map(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
+    """An uploaded label map in its own mode, at most `MAX_SIDE` pixels long.
+
+    Raises what `read_picture` raises.
+    """
+    labels = read_picture(upload, what)
+    labels.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.NEAREST)
+    return labels
+
+
 def read_drawing(value: Mapping[str, Any] | None) -> Image.Image:
     """What is painted on a canvas (`canvas.js`), RGBA. Raises ValueError if nothing is."""
+    drawing = _read_canvas(value)
+    if not drawing.getextrema()[3][1]:
+        raise ValueError("The canvas is empty; draw something or start from an example.")
+    return drawing
+
+
+def read_start(value: Mapping[str, Any] | None) -> Image.Image:
+    """What was on a canvas before a visitor painted on it, RGBA; it may have been empty.
+
+    Raises ValueError if nothing is painted on it now.
+    """
+    blank = Image.new("RGBA", read_drawing(value).size)
+    start = start_of(value) or {}
+    return _read_canvas(start) if start.get("image") else blank
+
+
+def _read_canvas(value: Mapping[str, Any] | None) -> Image.Image:
     url = (value or {}).get("image")
     if not isinstance(url, str) or not url.startswith(PNG_URL):
         raise ValueError("The canvas is empty; draw something or start from an example.")
@@ -119,10 +153,7 @@ def read_drawing(value: Mapping[str, Any] | None) -> Image.Image:
     with Image.open(data, formats=("PNG",)) as image:
         if max(image.size) > MAX_SIDE:
             raise ValueError(f"A canvas has at most {MAX_SIDE} x {MAX_SIDE} pixels.")
-        drawing = open_image(image, "drawing").convert("RGBA")
-    if not drawing.getextrema()[3][1]:
-        raise ValueError("The canvas is empty; draw something or start from an example.")
-    return drawing
+        return open_image(image, "drawing").convert("RGBA")
 
 
 def as_canvas(drawing: Image.Image) -> dict[str, Any]:
@@ -136,7 +167,7 @@ def empty_canvas(width: int, height: int) -> dict[str, Any]:
 
 
 def start_of(value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """What was on a canvas when a visitor began to paint on it, as `read_drawing` takes it."""
+    """What was on a canvas when a visitor began to paint on it, as `canvas.js` sends it."""
     start = (value or {}).get("start")
     return start if isinstance(start, Mapping) else value
 
@@ -162,10 +193,12 @@ def painted_mask(drawing: Image.Image, condition: MaskCondition) -> np.ndarray:
 
 
 def downloaded(model: str) -> str:
-    """The folder of a model that the Hub's cache holds: nothing is fetched for a visitor.
+    """The folder of a model: itself one, or in the Hub's cache. Nothing is fetched for a visitor.
 
     Raises FileNotFoundError where it is not there, with the command that fetches it.
     """
+    if Path(model).is_dir():
+        return model
     try:
         return snapshot_download(model, local_files_only=True)
     except FileNotFoundError as error:

@@ -13,14 +13,16 @@ from cocosnet_hf import MaskCondition
 
 from .gallery import Exhibit, Gallery
 from .inputs import (
+    MAX_SIDE,
     as_canvas,
     downloaded,
     explained,
     mask_drawing,
     painted_mask,
     read_drawing,
+    read_label_map,
     read_photo,
-    read_picture,
+    read_start,
     unpainted,
 )
 from .page import (
@@ -40,7 +42,7 @@ from .page import (
 from .painters import Painter
 
 SHORT_SIDE = 256
-"""Of the canvas, in pixels."""
+"""Of the canvas, in pixels, unless the longer side would have more than `MAX_SIDE`."""
 
 
 def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
@@ -77,7 +79,7 @@ def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
 def on_canvas(mask: Any, condition: MaskCondition) -> dict[str, Any]:
     """A source of the condition as the canvas takes it."""
     height, width = condition.natural_size(mask)
-    scale = SHORT_SIDE / min(height, width)
+    scale = min(SHORT_SIDE / min(height, width), MAX_SIDE / max(height, width))
     return as_canvas(mask_drawing(mask, condition, round(width * scale), round(height * scale)))
 
 
@@ -111,29 +113,34 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
         upload = gr.UploadButton(
             "Upload a label map", file_types=["image"], size="sm", elem_id=f"{tab}-upload"
         )
+        loads = []
         if condition.parser is not None:
             photo = gr.UploadButton("Label a photo", file_types=["image"], size="sm")
-            photo.upload(
+            by_model = photo.upload(
                 explained(lambda file: on_canvas(labelled(file, condition), condition)),
                 photo,
                 editor,
                 **SLOW,
             )
+            loads.append(by_model)
 
     def start(event: gr.SelectData) -> dict[str, Any]:
         return on_canvas(gallery[event.index].condition, condition)
 
     @explained
     def uploaded(file: dict[str, Any] | None) -> dict[str, Any]:
-        return on_canvas(read_picture(file, "label map"), condition)
+        return on_canvas(read_label_map(file, "label map"), condition)
 
-    examples.select(start, None, editor, **PRIVATE)
-    upload.upload(uploaded, upload, editor, **RAW)
+    loads.append(examples.select(start, None, editor, **PRIVATE))
+    loads.append(upload.upload(uploaded, upload, editor, **RAW))
 
     def read(value: dict[str, Any] | None) -> np.ndarray:
         return painted_mask(read_drawing(value), condition)
 
-    return Layout(editor, read, read)
+    def began(value: dict[str, Any] | None) -> np.ndarray:
+        return painted_mask(read_start(value), condition)
+
+    return Layout(editor, read, read, began, loads)
 
 
 def _own_mask(tab: str, painter: Painter, gallery: Gallery) -> ExemplarCondition:
@@ -158,8 +165,7 @@ def _own_mask(tab: str, painter: Painter, gallery: Gallery) -> ExemplarCondition
     )
 
     def read(file: dict[str, Any] | None) -> np.ndarray:
-        picture = read_picture(file, "exemplar's label map")
-        drawing = mask_drawing(picture, condition, picture.width, picture.height)
-        return painted_mask(drawing, condition)
+        labels = read_label_map(file, "exemplar's label map")
+        return painted_mask(mask_drawing(labels, condition, *labels.size), condition)
 
     return ExemplarCondition([mask], read, lambda exhibit: [on_mask(exhibit)])

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
 from .gallery import LOOK, Exhibit, Gallery
-from .inputs import explained, read_photo, start_of
+from .inputs import explained, read_photo
 from .painters import Painter, Painting
 from .views import (
     centre,
@@ -65,12 +66,16 @@ class Layout:
     """The column of the condition.
 
     editor: holds it, and tells of each stroke in live mode. read: makes the pipeline's condition of
-    the editor's value, query: what a gallery is searched by.
+    the editor's value, query: what a gallery is searched by, began: the condition that the editor
+    had before it was changed. loads: the events that put another layout into the editor. The last
+    two are for tabs where an edited picture can be kept.
     """
 
     editor: gr.HTML
     read: Callable[[Any], Any]
     query: Callable[[Any], Any]
+    began: Callable[[Any], Any] = lambda _: None
+    loads: list[Dependency] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -227,7 +232,7 @@ def wire(
             layout.read(value),
             read_photo(file, "exemplar"),
             own.read(*own_values),
-            before=layout.read(start_of(value)) if keep else None,
+            before=layout.began(value) if keep else None,
         )
         return as_file(shown(painting)), painting
 
@@ -270,6 +275,8 @@ def wire(
     look.suggest.click(suggest, layout.editor, [look.picker, look.order, *choice], **RAW)
     look.picker.select(choose, look.order, choice, **PRIVATE)
     look.exemplar.upload(lambda: (None, False), None, [look.place, look.keep], **PRIVATE)
+    for load in layout.loads:  # of which the exemplar is no picture
+        load.success(lambda: False, None, look.keep, **PRIVATE)
 
 
 def all_views(painting: Painting) -> tuple:
