@@ -163,6 +163,7 @@ def test_a_space_shows_the_pipeline_that_it_is_published_for(hub: LoopbackHub, d
     files = hub.files(SPACE, kind="space")
     assert {name for name in files if not name.startswith("cocosnet_hf/")} == {
         ".gitattributes",
+        "LICENSE",
         "README.md",
         "app.py",
         "requirements.txt",
@@ -183,6 +184,7 @@ def test_the_demo_of_this_repository_is_such_a_space(hub: LoopbackHub):
     after = SpaceCard(files["README.md"].decode())
     assert after.data.to_dict() == before.data.to_dict() | {"models": [REPO]}
     assert after.text == before.text
+    assert after.data.license == "other" and "for non-commercial research" in after.text
 
 
 @pytest.mark.slow

@@ -131,8 +131,8 @@ def publish_space(
 ) -> CommitInfo:
     """Put a demo on the Hub as a Space that shows one pipeline.
 
-    This package, with the bundled pipelines, goes along beside app.py, so that the Space runs what
-    runs here; requirements.txt names what it needs.
+    This package with its licence and the bundled pipelines goes along beside app.py, so that the
+    Space runs what runs here; requirements.txt names what it needs.
 
     pipeline: Hub id, which the app finds in the environment variable COCOSNET_PIPELINE; a private
     one also needs a token as the Space's secret HF_TOKEN. folder: with app.py, requirements.txt and
@@ -162,6 +162,8 @@ def publish_space(
     card.data.models = [pipeline]
     files[CARD_FILE] = str(card).encode()
     files |= {f"{LIBRARY}/{name}": path for name, path in files_of(PACKAGE).items()}
+    if (licence := PACKAGE.parent / "LICENSE").is_file():
+        files["LICENSE"] = licence
     space_id = create_repository(
         space_id, repo_type="space", space_sdk="gradio", private=private, token=token
     )
