@@ -395,6 +395,11 @@ def test_values_of_a_label_map_are_grouped_into_classes():
     assert example["condition_labels"][0, ::8].tolist() == [1, 2, 1, 0]
     with pytest.raises(ValueError, match="each of the 2 classes of the condition, got 3"):
         TrainingExamples(rows, MaskCondition.from_names("ab"), masks)
+    with pytest.raises(ValueError, match="use one of them"):
+        TrainingExamples(rows, MaskCondition.from_names("abc", values={7: 1}), masks)
+    with pytest.raises(ValueError, match="of which there are none"):
+        unlabelled = replace(settings, labels_column=None, label_classes=None)
+        TrainingExamples(rows, EdgeCondition(), unlabelled)
 
 
 def test_an_index_of_grouped_labels_compares_groups():

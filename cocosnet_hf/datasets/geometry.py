@@ -78,7 +78,8 @@ class Geometry:
     def pose(self, pose: Pose) -> Pose:
         """The joints' new places, on a canvas of the cut's size in the pose's own pixels.
 
-        So the stick figure, drawn with a fixed width, grows and shrinks with the photo.
+        So the stick figure, drawn with a fixed width, grows and shrinks with the photo, unless the
+        condition has a draw_height.
         """
         height, width = pose.size
         scale = np.array([self.load[0] / width, self.load[1] / height])

@@ -101,6 +101,17 @@ class Reader:
         self.settings = settings
         self.condition = condition
         groups = settings.label_groups
+        has_maps = isinstance(condition, MaskCondition) or settings.labels_column is not None
+        if groups and not has_maps:
+            raise ValueError(
+                "'label_groups' groups the values of label maps, of which there are none: set "
+                "labels_column and label_classes, or leave it out."
+            )
+        if groups and isinstance(condition, MaskCondition) and condition.values:
+            raise ValueError(
+                "'label_groups' and the condition's 'values' would both map the values of the "
+                "masks; use one of them."
+            )
         if groups and isinstance(condition, MaskCondition) and len(groups) != condition.channels:
             raise ValueError(
                 f"'label_groups' must hold one list of values for each of the {condition.channels} "
