@@ -871,6 +871,7 @@ def test_files_that_do_not_belong_to_a_run_are_noticed(
         ({"rivals": ("warped", "warped-exemplar=rivals:blurred")}, ValueError, "since it names a"),
         ({"diversity": 1}, ValueError, "'diversity' must be 0 or at least 2"),
         ({"batch_size": 0}, ValueError, "'batch_size' must be at least 1"),
+        ({"background": 99}, ValueError, "'background' must be one of the"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_before_any_work(

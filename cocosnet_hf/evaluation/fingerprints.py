@@ -19,21 +19,21 @@ def fingerprint(source: str) -> str | None:
     """
     path = Path(source)
     if path.is_file():
-        return files_fingerprint([path])
+        return files_fingerprint([path], path.parent)
     if path.is_dir():
-        return files_fingerprint(file for file in path.rglob("*") if file.is_file())
+        return files_fingerprint((file for file in path.rglob("*") if file.is_file()), path)
     module, colon, _ = source.partition(":")
     file = getattr(importlib.import_module(module), "__file__", None) if colon else None
-    return None if file is None else files_fingerprint([Path(file)])
+    return None if file is None else files_fingerprint([Path(file)], Path(file).parent)
 
 
-def files_fingerprint(paths: Iterable[Path]) -> str:
-    """Of the names and contents of files, whose order does not matter: 16 hex digits of SHA-256."""
+def files_fingerprint(paths: Iterable[Path], folder: Path) -> str:
+    """Of the places in a folder and the contents of files in any order: 16 digits of SHA-256."""
     whole = hashlib.sha256()
     for path in sorted(paths):
         content = hashlib.sha256()
         with path.open("rb") as file:
             while block := file.read(BLOCK):
                 content.update(block)
-        whole.update(f"{path.name} {content.hexdigest()}\n".encode())
+        whole.update(f"{path.relative_to(folder).as_posix()} {content.hexdigest()}\n".encode())
     return whole.hexdigest()[:16]

@@ -239,7 +239,7 @@ def _folder_method(name: str, folder: Path) -> Method:
 
     paths = [path for some in files.values() for path in some]
     kinds = ", ".join(sorted({path.suffix.lower() for path in paths}))
-    made_by = f"{kinds} files of {folder}, content {files_fingerprint(paths)}"
+    made_by = f"{kinds} files of {folder}, content {files_fingerprint(paths, folder)}"
     return Method({name: made_by}, paint, uses_exemplar=False)
 
 

@@ -142,6 +142,13 @@ class Run:
                 limit=settings.limit,
                 pool_limit=settings.pool_limit,
             )
+        is_mask = isinstance(condition, MaskCondition)
+        classes = condition.channels if is_mask else self.data.label_classes or 0
+        if settings.background is not None and not 0 <= settings.background < classes:
+            raise ValueError(
+                f"'background' must be one of the {classes} classes of the labels, got "
+                f"{settings.background}."
+            )
         instruments = load_instruments(settings, condition)
         self.scorer = Scorer(condition, instruments, self.state.device)
         rivals = settings.chosen_rivals
