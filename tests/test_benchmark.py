@@ -41,6 +41,12 @@ def test_three_ways_of_attending_agree(positions: int, dtype: torch.dtype, toler
         torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
 
 
+def test_tiles_of_large_half_precision_values_do_not_overflow():
+    query, key = torch.zeros(1, 3, 2).half(), torch.zeros(1, 300, 2).half()
+    found = attend_in_tiles(query, key, torch.full((1, 300, 4), 1000.0).half())
+    assert torch.equal(found, torch.full((1, 3, 4), 1000.0).half())
+
+
 def test_tiles_of_very_different_scores_do_not_overflow():
     query = torch.full((1, 3, 1), 100.0)
     key = torch.tensor([-5.0, -5.0, 0.0, 5.0, 5.0])[None, :, None]

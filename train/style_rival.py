@@ -26,13 +26,14 @@ if __package__ in (None, ""):  # started as a file, whose folder is then searche
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import ModelMixin  # noqa: F401  (diffusers looks the base class up in this module)
 from diffusers.configuration_utils import register_to_config
 from PIL import Image
 from torch import Tensor, nn
 
 from cocosnet_hf import CorrespondenceOutput, TranslationNetwork
-from cocosnet_hf.models.blocks import LEAKY_SLOPE, leaky_relu_
+from cocosnet_hf.models.blocks import conv2d, leaky_relu_
 from cocosnet_hf.models.network import Network, require_channels
 from train.checkpoints import complete_folder
 from train.config import TrainConfig
@@ -95,7 +96,7 @@ def open_rival(folder: str) -> "tuple[StyleEncoder, TranslationNetwork]":
 
 
 class StyleEncoder(Network):
-    """An exemplar as one vector: strided convolutions, then the mean over all positions.
+    """An exemplar as one vector: from the means of its colours and of all maps of strided layers.
 
     Borders wrap around, so that the vector knows no places: an exemplar whose sides are multiples
     of 2^n has the same style when it is rolled by such multiples.
@@ -107,25 +108,20 @@ class StyleEncoder(Network):
     @register_to_config
     def __init__(self, style_channels: int = 64, channels: Sequence[int] = (32, 64, 128, 256, 512)):
         super().__init__()
+        widths = [3, *channels]
         self.layers = nn.ModuleList(
-            nn.Conv2d(*width, 3, stride=2, padding=1, padding_mode="circular")
-            for width in pairwise([3, *channels])
+            conv2d(*width, 3, stride=2, spectral=True) for width in pairwise(widths)
         )
-        for layer in self.layers:  # no norms between them, which would remove colours
-            nn.init.kaiming_normal_(layer.weight, LEAKY_SLOPE)
-            nn.init.zeros_(layer.bias)
-        # The norm sets styles apart, which would start within a few hundredths of each other.
-        self.projection = nn.Sequential(
-            nn.Linear(channels[-1], style_channels), nn.LayerNorm(style_channels)
-        )
+        self.projection = nn.Linear(sum(widths), style_channels)
 
     def forward(self, exemplar: Tensor) -> Tensor:
         """exemplar (B, 3, H, W) in [-1, 1] -> (B, S). Raises ValueError for other channels."""
         require_channels("exemplar", exemplar, 3)
-        features = exemplar
+        maps = [exemplar]
         for layer in self.layers:
-            features = leaky_relu_(layer(features))
-        return self.projection(features.mean(dim=(2, 3)))
+            maps.append(leaky_relu_(layer(F.pad(maps[-1], (1, 1, 1, 1), mode="circular"))))
+        style = self.projection(torch.cat([each.mean(dim=(2, 3)) for each in maps], dim=1))
+        return F.layer_norm(style, style.shape[-1:])  # the scale of pictures, whatever is learned
 
 
 def paint_in_style(

@@ -35,7 +35,8 @@ def validate(
     first: tuple[Batch, Painting] | None = None
     noisy = settings["exemplar_noise"] > 0
     for number, batch in enumerate(batches):
-        with torch.random.fork_rng(enabled=noisy):
+        devices = [batch.condition.device] if batch.condition.is_cuda else []
+        with torch.random.fork_rng(devices, enabled=noisy):
             if noisy:
                 torch.manual_seed(number)
             painting = paint(correspondence, translation, settings, batch, exemplar_noise=noisy)

@@ -318,6 +318,8 @@ def _attend_rows(query: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]
         shares = scores.sub_(higher).exp_()
         kept = maximum.sub_(higher).exp_()
         total.mul_(kept).add_(shares.sum(dim=2, keepdim=True))
+        if value.dtype == torch.float16:  # of numbers up to 65,504: a tile's sum may be larger
+            value = value.float()
         attended.mul_(kept).add_(shares.to(value.dtype) @ value)
         maximum = higher
     return (attended / total).to(first.dtype)
