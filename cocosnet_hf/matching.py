@@ -34,6 +34,7 @@ _NEGLIGIBLE_VARIANCE = 1e-10
 _ANYWHERE = -1  # the region of a condition position that may look everywhere
 _FLOOR = -1e30  # below every logit, and finite so that a row without allowed positions stays finite
 _TINY = torch.finfo(torch.float32).tiny
+_TILE_BYTES_PER_POSITION = 2048  # tiles of 14 rows of a square map, whose borders cost a third
 
 
 def _without_autocast(method: Callable) -> Callable:
@@ -335,8 +336,8 @@ class Matching:
     `flow` and `row` speak. content_regions (B, h, w) and style_regions, laid out like style without
     its channels: integers; a position only looks where the region is its own, and everywhere if no
     exemplar has its region or if it is -1.
-    tile_memory: bytes for the tiles in work, by default 32 MiB on a CPU and 512 MiB elsewhere; more
-    costs memory and saves recomputed borders.
+    tile_memory: bytes for the tiles in work, by default 2 KiB for each position, at least 32 MiB on
+    a CPU and 512 MiB elsewhere; more costs memory and saves recomputed borders.
 
     Raises ValueError for maps whose shapes do not fit each other, or for NaN in them.
     """
@@ -363,7 +364,7 @@ class Matching:
             raise ValueError("content_regions and style_regions restrict only together; pass both.")
         self.temperature = temperature
         self.stride = stride
-        self.tile_memory = tile_memory or (32 if content.device.type == "cpu" else 512) * 2**20
+        self.tile_memory = tile_memory
         self._batch, channels, self._height, self._width = content.shape
         styles = self._nested("style", style, ndim=3)
         regions = [[None] * len(item) for item in styles]
@@ -554,7 +555,12 @@ class Matching:
         return _Best(logit, exemplar, position, log_sum, entropy)
 
     def _tiles(self, rows: _Side, columns: _Side) -> _Tiles:
-        return _Tiles(rows.detached(), columns.detached(), self.temperature, self.tile_memory)
+        memory = self.tile_memory
+        if memory is None:
+            least = 32 if rows.mean.device.type == "cpu" else 512
+            positions = max(len(rows.mean), len(columns.mean))
+            memory = max(least * 2**20, positions * _TILE_BYTES_PER_POSITION)
+        return _Tiles(rows.detached(), columns.detached(), self.temperature, memory)
 
     def _attend(self, rows: _Side, columns: _Side, values: Tensor) -> tuple[Tensor, Tensor]:
         return _Attend.apply(
