@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cocosnet_hf import DistilledVGG19Features, VGG19Features
 from cocosnet_hf.models.perceptual import REFERENCE_CHANGES, _photographs
+from cocosnet_hf.models.vgg import open_perceptual
 
 WEIGHTS = SHARED.parent / "data" / "weights" / "vgg19_distilled16x_relu5_1.safetensors"
 THREE_DIGITS = 5e-3
@@ -134,6 +135,23 @@ def test_the_distilled_network_is_saved_and_loaded(network: DistilledVGG19Featur
     images = pictures(1, 3, 32, 32)
     for name, features in loaded.calibrated(images).items():
         torch.testing.assert_close(features, network.calibrated(images)[name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["vgg19-distilled", "vgg19"])
+def test_a_network_is_opened_by_its_name_frozen_and_with_its_own_weights(
+    name: str, file: Path, state: dict[str, Tensor], tmp_path: Path
+):
+    if name == "vgg19":
+        saved = VGG19Features("caffe")
+        saved.save_pretrained(tmp_path)
+        opened, expected = open_perceptual(name, str(tmp_path)), saved.state_dict()
+        assert opened.is_reference
+    else:
+        opened, expected = open_perceptual(name, str(file)), state
+    assert not opened.training
+    assert not any(parameter.requires_grad for parameter in opened.parameters())
+    for key, value in opened.state_dict().items():
+        assert torch.equal(value, expected[key])
 
 
 def test_a_file_that_is_not_the_distilled_network_is_refused(

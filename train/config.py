@@ -15,7 +15,6 @@ import yaml
 from cocosnet_hf import (
     Condition,
     CorrespondenceNetwork,
-    DistilledVGG19Features,
     MultiscaleDiscriminator,
     TranslationNetwork,
     VGG19Features,
@@ -23,6 +22,7 @@ from cocosnet_hf import (
 )
 from cocosnet_hf.datasets.settings import DataSettings
 from cocosnet_hf.models.perceptual import PerceptualNetwork
+from cocosnet_hf.models.vgg import open_perceptual
 from cocosnet_hf.presets import preset
 
 
@@ -137,8 +137,7 @@ class NetworkConfig:
 class PerceptualConfig:
     """The network behind the perceptual terms, whose weights mean the same with each.
 
-    network: VGG-19, or the small distilled one, whose weights must be a file. source: for VGG-19 a
-    Hub id, a safetensors file of the same layout or a folder of a saved `VGG19Features`.
+    network: VGG-19, or the small distilled one. source: of its weights, see `open_perceptual`.
     layer: whose squared difference to the target is the perceptual term, by VGG-19's name.
     """
 
@@ -147,12 +146,8 @@ class PerceptualConfig:
     layer: Literal["relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_2"] = "relu4_2"
 
     def load(self) -> PerceptualNetwork:
-        """The network, frozen. Raises what its class raises for weights that are not its own."""
-        if self.network == "vgg19-distilled":
-            return DistilledVGG19Features.from_file(self.source)
-        if Path(self.source).is_dir():
-            return VGG19Features.from_pretrained(self.source).requires_grad_(False)
-        return VGG19Features.from_timm(self.source)
+        """The network, frozen. Raises what `open_perceptual` raises."""
+        return open_perceptual(self.network, self.source)
 
     @property
     def layer_index(self) -> int:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..models import DistilledVGG19Features, VGG19Features
+from ..models import DistilledVGG19Features
 from ..models.perceptual import PerceptualNetwork
+from ..models.vgg import open_perceptual
 from .mobilenet import MobileNetV2
 from .picture_sets import Pictures, open_pictures, unit_range
 
@@ -114,17 +114,14 @@ def extract(
 def load_perceptual(spec: str) -> PerceptualNetwork:
     """A network for features at positions by its spec.
 
-    "VGG19", from the Hub (timm/vgg19.tv_in1k); "VGG19=SOURCE", a Hub id, a safetensors file of the
-    same layout or a folder of a saved `VGG19Features`; "VGG19-distilled=FILE", see
-    `DistilledVGG19Features`. Raises ValueError for another spec.
+    "VGG19", from the Hub (timm/vgg19.tv_in1k); "VGG19=SOURCE" or "VGG19-distilled=FILE", see
+    `open_perceptual`. Raises ValueError for another spec.
     """
     name, _, source = spec.partition("=")
-    if name == "VGG19" and Path(source).is_dir() and source:
-        return VGG19Features.from_pretrained(source).eval().requires_grad_(False)
     if name == "VGG19":
-        return VGG19Features.from_timm(source) if source else VGG19Features.from_timm()
+        return open_perceptual("vgg19", source or "timm/vgg19.tv_in1k")
     if name == "VGG19-distilled" and source:
-        return DistilledVGG19Features.from_file(source)
+        return open_perceptual("vgg19-distilled", source)
     raise ValueError(
         f"A perceptual network is 'VGG19', 'VGG19=SOURCE' or 'VGG19-distilled=FILE', got {spec!r}."
     )

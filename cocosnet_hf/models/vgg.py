@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import Tensor
 from typing_extensions import Self
 
-from .perceptual import PerceptualNetwork
+from .perceptual import DistilledVGG19Features, PerceptualNetwork
 
 
 class VGG19Features(PerceptualNetwork):
@@ -72,3 +72,17 @@ class VGG19Features(PerceptualNetwork):
             return (images.flip(1) - mean) * 255
         mean = images.new_tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
         return (images - mean) / torch.tensor([0.229, 0.224, 0.225]).to(images).view(3, 1, 1)
+
+
+def open_perceptual(network: Literal["vgg19", "vgg19-distilled"], source: str) -> PerceptualNetwork:
+    """A frozen network for perceptual features, by its name and where its weights are.
+
+    source: for VGG-19 a Hub id, a safetensors file of the same layout or a folder of a saved
+    `VGG19Features`; for the distilled one a file, see `DistilledVGG19Features.from_file`. Raises
+    what these raise for weights that are not there or not their own.
+    """
+    if network == "vgg19-distilled":
+        return DistilledVGG19Features.from_file(source)
+    if Path(source).is_dir():
+        return VGG19Features.from_pretrained(source).eval().requires_grad_(False)
+    return VGG19Features.from_timm(source)
