@@ -652,6 +652,17 @@ def test_an_ambiguous_name_in_a_list_is_refused(tmp_path: Path):
         TrainingExamples(rows, SCENE, settings)
 
 
+def test_a_row_without_an_id_is_called_by_its_file_only(tmp_path: Path):
+    rows = ListRows({"image": f"{name}.png", "condition": None, "id": None} for name in "ab")
+    path = tmp_path / "refs.txt"
+    path.write_text("a, b\n")
+    settings = replace(MEMORY, exemplar_list=str(path))
+    assert TrainingExamples(rows, SCENE, settings)._easy.tolist() == [[1], [-1]]
+    path.write_text("a, None\n")
+    with pytest.raises(ValueError, match="'None' names no example"):
+        TrainingExamples(rows, SCENE, settings)
+
+
 def test_a_null_in_the_exemplar_column_means_the_photo_itself():
     rows = mask_rows(2)
     for row, other in zip(rows, (None, rows[0]), strict=True):
@@ -961,7 +972,7 @@ def test_drawn_pictures_that_cannot_be_had_are_refused(changes: dict, condition,
 
 
 @pytest.mark.slow
-def test_without_the_datasets_library_the_extra_is_named():
+def test_without_the_datasets_library_the_error_says_how_to_install_it():
     program = (
         "import sys; sys.modules['datasets'] = None\n"
         "from cocosnet_hf.datasets import *\n"
@@ -971,7 +982,7 @@ def test_without_the_datasets_library_the_extra_is_named():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "ImportError: Reading data sets needs the datasets library" in done.stderr
-    assert "pip install cocosnet-hf[train]" in done.stderr
+    assert "pip install -U datasets" in done.stderr
 
 
 # The data sets beside the repository

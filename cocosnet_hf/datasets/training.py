@@ -117,7 +117,9 @@ class TrainingExamples(Dataset[TrainingExample]):
         settings, nothing = self.settings, np.full((len(self.rows), 1), -1)
         if settings.exemplar_list is not None:
             return read_exemplar_list(
-                settings.exemplar_list_path, self._names(self.rows), self._names(self.pool)
+                settings.exemplar_list_path,
+                row_names(self.rows, settings),
+                row_names(self.pool, settings),
             )
         if not settings.retrieve:
             return nothing, nothing
@@ -133,19 +135,6 @@ class TrainingExamples(Dataset[TrainingExample]):
         there = (places >= 0).sum(1)
         last = np.minimum(settings.hard_rank, np.maximum(there, 1)) - 1
         return places[:, : settings.easy_candidates], places[np.arange(len(places)), last][:, None]
-
-    def _names(self, rows: Rows) -> list[set[str]]:
-        """Per row everything a list may call it: its id, and every tail of its path."""
-        columns = [self.settings.image_column]
-        if self.settings.id_column in rows.column_names:
-            columns.append(self.settings.id_column)
-        if hasattr(rows, "select_columns"):
-            rows = rows.select_columns(columns)
-        return [
-            name_tails(file_name(row[columns[0]]))
-            | ({str(row[columns[1]])} if len(columns) > 1 else set())
-            for row in iterate(rows)
-        ]
 
 
 class EndlessBatches(Sampler[list[Key]]):
@@ -235,6 +224,20 @@ def build_index(
     groups = settings.label_groups or ""
     key = cache_key(f"{fingerprint} {columns}{groups}", reader.layout)
     return ExemplarIndex.cached(key, build, describe_with(reader.layout), settings.cache_dir)
+
+
+def row_names(rows: Rows, settings: DataSettings) -> list[set[str]]:
+    """Per row everything a list may call it: its id, and every tail of its path."""
+    image, identity = settings.image_column, settings.id_column
+    if hasattr(rows, "select_columns"):  # what is not needed is not even read
+        rows = rows.select_columns(
+            [name for name in (image, identity) if name in rows.column_names]
+        )
+    return [
+        name_tails(file_name(row[image]))
+        | ({str(row[identity])} if row.get(identity) is not None else set())
+        for row in iterate(rows)
+    ]
 
 
 def name_tails(path: str | None) -> set[str]:

@@ -14,9 +14,7 @@ from torch import Tensor
 from ..conditions import Condition, MaskCondition, Pose
 from ..datasets import BrokenExample, DataSettings, Example, Geometry, Reader, Rows, open_source
 from ..datasets.geometry import NEAREST
-from ..datasets.reading import file_name
-from ..datasets.sources import iterate
-from ..datasets.training import build_index, name_tails, read_exemplar_list
+from ..datasets.training import build_index, read_exemplar_list, row_names
 from ..retrieval import ExemplarIndex
 from .storage import slug
 
@@ -174,7 +172,8 @@ class EvaluationPairs:
             return self._nearest
         if self.exemplars == RANDOM:
             return self._draw()
-        places, _ = read_exemplar_list(self.exemplars, self._names(every), self._names(self.pool))
+        names = [row_names(rows, self.settings) for rows in (every, self.pool)]
+        places, _ = read_exemplar_list(self.exemplars, *names)
         places = places[: len(self), 0]
         if (places < 0).any():
             missing = self.reader.name(self.rows[int(np.argmin(places))], int(np.argmin(places)))
@@ -195,15 +194,6 @@ class EvaluationPairs:
         if self._pool_holds_items:
             places += places >= np.arange(len(self))
         return places
-
-    def _names(self, rows: Rows) -> list[set[str]]:
-        """Everything a list may call each row: its id, and every tail of its path."""
-        image, identity = self.settings.image_column, self.settings.id_column
-        return [
-            name_tails(file_name(row[image]))
-            | ({str(row[identity])} if row.get(identity) is not None else set())
-            for row in iterate(rows)
-        ]
 
     def _index(self, rows: Rows) -> ExemplarIndex:
         return build_index(rows, self.reader, self.settings)
