@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 import torch
 import yaml
 from PIL import Image
@@ -25,17 +26,7 @@ SIDE = 48
 
 TINY = {
     "data": {"image_size": 32, "load_size": 36, "batch_size": 2, "workers": 0},
-    "networks": {
-        "correspondence": {
-            "base_channels": 4,
-            "feature_channels": 8,
-            "spade_channels": 4,
-            "num_adaptor_blocks": 1,
-            "num_residual_blocks": 1,
-        },
-        "translation": {"channels": [8, 8, 8, 8], "spade_channels": 4},
-        "discriminator": {"base_channels": 4, "scales": 1},
-    },
+    "networks": tiny.NETWORK_SETTINGS,
     "perceptual": {"network": "vgg19-distilled"},
     "schedule": {"constant": 1, "decay": 0},
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny
 import torch
 import yaml
 from disk import full_disk
@@ -41,18 +42,8 @@ SETTINGS: dict[str, Any] = {
         "batch_size": 2,
         "workers": 0,
     },
-    "networks": {
-        "condition": {"type": "mask", "classes": list(SCENE_CLASSES)},
-        "correspondence": {
-            "base_channels": 4,
-            "feature_channels": 8,
-            "spade_channels": 4,
-            "num_adaptor_blocks": 1,
-            "num_residual_blocks": 1,
-        },
-        "translation": {"channels": [8, 8, 8, 8], "spade_channels": 4},
-        "discriminator": {"base_channels": 4, "scales": 1},
-    },
+    "networks": tiny.NETWORK_SETTINGS
+    | {"condition": {"type": "mask", "classes": list(SCENE_CLASSES)}},
     "losses": {
         "adversarial": 1,
         "feature_matching": 1,
@@ -127,7 +118,7 @@ def test_a_run_ends_with_the_averaged_pipeline_in_both_precisions_and_pictures(t
         "validation-00000004.png",
     ]
     with Image.open(tmp_path / "run/pictures/training-00000004.png") as grid:
-        assert grid.size == (5 * 34 - 2, 2 * 34 - 2)
+        assert grid.size == (5 * 36 - 4, 2 * 36 - 4)
     assert list((tmp_path / "run/logs").rglob("events.*"))
 
 

@@ -22,6 +22,19 @@ from cocosnet_hf import (
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 POWER_ITERATIONS = 10
 
+NETWORK_SETTINGS: dict[str, Any] = {
+    "correspondence": {
+        "base_channels": 4,
+        "feature_channels": 8,
+        "spade_channels": 4,
+        "num_adaptor_blocks": 1,
+        "num_residual_blocks": 1,
+    },
+    "translation": {"channels": [8, 8, 8, 8], "spade_channels": 4},
+    "discriminator": {"base_channels": 4, "scales": 1},
+}
+"""Of a training run that takes seconds: its `networks`, without what they paint from."""
+
 
 def lively(module: ModuleT, seed: int = 0) -> ModuleT:
     """Weights N(0, 1 / fan-in), every bias and gain off its start, singular values found."""

@@ -1,6 +1,6 @@
 """What a run shows while it goes: scalars, and pictures to look at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,10 @@ from PIL import Image
 from torch import Tensor
 
 from cocosnet_hf import Condition
+from cocosnet_hf.evaluation.report import contact_sheet
+from cocosnet_hf.evaluation.storage import to_photo
 
 COLUMNS = ("condition", "exemplar", "warped exemplar", "output", "target")
-GAP = 2
 
 
 def picture_grid(
@@ -31,23 +32,12 @@ def picture_grid(
         [condition.preview(drawn), *(to_picture(photo) for photo in photos)]
         for drawn, *photos in zip(conditions, exemplars, warped, outputs, targets, strict=True)
     ]
-    return _tiled(rows)
+    return contact_sheet(rows)
 
 
 def to_picture(photo: Tensor) -> Image.Image:
     """A photo (3, H, W) in [-1, 1]."""
-    array = ((photo.detach().float().cpu().clamp(-1, 1) + 1) * 127.5).round().byte()
-    return Image.fromarray(array.permute(1, 2, 0).numpy())
-
-
-def _tiled(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
-    width, height = rows[0][0].size
-    size = (len(rows[0]) * (width + GAP) - GAP, len(rows) * (height + GAP) - GAP)
-    sheet = Image.new("RGB", size, "white")
-    for y, row in enumerate(rows):
-        for x, picture in enumerate(row):
-            sheet.paste(picture, (x * (width + GAP), y * (height + GAP)))
-    return sheet
+    return to_photo((photo.detach().float() + 1) / 2)
 
 
 class Report:
