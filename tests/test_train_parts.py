@@ -12,7 +12,7 @@ import yaml
 from disk import full_disk
 from torch import nn
 
-from cocosnet_hf import MaskCondition
+from cocosnet_hf import CoCosPipeline, MaskCondition
 from train.augment import diff_augment
 from train.checkpoints import (
     complete_folder,
@@ -146,6 +146,51 @@ def test_a_run_that_starts_from_a_pipeline_trains_all_three_networks(tmp_path: P
         assert other.training
         for key, value in network.state_dict().items():
             assert torch.equal(other.state_dict()[key], value)
+
+
+def saved_for_masks(folder: Path) -> CoCosPipeline:
+    pipe = tiny.pipeline(MaskCondition.from_names(["a", "b"]), mix_condition=False)
+    pipe.save_pretrained(folder)
+    return pipe
+
+
+def transfer_config(folder: Path, **translation: Any) -> TrainConfig:
+    networks = {
+        "transfer_from": str(folder / "masks"),
+        "condition": {"type": "pose"},
+        "correspondence": {
+            "base_channels": 4,
+            "feature_channels": 8,
+            "spade_channels": 6,
+            "num_adaptor_blocks": 2,
+            "num_residual_blocks": 1,
+            "mix_condition": False,
+        },
+        "translation": {"channels": [12, 10, 8, 6], "spade_channels": 6} | translation,
+    }
+    return load_config(write_config(folder, networks=networks))
+
+
+def test_weights_transferred_to_another_condition_paint_and_look_as_before(tmp_path: Path):
+    source = saved_for_masks(tmp_path / "masks")
+    networks = Networks.build(transfer_config(tmp_path))
+    warped, exemplar = torch.rand(2, 1, 3, 32, 32)
+    pose = torch.rand(1, networks.condition.channels, 32, 32)
+    painted = networks.translation.eval()(warped, pose)
+    torch.testing.assert_close(painted, source.translation(warped, torch.zeros(1, 2, 32, 32)))
+    adaptor, other = (
+        networks.correspondence.exemplar_adaptor,
+        source.correspondence.exemplar_adaptor,
+    )
+    torch.testing.assert_close(adaptor.eval()(exemplar), other(exemplar))
+
+
+def test_a_transfer_between_unlike_networks_is_an_error_that_names_the_layers(tmp_path: Path):
+    saved_for_masks(tmp_path / "masks")
+    with pytest.raises(ValueError, match=r"translation: its networks have other settings.*blocks"):
+        Networks.build(transfer_config(tmp_path, channels=[12, 10, 8, 8]))
+    with pytest.raises(ValueError, match="give one of them"):
+        load_config(write_config(tmp_path, networks={"init_from": "a", "transfer_from": "b"}))
 
 
 # Averages ----------------------------------------------------------------------------------------

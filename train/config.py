@@ -111,6 +111,8 @@ class NetworkConfig:
     constructor arguments of the networks, without the condition's channels.
     init_from: folder or Hub id of a pipeline to start from: its condition and networks replace all
     of the above, except the discriminator if it has none beside it.
+    transfer_from: bundled name, folder or Hub id of a pipeline with another condition, whose
+    weights the networks above start with. What reads the condition starts anew.
     """
 
     task: str | None = None
@@ -119,6 +121,14 @@ class NetworkConfig:
     translation: dict[str, Any] = _options(TranslationNetwork)
     discriminator: dict[str, Any] = _options(MultiscaleDiscriminator)
     init_from: str | None = None
+    transfer_from: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.init_from is not None and self.transfer_from is not None:
+            raise ValueError(
+                "networks.init_from keeps a pipeline's condition and networks.transfer_from brings "
+                "its weights to another condition; give one of them."
+            )
 
     def make_condition(self) -> Condition:
         """The condition object. Raises ValueError if neither task nor condition says which."""
