@@ -1,30 +1,40 @@
 """Model cards: what they say, and that the Python in them runs."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tiny
-from diffusers import DiffusionPipeline
+import torch
 from huggingface_hub import EvalResult, ModelCard
 from loopback_hub import LoopbackHub, connected_hub
 from PIL import Image
+from torch import nn
 
 from cocosnet_hf import (
+    PRESETS,
     CoCosPipeline,
     Condition,
+    CorrespondenceNetwork,
     EdgeCondition,
     MaskCondition,
     PartEdgeCondition,
     PoseCondition,
+    TranslationNetwork,
+    bundled,
+    bundled_names,
 )
+from cocosnet_hf.bundled import ASSETS
 from cocosnet_hf.conditions import CONDITIONS
 from cocosnet_hf.conditions.pose import JOINTS
 from cocosnet_hf.hub import CardDetails, add_results, model_card, write_card
-from cocosnet_hf.hub.cards import INSTALL, SOURCES, SUMMARIES, renamed
+from cocosnet_hf.hub.cards import INSTALL, SOURCES, SUMMARIES, UNNAMED_SOURCE, renamed
 
 REPO = "alice/pictures"
 MASK = MaskCondition(classes=("sky", "land|sea", "trees"), colors=("#0000ff", "#00ff00", "#ff8800"))
@@ -217,6 +227,8 @@ def test_details_fill_the_card_and_its_files(tmp_path: Path):
 def test_a_licence_that_the_hub_does_not_know_needs_a_name_and_a_link():
     with pytest.raises(ValueError, match="pass license_name= and license_link="):
         CardDetails(license="other", license_name="mine")
+    with pytest.raises(ValueError, match="must be an id .* got 'My terms'"):
+        CardDetails(license="other", license_name="My terms", license_link="https://example.com")
 
 
 # Figures that come later ---------------------------------------------------------------------
@@ -245,16 +257,88 @@ def test_results_are_added_where_there_were_none():
     assert ModelCard(str(card)).data.eval_results == [result(11.0)]
 
 
+def test_results_are_added_to_a_card_written_by_hand():
+    card = ModelCard("---\nlicense: mit\n---\n# Mine\n")
+    add_results(card, [result(11.0)])
+    again = ModelCard(str(card))
+    assert again.data.eval_results == [result(11.0)]
+    assert (again.data.license, again.text) == ("mit", "# Mine\n")
+
+
 # Folders -------------------------------------------------------------------------------------
 
 
-def test_a_saved_folder_says_what_opens_it(tmp_path: Path):
-    tiny.pipeline().save_pretrained(tmp_path)
-    with pytest.raises(AttributeError, match="no attribute CoCosPipeline"):
-        DiffusionPipeline.from_pretrained(tmp_path)
-    text = (tmp_path / "README.md").read_text()
-    assert f"`diffusers` alone cannot open it; install\n\n```bash\n{INSTALL}\n```" in text
-    assert 'CoCosPipeline.from_pretrained("path/to/this/folder")' in text
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [("folder", "no attribute CoCosPipeline"), ("Hub", "cocosnet_hf.* does not exist in alice")],
+)
+def test_a_pipeline_that_is_opened_without_this_package_says_what_to_install(
+    place: str, message: str, hub: LoopbackHub, tmp_path: Path
+):
+    pipe = tiny.pipeline()
+    if place == "folder":
+        pipe.save_pretrained(tmp_path / "saved")
+        source, text = tmp_path / "saved", (tmp_path / "saved" / "README.md").read_text()
+    else:
+        pipe.push_to_hub(REPO)
+        source, text = REPO, hub.files(REPO)["README.md"].decode()
+    program = (
+        "import sys; sys.modules['cocosnet_hf'] = None\n"  # as if it were not installed
+        "from diffusers import DiffusionPipeline\n"
+        f"DiffusionPipeline.from_pretrained({str(source)!r})\n"
+    )
+    environment = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert re.search(message, done.stderr)
+    said = "Python package `cocosnet_hf`. `diffusers` alone cannot open it; install the package"
+    assert said in " ".join(text.split())
+    assert f"```bash\n{INSTALL}\n```" in text
+    assert f'CoCosPipeline.from_pretrained("{REPO if place == "Hub" else UNNAMED_SOURCE}")' in text
+
+
+@pytest.mark.parametrize("name", bundled_names())
+def test_the_card_of_a_bundled_pipeline_says_what_the_others_say(name: str):
+    text = (ASSETS / name / "README.md").read_text()
+    made = str(model_card(bundled(name), name).text)
+    opening, condition = "This is a [CoCosNet]", "## The condition it reads"
+    for start, end in ((opening, "```\n"), (condition, "## What it learned from")):
+        said = made[made.index(start) :].partition(end)[0]
+        assert said in text
+
+
+def millions(*networks: nn.Module) -> str:
+    count = sum(parameter.numel() for network in networks for parameter in network.parameters())
+    return f"{count / 1e6:.1f}"
+
+
+def test_the_overview_names_every_pipeline_with_its_size():
+    lines = (Path(__file__).parent.parent / "model_card.md").read_text().splitlines()
+    rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in lines]
+    table = {cells[0]: cells for cells in rows if cells}
+    for name in bundled_names():
+        pipe = bundled(name)
+        cells = table[name]
+        assert cells[2].startswith(f"{millions(pipe.correspondence, pipe.translation)} M (")
+        assert cells[3] == f"{pipe.config.image_size} px"
+        card = ModelCard.load(ASSETS / name / "README.md")
+        assert cells[5] == {"apache-2.0": "Apache-2.0", "other": "research only"}[card.data.license]
+    for name, preset in PRESETS.items():
+        with torch.device("meta"):
+            networks = (
+                CorrespondenceNetwork(**preset.correspondence_arguments()),
+                TranslationNetwork(**preset.network_arguments()),
+            )
+        cells = table[name]
+        assert cells[2] == str(preset.condition.channels)
+        assert cells[4] == f"{millions(*networks)} M"
 
 
 def test_saving_again_leaves_a_card_as_it_is(tmp_path: Path):

@@ -342,7 +342,7 @@ def test_without_a_model_the_condition_says_what_to_pass():
         SHAPES.from_photo(PHOTO)
 
 
-def test_without_transformers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+def test_without_transformers_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ImportError, match=r"pip install cocosnet-hf\[preprocess\]"):
+    with pytest.raises(ImportError, match="pip install -U transformers"):
         SHAPES.from_photo(PHOTO, model="a model that was never loaded")

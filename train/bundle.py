@@ -28,7 +28,7 @@ RECIPES = Path(__file__).parent / "configs"
 
 FACES = CardDetails(
     license="other",
-    license_name="CelebAMask-HQ, non-commercial research",
+    license_name="celebamask-hq-non-commercial-research",
     license_link="https://github.com/switchablenorms/CelebAMask-HQ",
     data="860 of 900 CelebA-HQ photos with the label maps of CelebAMask-HQ, which are for "
     "non-commercial research; so are these weights. None of the photos is shown here: `layout.jpg` "

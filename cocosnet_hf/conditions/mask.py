@@ -438,7 +438,7 @@ def _load_segmentation(model: str) -> tuple[Any, Any]:
         from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
     except ImportError as error:
         raise ImportError(
-            "Making a mask from a photo needs transformers: pip install cocosnet-hf[preprocess]"
+            "Making a mask from a photo needs transformers: pip install -U transformers"
         ) from error
     processor = AutoImageProcessor.from_pretrained(model)
     return processor, AutoModelForSemanticSegmentation.from_pretrained(model).eval()

@@ -369,7 +369,7 @@ def _load_estimator(model: str) -> tuple[Any, Any]:
         from transformers import AutoImageProcessor, VitPoseForPoseEstimation
     except ImportError as error:
         raise ImportError(
-            "Finding a pose in a photo needs transformers: pip install cocosnet-hf[preprocess]"
+            "Finding a pose in a photo needs transformers: pip install -U transformers"
         ) from error
     processor = AutoImageProcessor.from_pretrained(model)
     return processor, VitPoseForPoseEstimation.from_pretrained(model).eval()

@@ -103,7 +103,7 @@ def import_datasets() -> types.ModuleType:
         import datasets.distributed
     except ImportError as error:
         raise ImportError(
-            "Reading data sets needs the datasets library: pip install cocosnet-hf[train]"
+            "Reading data sets needs the datasets library: pip install -U datasets"
         ) from error
     return datasets
 

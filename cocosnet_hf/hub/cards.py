@@ -22,11 +22,14 @@ from ..conditions import (
 )
 from ..conditions.edge import FACE_PARTS
 from ..conditions.pose import COLORS, JOINTS, LIMBS
+from .transfer import files_of
 
 if TYPE_CHECKING:
     from ..pipeline import CoCosPipeline
 
-INSTALL = "pip install cocosnet-hf"
+INSTALL = """\
+# no package index has cocosnet_hf: run this in a copy of its source code
+pip install ."""
 CARD_FILE = "README.md"
 SAMPLE_FILE = "sample.png"
 EXAMPLES_FOLDER = "examples"
@@ -59,6 +62,7 @@ LINE = 88
 LONG_TABLE = 40
 """Rows above which a table is folded."""
 
+LICENSE_ID = re.compile(r"[a-z0-9.-]+")
 FILE = re.compile(r'"(\w+\.\w+)"')
 FIGURES = re.compile(r"(?<=<!-- figures -->\n).*?(?=\n<!-- /figures -->)", re.DOTALL)
 
@@ -68,12 +72,12 @@ class CardDetails:
     """What a card says that the pipeline itself does not know; texts are Markdown.
 
     license: the Hub's name for the terms of the weights, such as "apache-2.0"; "other" also needs
-    license_name and license_link. data: what it was trained on, and under which terms those
+    license_link and license_name, an id such as "my-terms-1.0". data: what it was trained on, and under which terms those
     pictures are. datasets: their Hub ids. recipe: the training run, as YAML. results: measured
     figures. sample: pictures side by side, with sample_caption to say which is which. examples:
     folder with the files that the usage snippet reads, so that it runs as it stands; without, it
     reads the user's own. limits: beside those of every such model.
-    Raises ValueError for "other" terms without a name and a link.
+    Raises ValueError for "other" terms without a name and a link, and a name that is no id.
     """
 
     license: str | None = None
@@ -93,6 +97,11 @@ class CardDetails:
             raise ValueError(
                 'license="other" says nothing by itself; pass license_name= and license_link=, or '
                 "a licence that the Hub knows."
+            )
+        if self.license_name is not None and not LICENSE_ID.fullmatch(self.license_name):
+            raise ValueError(
+                'license_name must be an id in small letters, digits, "-" and ".", such as '
+                f'"my-terms-1.0", got {self.license_name!r}.'
             )
 
     @property
@@ -163,7 +172,8 @@ def card_files(
         details.sample.save(buffer, format="PNG")
         found[SAMPLE_FILE] = buffer.getvalue()
     if details.examples is not None:
-        found |= {f"{EXAMPLES_FOLDER}/{path.name}": path for path in details.examples.iterdir()}
+        examples = files_of(details.examples)
+        found |= {f"{EXAMPLES_FOLDER}/{name}": path for name, path in examples.items()}
     return found
 
 
@@ -183,8 +193,10 @@ def write_card(
 def add_results(card: ModelCard, results: Sequence[EvalResult]) -> None:
     """Put figures into a card, as metadata and as a table; those measured before stay.
 
-    Of the same metric on the same data only the new one does.
+    Of the same metric on the same data only the new one does. A card without our template's table
+    gets the metadata alone.
     """
+    card.data.model_name = card.data.model_name or UNNAMED  # which metadata of figures must have
     measured = {_measurement(result) for result in results}
     kept = [old for old in card.data.eval_results or [] if _measurement(old) not in measured]
     card.data.eval_results = kept + list(results)
@@ -221,7 +233,7 @@ def usage(pipe: CoCosPipeline, repo_id: str | None = None, examples: Path | None
     lines = [f'pipe = CoCosPipeline.from_pretrained("{repo_id or UNNAMED_SOURCE}")']
     if examples is not None and repo_id is not None:
         needed = {file for argument in arguments for file in FILE.findall(argument)}
-        if missing := needed - {path.name for path in examples.iterdir()}:
+        if missing := needed - files_of(examples).keys():
             raise ValueError(
                 f"the usage snippet reads {sorted(needed)}, but {examples} lacks "
                 f"{sorted(missing)}; add them, or leave examples out."
