@@ -29,6 +29,7 @@ from .hub import (
     fetch_pipeline,
     files_of,
     model_card,
+    require_one_place,
 )
 from .hub.cards import CARD_FILE
 from .matching import Matching
@@ -192,8 +193,7 @@ class CoCosPipeline(DiffusionPipeline):
         ConnectionError if the connection breaks (nothing is changed then), and the Hub's own
         errors, such as for a token that may not write there.
         """
-        if create_pr and revision is not None:
-            raise ValueError("a pull request is made against main; pass create_pr or revision.")
+        require_one_place(create_pr, revision)
         with tempfile.TemporaryDirectory() as folder:
             self.save_pretrained(folder, variant=variant, max_shard_size=max_shard_size)
             repo_id = create_repository(repo_id, private=private, token=token)

@@ -111,6 +111,11 @@ class LoopbackHub:
         repository = self.repositories[key]
         repository.commit(repository.files() | files, "main")
 
+    @property
+    def commits(self) -> list[str]:
+        """The requests that made a commit."""
+        return [line for line in self.requests if "/commit/" in line]
+
     def put_folder(self, repo_id: str, folder: Path, kind: str = "model") -> None:
         """`put` for all files of a folder."""
         paths = (path for path in folder.rglob("*") if path.is_file())
@@ -174,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
-    do_HEAD = do_POST = do_PUT = do_GET
+    do_HEAD = do_POST = do_PUT = do_DELETE = do_GET
 
     def _answer(self) -> None:
         url = urlsplit(self.path)
@@ -344,8 +349,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def variables(self, repo_id: str) -> None:
         repository = self._own("space", repo_id)
-        wanted = json.loads(self._body())
-        repository.variables[wanted["key"]] = wanted["value"]
+        if self.command == "POST":
+            wanted = json.loads(self._body())
+            repository.variables[wanted["key"]] = wanted["value"]
+        elif self.command == "DELETE":
+            del repository.variables[json.loads(self._body())["key"]]
         self._json({key: {"value": value} for key, value in repository.variables.items()})
 
     def download(self, kind: str | None, repo_id: str, revision: str, path: str) -> None:
@@ -397,7 +405,7 @@ REVISION = "(?P<revision>[^/]+)"
 ROUTES: list[tuple[str, str, Callable[..., None]]] = [
     ("POST", "/api/repos/create", _Handler.create),
     ("POST", "/api/validate-yaml", _Handler.validate_yaml),
-    ("POST", "/api/spaces/(?P<repo_id>[^/]+/[^/]+)/variables", _Handler.variables),
+    ("GET POST DELETE", "/api/spaces/(?P<repo_id>[^/]+/[^/]+)/variables", _Handler.variables),
     ("GET", f"{API}(?:/revision/{REVISION})?", _Handler.info),
     ("GET", f"{API}/tree/{REVISION}(?:/(?P<path>.+))?", _Handler.tree),
     ("POST", f"{API}/paths-info/{REVISION}", _Handler.paths_info),

@@ -2,8 +2,10 @@
 
 import configparser
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,9 +18,10 @@ from official import OFFICIAL, official_weights, write_checkpoints
 from official import tiny as narrow
 from PIL import Image
 
-from cocosnet_hf import PRESETS, CoCosPipeline, MultiscaleDiscriminator
-from cocosnet_hf.hub import CardDetails, write_card
+from cocosnet_hf import PRESETS, CoCosPipeline, MultiscaleDiscriminator, bundled_names
+from cocosnet_hf.hub import CardDetails, publish, write_card
 from cocosnet_hf.hub.__main__ import main
+from cocosnet_hf.hub.cards import INSTALL
 from cocosnet_hf.hub.publish import (
     OFFICIAL_DATA,
     official_details,
@@ -29,13 +32,21 @@ from cocosnet_hf.hub.publish import (
 
 REPO = "alice/pictures"
 SPACE = "alice/paint"
-DEMO = Path(__file__).parent.parent / "demo"
+REPOSITORY = Path(__file__).parent.parent
+DEMO = REPOSITORY / "demo"
 
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     with connected_hub(monkeypatch, tmp_path / "home") as running:
         yield running
+
+
+def write_files(folder: Path, *names: str) -> None:
+    """Files with something in them."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("something")
 
 
 # A pipeline's folder -------------------------------------------------------------------------
@@ -54,12 +65,10 @@ def trained(tmp_path: Path) -> Path:
 
 
 def test_a_folder_is_shared_with_everything_in_it(hub: LoopbackHub, trained: Path):
-    (trained / ".cache").mkdir()
-    (trained / ".cache" / "notes").write_text("private")
-    publish_folder(trained, REPO, private=True, commit_message="Trained")
-    found = set(hub.files(REPO))
     local = {p.relative_to(trained).as_posix() for p in trained.rglob("*") if p.is_file()}
-    assert found - {".gitattributes"} == local - {".cache/notes"}
+    write_files(trained, ".cache/notes", "README.md~", "translation/#config.json#")
+    publish_folder(trained, REPO, private=True, commit_message="Trained")
+    assert set(hub.files(REPO)) - {".gitattributes"} == local
     assert hub.repositories["model", REPO].private
     assert CoCosPipeline.from_pretrained(REPO, variant="fp16") is not None
     MultiscaleDiscriminator.from_pretrained(REPO, subfolder="discriminator")
@@ -74,6 +83,9 @@ def test_a_folder_can_be_proposed_or_put_on_a_branch(hub: LoopbackHub, trained: 
     publish_folder(trained, REPO, revision="v2")
     assert set(hub.files(REPO)) == {"README.md"}
     assert "model_index.json" in hub.files(REPO, "v2")
+    with pytest.raises(ValueError, match="made against main; pass create_pr or revision"):
+        publish_folder(trained, "alice/third", create_pr=True, revision="v2")
+    assert ("model", "alice/third") not in hub.repositories
 
 
 def test_a_folder_without_the_first_variant_is_shared_too(hub: LoopbackHub, tmp_path: Path):
@@ -175,6 +187,133 @@ def test_a_space_shows_the_pipeline_that_it_is_published_for(hub: LoopbackHub, d
     assert hub.repositories["space", SPACE].variables == {"COCOSNET_PIPELINE": REPO}
 
 
+def test_a_space_can_show_the_bundled_pipelines_alone(hub: LoopbackHub, demo: Path):
+    tiny.pipeline().push_to_hub(REPO)
+    publish_space(SPACE, REPO, folder=demo)
+    publish_space(SPACE, folder=demo)
+    publish_space("alice/fresh", folder=demo)
+    for name in (SPACE, "alice/fresh"):
+        assert hub.repositories["space", name].variables == {}
+        files = hub.files(name, kind="space")
+        assert SpaceCard(files["README.md"].decode()).data.get("models") is None
+        for bundled in bundled_names():
+            assert f"cocosnet_hf/assets/{bundled}/model_index.json" in files
+
+
+def tracked() -> set[str]:
+    """The files of the package that git knows."""
+    listed = subprocess.run(
+        ["git", "ls-files", "cocosnet_hf"], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    if listed.returncode != 0:
+        pytest.skip("this is no clone of the repository")
+    return set(listed.stdout.split())
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A clean copy of the package, which Spaces then get."""
+    for name in ("LICENSE", "README.md", "pyproject.toml", "setup.cfg", *tracked()):
+        target = tmp_path / "clone" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(REPOSITORY / name, target)
+    monkeypatch.setattr(publish, "PACKAGE", tmp_path / "clone" / "cocosnet_hf")
+    return publish.PACKAGE
+
+
+def test_a_space_carries_the_package_and_nothing_that_merely_lies_in_its_folder(
+    hub: LoopbackHub, demo: Path, package: Path
+):
+    write_files(
+        package,
+        "__pycache__/matching.cpython-311.pyc",
+        "matching.pyc",
+        "matching.py~",
+        "#matching.py#",
+        ".matching.py.swp",
+        "notes.txt",
+        "trial/experiment.py",
+        "assets/pose-to-body/README.md",
+        "assets/pose-to-body/translation/config.json",
+        "assets/mask-to-image/README.md.orig",
+        "assets/mask-to-image/examples/.DS_Store",
+    )
+    publish_space(SPACE, folder=demo)
+    files = hub.files(SPACE, kind="space")
+    assert {name for name in files if name.startswith("cocosnet_hf/")} == tracked()
+    name = "cocosnet_hf/assets/mask-to-image/model_index.json"
+    assert files[name] == (package.parent / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_space_carries_what_pip_installs(package: Path, tmp_path: Path):
+    options = ["--no-deps", "--no-index", "--no-build-isolation", "--no-compile", "--quiet"]
+    pip = [sys.executable, "-m", "pip", *INSTALL.splitlines()[-1].split()[1:], *options]
+    subprocess.run([*pip, "--target", str(tmp_path / "site")], cwd=package.parent, check=True)
+    installed = tmp_path / "site" / "cocosnet_hf"
+    names = {p.relative_to(installed).as_posix() for p in installed.rglob("*") if p.is_file()}
+    assert set(publish.package_files()) == names
+    program = "from cocosnet_hf.hub import publish; print(publish.__file__, publish.licence_file())"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path / "site",
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+    )
+    module, licence = done.stdout.split()
+    assert Path(module).is_relative_to(installed)
+    assert Path(licence).read_bytes() == (REPOSITORY / "LICENSE").read_bytes()
+
+
+def test_a_bundled_pipeline_that_could_not_be_opened_is_not_put_into_a_space(
+    hub: LoopbackHub, demo: Path, package: Path
+):
+    (weights,) = (package / "assets/mask-to-image/translation").glob("*.safetensors")
+    weights.unlink()
+    with pytest.raises(ValueError, match="mask-to-image has no translation weights of the variant"):
+        publish_space(SPACE, folder=demo)
+    assert ("space", SPACE) not in hub.repositories
+
+
+def test_what_an_earlier_version_left_in_a_space_is_removed_in_the_same_commit(
+    hub: LoopbackHub, demo: Path
+):
+    publish_space(SPACE, folder=demo)
+    current = dict(hub.files(SPACE, kind="space"))
+    old = ("cocosnet_hf/matching_old.py", "cocosnet_hf/assets/old/model_index.json", "old_tab.py")
+    hub.put(SPACE, {name: b"old" for name in (*old, ".gitignore", "app.py")}, kind="space")
+    hub.requests.clear()
+    publish_space(SPACE, folder=demo)
+    assert hub.files(SPACE, kind="space") == current | {".gitignore": b"old"}
+    assert len(hub.commits) == 1
+    publish_space(SPACE, folder=demo)
+    assert len(hub.commits) == 1
+
+
+def test_an_upload_of_a_space_that_breaks_changes_nothing_and_can_be_repeated(
+    hub: LoopbackHub, demo: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # the client waits between its attempts
+    tiny.pipeline().push_to_hub(REPO)
+    publish_space(SPACE, folder=demo)
+    before = dict(hub.files(SPACE, kind="space"))
+    (demo / "examples" / "mask.png").write_bytes(b"another picture")
+    hub.put(SPACE, {"old.py": b""}, kind="space")
+    hub.cut_after = 3
+    with pytest.raises(
+        ConnectionError,
+        match="upload to alice/paint broke off .*holds all of this commit or nothing",
+    ):
+        publish_space(SPACE, REPO, folder=demo)
+    assert hub.files(SPACE, kind="space") == before | {"old.py": b""}
+    assert hub.repositories["space", SPACE].variables == {}
+    hub.cut_after = None
+    publish_space(SPACE, REPO, folder=demo)
+    assert hub.files(SPACE, kind="space")["examples/mask.png"] == b"another picture"
+    assert hub.repositories["space", SPACE].variables == {"COCOSNET_PIPELINE": REPO}
+
+
 def test_the_demo_of_this_repository_is_such_a_space(hub: LoopbackHub):
     tiny.pipeline().push_to_hub(REPO)
     publish_space(SPACE, REPO, folder=DEMO)
@@ -188,24 +327,32 @@ def test_the_demo_of_this_repository_is_such_a_space(hub: LoopbackHub):
 
 
 @pytest.mark.slow
-def test_a_published_space_runs_the_package_beside_it(hub: LoopbackHub, tmp_path: Path):
+@pytest.mark.parametrize("pipeline", [REPO, None], ids=["of the Hub", "bundled"])
+def test_a_published_space_runs_the_package_beside_it_and_shows_the_pipeline(
+    pipeline: str | None, hub: LoopbackHub, tmp_path: Path
+):
     pytest.importorskip("gradio")
     tiny.pipeline().push_to_hub(REPO)
-    publish_space(SPACE, REPO, folder=DEMO)
+    publish_space(SPACE, pipeline, folder=DEMO)
     for name, content in hub.files(SPACE, kind="space").items():
         path = tmp_path / "space" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     program = "import app, cocosnet_hf; print(app.demo.title, cocosnet_hf.__file__, sep='\\n')"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    environment |= {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+    environment |= {"HF_HOME": str(tmp_path / "space-cache")}
+    hub.requests.clear()
     result = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path / "space",
-        env=environment,
+        env=environment | hub.repositories["space", SPACE].variables,
         capture_output=True,
         text=True,
     )
     assert result.returncode == 0, result.stderr
+    fetched = [line for line in hub.requests if f"GET /{REPO}/resolve/" in line]
+    assert bool(fetched) == (pipeline is not None)
     title, package = result.stdout.splitlines()[-2:]
     assert title.startswith("CoCosNet")
     assert Path(package).is_relative_to(tmp_path / "space")
@@ -262,7 +409,7 @@ def test_a_space_for_what_is_no_pipeline_is_refused(hub: LoopbackHub, demo: Path
 
 
 @pytest.mark.slow
-def test_the_command_line_shares_all_three(
+def test_the_command_line_shares_pipelines_and_spaces(
     hub: LoopbackHub,
     trained: Path,
     demo: Path,
@@ -274,11 +421,13 @@ def test_the_command_line_shares_all_three(
     main(["folder", str(trained), REPO])
     main(["converted", str(files), "alice/official", "--task", "ade20k-noise", "--private"])
     main(["space", SPACE, "--pipeline", REPO, "--folder", str(demo)])
+    main(["space", "alice/bundled", "--folder", str(demo)])
     links = capsys.readouterr().out.split()
-    places = [REPO, "alice/official", f"spaces/{SPACE}"]
+    places = [REPO, "alice/official", f"spaces/{SPACE}", "spaces/alice/bundled"]
     assert [link.partition("/commit/")[0] for link in links] == [f"{hub.url}/{p}" for p in places]
     assert hub.repositories["model", "alice/official"].private
     assert not hub.repositories["model", REPO].private
+    assert hub.repositories["space", "alice/bundled"].variables == {}
     assert CoCosPipeline.from_pretrained("alice/official").correspondence.config.exemplar_noise
 
 

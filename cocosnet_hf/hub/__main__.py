@@ -2,6 +2,7 @@
 
     python -m cocosnet_hf.hub folder out/pipeline user/repo
     python -m cocosnet_hf.hub converted checkpoints/celebahq user/repo --private
+    python -m cocosnet_hf.hub space user/space
     python -m cocosnet_hf.hub space user/space --pipeline user/repo
 
 The token is that of `hf auth login` or of the environment variable HF_TOKEN.
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     space = commands.add_parser("space", help="publish the demo as a Space")
     space.set_defaults(publish=publish_space)
     space.add_argument("space_id", metavar="user/space")
-    space.add_argument("--pipeline", required=True, metavar="user/repo", help="what it shows")
+    space.add_argument("--pipeline", metavar="user/repo", help="shown beside the bundled ones")
     space.add_argument("--folder", default="demo", help="default: demo")
 
     for command in (folder, converted, space):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import tempfile
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
 
-from huggingface_hub import CommitInfo, HfApi, ModelCard, SpaceCard
+from huggingface_hub import CommitInfo, EvalResult, HfApi, ModelCard, SpaceCard
 
 from ..convert import convert_checkpoint
 from ..pipeline import CoCosPipeline
 from ..presets import PRESETS
-from .cards import CARD_FILE, CardDetails, card_files, renamed
+from .cards import CARD_FILE, CardDetails, add_results, card_files, renamed
 from .transfer import (
     LIBRARY,
     commit,
@@ -18,6 +19,7 @@ from .transfer import (
     explained,
     files_of,
     names_on_hub,
+    require_one_place,
     require_pipeline,
 )
 
@@ -25,6 +27,9 @@ PIPELINE_VARIABLE = "COCOSNET_PIPELINE"
 """Environment variable in which a Space's app finds the pipeline that it shows."""
 
 PACKAGE = Path(__file__).parents[1]
+PACKAGE_DATA = ("py.typed", "hub/model_card.md")
+"""What is part of the package beside its modules and the bundled pipelines, as setup.cfg says."""
+BUNDLED_DATA = (".md", ".json", ".txt", ".png", ".jpg", ".safetensors")
 
 SPACE_FILES = ("README.md", "app.py", "requirements.txt")
 
@@ -60,9 +65,11 @@ def publish_folder(
 ) -> CommitInfo:
     """Share a saved pipeline as it lies in its folder: every variant, discriminator and card.
 
-    The card is the folder's README.md under its new name. Raises ValueError for a folder that could
-    not be opened from the Hub, and what `create_repository` and `commit` raise.
+    The card is the folder's README.md under its new name. create_pr, revision: as in
+    `CoCosPipeline.push_to_hub`. Raises ValueError for a folder that could not be opened from the
+    Hub and for create_pr together with revision, and what `create_repository` and `commit` raise.
     """
+    require_one_place(create_pr, revision)
     files = files_of(folder)
     require_pipeline(files, str(folder))
     repo_id = create_repository(repo_id, private=private, token=token)
@@ -76,6 +83,24 @@ def publish_folder(
         revision=revision,
         token=token,
     )
+
+
+def publish_figures(
+    pipeline: str | Path, results: Sequence[EvalResult], *, token: str | bool | None = None
+) -> Path | CommitInfo:
+    """Put figures into the card of a pipeline, in its folder or on the Hub, as `add_results` does.
+
+    Raises OSError where there is no card, ConnectionError for a connection that breaks.
+    """
+    if (folder := Path(pipeline)).is_dir():
+        card = ModelCard.load(folder / CARD_FILE)
+        add_results(card, results)
+        card.save(folder / CARD_FILE)
+        return folder / CARD_FILE
+    with explained(f"the download of the card of {pipeline}", "It is as it was; try again."):
+        card = ModelCard.load(str(pipeline), token=token)
+    add_results(card, results)
+    return commit({CARD_FILE: str(card).encode()}, str(pipeline), "Add figures", token=token)
 
 
 def publish_converted(
@@ -123,22 +148,23 @@ def official_details(pipe: CoCosPipeline) -> CardDetails:
 
 def publish_space(
     space_id: str,
-    pipeline: str,
+    pipeline: str | None = None,
     *,
     folder: str | Path = "demo",
     private: bool | None = None,
     token: str | bool | None = None,
 ) -> CommitInfo:
-    """Put a demo on the Hub as a Space that shows one pipeline.
+    """Put a demo on the Hub as a Space that shows the bundled pipelines, or one of the Hub too.
 
     This package with its licence and the bundled pipelines goes along beside app.py, so that the
-    Space runs what runs here; requirements.txt names what it needs.
+    Space runs what runs here; requirements.txt names what it needs. Other files that the Space
+    has, such as those of an earlier version, are removed in the same commit.
 
     pipeline: Hub id, which the app finds in the environment variable COCOSNET_PIPELINE; a private
     one also needs a token as the Space's secret HF_TOKEN. folder: with app.py, requirements.txt and
     a README.md whose header has `sdk: gradio`.
     Raises ValueError for a folder of another shape and a repository that is no pipeline, and what
-    `create_repository` and `commit` raise.
+    `package_files`, `create_repository` and `commit` raise.
     """
     files = files_of(folder)
     if missing := [name for name in SPACE_FILES if name not in files]:
@@ -152,22 +178,71 @@ def publish_space(
             f"the header of {folder}/{CARD_FILE} must say `sdk: gradio`, got "
             f"{card.data.get('sdk')!r}."
         )
-    names = names_on_hub(pipeline, token=token)
-    if names is None:
-        raise ValueError(
-            f"{pipeline} cannot be found on the Hub, or this token may not read it; push the "
-            f"pipeline first."
-        )
-    require_pipeline(names, pipeline)
-    card.data.models = [pipeline]
+    if pipeline is not None:
+        names = names_on_hub(pipeline, token=token)
+        if names is None:
+            raise ValueError(
+                f"{pipeline} cannot be found on the Hub; push the pipeline first, or use a token "
+                f"that may read it, or try again if the Hub did not answer."
+            )
+        require_pipeline(names, pipeline)
+        card.data.models = [pipeline]
     files[CARD_FILE] = str(card).encode()
-    files |= {f"{LIBRARY}/{name}": path for name, path in files_of(PACKAGE).items()}
-    if (licence := PACKAGE.parent / "LICENSE").is_file():
-        files["LICENSE"] = licence
+    files |= {f"{LIBRARY}/{name}": path for name, path in package_files().items()}
+    files["LICENSE"] = licence_file()
     space_id = create_repository(
         space_id, repo_type="space", space_sdk="gradio", private=private, token=token
     )
-    with explained(f"configuring {space_id}", "Its files are as they were; try again."):
-        api = HfApi(library_name=LIBRARY, token=token)
+    message = f"Show {pipeline or 'the bundled pipelines'}"
+    done = commit(files, space_id, message, repo_type="space", token=token, mirror=True)
+    with explained(f"configuring {space_id}", "Its files are published; publish it again."):
+        _name_pipeline(HfApi(library_name=LIBRARY, token=token), space_id, pipeline)
+    return done
+
+
+def _name_pipeline(api: HfApi, space_id: str, pipeline: str | None) -> None:
+    """Tell a Space's app which pipeline of the Hub it shows, None for no other than the bundled."""
+    if pipeline is not None:
         api.add_space_variable(space_id, PIPELINE_VARIABLE, pipeline)
-    return commit(files, space_id, f"Show {pipeline}", repo_type="space", token=token)
+    elif PIPELINE_VARIABLE in api.get_space_variables(space_id):
+        api.delete_space_variable(space_id, PIPELINE_VARIABLE)
+
+
+def package_files() -> dict[str, Path | bytes]:
+    """This package by path: modules, what they read, and the bundled pipelines.
+
+    Nothing else that lies in its folder, such as what `train/bundle.py` has not finished. Raises
+    ValueError for a bundled pipeline that could not be opened.
+    """
+    there = files_of(PACKAGE)
+    packages = {
+        PurePosixPath(name).parent for name in there if PurePosixPath(name).name == "__init__.py"
+    }
+    found = {
+        name: path
+        for name, path in there.items()
+        if name in PACKAGE_DATA or (name.endswith(".py") and PurePosixPath(name).parent in packages)
+    }
+    for bundled in sorted(PACKAGE.glob("assets/*/model_index.json")):
+        folder = bundled.parent
+        files = {
+            name: path for name, path in files_of(folder).items() if name.endswith(BUNDLED_DATA)
+        }
+        require_pipeline(files, str(folder))
+        found |= {f"assets/{folder.name}/{name}": path for name, path in files.items()}
+    return found
+
+
+def licence_file() -> Path:
+    """The licence of this package, where pip put it or in a copy of the repository.
+
+    Raises FileNotFoundError if it is in neither place.
+    """
+    root = PACKAGE.parent
+    for path in (*root.glob(f"{LIBRARY}-*.dist-info/**/LICENSE"), root / "LICENSE"):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"the licence of {LIBRARY}, which has to go along with it, is neither in {root} nor where "
+        f"pip puts it; install the package again."
+    )

@@ -30,6 +30,12 @@ WEIGHTS = re.compile(
     rf"(.*){STEM}\.safetensors\.index(?:\.([\w-]+))?\.json"
 )
 """A file with weights, or the index of its pieces; groups: folder and variant of either."""
+PIECE = re.compile(r"-(\d+)-of-(\d+)\.safetensors$")
+"""Which of how many pieces a file is."""
+
+HIDDEN = re.compile(r"(^|/)\.")
+BY_PRODUCT = re.compile(r"(^|/)(__pycache__/|#[^/]*#$)|~$")
+"""Caches and an editor's copies."""
 
 # What the client's HTTP library raises when a connection breaks; which library depends on the
 # client's version, and the client's own error derives from it.
@@ -107,7 +113,14 @@ def _require_weights(names: Collection[str], source: str, component: str, varian
             f"{source} has no {component} weights {wanted}; there are: {there}. Choose with "
             f"variant=."
         )
-    whole = f"{component}/{STEM}{f'.{variant}' if variant else ''}.safetensors"
+    dot = f".{variant}" if variant else ""
+    whole = f"{component}/{STEM}{dot}.safetensors"
+    index = f"{component}/{STEM}.safetensors.index{dot}.json"
+    if whole not in files and not (index in files and _has_every_piece(files)):
+        raise ValueError(
+            f"{source} lacks pieces of the {component} weights, or their index; there are: "
+            f"{', '.join(files[:3])}. Push the pipeline again."
+        )
     if whole in files and len(files) > 1:
         raise ValueError(
             f"{source} has the {component} weights twice, whole and in pieces: "
@@ -115,10 +128,24 @@ def _require_weights(names: Collection[str], source: str, component: str, varian
         )
 
 
+def _has_every_piece(files: Iterable[str]) -> bool:
+    """Whether the files hold the pieces 1 to N of N."""
+    found: dict[int, set[int]] = {}
+    for piece in filter(None, map(PIECE.search, files)):
+        found.setdefault(int(piece[2]), set()).add(int(piece[1]))
+    return any(numbers >= set(range(1, total + 1)) for total, numbers in found.items())
+
+
 def require_pipeline(names: Collection[str], source: str) -> None:
     """`require_openable` for every variant that there is."""
     for variant in sorted(weights_of(names, COMPONENTS[0])) or [""]:
         require_openable(names, source, COMPONENTS, variant or None)
+
+
+def require_one_place(create_pr: bool, revision: str | None) -> None:
+    """Raise ValueError for a commit that is to be both proposed and made."""
+    if create_pr and revision is not None:
+        raise ValueError("a pull request is made against main; pass create_pr or revision.")
 
 
 def create_repository(
@@ -141,13 +168,16 @@ def create_repository(
 
 
 def files_of(folder: str | Path) -> dict[str, Path | bytes]:
-    """Every file of a folder by its path in a repository; hidden ones and caches are left out."""
+    """Every file of a folder by its path in a repository.
+
+    Hidden files, caches and an editor's copies (`app.py~`, `#app.py#`) are left out.
+    """
     folder = Path(folder)
     found: dict[str, Path | bytes] = {}
     for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if path.is_file() and not any(p.startswith(".") or p == "__pycache__" for p in parts):
-            found["/".join(parts)] = path
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not HIDDEN.search(name) and not BY_PRODUCT.search(name):
+            found[name] = path
     return found
 
 
@@ -161,12 +191,14 @@ def commit(
     create_pr: bool = False,
     token: str | bool | None = None,
     keep: Collection[str] = (),
+    mirror: bool = False,
 ) -> CommitInfo:
     """Put files into a repository in one commit.
 
     files: contents or local files, by their path in the repository. Weights that they replace are
     removed, such as the pieces of a network that now comes in one file. revision: branch, made
     from main if it is new, or a PR's "refs/pr/1". keep: files that stay if they are there already.
+    mirror: every other file there is removed too, but for hidden ones such as .gitattributes.
     Raises ConnectionError for a connection that breaks: the repository then holds all of the
     commit or nothing of it.
     """
@@ -177,11 +209,14 @@ def commit(
             api.create_branch(repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
         there = api.list_repo_files(repo_id, revision=revision, repo_type=repo_type)
         new = {name: content for name, content in files.items() if name not in {*keep} & {*there}}
+        old = set(_superseded(there, new))
+        if mirror:
+            old.update(name for name in there if name not in files and not HIDDEN.search(name))
         return api.create_commit(
             repo_id,
             [
                 *(CommitOperationAdd(name, content) for name, content in new.items()),
-                *(CommitOperationDelete(name) for name in _superseded(there, new)),
+                *(CommitOperationDelete(name) for name in sorted(old)),
             ],
             commit_message=message,
             repo_type=repo_type,
