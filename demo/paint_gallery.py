@@ -2,13 +2,15 @@
 
     python demo/paint_gallery.py edge-to-face FOLDER --sheet sheet.jpg    # all, to choose from
     python demo/paint_gallery.py edge-to-face FOLDER --keep 5 27 46
+    python demo/paint_gallery.py mask-to-image FOLDER --keep 38 27 15 --poses
 
 FOLDER: photos of faces; for masks and poses a split of the recipe's image folder, whose
 metadata.jsonl has file_name, label_file_name and keypoints. Its photos lend their looks.
 
 Candidate i of the faces has the edges of photo i and the look of another photo with similar edges.
 Those of masks and poses have the layouts that draw_figures.py draws: candidate 5 f + r is figure f
-with the look of the photo whose layout is the r-th nearest. So none shows anybody.
+with the look of the photo whose layout is the r-th nearest. So none shows anybody. With --poses the
+people painted from masks, whose joints are known, are the pictures of the tab of poses as well.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from PIL import Image
 from studio.gallery import FOLDER, Exhibit, store
 from studio.painters import TABS
 
-from cocosnet_hf import Condition, MaskCondition, Pose, bundled
+from cocosnet_hf import Condition, MaskCondition, Pose, PoseCondition, bundled
 from cocosnet_hf.__main__ import strip
 from cocosnet_hf.conditions import open_photo
 from cocosnet_hf.datasets import DataSettings
@@ -82,7 +84,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--keep", type=int, nargs="+", default=[])
+    parser.add_argument("--poses", action="store_true")
     options = parser.parse_args(arguments)
+    if options.poses and not (options.keep and options.tab == "mask-to-image"):
+        parser.error("--poses is for people of mask-to-image that are kept")
     pipe = bundled(options.tab)
     pipe.set_progress_bar_config(disable=True)
     side = pipe.config.image_size
@@ -106,6 +111,13 @@ def main(arguments: list[str] | None = None) -> None:
         sheet.save(options.sheet)
     if options.keep:
         store(exhibits, FOLDER / options.tab, pipe.condition)
+    if options.poses:
+        figures = drawn_figures(PoseCondition())
+        people = [
+            Exhibit(exhibit.picture, figures[number])
+            for exhibit, number in zip(exhibits, options.keep, strict=True)
+        ]
+        store(people, FOLDER / "pose-to-body", PoseCondition())
 
 
 if __name__ == "__main__":

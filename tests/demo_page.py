@@ -7,9 +7,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import tiny
+from PIL import Image
 
-from cocosnet_hf import CoCosPipeline, Condition, EdgeCondition, MaskCondition, PoseCondition
+from cocosnet_hf import (
+    CoCosPipeline,
+    Condition,
+    EdgeCondition,
+    MaskCondition,
+    Pose,
+    PoseCondition,
+)
 from cocosnet_hf.synthetic import SCENE_CLASSES
 
 DEMO = Path(__file__).parent.parent / "demo"
@@ -19,6 +28,7 @@ _uploads = tempfile.TemporaryDirectory()
 UPLOADS = Path(_uploads.name)
 os.environ["GRADIO_TEMP_DIR"] = str(UPLOADS)
 
+from studio.gallery import standing_figure  # noqa: E402
 from studio.painters import Painter  # noqa: E402
 
 SIZE = 64
@@ -43,6 +53,17 @@ def tiny_pipelines() -> dict[str, CoCosPipeline]:
 def painters() -> dict[str, Painter]:
     """The same, as the page takes them."""
     return {tab: Painter(pipe) for tab, pipe in tiny_pipelines().items()}
+
+
+def noise(seed: int = 0, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:
+    """A picture of noise. size: (width, height)."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    return Image.fromarray(pixels)
+
+
+def pose(size: tuple[int, int] = (SIZE, SIZE)) -> Pose:
+    """Somebody who stands upright. size: (height, width)."""
+    return Pose.from_array(standing_figure() * size[::-1], size)
 
 
 @contextmanager

@@ -1,14 +1,12 @@
-"""The demo's parts, and its endpoints as programs and attackers find them."""
+"""The demo's parts: what it reads, paints, offers and shows."""
 
 import dataclasses
 import importlib.util
-import json
-import re
 import socket
 import struct
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,23 +17,22 @@ import pytest
 import tiny
 import torch
 import torch.nn.functional as F
-from demo_page import CONDITIONS, DEMO, SIZE, UPLOADS, served
-from demo_page import painters as tiny_painters
-from huggingface_hub import SpaceCard, constants
+from demo_page import CONDITIONS, DEMO, SIZE, UPLOADS, noise, pose, served
+from estimator import save_estimator
+from huggingface_hub import constants
+from loopback_hub import connected_hub
 from PIL import Image, ImageDraw
 from segmenter import save_segmenter
 
 from cocosnet_hf import Condition, MaskCondition, Matching, PartEdgeCondition, Pose, bundled
 from cocosnet_hf.applications import edit_photo
-from cocosnet_hf.conditions.pose import JOINTS
+from cocosnet_hf.conditions.pose import DEFAULT_POSE_ESTIMATOR, JOINTS
 from cocosnet_hf.synthetic import SyntheticExamples, write_imagefolder
 from train.config import load_config
 
 gradio = pytest.importorskip("gradio", reason="needs the extra demo")
 import paint_gallery  # noqa: E402
 import studio.gallery  # noqa: E402
-from gradio_client import Client, handle_file  # noqa: E402
-from gradio_client.exceptions import AppError  # noqa: E402
 from studio import painters  # noqa: E402
 from studio.edge_tab import edge_drawing, lines_before  # noqa: E402
 from studio.gallery import Exhibit, gallery_of, standing_figure, store  # noqa: E402
@@ -44,6 +41,7 @@ from studio.inputs import (  # noqa: E402
     MAX_SIDE,
     as_canvas,
     as_figure,
+    canvas_size,
     downloaded,
     empty_canvas,
     mask_drawing,
@@ -58,7 +56,6 @@ from studio.inputs import (  # noqa: E402
     read_start,
     start_of,
 )
-from studio.limits import MAX_UPLOAD  # noqa: E402
 from studio.mask_tab import labelled, on_canvas  # noqa: E402
 from studio.page import as_file  # noqa: E402
 from studio.painters import PREPARED, Painter, Painting, open_painters  # noqa: E402
@@ -73,15 +70,6 @@ from studio.views import (  # noqa: E402
 )
 
 RECIPES = DEMO.parent / "train" / "configs"
-
-
-def noise(seed: int = 0, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:
-    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
-    return Image.fromarray(pixels)
-
-
-def pose(size: tuple[int, int] = (SIZE, SIZE)) -> Pose:
-    return Pose.from_array(standing_figure() * size[::-1], size)
 
 
 def bomb(path: Path) -> Path:
@@ -178,6 +166,15 @@ def test_a_long_mask_lies_on_a_canvas_that_can_be_read():
     assert read_drawing(canvas).size == (MAX_SIDE, MAX_SIDE // 8)
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [((100, 100), (256, 256)), ((64, 256), (256, 1024)), ((90, 60), (384, 256))]
+    + [((800, 100), (1024, 128)), ((12, 60), (205, 1024))],
+)
+def test_canvases_are_of_a_size_to_paint_on(size: tuple[int, int], expected: tuple[int, int]):
+    assert canvas_size(*size) == expected
+
+
 def test_a_palette_picture_keeps_its_indices(uploads: Path):
     labels = Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8) % 12)
     labels.putpalette(bytes(range(256)) * 3)
@@ -255,6 +252,26 @@ def test_edges_come_back_from_the_canvas_nearly_as_they_went():
     assert (near * expected).sum() > 0.95 * expected.sum()
 
 
+@pytest.mark.parametrize("side", [SIZE, 100, 256], ids=["small", "no multiple", "large"])
+@pytest.mark.parametrize("aspect", [1 / 8, 1 / 3, 1, 5, 8])
+def test_edges_of_a_long_photo_can_be_painted(aspect: float, side: int):
+    painter = Painter(tiny.pipeline(image_size=side))
+    long = round(64 * max(aspect, 1 / aspect))
+    size = (long, 64) if aspect > 1 else (64, long)
+    blocks = noise(size=(size[0] // 16, size[1] // 16)).convert("1")
+    photo = blocks.convert("RGB").resize(size, Image.Resampling.NEAREST)
+    drawing = read_drawing(as_canvas(edge_drawing(painter, photo, painter.condition.high)))
+    assert max(drawing.size) >= 256
+    width, height = painter.fitted(*drawing.size)  # which refuses what is too long
+    assert width / height == pytest.approx(aspect, rel=0.1)
+    drawn, found = (
+        painter.condition.encode(source, height, width)[0] for source in ({"edges": drawing}, photo)
+    )
+    for one, other in ((drawn, found), (found, drawn)):
+        near = F.max_pool2d(other[None], 5, stride=1, padding=2)[0]
+        assert (near * one).sum() > 0.8 * one.sum() > 50
+
+
 def test_a_lower_threshold_finds_more_edges():
     painter = Painter(tiny.pipeline(image_size=SIZE))
     photo = noise(size=(12, 12)).resize((96, 96))
@@ -283,6 +300,12 @@ def test_a_huge_pose_is_drawn_on_a_picture_of_bounded_size():
     found = pose_of(content)
     assert found.size == (FIGURE_SIDE, FIGURE_SIDE // 2)
     assert np.allclose(found.joints[:, :2] / FIGURE_SIDE, large.joints[:, :2] / 8000)
+
+
+@pytest.mark.parametrize("size", [(801, 100), (100, 801)])
+def test_a_pose_on_a_picture_that_is_far_too_long_is_refused(size: tuple[int, int]):
+    with pytest.raises(ValueError, match=f"{size[1]} x {size[0]} pixels, .* at most 8 times"):
+        pose_of({"keypoints": pose(size).joints.tolist(), "size": list(size)})
 
 
 def test_joints_that_the_condition_leaves_out_lie_hidden_where_they_were_found():
@@ -329,14 +352,24 @@ def test_a_canvas_may_have_been_empty_before_it_was_painted_on(empty: dict[str, 
 
 
 @pytest.fixture
-def cached_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MaskCondition:
-    """A condition whose parser lies in the Hub's cache, while the Hub itself may be asked."""
+def cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Makes the folder of a model in the Hub's cache, while the Hub itself may be asked."""
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    folder, revision = tmp_path / "models--alice--parser", "0" * 40
-    save_segmenter(folder / "snapshots" / revision, ["sky", "ground"])
-    (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text(revision)
+
+    def place(model: str) -> Path:
+        folder, revision = tmp_path / f"models--{model.replace('/', '--')}", "0" * 40
+        (folder / "refs").mkdir(parents=True)
+        (folder / "refs" / "main").write_text(revision)
+        return folder / "snapshots" / revision
+
+    return place
+
+
+@pytest.fixture
+def cached_parser(cached: Callable[[str], Path]) -> MaskCondition:
+    """A condition whose parser lies in the Hub's cache."""
+    save_segmenter(cached("alice/parser"), ["sky", "ground"])
     return MaskCondition(classes=("ground", "sky"), parser="alice/parser")
 
 
@@ -348,6 +381,20 @@ def test_a_photo_is_labelled_by_a_model_that_is_at_hand(
     found = labelled({"path": str(uploads / "photo.png")}, cached_parser)
     encoded = cached_parser.encode(found, 32, 48)
     assert encoded.sum() == 32 * 48
+    assert asked == []
+
+
+def test_a_pose_is_found_in_a_photo_by_a_model_that_is_at_hand(
+    cached: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+):
+    folder = cached(DEFAULT_POSE_ESTIMATOR)
+    save_estimator(folder)
+    asked = recorded_look_ups(monkeypatch)
+    photo, condition = noise(size=(48, 96)), CONDITIONS["pose-to-body"]
+    editor = found_in(photo, condition)
+    expected = condition.from_photo(photo, str(folder))
+    assert editor.value == as_figure(expected, standing_figure())
+    assert editor.props["guide"].startswith("data:image/png")
     assert asked == []
 
 
@@ -446,8 +493,10 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Conditi
     """Untrained pipelines in place of the bundled ones, with the conditions of their recipes."""
     found = {}
     for tab in CONDITIONS:
-        found[tab] = load_config(RECIPES / f"{tab}.yaml").networks.make_condition()
-        pipe = tiny.pipeline(found[tab], SIZE, mix_condition=tab == "pose-to-body")
+        recipe = load_config(RECIPES / f"{tab}.yaml").networks
+        found[tab] = recipe.make_condition()
+        mixed = recipe.correspondence_arguments().get("mix_condition", True)
+        pipe = tiny.pipeline(found[tab], SIZE, mix_condition=mixed)
         pipe.to(torch.float16).save_pretrained(tmp_path / "assets" / tab, variant="fp16")
     monkeypatch.setitem(bundled.__globals__, "ASSETS", tmp_path / "assets")
     return found
@@ -480,12 +529,32 @@ def test_a_gallery_is_painted_by_the_bundled_pipeline(
     sheet = tmp_path / "sheet.jpg"
     paint_gallery.main([tab, str(source), "--keep", "4", "6", "1", "--sheet", str(sheet)])
     assert Image.open(sheet).size == (10 * SIZE, SIZE)
+    paint_gallery.main([tab, str(source), "--keep", "4", "6", "1"])  # in place of the former ones
     gallery = gallery_of(tab, assets[tab])
     assert len(gallery) == 3 + (tab == "edge-to-face")
     if tab != "edge-to-face":
         stored = assets[tab].encode(gallery[0].condition, SIZE, SIZE)
         drawn = paint_gallery.drawn_figures(assets[tab])[4]
         assert (stored - assets[tab].encode(drawn, SIZE, SIZE)).abs().mean() < 0.01
+
+
+def test_people_painted_from_masks_are_pictures_for_poses_too(
+    assets: dict[str, Condition], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(paint_gallery, "FOLDER", tmp_path)
+    people = write_imagefolder(SyntheticExamples("pose", SIZE, length=6), tmp_path / "people")
+    words = ["mask-to-image", str(people), "--keep", "11", "0", "--poses"]
+    paint_gallery.main(words)
+    monkeypatch.setattr(studio.gallery, "FOLDER", tmp_path)
+    masks, poses = (gallery_of(tab, assets[tab]) for tab in ("mask-to-image", "pose-to-body"))
+    assert len(masks) == len(poses) == 2
+    assert all(map(np.array_equal, masks.pictures, poses.pictures))
+    for exhibit, number in zip(poses.exhibits, (11, 0), strict=True):
+        figure = paint_gallery.drawn_figures(assets["pose-to-body"])[number]
+        assert np.allclose(exhibit.condition.joints, figure.joints, atol=0.01)
+    for refused in ([*words[:2], "--poses"], ["pose-to-body", *words[1:]]):
+        with pytest.raises(SystemExit):
+            paint_gallery.main(refused)
 
 
 def test_a_stored_pose_has_its_missing_joints_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -498,6 +567,15 @@ def test_a_stored_pose_has_its_missing_joints_back(tmp_path: Path, monkeypatch: 
     found = gallery_of("pose-to-body", condition).layout.condition
     assert found.size == (96, SIZE)
     assert np.allclose(found.joints[:, :2], joints[:, :2], atol=0.01, equal_nan=True)
+
+
+def test_a_tab_takes_a_pipeline_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(painters, "bundled_names", list)
+    with connected_hub(monkeypatch, tmp_path):
+        tiny.pipeline(CONDITIONS["pose-to-body"]).push_to_hub("alice/bodies")
+        found = open_painters({"pose-to-body": "alice/bodies"})
+    assert found["pose-to-body"].condition == CONDITIONS["pose-to-body"]
+    assert found["mask-to-image"] is None and found["edge-to-face"] is None
 
 
 def test_a_pipeline_for_another_tab_is_refused(tmp_path: Path):
@@ -609,274 +687,3 @@ def test_equal_pictures_are_one_file_that_is_not_written_again():
         written.st_size,
     )
     assert Path(first).is_relative_to(UPLOADS)
-
-
-# The page, served ----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def painting() -> dict[str, Painter]:
-    return tiny_painters()
-
-
-@pytest.fixture(scope="module")
-def address(painting: dict[str, Painter]) -> Iterator[str]:
-    with served(painting) as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def client(address: str) -> Client:
-    return Client(address, verbose=False)
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pictures to send: photos, an index map, class colours, a drawing and a text."""
-    folder = tmp_path_factory.mktemp("files")
-    noise(0).save(folder / "photo.png")
-    noise(1).save(folder / "exemplar.png")
-    labels = Image.fromarray(
-        (np.arange(SIZE * SIZE).reshape(SIZE, SIZE) // 97 % 12).astype("uint8")
-    )
-    labels.save(folder / "labels.png")
-    condition = CONDITIONS["mask-to-image"]
-    condition.preview(condition.encode(labels, SIZE, SIZE)).save(folder / "colours.png")
-    drawing = Image.new("L", (SIZE, SIZE), 255)
-    ImageDraw.Draw(drawing).ellipse((12, 12, 50, 50), outline=0, width=3)
-    drawing.save(folder / "drawing.png")
-    (folder / "text.png").write_text("not a picture")
-    return folder
-
-
-def painted(painter: Painter, files: Path, condition: Any, *own: Any) -> list[np.ndarray]:
-    out = painter.pipe(condition, Image.open(files / "exemplar.png"), *own)
-    return [np.asarray(out.images[0]), np.asarray(out.warped_exemplars[0])]
-
-
-def answered(pictures: tuple[str, str]) -> list[np.ndarray]:
-    return [np.asarray(Image.open(path).convert("RGB")) for path in pictures]
-
-
-def test_the_endpoints_are_the_three_jobs(client: Client):
-    found = client.view_api(return_format="dict")
-    assert set(found["named_endpoints"]) == {"/mask_to_image", "/edge_to_face", "/pose_to_body"}
-
-
-@pytest.mark.parametrize("name", ["labels.png", "colours.png"])
-def test_masks_are_painted_from_indices_and_from_colours(
-    client: Client, painting: dict[str, Painter], files: Path, name: str
-):
-    found = client.predict(
-        handle_file(files / name), handle_file(files / "exemplar.png"), api_name="/mask_to_image"
-    )
-    expected = painted(painting["mask-to-image"], files, Image.open(files / "labels.png"))
-    assert all(map(np.array_equal, answered(found), expected))
-
-
-@pytest.mark.parametrize("drawing", [False, True])
-def test_edges_are_painted_from_photos_and_from_drawings(
-    client: Client, painting: dict[str, Painter], files: Path, drawing: bool
-):
-    path = files / ("drawing.png" if drawing else "photo.png")
-    found = client.predict(
-        handle_file(path), handle_file(files / "exemplar.png"), drawing, api_name="/edge_to_face"
-    )
-    picture = Image.open(path)
-    expected = painted(painting["edge-to-face"], files, {"edges": picture} if drawing else picture)
-    assert all(map(np.array_equal, answered(found), expected))
-
-
-def test_poses_are_painted_from_keypoints(
-    client: Client, painting: dict[str, Painter], files: Path
-):
-    content = {"keypoints": pose().joints.tolist(), "size": [SIZE, SIZE]}
-    found = client.predict(
-        content, handle_file(files / "exemplar.png"), content, api_name="/pose_to_body"
-    )
-    expected = painted(painting["pose-to-body"], files, pose(), pose())
-    assert all(map(np.array_equal, answered(found), expected))
-
-
-def test_a_missing_pose_of_the_exemplar_is_asked_for(client: Client, files: Path):
-    content = {"keypoints": pose().joints.tolist(), "size": [SIZE, SIZE]}
-    with pytest.raises(AppError, match="needs the exemplar"):
-        client.predict(content, handle_file(files / "exemplar.png"), api_name="/pose_to_body")
-
-
-def test_a_file_that_is_no_picture_is_answered_with_a_message(client: Client, files: Path):
-    with pytest.raises(AppError, match="picture is not a picture that can be read"):
-        client.predict(
-            handle_file(files / "text.png"),
-            handle_file(files / "exemplar.png"),
-            api_name="/edge_to_face",
-        )
-
-
-def test_the_example_of_the_spaces_page_runs(
-    address: str, files: Path, monkeypatch: pytest.MonkeyPatch
-):
-    (code,) = re.findall(r"```python\n(.*?)```", (DEMO / "README.md").read_text(), re.DOTALL)
-    monkeypatch.chdir(files)
-    noise().save("photo.jpg")
-    noise(1).save("exemplar.jpg")
-    names: dict[str, Any] = {}
-    exec(code.replace("http://127.0.0.1:7860", address), names)
-    assert Image.open(names["picture"]).size == (SIZE, SIZE)
-
-
-def test_the_space_runs_the_tested_gradio():
-    header = SpaceCard.load(DEMO / "README.md").data
-    pins = (DEMO.parent / "constraints.txt").read_text().split()
-    assert header.sdk == "gradio" and f"gradio=={header.sdk_version}" in pins
-    assert len(header.short_description) <= 60
-    assert (DEMO / header.app_file).is_file()
-
-
-def visit(address: str, session: str, event: int, data: list[Any], **more: Any) -> dict[str, Any]:
-    """What the page answers to an event in a visitor's session."""
-    request = {"session_hash": session, "fn_index": event, "data": data} | more
-    httpx.post(f"{address}gradio_api/queue/join", json=request).raise_for_status()
-    with httpx.stream(
-        "GET", f"{address}gradio_api/queue/data", params={"session_hash": session}, timeout=60
-    ) as stream:
-        for line in stream.iter_lines():
-            if "process_completed" in line:
-                return json.loads(line.removeprefix("data:"))
-    raise AssertionError("the stream ended without an answer")
-
-
-def test_a_painting_is_kept_for_its_own_visitor_only(address: str, files: Path):
-    events = events_of(address)
-    upload = {"files": ("photo.png", (files / "photo.png").read_bytes())}
-    (path,) = httpx.post(f"{address}gradio_api/upload", files=upload).json()
-    exemplar = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    drawing = as_canvas(Image.open(files / "colours.png"))
-    paint = events["mask-to-image-paint", "click"]["id"]
-    assert visit(address, "first", paint, [drawing, exemplar, False])["success"]
-    click = {"index": [9, 9], "value": None}
-    look = events["mask-to-image-result", "select"]["id"]
-    found = visit(address, "first", look, [None], event_data=click)
-    assert found["success"] and "came from" in found["output"]["data"][1]
-    refused = visit(address, "second", look, [None], event_data=click)
-    assert not refused["success"] and "no longer kept" in refused["output"]["error"]
-
-
-def test_a_tab_without_a_model_says_so_and_how_to_get_one():
-    with served(dict.fromkeys(CONDITIONS)) as url:
-        page = json.dumps(httpx.get(f"{url}config").json())
-        for tab in CONDITIONS:
-            assert f"--{tab} FOLDER_OR_HUB_ID" in page
-        with pytest.raises(AppError, match="COCOSNET_POSE_TO_BODY"):
-            client = Client(url, verbose=False)
-            client.predict({}, None, api_name="/pose_to_body")
-
-
-def events_of(address: str) -> dict[tuple[str, str], dict[str, Any]]:
-    """The page's events by the component and the action that trigger them."""
-    config = httpx.get(f"{address}config").json()
-    return {
-        (part["props"].get("elem_id"), kind): event
-        for event in config["dependencies"]
-        for part in config["components"]
-        for target, kind in event["targets"]
-        if part["id"] == target
-    }
-
-
-@pytest.mark.parametrize("tab", ["mask-to-image", "edge-to-face"])
-def test_another_layout_is_no_change_of_the_exemplar(address: str, tab: str):
-    config = httpx.get(f"{address}config").json()
-    (keep,) = (
-        part["id"] for part in config["components"] if part["props"].get("elem_id") == f"{tab}-keep"
-    )
-    events = events_of(address)
-    for load in (events[f"{tab}-examples", "select"], events[f"{tab}-upload", "upload"]):
-        (then,) = (e for e in config["dependencies"] if e["trigger_after"] == load["id"])
-        assert then["outputs"] == [keep]
-        assert visit(address, "keeping", then["id"], [])["output"]["data"] == [False]
-
-
-def test_strokes_that_come_while_one_is_painted_replace_each_other(address: str):
-    events = events_of(address)
-    for editor in ("mask-to-image-canvas", "edge-to-face-canvas", "pose-to-body-pose"):
-        assert events[editor, "input"]["trigger_mode"] == "always_last"
-
-
-@pytest.mark.parametrize(
-    "path",
-    ["/etc/passwd", str(DEMO / "app.py"), "app.py", "../setup.cfg", str(UPLOADS)],
-    ids=["system", "absolute", "relative", "parent", "uploads"],
-)
-def test_no_file_of_the_server_is_served(address: str, path: str):
-    assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)
-
-
-@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
-def test_no_file_of_the_server_is_taken_for_an_upload(address: str, meta: dict[str, Any]):
-    local = {"path": str(DEMO / "README.md"), "orig_name": "a.png"} | meta
-    answer = httpx.post(
-        f"{address}gradio_api/call/edge_to_face", json={"data": [local, local, False]}
-    )
-    stream = httpx.get(f"{address}gradio_api/call/edge_to_face/{answer.json()['event_id']}").text
-    assert "event: error" in stream and "not a picture" not in stream
-    assert str(DEMO) not in stream
-
-
-def test_no_file_is_fetched_from_an_address(
-    client: Client, files: Path, monkeypatch: pytest.MonkeyPatch
-):
-    asked = []
-    look_up = socket.getaddrinfo
-    monkeypatch.setattr(
-        socket, "getaddrinfo", lambda *a, **k: asked.append(a[0]) or look_up(*a, **k)
-    )
-    with pytest.raises(AppError, match="not its address"):
-        client.predict(
-            handle_file(files / "photo.png"),
-            handle_file("https://pictures.invalid/a.png"),
-            api_name="/edge_to_face",
-        )
-    assert "pictures.invalid" not in asked
-
-
-def test_a_file_that_is_too_large_is_refused(address: str):
-    for size in (MAX_UPLOAD + 1, MAX_UPLOAD + 2**21):
-        upload = {"files": ("a.png", b"\0" * size)}
-        answer = httpx.post(f"{address}gradio_api/upload", files=upload)
-        assert answer.status_code == 413 and "maximum" in answer.text or "at most" in answer.text
-
-
-def test_a_request_that_is_too_large_is_refused_even_if_it_does_not_say_so(address: str):
-    body = (b"0" * 2**20 for _ in range(16))
-    answer = httpx.post(
-        f"{address}gradio_api/queue/join",
-        content=body,
-        headers={"content-type": "application/json"},
-    )
-    assert answer.status_code == 413
-
-
-@pytest.mark.slow
-def test_nothing_outside_is_asked_for(files: Path, monkeypatch: pytest.MonkeyPatch):
-    asked: list[str] = []
-    connect, look_up = socket.socket.connect, socket.getaddrinfo
-
-    def connected(self: socket.socket, target: Any) -> Any:
-        asked.append(target[0])
-        return connect(self, target)
-
-    def looked_up(host: Any, *rest: Any, **more: Any) -> Any:
-        asked.append(host)
-        return look_up(host, *rest, **more)
-
-    monkeypatch.setattr(socket.socket, "connect", connected)
-    monkeypatch.setattr(socket, "getaddrinfo", looked_up)
-    with served(tiny_painters()) as url:
-        httpx.get(url)
-        Client(url, verbose=False).predict(
-            handle_file(files / "photo.png"),
-            handle_file(files / "exemplar.png"),
-            api_name="/edge_to_face",
-        )
-    assert asked and set(asked) <= {"127.0.0.1", "localhost", b"127.0.0.1"}

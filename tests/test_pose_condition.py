@@ -10,6 +10,7 @@ import numpy as np
 import preprocess_reference
 import pytest
 import torch
+from estimator import save_estimator
 from PIL import Image
 
 from cocosnet_hf.conditions import Pose, PoseCondition
@@ -256,23 +257,7 @@ PHOTO = np.random.default_rng(0).integers(0, 256, (96, 64, 3)).astype(np.uint8)
 
 
 def test_a_transformers_model_finds_the_pose_in_a_photo(tmp_path: Path):
-    transformers = pytest.importorskip("transformers")
-    config = transformers.VitPoseConfig(
-        backbone_config=transformers.VitPoseBackboneConfig(
-            image_size=(64, 48),
-            patch_size=(16, 16),
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            out_indices=[1],
-        ),
-        num_labels=17,
-        use_simple_decoder=True,
-    )
-    torch.manual_seed(0)
-    transformers.VitPoseForPoseEstimation(config).save_pretrained(tmp_path)
-    processor = transformers.VitPoseImageProcessor(size={"height": 64, "width": 48})
-    processor.save_pretrained(tmp_path)
+    save_estimator(tmp_path)
     pose = POSES.from_photo(PHOTO, model=str(tmp_path))
     assert pose.size == SIZE
     assert pose.joints.shape == (18, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,25 +11,33 @@ import numpy as np
 from PIL import Image
 
 from cocosnet_hf import EdgeCondition
+from cocosnet_hf.pipeline import MAX_ASPECT
 
 from .gallery import Gallery
-from .inputs import as_canvas, as_url, explained, read_drawing, read_photo, read_start
+from .inputs import (
+    CANVAS_SIDE,
+    MAX_SIDE,
+    as_canvas,
+    as_url,
+    explained,
+    read_drawing,
+    read_photo,
+    read_start,
+)
 from .page import (
-    PICKABLE,
     PRIVATE,
     RAW,
     ExemplarCondition,
     Layout,
     board,
     card,
+    examples_of,
     look_column,
     result_column,
+    upload_button,
     wire,
 )
 from .painters import Painter, with_thresholds
-
-SHORT_SIDE = 256
-"""Of the canvas, about, in pixels: a multiple of the painting's."""
 
 KEPT_SIDE = 512
 """Longer side of the photo that is kept, to find its edges again with another threshold."""
@@ -42,8 +51,7 @@ def edge_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             layout, settings, trace = _layout(tab, painter, gallery, photo)
         with card(2, "Choose the look", "The picture whose colours and textures are wanted."):
             look = look_column(tab, gallery)
-        with card(3, "See the picture", "And where each part of it came from."):
-            result = result_column(tab)
+        result = result_column(tab)
     wire(painter, gallery, layout, look, result, ExemplarCondition())
     look.edit.click(
         explained(lambda *values: (*trace(*values), True)),
@@ -74,9 +82,7 @@ def _layout(
         brush=3,
         paper=True,
     )
-    upload = gr.UploadButton(
-        "Take a photo's edges", file_types=["image"], size="sm", elem_id=f"{tab}-upload"
-    )
+    upload = upload_button("Take a photo's edges", f"{tab}-upload")
     threshold = gr.Slider(
         0.02,
         0.5,
@@ -86,8 +92,7 @@ def _layout(
         elem_id=f"{tab}-threshold",
     )
     traced = gr.Checkbox(label="Show the photo beneath", elem_id=f"{tab}-traced")
-    gr.Markdown("Start from an example", elem_classes="label")
-    examples = gr.Gallery(gallery.pictures, elem_id=f"{tab}-examples", **PICKABLE)
+    examples = examples_of(tab, gallery.pictures)
 
     def trace(file: dict[str, Any] | None, high: float, beneath: bool) -> tuple:
         picture = read_photo(file, "photo").convert("RGB")
@@ -130,15 +135,18 @@ def lines_before(value: dict[str, Any] | None) -> Any:
 
 
 def edge_drawing(painter: Painter, photo: Image.Image, threshold: float) -> Image.Image:
-    """A photo's edges as black strokes on a transparent ground, about `SHORT_SIDE` large.
+    """A photo's edges as black strokes on a transparent ground, about as large as other canvases.
 
     threshold: 0..1, the recipe's `high`. Each pixel of the painting becomes a square of whole
-    pixels, so that the edges come back as they are.
+    pixels, so that the edges come back as they are, unless the painting is larger than a canvas.
     """
-    width, height = painter.fitted(*photo.size)
+    size = painter.fitted(*photo.size)
+    longer = min(max(size), MAX_SIDE)
+    shortest = math.ceil(longer / MAX_ASPECT)  # sides that fit the networks may be a little less
+    width, height = (max(round(side * longer / max(size)), shortest) for side in size)
     encoded = with_thresholds(painter.condition, threshold).encode(photo, height, width)
     lines = encoded[0].numpy() > 0
-    scale = max(1, round(SHORT_SIDE / min(width, height)))
+    scale = max(1, min(round(CANVAS_SIDE / min(width, height)), MAX_SIDE // longer))
     drawing = np.zeros((height * scale, width * scale, 4), np.uint8)
     drawing[..., 3] = 255 * lines.repeat(scale, axis=0).repeat(scale, axis=1)
     return Image.fromarray(drawing)
@@ -147,5 +155,5 @@ def edge_drawing(painter: Painter, photo: Image.Image, threshold: float) -> Imag
 def _traced(picture: Image.Image) -> str:
     """A photo small enough to lie beneath the canvas."""
     small = picture.convert("RGB")
-    small.thumbnail((SHORT_SIDE, SHORT_SIDE))
+    small.thumbnail((CANVAS_SIDE, CANVAS_SIDE))
     return as_url(small)

@@ -115,9 +115,12 @@ def standing_figure() -> np.ndarray:
 def store(exhibits: list[Exhibit], folder: Path, condition: Condition) -> None:
     """Write pictures for a tab: NAME.jpg with NAME.png (class colours) or NAME.json (OpenPose's).
 
-    With masks goes condition.json: only pipelines of the same condition can read them.
+    With masks goes condition.json: only pipelines of the same condition can read them. Pictures
+    that the folder held before are gone.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("[0-9][0-9].*"):
+        old.unlink()
     for place, exhibit in enumerate(exhibits):
         path = folder / f"{place:02d}.jpg"
         exhibit.picture.save(path, quality=95)

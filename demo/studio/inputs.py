@@ -22,7 +22,6 @@ from PIL import Image, UnidentifiedImageError
 
 from cocosnet_hf import MaskCondition, Pose
 from cocosnet_hf.conditions import open_image
-from cocosnet_hf.conditions.base import MIN_SIDE
 from cocosnet_hf.conditions.pose import JOINTS, read_pose
 from cocosnet_hf.pipeline import MAX_ASPECT
 
@@ -30,7 +29,10 @@ MAX_PIXELS = 16_000_000
 """Pictures with more are refused before they are decoded."""
 
 MAX_SIDE = 1024
-"""Photos and label maps are made smaller to this longer side."""
+"""Photos and label maps are made smaller to this longer side; canvases have no longer one."""
+
+CANVAS_SIDE = 256
+"""Shorter side of a canvas, in pixels, unless the longer one would have more than `MAX_SIDE`."""
 
 FIGURE_SIDE = 256
 """Figures are drawn on canvases of at most this longer side: a limb has a fixed width in pixels,
@@ -161,6 +163,12 @@ def as_canvas(drawing: Image.Image) -> dict[str, Any]:
     return {"image": as_url(drawing.convert("RGBA")), "size": list(drawing.size)}
 
 
+def canvas_size(width: int, height: int) -> tuple[int, int]:
+    """(width, height) of the canvas for a picture of this size, whose drawing can be read again."""
+    scale = min(CANVAS_SIDE / min(width, height), MAX_SIDE / max(width, height))
+    return round(width * scale), round(height * scale)
+
+
 def empty_canvas(width: int, height: int) -> dict[str, Any]:
     """A canvas on which nothing is painted."""
     return {"image": "", "size": [width, height]}
@@ -265,11 +273,17 @@ def pose_of(content: Any) -> Pose:
 
 
 def _shrunk(pose: Pose) -> Pose:
-    """A pose on a picture of at most `FIGURE_SIDE`."""
+    """A pose on a picture of at most `FIGURE_SIDE`. Raises ValueError for one that is too long."""
+    height, width = pose.size
+    if max(pose.size) > MAX_ASPECT * min(pose.size):
+        raise ValueError(
+            f"The pose lies on a picture of {width} x {height} pixels, which may be at most "
+            f"{MAX_ASPECT} times as long as wide. Crop it first."
+        )
     scale = FIGURE_SIDE / max(pose.size)
     if scale >= 1:
         return pose
-    height, width = (max(MIN_SIDE, round(side * scale)) for side in pose.size)
+    height, width = round(height * scale), round(width * scale)
     return Pose(pose.joints * (scale, scale, 1), (height, width))
 
 

@@ -8,12 +8,19 @@ import gradio as gr
 from PIL import Image
 
 from .gallery import Gallery
-from .inputs import as_url, empty_canvas, explained, read_drawing, read_photo
-from .page import PAINTING, PICKABLE, PRIVATE, RAW, SLOW, as_file, board, card
+from .inputs import as_url, canvas_size, empty_canvas, explained, read_drawing, read_photo
+from .page import (
+    PAINTING,
+    PRIVATE,
+    RAW,
+    SLOW,
+    as_file,
+    board,
+    card,
+    thumbnails,
+    upload_button,
+)
 from .painters import Painter
-
-SHORT_SIDE = 256
-"""Of the exemplar on the canvas, in pixels."""
 
 MOST_PHOTOS = 8
 
@@ -42,10 +49,8 @@ def layer_tab(painter: Painter, gallery: Gallery) -> None:
                 free=True,
                 guide=as_url(first),
             )
-            picker = gr.Gallery(gallery.pictures, elem_id=f"{tab}-gallery", **PICKABLE)
-            upload = gr.UploadButton(
-                "Upload a portrait", file_types=["image"], size="sm", elem_id=f"{tab}-upload"
-            )
+            picker = thumbnails(gallery.pictures, f"{tab}-gallery")
+            upload = upload_button("Upload a portrait", f"{tab}-upload")
         with card(2, "Choose the others", f"Up to {MOST_PHOTOS} portraits that shall wear it."):
             photos = gr.Gallery(
                 gallery.pictures[1 : MOST_PHOTOS + 1],
@@ -104,6 +109,4 @@ def layer_tab(painter: Painter, gallery: Gallery) -> None:
 
 def _portrait(picture: Image.Image) -> Image.Image:
     """A picture at the size of the canvas."""
-    scale = SHORT_SIDE / min(picture.size)
-    size = (round(picture.width * scale), round(picture.height * scale))
-    return picture.convert("RGB").resize(size, Image.Resampling.BICUBIC)
+    return picture.convert("RGB").resize(canvas_size(*picture.size), Image.Resampling.BICUBIC)

@@ -13,8 +13,8 @@ from cocosnet_hf import MaskCondition
 
 from .gallery import Exhibit, Gallery
 from .inputs import (
-    MAX_SIDE,
     as_canvas,
+    canvas_size,
     downloaded,
     explained,
     mask_drawing,
@@ -27,7 +27,6 @@ from .inputs import (
 )
 from .page import (
     KEEP,
-    PICKABLE,
     PRIVATE,
     RAW,
     SLOW,
@@ -35,14 +34,13 @@ from .page import (
     Layout,
     board,
     card,
+    examples_of,
     look_column,
     result_column,
+    upload_button,
     wire,
 )
 from .painters import Painter
-
-SHORT_SIDE = 256
-"""Of the canvas, in pixels, unless the longer side would have more than `MAX_SIDE`."""
 
 
 def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
@@ -57,8 +55,7 @@ def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
         with card(2, "Choose the look", "The picture whose colours and textures are wanted."):
             look = look_column(tab, gallery)
             own = _own_mask(tab, painter, gallery)
-        with card(3, "See the picture", "And where each part of it came from."):
-            result = result_column(tab)
+        result = result_column(tab)
     wire(painter, gallery, layout, look, result, own)
 
     @explained
@@ -79,8 +76,7 @@ def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
 def on_canvas(mask: Any, condition: MaskCondition) -> dict[str, Any]:
     """A source of the condition as the canvas takes it."""
     height, width = condition.natural_size(mask)
-    scale = min(SHORT_SIDE / min(height, width), MAX_SIDE / max(height, width))
-    return as_canvas(mask_drawing(mask, condition, round(width * scale), round(height * scale)))
+    return as_canvas(mask_drawing(mask, condition, *canvas_size(width, height)))
 
 
 def labelled(file: dict[str, Any] | None, condition: MaskCondition) -> Image.Image:
@@ -107,15 +103,12 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
         palette=palette,
         brush=20,
     )
-    gr.Markdown("Start from an example", elem_classes="label")
-    examples = gr.Gallery(gallery.previews(), elem_id=f"{tab}-examples", **PICKABLE)
+    examples = examples_of(tab, gallery.previews())
     with gr.Row(elem_classes="buttons"):
-        upload = gr.UploadButton(
-            "Upload a label map", file_types=["image"], size="sm", elem_id=f"{tab}-upload"
-        )
+        upload = upload_button("Upload a label map", f"{tab}-upload")
         loads = []
         if condition.parser is not None:
-            photo = gr.UploadButton("Label a photo", file_types=["image"], size="sm")
+            photo = upload_button("Label a photo", f"{tab}-photo")
             by_model = photo.upload(
                 explained(lambda file: on_canvas(labelled(file, condition), condition)),
                 photo,

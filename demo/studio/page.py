@@ -42,16 +42,6 @@ SLOW: dict[str, Any] = RAW | {"show_progress": "full"}
 KEEP = "Paint only what I change"
 """What the choice is called that leaves the rest of an edited picture alone."""
 
-PICKABLE: dict[str, Any] = {
-    "show_label": False,
-    "columns": 5,
-    "height": "auto",
-    "object_fit": "cover",
-    "allow_preview": False,
-    "interactive": False,
-    "buttons": [],
-    "elem_classes": "thumbnails",
-}
 VIEW: dict[str, Any] = {
     "interactive": False,
     "buttons": [],
@@ -147,6 +137,33 @@ def board(kind: str, value: Any, elem_id: str, **props: Any) -> gr.HTML:
     )
 
 
+def thumbnails(pictures: list[Image.Image], elem_id: str) -> gr.Gallery:
+    """Small pictures to choose one of."""
+    return gr.Gallery(
+        pictures,
+        show_label=False,
+        columns=5,
+        height="auto",
+        object_fit="cover",
+        allow_preview=False,
+        interactive=False,
+        buttons=[],
+        elem_id=elem_id,
+        elem_classes="thumbnails",
+    )
+
+
+def examples_of(tab: str, pictures: list[Image.Image]) -> gr.Gallery:
+    """Layouts to start from, in the order of the tab's gallery."""
+    gr.Markdown("Start from an example", elem_classes="label")
+    return thumbnails(pictures, f"{tab}-examples")
+
+
+def upload_button(text: str, elem_id: str, kind: str = "image") -> gr.UploadButton:
+    """A small button that takes one file. kind: as gradio names it, or a file's ending."""
+    return gr.UploadButton(text, file_types=[kind], size="sm", elem_id=elem_id)
+
+
 def look_column(tab: str, gallery: Gallery, *, can_keep: bool = True) -> Look:
     """Choose or upload an exemplar, have the best one found, or edit it.
 
@@ -162,7 +179,7 @@ def look_column(tab: str, gallery: Gallery, *, can_keep: bool = True) -> Look:
         elem_id=f"{tab}-exemplar",
         elem_classes="picture",
     )
-    picker = gr.Gallery(gallery.pictures, elem_id=f"{tab}-gallery", **PICKABLE)
+    picker = thumbnails(gallery.pictures, f"{tab}-gallery")
     suggest = gr.Button("Find the best match for my layout", size="sm", elem_id=f"{tab}-suggest")
     edit = gr.Button("Edit this picture", size="sm", elem_id=f"{tab}-edit")
     keep = gr.Checkbox(
@@ -176,38 +193,39 @@ def look_column(tab: str, gallery: Gallery, *, can_keep: bool = True) -> Look:
 
 
 def result_column(tab: str) -> Result:
-    """The painting, and below it what the correspondence tells."""
-    with gr.Row(elem_classes="go"):
-        paint = gr.Button("Paint", variant="primary", scale=3, elem_id=f"{tab}-paint")
-        live = gr.Checkbox(label="Live", scale=1, min_width=90, elem_id=f"{tab}-live")
-    image = gr.Image(
-        label="Result",
-        format="png",
-        height=300,
-        interactive=False,
-        buttons=["fullscreen"],
-        elem_id=f"{tab}-result",
-        elem_classes="picture pickable",
-    )
-    note = gr.Markdown(
-        "Press **Paint**, then click a point of the result to see where it came from.",
-        elem_id=f"{tab}-note",
-        elem_classes="note",
-    )
-    with gr.Tabs(elem_classes="views"):
-        with gr.Tab("Match"):
-            match = gr.Image(elem_id=f"{tab}-match", **VIEW)
-        with gr.Tab("Compare"):
-            slider = gr.ImageSlider(format="png", elem_id=f"{tab}-slider", **VIEW)
-        with gr.Tab("Warped"):
-            warped = gr.Image(elem_id=f"{tab}-warped", **VIEW)
-        with gr.Tab("Certainty"):
-            confidence = gr.Image(elem_id=f"{tab}-confidence", **VIEW)
-        with gr.Tab("Flow"):
-            flow = gr.Image(elem_id=f"{tab}-flow", **VIEW)
-    download = gr.DownloadButton(
-        "Download", size="sm", interactive=False, elem_id=f"{tab}-download"
-    )
+    """The card of the painting, and below it what the correspondence tells."""
+    with card(3, "See the picture", "And where each part of it came from."):
+        with gr.Row(elem_classes="go"):
+            paint = gr.Button("Paint", variant="primary", scale=3, elem_id=f"{tab}-paint")
+            live = gr.Checkbox(label="Live", scale=1, min_width=90, elem_id=f"{tab}-live")
+        image = gr.Image(
+            label="Result",
+            format="png",
+            height=300,
+            interactive=False,
+            buttons=["fullscreen"],
+            elem_id=f"{tab}-result",
+            elem_classes="picture pickable",
+        )
+        note = gr.Markdown(
+            "Press **Paint**, then click a point of the result to see where it came from.",
+            elem_id=f"{tab}-note",
+            elem_classes="note",
+        )
+        with gr.Tabs(elem_classes="views"):
+            with gr.Tab("Match"):
+                match = gr.Image(elem_id=f"{tab}-match", **VIEW)
+            with gr.Tab("Compare"):
+                slider = gr.ImageSlider(format="png", elem_id=f"{tab}-slider", **VIEW)
+            with gr.Tab("Warped"):
+                warped = gr.Image(elem_id=f"{tab}-warped", **VIEW)
+            with gr.Tab("Certainty"):
+                confidence = gr.Image(elem_id=f"{tab}-confidence", **VIEW)
+            with gr.Tab("Flow"):
+                flow = gr.Image(elem_id=f"{tab}-flow", **VIEW)
+        download = gr.DownloadButton(
+            "Download", size="sm", interactive=False, elem_id=f"{tab}-download"
+        )
     state = gr.State(None, time_to_live=3600)
     views = [match, note, slider, warped, confidence, flow, download]
     return Result(paint, live, image, state, match, note, views)

@@ -13,7 +13,6 @@ from cocosnet_hf.conditions.pose import COLORS, DEFAULT_POSE_ESTIMATOR, JOINTS, 
 from .gallery import Exhibit, Gallery, standing_figure
 from .inputs import as_figure, as_url, downloaded, explained, posed, read_keypoints, read_photo
 from .page import (
-    PICKABLE,
     PRIVATE,
     RAW,
     SLOW,
@@ -22,8 +21,10 @@ from .page import (
     Look,
     board,
     card,
+    examples_of,
     look_column,
     result_column,
+    upload_button,
     wire,
 )
 from .painters import Painter
@@ -41,8 +42,7 @@ def pose_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
         with card(2, "Choose the look", "The picture whose clothes and colours are wanted."):
             look = look_column(tab, gallery, can_keep=False)  # one limb moves the whole condition
             own = _own_pose(tab, painter, gallery, look)
-        with card(3, "See the picture", "And where each part of it came from."):
-            result = result_column(tab)
+        result = result_column(tab)
     wire(painter, gallery, layout, look, result, own)
 
     @explained
@@ -101,15 +101,10 @@ def found_in(photo: Image.Image, condition: PoseCondition) -> gr.HTML:
 
 def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
     editor = pose_board(gallery.layout.condition, condition, f"{tab}-pose")
-    gr.Markdown("Start from an example", elem_classes="label")
-    examples = gr.Gallery(gallery.previews(), elem_id=f"{tab}-examples", **PICKABLE)
+    examples = examples_of(tab, gallery.previews())
     with gr.Row(elem_classes="buttons"):
-        keypoints = gr.UploadButton(
-            "Upload keypoints", file_types=[".json"], size="sm", elem_id=f"{tab}-upload"
-        )
-        photo = gr.UploadButton(
-            "Pose of a photo", file_types=["image"], size="sm", elem_id=f"{tab}-photo"
-        )
+        keypoints = upload_button("Upload keypoints", f"{tab}-upload", ".json")
+        photo = upload_button("Pose of a photo", f"{tab}-photo")
 
     def start(event: gr.SelectData) -> gr.HTML:
         return gr.HTML(figure(gallery[event.index].condition, condition), guide="")
