@@ -1,6 +1,7 @@
 """Pushing and loading pipelines: the real Hub client against a Hub on 127.0.0.1."""
 
 import copy
+import io
 import json
 import pickle
 import time
@@ -85,10 +86,6 @@ def downloads(hub: LoopbackHub) -> list[str]:
     return sorted(line.split("/resolve/")[1].split("/", 1)[1] for line in gets)
 
 
-def commits(hub: LoopbackHub) -> list[str]:
-    return [line for line in hub.requests if "/commit/" in line]
-
-
 # Push and load -------------------------------------------------------------------------------
 
 
@@ -98,7 +95,7 @@ def test_a_pushed_pipeline_is_loaded_by_its_id_and_paints_the_same(
     commit = edges.push_to_hub(REPO, commit_message="First light")
     assert commit.repo_url.repo_id == REPO
     assert commit.commit_message == "First light"
-    assert len(commits(hub)) == 1
+    assert len(hub.commits) == 1
     assert set(hub.files(REPO)) - {".gitattributes"} == {
         "README.md",
         "model_index.json",
@@ -164,7 +161,7 @@ def test_pieces_are_removed_when_the_network_comes_in_one_file_and_the_reverse(
 def test_an_unchanged_pipeline_makes_no_second_commit(hub: LoopbackHub, edges: CoCosPipeline):
     first = edges.push_to_hub(REPO)
     assert edges.push_to_hub(REPO).oid == first.oid
-    assert len(commits(hub)) == 1
+    assert len(hub.commits) == 1
 
 
 def test_a_private_pipeline_needs_its_owners_token(
@@ -241,7 +238,11 @@ def test_a_card_that_is_there_stays_unless_another_is_asked_for(
     tiny.pipeline(seed=3).push_to_hub(REPO)
     assert hub.files(REPO)["README.md"].endswith(b"By hand.\n")
     result = EvalResult("image-to-image", "faces", "Faces", "fid", 12.5)
-    edges.push_to_hub(REPO, details=CardDetails(license="apache-2.0", results=[result]))
+    strip = Image.new("RGB", (64, 16), "red")
+    details = CardDetails(license="apache-2.0", results=[result], sample=strip)
+    edges.push_to_hub(REPO, details=details)
+    with Image.open(io.BytesIO(hub.files(REPO)["sample.png"])) as shown:
+        assert shown.size == strip.size
     card = ModelCard.load(REPO)
     assert (card.data.license, card.data.library_name) == ("apache-2.0", "cocosnet_hf")
     assert card.data.eval_results == [result]
@@ -386,6 +387,21 @@ def test_missing_files_of_weights_are_refused_with_those_that_are_there(
     assert downloads(hub) == []
 
 
+def test_missing_pieces_of_weights_are_refused_before_anything_is_downloaded(
+    hub: LoopbackHub, edges: CoCosPipeline
+):
+    edges.push_to_hub(REPO, max_shard_size="100KB")
+    whole = dict(hub.files(REPO))
+    pieces = sorted(name for name in whole if "translation/" in name and "-of-" in name)
+    assert len(pieces) > 1
+    for name in (pieces[0], pieces[-1], f"translation/{WEIGHTS}.index.json"):
+        hub.put(REPO, whole)
+        hub.remove(REPO, name)
+        with pytest.raises(ValueError, match="lacks pieces of the translation weights, or their"):
+            loaded()
+    assert downloads(hub) == []
+
+
 def test_weights_that_are_there_twice_are_refused(hub: LoopbackHub, edges: CoCosPipeline):
     edges.push_to_hub(REPO)
     hub.put(REPO, {f"translation/{WEIGHTS}.index.json": b"{}"})
@@ -412,20 +428,28 @@ def test_missing_and_extra_weights_are_refused_by_name(
 
 
 @pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("pieces", [None, "100KB"], ids=["whole", "pieces"])
 def test_a_download_that_breaks_loads_nothing_and_goes_on_the_next_time(
-    hub: LoopbackHub, edges: CoCosPipeline, monkeypatch: pytest.MonkeyPatch
+    pieces: str | None,
+    hub: LoopbackHub,
+    edges: CoCosPipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    edges.push_to_hub(REPO)
+    edges.push_to_hub(REPO, max_shard_size=pieces)
     hub.cut_after = 1000
     with pytest.raises(ConnectionError, match="download of alice/edges broke off .*Try again"):
         loaded()
     with pytest.raises(OSError), monkeypatch.context() as offline:
         offline.setattr(constants, "HF_HUB_OFFLINE", True)
         loaded()
+    (snapshot,) = (tmp_path / "home" / "hub").glob("models--*/snapshots/*")
+    kept = {path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*.*")}
+    assert "model_index.json" in kept
     hub.cut_after = None
     hub.requests.clear()
     assert same(loaded(), edges)
-    assert len(downloads(hub)) <= 3
+    assert kept.isdisjoint(downloads(hub))
 
 
 @pytest.mark.slow

@@ -72,11 +72,11 @@ class CardDetails:
     """What a card says that the pipeline itself does not know; texts are Markdown.
 
     license: the Hub's name for the terms of the weights, such as "apache-2.0"; "other" also needs
-    license_link and license_name, an id such as "my-terms-1.0". data: what it was trained on, and under which terms those
-    pictures are. datasets: their Hub ids. recipe: the training run, as YAML. results: measured
-    figures. sample: pictures side by side, with sample_caption to say which is which. examples:
-    folder with the files that the usage snippet reads, so that it runs as it stands; without, it
-    reads the user's own. limits: beside those of every such model.
+    license_link and license_name, an id such as "my-terms-1.0". data: what it was trained on, and
+    the terms of those pictures. datasets: their Hub ids. recipe: the training run, as YAML.
+    results: measured figures. sample: pictures side by side, with sample_caption to say which is
+    which. examples: folder with the files that the usage snippet reads, so that it runs as it
+    stands; without, it reads the user's own. limits: beside those of every such model.
     Raises ValueError for "other" terms without a name and a link, and a name that is no id.
     """
 
