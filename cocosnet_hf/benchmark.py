@@ -1,11 +1,15 @@
 """Time, memory and arithmetic of the pipeline, beside the plain form of the same networks.
 
     python -m cocosnet_hf.benchmark --sizes 256 512 1024 --dtypes float32 bfloat16 --json out.json
+    python -m cocosnet_hf.benchmark --paint mask-to-image layout.png exemplar.png
 
 The plain form is how the formulas are written down: unfolded patches, the N x N matrix, attention
 with its matrix, spectral norm divided out at each use, contiguous layout. All forms run in turn in
 one process, so that a drift of the machine meets each of them. On a CPU peak memory is that of a
 fresh process which does nothing else, on CUDA the allocator's. The weights are random.
+
+The second measures what a user of a trained pipeline waits for on the CPU: calls from two files to
+a picture, those with a prepared exemplar, and the memory of a process that paints one picture.
 """
 
 from __future__ import annotations
@@ -13,8 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import re
-import resource
 import statistics
 import subprocess
 import sys
@@ -31,7 +33,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from .bundled import ASSETS, bundled_names
 from .matching import Matching
+from .memory import process_peak
 from .models import blocks
 from .pipeline import CoCosPipeline
 from .presets import PRESETS
@@ -341,13 +345,49 @@ def matching_alone(side: int, form: str) -> dict[str, float]:
     return {"seconds": taken, "extra_memory": process_peak() - before}
 
 
-def process_peak() -> float:
-    """Largest resident memory of this process so far in MB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count the parent's memory at the time of the fork
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 2**10
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+def painting(
+    folder: str, variant: str | None, condition: str, exemplar: str, runs: int
+) -> dict[str, Any]:
+    """What one picture of a saved pipeline costs on the CPU, in float32; medians of `runs` calls.
+
+    condition, exemplar: files that the pipeline reads. seconds: from both files to the picture;
+    prepared_seconds: with a prepared exemplar; peak_memory: see `painting_peak`.
+    """
+    pipe = open_saved(folder, variant)
+    prepared = pipe.encode_exemplar(exemplar)
+    calls = {
+        "seconds": lambda: pipe(condition, exemplar),
+        "prepared_seconds": lambda: pipe(condition, prepared),
+    }
+    width, height = [call().images[0].size for call in calls.values()][0]  # also warms up
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(runs):
+        for name, call in calls.items():
+            taken[name].append(seconds(call, "cpu"))
+    return {
+        "pixels": f"{width} x {height}",
+        **{name: statistics.median(found) for name, found in taken.items()},
+        "peak_memory": in_fresh_process("painting_peak", folder, variant, condition, exemplar),
+    }
+
+
+def painting_peak(folder: str, variant: str | None, condition: str, exemplar: str) -> float:
+    """Peak MB of this process once it has opened a saved pipeline and painted one picture."""
+    open_saved(folder, variant)(condition, exemplar)
+    return process_peak()
+
+
+def open_saved(folder: str, variant: str | None) -> CoCosPipeline:
+    """A saved pipeline, quiet, folded and in float32."""
+    pipe = CoCosPipeline.from_pretrained(folder, variant=variant, dtype=torch.float32)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe.fold()
+
+
+def painting_table(figures: dict[str, Any]) -> str:
+    """What `painting` found, as Markdown."""
+    formats = {"pixels": "", "seconds": ".3f", "prepared_seconds": ".3f", "peak_memory": ".0f"}
+    return table([figures], formats)
 
 
 def in_fresh_process(function: str, *arguments: Any) -> Any:
@@ -387,12 +427,32 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--positions", type=int, nargs="*", default=[], help="also the matching alone, on the CPU"
     )
+    parser.add_argument(
+        "--paint",
+        nargs=3,
+        metavar=("PIPELINE", "CONDITION", "EXEMPLAR"),
+        help="only what a picture of a bundled or saved pipeline costs on the CPU",
+    )
     parser.add_argument("--json", type=Path, help="where to write all figures")
     parser.add_argument("--call", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.call:
         function, arguments = options.call
         print(json.dumps(globals()[function](*json.loads(arguments))))
+        return
+
+    if options.paint:
+        name, condition, exemplar = options.paint
+        is_bundled = name in bundled_names()
+        folder, variant = (str(ASSETS / name), "fp16") if is_bundled else (name, None)
+        try:
+            figures = painting(folder, variant, condition, exemplar, options.runs)
+        except (ValueError, OSError) as error:
+            parser.error(str(error))
+        print(painting_table(figures))
+        if options.json:
+            figures = {"machine": machine("cpu"), "painting": figures}
+            options.json.write_text(json.dumps(figures, indent=1))
         return
 
     rows, quality, matchings = [], {}, []

@@ -7,7 +7,8 @@ condition with an exemplar from --train-split; the pictures are saved as PNG and
 are scored against the true photos. The output folder holds report.md, report.html, results.json,
 scores.parquet and all pictures; the same command goes on where it was stopped, with the scores of
 whatever has not changed since; what has is named and refused. Several processes (accelerate launch
--m cocosnet_hf.evaluate ...) share the work.
+-m cocosnet_hf.evaluate ...) share the work. --card puts the figures into the card of the pipeline,
+in its folder or on the Hub.
 
 --rivals are painted and scored alike: exemplar (unchanged), warped (the exemplar, warped), nearest
 (the training photo of the nearest layout), NAME=FOLDER (pictures called like the items) and
@@ -22,9 +23,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from .bundled import bundled_names
 from .datasets import DataSettings
 from .evaluation.protocol import EvaluationSettings, evaluate
 from .evaluation.report import summary
+from .evaluation.results import eval_results
+from .hub.publish import publish_figures
 
 COLUMNS = (
     "image_column",
@@ -42,8 +46,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(format="%(message)s")
     parser = make_parser()
     options = parser.parse_args(argv)
+    if options.card and options.pipeline in bundled_names():
+        parser.error(
+            f"--card fills the card of a pipeline in a folder or on the Hub; {options.pipeline} is "
+            f"bundled with this package: leave it out."
+        )
     try:
         evaluation = evaluate(read_settings(options), options.classes)
+        if evaluation is not None and options.card:
+            publish_figures(options.pipeline, eval_results(evaluation))
     except (ValueError, OSError, ImportError) as error:
         parser.error(str(error))
     if evaluation is not None:
@@ -62,6 +73,7 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("pipeline", metavar="PIPELINE")
     add("-o", "--output", default=defaults.output, help="folder for everything")
+    add("--card", action="store_true", help="put the figures into the pipeline's own card")
 
     data = parser.add_argument_group("data")
     add = data.add_argument

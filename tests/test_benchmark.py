@@ -5,7 +5,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import tiny
 import torch
+from PIL import Image
 from torch import Tensor
 
 from cocosnet_hf import Matching, benchmark
@@ -112,6 +114,23 @@ def test_a_table_is_markdown_with_each_column_in_its_format():
 def test_work_is_counted_in_multiplications_and_additions():
     a, b = normal(100, 200), normal(200, 300)
     assert benchmark.gflop(lambda: a @ b) == pytest.approx(2 * 100 * 200 * 300 / 1e9)
+
+
+@pytest.mark.slow
+def test_a_saved_pipeline_is_measured_from_its_files_to_the_picture(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    tiny.pipeline().save_pretrained(tmp_path / "pipeline")
+    for name in ("condition", "exemplar"):
+        Image.effect_noise((48, 32), 60).convert("RGB").save(tmp_path / f"{name}.png")
+    file = tmp_path / "figures.json"
+    words = [str(tmp_path / name) for name in ("pipeline", "condition.png", "exemplar.png")]
+    benchmark.main(["--paint", *words, "--runs", "2", "--json", str(file)])
+    found = json.loads(file.read_text())["painting"]
+    assert found["pixels"] == "48 x 32"
+    assert found["seconds"] > 0 and found["prepared_seconds"] > 0
+    assert found["peak_memory"] > 100
+    assert benchmark.painting_table(found) in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -349,7 +349,7 @@ def test_attention_runs_in_the_fused_kernel_and_makes_no_matrix_of_position_pair
 MEASURE = """
     import sys
     import torch
-    from cocosnet_hf.benchmark import process_peak
+    from cocosnet_hf.memory import process_peak
     from cocosnet_hf.models.blocks import SelfAttention
 
     attention = SelfAttention(64).eval()

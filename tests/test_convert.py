@@ -294,7 +294,7 @@ def test_a_folder_with_files_in_it_is_not_written_to(weights: Weights, tmp_path:
 MEASURE = """
 import sys, time
 from cocosnet_hf import CoCosPipeline
-from cocosnet_hf.benchmark import process_peak
+from cocosnet_hf.memory import process_peak
 from cocosnet_hf.convert import convert_checkpoint
 before, start = process_peak(), time.perf_counter()
 if sys.argv[1] == "convert":

@@ -4,6 +4,7 @@ import dataclasses
 import html
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -899,8 +900,14 @@ def test_the_command_line_evaluates_and_prints_the_tables(
     main(arguments)
     printed = capsys.readouterr().out
     assert "| nearest photo |" in printed and "## warp_accuracy by class, PNG" in printed
-    assert "## Seconds for each pair" in printed and "| method | painting | scoring |" in printed
+    assert "| method | painting | scoring | swd | pairs scored per second |" in printed
     evaluation = Evaluation.load(tmp_path / "out")
+    taken = evaluation.throughput["pipeline"]
+    rate = f"{1 / (taken['scoring'] + taken['swd']):.4g}"
+    assert re.search(rf"^\| pipeline \|.*\| {re.escape(rate)} \|$", printed, re.MULTILINE)
+    assert evaluation.peak_memory["process"] > 100
+    peak = f"process {evaluation.peak_memory['process']:,.0f} MB"
+    assert f"Peak memory since the last start: {peak}." in printed
     assert evaluation.made["size"] == SIDE  # the pipeline's
     assert evaluation.made["exemplars"] == "random from 'train', seed 0"
 

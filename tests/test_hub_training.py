@@ -1,4 +1,4 @@
-"""Training from and to the Hub: streamed data sets, a pipeline to start from, the finished one."""
+"""Training and evaluation from and to the Hub: streamed data, pipelines, cards with figures."""
 
 import copy
 import itertools
@@ -16,6 +16,8 @@ from loopback_hub import LoopbackHub, connected_hub
 
 from cocosnet_hf import CoCosPipeline, MaskCondition, MultiscaleDiscriminator
 from cocosnet_hf.datasets import DataSettings, open_training_data
+from cocosnet_hf.evaluate import main as evaluate
+from cocosnet_hf.evaluation import Evaluation
 from cocosnet_hf.synthetic import SCENE_CLASSES, SyntheticExamples, write_imagefolder
 from train.card import run_details
 from train.config import TrainConfig, load_config
@@ -265,3 +267,54 @@ def test_a_connection_that_breaks_at_the_end_of_a_run_loses_nothing(
         train(config(tmp_path, f"--output.push_to_hub={REPO}", "--output.validate_every=0"))
     assert set(hub.files(REPO)) == {".gitattributes"}
     CoCosPipeline.from_pretrained(tmp_path / "run" / "pipeline")
+
+
+# Figures -------------------------------------------------------------------------------------
+
+
+def measure(pipeline: str | Path, folder: Path) -> float:
+    """Evaluate a pipeline for the figures of its card; the SSIM."""
+    arguments = [str(pipeline), "--card", "--data=synthetic", "--exemplars=random", "--limit=2"]
+    arguments += ["--pool-limit=4", "--condition-column=condition", "--diversity=0", "--rivals"]
+    evaluate([*arguments, "--extractors", "--perceptual=none", f"--output={folder}"])
+    return round(Evaluation.load(folder).find("pipeline", "SSIM").estimate.value, 4)
+
+
+def figures(card: ModelCard, metric: str = "ssim") -> list[float]:
+    return [one.metric_value for one in card.data.eval_results or [] if one.metric_type == metric]
+
+
+@pytest.mark.slow
+def test_an_evaluation_puts_its_figures_into_the_card_of_a_folder(tmp_path: Path):
+    tiny.pipeline(SCENE).save_pretrained(tmp_path / "saved")
+    before = ModelCard.load(tmp_path / "saved" / "README.md")
+    value = measure(tmp_path / "saved", tmp_path / "evaluation")
+    card = ModelCard.load(tmp_path / "saved" / "README.md")
+    assert figures(before) == [] and figures(card) == [value]
+    assert f"| SSIM (PNG) | {value:.4g} | synthetic | test |" in card.text
+    assert card.text.partition("## Figures")[0] == before.text.partition("## Figures")[0]
+
+
+@pytest.mark.slow
+def test_an_evaluation_puts_its_figures_into_the_card_on_the_hub_in_one_commit(
+    hub: LoopbackHub, tmp_path: Path
+):
+    tiny.pipeline(SCENE).push_to_hub(REPO)
+    before = dict(hub.files(REPO))
+    hub.requests.clear()
+    value = measure(REPO, tmp_path / "evaluation")
+    assert len(hub.commits) == 1
+    after = hub.files(REPO)
+    assert {name for name in after if after[name] != before.get(name)} == {"README.md"}
+    card = ModelCard(after["README.md"].decode())
+    assert figures(card) == [value]
+    assert card.data.model_name == REPO
+
+
+@pytest.mark.usefixtures("hub")
+def test_the_card_of_a_bundled_pipeline_is_not_changed_by_an_evaluation(
+    capsys: pytest.CaptureFixture[str],
+):
+    with pytest.raises(SystemExit):
+        evaluate(["mask-to-image", "--card", "--data=synthetic"])
+    assert "--card fills the card of a pipeline in a folder" in capsys.readouterr().err

@@ -22,13 +22,14 @@ import numpy as np
 import PIL
 import torch
 from accelerate import PartialState
-from accelerate.utils import parse_flag_from_env
+from accelerate.utils import gather_object, parse_flag_from_env
 from tqdm.auto import tqdm
 
 from .. import __version__
 from ..bundled import ASSETS, bundled_names
 from ..conditions import Condition, MaskCondition, PartEdgeCondition, PoseCondition
 from ..datasets import DataSettings
+from ..memory import peak_memory
 from ..pipeline import CoCosPipeline
 from .collecting import collect
 from .distances import swd_levels
@@ -118,7 +119,8 @@ def evaluate(settings: EvaluationSettings, with_classes: bool = False) -> Evalua
     run = Run(settings)
     run.paint_and_score()
     run.compare_sets()
-    return run.finish(with_classes) if run.state.is_main_process else None
+    peaks = run.peaks()
+    return run.finish(with_classes, peaks) if run.state.is_main_process else None
 
 
 class Run:
@@ -203,7 +205,11 @@ class Run:
                 bar.update()
         self.state.wait_for_everyone()
 
-    def finish(self, with_classes: bool) -> Evaluation:
+    def peaks(self) -> list[dict[str, float]]:
+        """The memory that each process needed so far, see `peak_memory`."""
+        return gather_object([peak_memory(self.state.device)])
+
+    def finish(self, with_classes: bool, peaks: Sequence[dict[str, float]]) -> Evaluation:
         """All figures, from the files of all processes; writes results.json and the report."""
         evaluation = collect(
             self.folder,
@@ -212,6 +218,9 @@ class Run:
             self.scorer.instruments,
             self.pipe.condition,
         )
+        peaks = [*peaks, peak_memory(self.state.device)]
+        largest = {name: max(peak[name] for peak in peaks) for name in peaks[0]}
+        evaluation = dataclasses.replace(evaluation, peak_memory=largest)
         evaluation.save(self.folder.path)
         write_report(evaluation, self.folder, self.pairs, self.pipe, with_classes)
         return evaluation

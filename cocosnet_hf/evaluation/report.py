@@ -94,7 +94,7 @@ def summary_blocks(evaluation: Evaluation, with_classes: bool) -> Iterator[Block
     yield from result_blocks(evaluation)
     if with_classes:
         yield from class_blocks(evaluation)
-    yield from seconds_blocks(evaluation)
+    yield from speed_blocks(evaluation)
 
 
 def headline(evaluation: Evaluation) -> str:
@@ -174,17 +174,19 @@ def class_blocks(evaluation: Evaluation) -> Iterator[Block]:
         )
 
 
-def seconds_blocks(evaluation: Evaluation) -> Iterator[Block]:
-    """How long each pair took."""
+def speed_blocks(evaluation: Evaluation) -> Iterator[Block]:
+    """How long each pair took, what scoring alone got through, and the memory it all took."""
     yield Heading("Seconds for each pair")
     stages = ["painting", "scoring", "swd"]
-    yield Table(
-        ["method", *stages],
-        [
-            [name, *(f"{taken[stage]:.4g}" if stage in taken else "–" for stage in stages)]
-            for name, taken in evaluation.throughput.items()
-        ],
-    )
+    rows = []
+    for name, taken in evaluation.throughput.items():
+        scored = 1 / (taken["scoring"] + taken.get("swd", 0))
+        seconds = (f"{taken[stage]:.4g}" if stage in taken else "–" for stage in stages)
+        rows.append([name, *seconds, f"{scored:.4g}"])
+    yield Table(["method", *stages, "pairs scored per second"], rows)
+    if evaluation.peak_memory:
+        peaks = ", ".join(f"{name} {mb:,.0f} MB" for name, mb in evaluation.peak_memory.items())
+        yield f"Peak memory since the last start: {peaks}."
 
 
 def made_blocks(evaluation: Evaluation) -> Iterator[Block]:

@@ -103,6 +103,8 @@ class Evaluation:
 
     made: everything that made them. methods: each one's name and what it is. throughput: seconds
     for each pair, by method and stage. absent: metrics that could not be measured, and why.
+    peak_memory: MB, see `cocosnet_hf.memory.peak_memory`, of the largest process that took part in
+    the last call; empty in files of earlier versions.
     """
 
     made: dict[str, Any]
@@ -111,6 +113,7 @@ class Evaluation:
     classes: list[ClassResult]
     throughput: dict[str, dict[str, float]]
     absent: dict[str, str] = field(default_factory=dict)
+    peak_memory: dict[str, float] = field(default_factory=dict)
 
     def find(self, method: str, metric: str, format: str = "png") -> Result | None:
         """One figure, None if it was not measured."""
