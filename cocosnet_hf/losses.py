@@ -255,7 +255,8 @@ def warped_mask_loss(
     warped_mask (B, K, h, w): the exemplar's one-hot mask, seen through the matching. classes,
     exemplar_classes (B, s h, s w), (B, s h', s w'): integers in 0..K-1, of which the first of each
     s x s block is used (nearest). Returns a scalar, 0 if no position counts. Raises ValueError for
-    sizes that do not fit and classes outside 0..K-1. Source: specification, section 10.5.
+    sizes that do not fit and, on a CPU, classes outside 0..K-1; on a GPU, which would have to be
+    waited for, these are the device's own error. Source: specification, section 10.5.
     """
     batch, count, height, width = warped_mask.shape
     scale = classes.shape[-1] // width
@@ -270,13 +271,8 @@ def warped_mask_loss(
         )
     own = classes[:, ::scale, ::scale].flatten(1).long()
     offered = exemplar_classes[:, ::scale, ::scale].flatten(1).long()
-    for name, values in (("classes", own), ("exemplar_classes", offered)):
-        if values.min() < 0 or values.max() >= count:
-            raise ValueError(
-                f"{name} must lie in 0..{count - 1}, the channels of warped_mask, got "
-                f"{int(values.min())}..{int(values.max())}; declare more classes or map the others "
-                f"to the one that this loss ignores."
-            )
+    _require_classes("classes", own, count)
+    _require_classes("exemplar_classes", offered, count)
     present = torch.zeros(batch, count, device=own.device).scatter_(1, offered, 1)
     counted = present.gather(1, own)
     if ignored is not None:
@@ -333,11 +329,13 @@ class _BestShares(torch.autograd.Function):
             bandwidth, epsilon = ctx.settings
             wants_x, wants_y = ctx.needs_input_grad[:2]
             d_x, d_y = torch.zeros_like(x), torch.zeros_like(y)
+            v = best_columns
             for rows in _strips(len(x), ctx.length):
-                inside = (best_rows >= rows.start) & (best_rows < rows.stop)
-                u, v = best_rows[inside] - rows.start, best_columns[inside]
                 share, gap, nearest, rate = _shares(x[rows], y, bandwidth, epsilon)
-                chosen = share[u, v] * gradient[inside]
+                # Those of other strips add 0 somewhere: picking them out would wait for the device.
+                u = (best_rows - rows.start).clamp(0, len(share) - 1)
+                inside = u == best_rows - rows.start
+                chosen = torch.where(inside, share[u, v] * gradient, 0)
                 # d loss / d logit = A (H - sum_k A_ik H_ik), H the gradient of A: sparse.
                 total = torch.zeros_like(rate).index_add_(0, u, chosen)
                 d_logit = share.mul_(-total[:, None])
@@ -407,6 +405,16 @@ def _require_alike(**tensors: Tensor) -> None:
         raise ValueError(
             f"{first} and {second} must have one shape, got {tuple(a.shape)} and {tuple(b.shape)}; "
             f"broadcasting would compare other samples or positions."
+        )
+
+
+def _require_classes(name: str, values: Tensor, count: int) -> None:
+    """Raise ValueError for classes outside 0..count - 1, on a CPU: a GPU would be waited for."""
+    if values.device.type == "cpu" and (values.min() < 0 or values.max() >= count):
+        raise ValueError(
+            f"{name} must lie in 0..{count - 1}, the channels of warped_mask, got "
+            f"{int(values.min())}..{int(values.max())}; declare more classes or map the others to "
+            f"the one that this loss ignores."
         )
 
 

@@ -338,6 +338,7 @@ class Matching:
     exemplar has its region or if it is -1.
     tile_memory: bytes for the tiles in work, by default 2 KiB for each position, at least 32 MiB on
     a CPU and 512 MiB elsewhere; more costs memory and saves recomputed borders.
+    check_finite: look for NaN in the maps, which waits for a GPU.
 
     Raises ValueError for maps whose shapes do not fit each other, or for NaN in them.
     """
@@ -353,6 +354,7 @@ class Matching:
         content_regions: Tensor | None = None,
         style_regions: Tensor | Nested | None = None,
         tile_memory: int | None = None,
+        check_finite: bool = True,
     ):
         if patch_size < 1 or patch_size % 2 == 0:
             raise ValueError(f"patch_size must be odd and positive, got {patch_size}.")
@@ -399,11 +401,8 @@ class Matching:
                     self._rows, self._content_regions, self._columns, strict=True
                 )
             ]
-        for name, side in [("content", s) for s in self._rows] + [
-            ("style", s) for item in self._columns for s in item
-        ]:
-            if not torch.isfinite(side.mean).all():
-                raise ValueError(f"{name} contains NaN or infinite values; check the inputs.")
+        if check_finite:
+            self._require_finite()
 
     def warp(self, values: Tensor | Nested, patches: bool = False) -> Tensor:
         """See the exemplar's values through the matching (equation 3).
@@ -617,6 +616,13 @@ class Matching:
         if len(scales) > 1:
             raise ValueError(f"all values must be equally finer than their style, got {scales}.")
         return scales.pop()
+
+    def _require_finite(self) -> None:
+        for name, side in [("content", s) for s in self._rows] + [
+            ("style", s) for item in self._columns for s in item
+        ]:
+            if not torch.isfinite(side.mean).all():
+                raise ValueError(f"{name} contains NaN or infinite values; check the inputs.")
 
     @staticmethod
     def _require(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:

@@ -496,6 +496,12 @@ def test_the_mask_loss_of_nothing_to_count_is_0_and_of_a_certain_mistake_is_fini
     assert torch.isfinite(warped.grad).all()
 
 
+def test_the_mask_loss_reads_no_labels_of_a_device_that_would_have_to_be_waited_for():
+    warped = torch.ones(2, 3, 4, 4, device="meta")  # holds no values
+    labels = torch.zeros(2, 8, 8, dtype=torch.long, device="meta")
+    assert losses.warped_mask_loss(warped, labels, labels).shape == ()
+
+
 # Shapes that do not fit ----------------------------------------------------------------------
 
 

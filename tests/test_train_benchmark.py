@@ -59,7 +59,9 @@ def test_a_plain_step_has_the_terms_of_ours():
     labels = torch.randint(3, (2, 2, 64, 64))
     photos = torch.rand(2, 2, 3, 64, 64) * 2 - 1
     masks = torch.nn.functional.one_hot(labels, 3).movedim(-1, 2).float()
-    batch = objective.Batch(photos[0], masks[0], photos[1], masks[1], torch.ones(2), *labels)
+    batch = objective.Batch(
+        photos[0], masks[0], photos[1], masks[1], torch.ones(2), *labels, classes=3
+    )
     weights = LossWeights(cycle=1, self_warp=1, warped_mask=1)
     found = {}
     for form in (benchmark.PLAIN, benchmark.OURS):

@@ -73,6 +73,7 @@ def test_masks_are_encoded_on_the_device_as_the_condition_encodes_them(flip: flo
         assert found.is_contiguous(memory_format=torch.channels_last)
         assert torch.equal(found, encoded.expand(2, -1, -1, -1))
     assert torch.equal(batch.condition_labels[0] == 16, encoded[16] > 0)
+    assert batch.classes == 19
 
 
 def test_an_example_of_150_classes_is_not_larger_than_one_of_12():
@@ -92,6 +93,15 @@ def test_other_conditions_come_encoded_from_the_loader(kind: str):
         batch.condition.shape == batch.exemplar_condition.shape == (2, condition.channels, 32, 32)
     )
     assert batch.condition_labels is None
+
+
+def test_label_maps_beside_another_condition_have_the_declared_number_of_classes():
+    data = dataclasses.replace(
+        DRAWN, condition_column=None, labels_column="labels", label_classes=20
+    )
+    batch = next(iter(training_data(data, EdgeCondition())))
+    assert batch.condition_labels.max() < batch.classes == 20
+    assert batch.ignored_label is None
 
 
 def test_the_seconds_that_batches_were_waited_for_add_up():

@@ -10,18 +10,23 @@ import torch
 from goldens import SHARED, load, network_inputs
 from official import OFFICIAL, official_weights, write_checkpoints
 from official_objective import OFFICIAL_NAMES, vgg
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from cocosnet_hf import (
     CoCosPipeline,
+    CorrespondenceNetwork,
     DistilledVGG19Features,
     MaskCondition,
     MultiscaleDiscriminator,
+    TranslationNetwork,
+    VGG19Features,
+    losses,
 )
 from cocosnet_hf.convert import convert_checkpoint
 from cocosnet_hf.evaluation import swd
 from train.config import LossWeights, load_config
 from train.networks import DISCRIMINATOR_FOLDER
-from train.objective import Batch, discriminator_terms, generator_terms, paint
+from train.objective import Batch, discriminator_terms, generator_terms, label_masks, paint
 from train.validation import batch_metrics, colour_relevance, validate
 
 CONFIGS = Path(__file__).parent.parent / "train/configs"
@@ -37,7 +42,8 @@ def batch(size: int = 32, classes: int = 3) -> Batch:
 
     labels = torch.randint(classes, (2, 2, size, size), generator=generator)
     one_hot = torch.nn.functional.one_hot(labels, classes).movedim(-1, 2).float()
-    return Batch(photo(), one_hot[0], photo(), one_hot[1], torch.tensor([1.0, 0.0]), *labels)
+    is_self = torch.tensor([1.0, 0.0])
+    return Batch(photo(), one_hot[0], photo(), one_hot[1], is_self, *labels, classes=classes)
 
 
 @pytest.mark.parametrize("settings", [{}, {"warp": "patch"}, {"warp_upsampling": "bilinear"}])
@@ -73,6 +79,17 @@ def test_noise_takes_the_place_of_the_exemplars_condition_after_the_warm_up():
     assert found == {False: False, True: True}
 
 
+def test_what_is_not_finite_is_refused_except_in_a_training_step_which_looks_at_its_losses():
+    correspondence, translation, example = tiny.correspondence(3), tiny.translation(3), batch()
+    settings = dict(correspondence.config)
+    example = dataclasses.replace(example, exemplar=example.exemplar * float("nan"))
+    with torch.no_grad(), pytest.raises(ValueError, match="style contains NaN"):
+        paint(correspondence, translation, settings, example)
+    painting = paint(correspondence, translation, settings, example)
+    terms = generator_terms(ONLY_PIXELS, painting, example, None, None, 0, False)
+    assert terms["self_pixel"].isnan()
+
+
 def test_terms_of_weight_0_are_neither_computed_nor_returned():
     correspondence, example = tiny.correspondence(3), batch()
     painting = paint(correspondence, tiny.translation(3), dict(correspondence.config), example)
@@ -81,6 +98,53 @@ def test_terms_of_weight_0_are_neither_computed_nor_returned():
     assert terms.keys() == {"self_pixel"}
     expected = (painting.image[0] - example.image[0]).abs().mean() / 2
     torch.testing.assert_close(terms["self_pixel"], expected)
+
+
+def test_classes_that_no_label_has_change_no_loss():
+    correspondence, example = tiny.correspondence(3), batch()
+    painting = paint(correspondence, tiny.translation(3), dict(correspondence.config), example)
+    largest = max(int(example.condition_labels.max()), int(example.exemplar_labels.max()))
+    weights = dataclasses.replace(ONLY_PIXELS, warped_mask=1)
+    terms = []
+    for classes in (largest + 1, 150):
+        declared = dataclasses.replace(example, classes=classes)
+        assert label_masks(declared, 4).shape == (2, classes, 8, 8)
+        terms.append(generator_terms(weights, painting, declared, None, None, 0, False))
+    torch.testing.assert_close(*(each["warped_mask"] for each in terms))
+
+
+def test_a_training_step_reads_no_value_of_a_tensor_so_that_no_gpu_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    # Fake tensors have no values: whatever asks for one, or for the size of a choice, is an error.
+    monkeypatch.setattr(losses, "_require_classes", lambda *_: None)  # looks on a CPU only
+    weights = LossWeights(cycle=1, self_warp=1, warped_mask=1, self_pixel=1)
+    with FakeTensorMode():
+        painters = tiny.NETWORK_SETTINGS
+        correspondence = CorrespondenceNetwork(3, **painters["correspondence"])
+        translation = TranslationNetwork(3, **painters["translation"])
+        discriminator = MultiscaleDiscriminator(3, **painters["discriminator"])
+        perceptual = VGG19Features("caffe").requires_grad_(False)
+        labels = torch.zeros(2, 2, 64, 64, dtype=torch.long)
+        photos, masks = torch.ones(2, 2, 2, 3, 64, 64)
+        example = Batch(photos[0], masks[0], photos[1], masks[1], torch.ones(2), *labels, classes=3)
+        painting = paint(
+            correspondence,
+            translation,
+            dict(correspondence.config),
+            example,
+            target=example.image,
+        )
+        terms = generator_terms(weights, painting, example, discriminator, perceptual, 3, True)
+        sum(terms.values()).backward()
+        sum(
+            discriminator_terms(weights, painting, example, discriminator, True).values()
+        ).backward()
+    assert terms.keys() == {field.name for field in dataclasses.fields(LossWeights)}
+    for network in (correspondence, translation, discriminator):
+        assert all(parameter.grad is not None for parameter in network.parameters())
+    with FakeTensorMode(), pytest.raises(DataDependentOutputException):
+        torch.ones(2).max().item()
 
 
 def test_the_discriminators_loss_does_not_reach_the_painting_networks():
@@ -184,6 +248,7 @@ def test_a_recipe_gives_every_term_of_the_official_training(task: str, tmp_path:
         is_self=torch.tensor([1.0, 0.0]),
         condition_labels=labels[0],
         exemplar_labels=labels[1],
+        classes=1 + max(int(one.max()) for one in labels),
     )
     painting = paint(
         pipe.correspondence,

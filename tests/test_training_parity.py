@@ -193,7 +193,11 @@ def test_the_trainer_follows_two_official_steps(tmp_path: Path):
     training, inputs = trainer("celebahq", tmp_path), batch("celebahq")
     own, other = inputs.pop("classes")
     example = Batch(
-        is_self=inputs.pop("self_reference"), condition_labels=own, exemplar_labels=other, **inputs
+        is_self=inputs.pop("self_reference"),
+        condition_labels=own,
+        exemplar_labels=other,
+        classes=1 + max(int(own.max()), int(other.max())),
+        **inputs,
     )
     problems = []
     limits = zip(STEP_LOSSES, STEP_CHANGES, strict=True)

@@ -11,7 +11,6 @@ no recomputed activations, contiguous layout. Each row is a fresh process that d
 Peak memory is that of the process on a CPU, without its loading processes, on CUDA the allocator's.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -40,13 +39,13 @@ from cocosnet_hf.benchmark import (
     plain_attend,
     plain_correlation,
     plain_view,
-    process_peak,
     table,
 )
+from cocosnet_hf.memory import process_peak
 from cocosnet_hf.models import blocks
 from train import objective
 from train.config import OutputConfig, PerceptualConfig, ScheduleConfig, TrainConfig
-from train.train import Trainer, optimize, parse_config
+from train.train import Trainer, make_parser, optimize, parse_config
 
 PLAIN, OURS = "plain", "ours"
 
@@ -75,7 +74,9 @@ class PlainMatching:
 
     stride = 4
 
-    def __init__(self, content: Tensor, style: Tensor, *, patch_size: int, temperature: float):
+    def __init__(
+        self, content: Tensor, style: Tensor, *, patch_size: int, temperature: float, **_: bool
+    ):
         self.content_size, self.style_size = content.shape[-2:], style.shape[-2:]
         with torch.autocast(content.device.type, enabled=False):
             self.logits = plain_correlation(content, style, patch_size) / temperature
@@ -231,11 +232,7 @@ def largest(fits: Callable[[int], bool], known: int) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure as the command line says, print the table, write the JSON."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0],
-        epilog="Any setting of the files may be given as --group.name=value.",
-        allow_abbrev=False,
-    )
+    parser = make_parser(__doc__)
     parser.add_argument("--batch-sizes", type=int, nargs="+", help="default: the run's own")
     parser.add_argument("--precisions", nargs="+", choices=("no", "bf16", "fp16"))
     parser.add_argument("--plain", action="store_true", help="also the plain form")

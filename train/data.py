@@ -35,7 +35,7 @@ SECONDS_AFTER_SIGTERM = 300
 class TrainingData:
     """What `config.data` says, for this process; iterating gives its batches.
 
-    seconds_waited: for all batches so far, their way to the device included.
+    seconds_waited: for all batches so far, until their way to the device began.
 
     first_step: steps already trained. stream_states: for a streamed set, `stream_states()` of the
     checkpoint. Raises what `open_training_data` does, ValueError for fewer examples than a step
@@ -139,15 +139,16 @@ class TrainingData:
         return map(self._to_batch, DataLoader(chosen, data.batch_size))
 
     def _to_batch(self, example: Mapping[str, Tensor]) -> Batch:
-        example = send_to_device(dict(example), self.accelerator.device)
+        example = send_to_device(dict(example), self.accelerator.device, non_blocking=True)
         if isinstance(self.condition, MaskCondition):
             example["condition"] = self.condition.one_hot(example["condition_labels"])
             example["exemplar_condition"] = self.condition.one_hot(example["exemplar_labels"])
         if self.config.speed.channels_last:
             for name in PICTURES:
                 example[name] = example[name].contiguous(memory_format=torch.channels_last)
-        every_class_counts = not isinstance(self.condition, MaskCondition)
-        return Batch(**example, ignored_label=None if every_class_counts else 0)
+        if isinstance(self.condition, MaskCondition):
+            return Batch(**example, classes=self.condition.channels)
+        return Batch(**example, classes=self.config.data.label_classes, ignored_label=None)
 
 
 def _outlive_sigterm(_: int) -> None:

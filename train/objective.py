@@ -23,8 +23,10 @@ class Batch:
 
     image: the photo that belongs to the condition. is_self (B,): 1 where the exemplar is the image
     itself, distorted. The labels (B, H, W) are class numbers of condition and exemplar, where the
-    data has them. ignored_label: the class that warped_mask leaves out: 0 in masks, as in the
-    official training; None in label maps beside another condition, where every class counts.
+    data has them, and classes is how many the data declare: the largest label of a batch lies on
+    the device, which would have to be waited for. ignored_label: the class that warped_mask leaves
+    out: 0 in masks, as in the official training; None in label maps beside another condition, where
+    every class counts.
     """
 
     image: Tensor
@@ -34,6 +36,7 @@ class Batch:
     is_self: Tensor
     condition_labels: Tensor | None = None
     exemplar_labels: Tensor | None = None
+    classes: int | None = None
     ignored_label: int | None = 0
 
 
@@ -77,6 +80,8 @@ def paint(
         features.style,
         patch_size=settings["patch_size"],
         temperature=settings["temperature"],
+        # Whoever trains looks at all of a step's losses at once, and waits for the device once.
+        check_finite=not torch.is_grad_enabled(),
     )
     if settings["warp"] == "patch":
         warped = matching.warp(batch.exemplar, patches=True)
@@ -128,7 +133,7 @@ def generator_terms(
         ),
         "self_warp": lambda: losses.self_warp_loss(painting.warped_exemplar, target, batch.is_self),
         "warped_mask": lambda: losses.warped_mask_loss(
-            matching.warp(_label_masks(batch, matching.stride)),
+            matching.warp(label_masks(batch, matching.stride)),
             batch.condition_labels,
             batch.exemplar_labels,
             batch.ignored_label,
@@ -168,8 +173,7 @@ def judge(
     )
 
 
-def _label_masks(batch: Batch, stride: int) -> Tensor:
-    """The exemplar's labels one-hot at its positions, nearest: (B, classes of the batch, h, w)."""
-    classes = 1 + max(int(batch.condition_labels.max()), int(batch.exemplar_labels.max()))
+def label_masks(batch: Batch, stride: int) -> Tensor:
+    """The exemplar's labels one-hot at its positions, nearest: (B, classes, h, w)."""
     labels = batch.exemplar_labels[:, ::stride, ::stride]
-    return F.one_hot(labels, classes).movedim(-1, 1).float()
+    return F.one_hot(labels, batch.classes).movedim(-1, 1).float()

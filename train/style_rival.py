@@ -12,7 +12,6 @@ of the repository, measures it on the same pairs as the recipe's own model. An e
 see what functions read: a rival that was trained again needs another name or output folder.
 """
 
-import argparse
 import dataclasses
 import os
 import sys
@@ -40,7 +39,7 @@ from train.config import TrainConfig
 from train.networks import Networks
 from train.objective import Batch, Painting
 from train.report import to_picture
-from train.train import Trainer, parse_config, run
+from train.train import Trainer, add_resume, make_parser, parse_config, run
 from train.validation import batch_metrics
 
 MATCHING_TERMS = ("domain_alignment", "cycle", "self_warp", "warped_mask")
@@ -49,14 +48,8 @@ FOLDER_VARIABLE = "STYLE_RIVAL"
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        epilog="Any setting of the file may be given as --group.name=value.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--resume", metavar="latest|CHECKPOINT", help="go on; from the start if there is none yet"
-    )
+    parser = make_parser(__doc__)
+    add_resume(parser)
     known, config = parse_config(parser, arguments)
     train_rival(config, known.resume)
 

@@ -57,14 +57,8 @@ GRID_ROWS = 6
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        epilog="Any setting of the file may be given as --group.name=value.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--resume", metavar="latest|CHECKPOINT", help="go on; from the start if there is none yet"
-    )
+    parser = make_parser(__doc__)
+    add_resume(parser)
     parser.add_argument(
         "--dry-run", action="store_true", help="print the resolved run and the parameter counts"
     )
@@ -75,16 +69,33 @@ def main(arguments: list[str] | None = None) -> None:
         train(config, known.resume)
 
 
-def parse_config(
-    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
-) -> tuple[argparse.Namespace, TrainConfig]:
-    """The parser's own arguments, and the run that `--config` and all others describe."""
+def make_parser(doc: str) -> argparse.ArgumentParser:
+    """For `parse_config`; doc: the script's, of which the first line is shown."""
+    parser = argparse.ArgumentParser(
+        description=doc.partition("\n")[0],
+        epilog="Any setting of the files may be given as --group.name=value.",
+        allow_abbrev=False,
+    )
     parser.add_argument(
         "--config",
         action="append",
         required=True,
         help="YAML file of the run; each further one changes what those before it set",
     )
+    return parser
+
+
+def add_resume(parser: argparse.ArgumentParser) -> None:
+    """The option of a script that goes on with a run."""
+    parser.add_argument(
+        "--resume", metavar="latest|CHECKPOINT", help="go on; from the start if there is none yet"
+    )
+
+
+def parse_config(
+    parser: argparse.ArgumentParser, arguments: Sequence[str] | None
+) -> tuple[argparse.Namespace, TrainConfig]:
+    """The parser's own arguments, and the run that `--config` and all others describe."""
     known, overrides = parser.parse_known_args(arguments)
     try:
         return known, load_config(known.config, overrides)

@@ -33,6 +33,12 @@ class VGG19Features(PerceptualNetwork):
                 f'preprocessing must be "caffe" or "torchvision", got {preprocessing!r}.'
             )
         self.add_convolutions()
+        caffe = preprocessing == "caffe"
+        mean = (0.40760392, 0.45795686, 0.48501961) if caffe else (0.485, 0.456, 0.406)
+        deviation = (0.229, 0.224, 0.225)
+        # Buffers, since a GPU is waited for when numbers are copied to it.
+        for name, values in (("mean", mean), ("deviation", deviation)):
+            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
     @classmethod
     def from_timm(cls, source: str | Path = "timm/vgg19.tv_in1k") -> Self:
@@ -68,10 +74,8 @@ class VGG19Features(PerceptualNetwork):
         """images (B, 3, H, W) in [-1, 1] as the weights expect them."""
         images = (images + 1) / 2
         if self.config.preprocessing == "caffe":
-            mean = images.new_tensor([0.40760392, 0.45795686, 0.48501961]).view(3, 1, 1)
-            return (images.flip(1) - mean) * 255
-        mean = images.new_tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
-        return (images - mean) / torch.tensor([0.229, 0.224, 0.225]).to(images).view(3, 1, 1)
+            return (images.flip(1) - self.mean.to(images)) * 255
+        return (images - self.mean.to(images)) / self.deviation.to(images)
 
 
 def open_perceptual(network: Literal["vgg19", "vgg19-distilled"], source: str) -> PerceptualNetwork:
