@@ -1,10 +1,16 @@
 """Put a finished run into the package, as a pipeline that `cocosnet_hf.bundled` opens.
 
-    python train/bundle.py out/edge-to-face edge-to-face --evaluation evaluation --log run.log
+    python train/bundle.py mask-to-image --run out/mask-to-image --log run.log
+    python -m cocosnet_hf.evaluate mask-to-image ... -o out/retrieved
+    python -m cocosnet_hf.evaluate mask-to-image ... --exemplars random -o out/random
+    python train/bundle.py mask-to-image --evaluation out/retrieved --random-evaluation out/random
 
-The half precision weights go to cocosnet_hf/assets/NAME, with a card: the recipe, the terms of its
-data, the figures of an evaluation folder, and a strip painted from NAME/examples, whose files must
-be free to show. --log keeps the run's validation lines beside them.
+and likewise edge-to-face and pose-to-body, with the options of each evaluation from the head of its
+recipe, train/configs/NAME.yaml. The half precision weights of --run go to cocosnet_hf/assets/NAME;
+without it those that are there stay. --log keeps the run's validation lines beside them. The card
+has the recipe, the terms of its data, the figures of the evaluations, a strip painted from
+NAME/examples, whose files must be free to show, and what one picture costs on this machine, which
+should do nothing else meanwhile.
 """
 
 import argparse
@@ -12,6 +18,7 @@ import dataclasses
 import re
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 if __package__ in (None, ""):  # started as a file, whose folder is then searched for modules
@@ -20,6 +27,7 @@ if __package__ in (None, ""):  # started as a file, whose folder is then searche
 from huggingface_hub import EvalResult
 
 from cocosnet_hf.__main__ import main as paint
+from cocosnet_hf.benchmark import machine, painting, painting_table
 from cocosnet_hf.bundled import ASSETS, bundled
 from cocosnet_hf.evaluation.results import Evaluation, eval_results
 from cocosnet_hf.hub import CardDetails, write_card
@@ -70,21 +78,44 @@ SHOWN = (
 )
 """The metrics that a card shows, by the part of their names before "-"."""
 
+SHOWN_RANDOM = (
+    "warp_accuracy",
+    "identity_accuracy",
+    "foreground_warp_accuracy",
+    "foreground_identity_accuracy",
+    "SWD",
+)
+"""Those that it also shows for random exemplars."""
+
+CHOICES = {"retrieved": "first retrieved from ", "random": "random from "}
+"""How an evaluation says that it chose its exemplars so."""
+
+RUNS = 20
+"""Calls that the times on a card are medians of."""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("run", type=Path, help="output_dir of a finished training")
     parser.add_argument("name", choices=DETAILS)
-    parser.add_argument("--evaluation", type=Path, help="folder of python -m cocosnet_hf.evaluate")
+    parser.add_argument("--run", type=Path, help="output_dir of a finished training")
     parser.add_argument("--log", type=Path, help="what the training printed")
+    parser.add_argument("--evaluation", type=Path, help="folder of python -m cocosnet_hf.evaluate")
+    parser.add_argument("--random-evaluation", type=Path, help="the same with --exemplars random")
     options = parser.parse_args(arguments)
+    if options.random_evaluation is not None and options.evaluation is None:
+        parser.error("--random-evaluation is shown beside an --evaluation, which is not given.")
     target = ASSETS / options.name
-    copy_weights(options.run / "pipeline", target)
+    try:
+        results = figures(options.evaluation, options.random_evaluation)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    if options.run is not None:
+        copy_weights(options.run / "pipeline", target)
     if options.log is not None:
         lines = re.findall(r"^step \d+  validation/.*$", options.log.read_text(), re.MULTILINE)
         (target / "training.txt").write_text("\n".join(lines) + "\n")
-    write_bundled_card(options.name, figures(options.evaluation))
+    write_bundled_card(options.name, results)
     print(target)
 
 
@@ -98,24 +129,84 @@ def copy_weights(pipeline: Path, target: Path) -> None:
             shutil.copyfile(file, target / name / file.name)
 
 
-def figures(evaluation: Path | None) -> list[EvalResult]:
-    """The figures of the pipeline that a card shows."""
+def figures(evaluation: Path | None, random_evaluation: Path | None) -> list[EvalResult]:
+    """The figures of the pipeline that a card shows, those with random exemplars beside the others.
+
+    Raises FileNotFoundError for a folder without figures, ValueError for exemplars that were chosen
+    otherwise and for evaluations of two pipelines, or on other data.
+    """
     if evaluation is None:
         return []
-    names = {name.lower() for name in SHOWN}
-    found = eval_results(Evaluation.load(evaluation))
-    return [result for result in found if result.metric_type.partition("-")[0] in names]
+    retrieved = open_evaluation(evaluation, "retrieved")
+    results = shown_results(retrieved, "retrieved", SHOWN)
+    if random_evaluation is None:
+        return results
+    random = open_evaluation(random_evaluation, "random")
+    for key in ("weights", "data", "items", "size"):
+        if retrieved.made[key] != random.made[key]:
+            raise ValueError(
+                f"{evaluation} and {random_evaluation} must measure one pipeline on one data set, "
+                f"but {key} differs: {retrieved.made[key]} and {random.made[key]}."
+            )
+    beside = {
+        result.metric_type: result for result in shown_results(random, "random", SHOWN_RANDOM)
+    }
+    pairs = ((result, beside.get(result.metric_type)) for result in results)
+    return [result for pair in pairs for result in pair if result is not None]
+
+
+def open_evaluation(folder: Path, choice: str) -> Evaluation:
+    """An evaluation whose exemplars were chosen so. Raises as `figures`."""
+    evaluation = Evaluation.load(folder)
+    if not evaluation.made["exemplars"].startswith(CHOICES[choice]):
+        raise ValueError(
+            f"{folder} must be an evaluation with {choice} exemplars, its are "
+            f"{evaluation.made['exemplars']}; evaluate with --exemplars "
+            f"{'retrieval' if choice == 'retrieved' else choice}."
+        )
+    return evaluation
+
+
+def shown_results(evaluation: Evaluation, choice: str, metrics: Sequence[str]) -> list[EvalResult]:
+    """Entries of a card for these metrics, named with the choice of exemplars."""
+    names = {name.lower() for name in metrics}
+    return [
+        dataclasses.replace(
+            result, metric_name=f"{result.metric_name.removesuffix(')')}, {choice} exemplars)"
+        )
+        for result in eval_results(evaluation)
+        if result.metric_type.partition("-")[0] in names
+    ]
+
+
+def costs(name: str, condition: Path, exemplar: Path) -> str:
+    """The section of a card on time and memory, measured now."""
+    target = ASSETS / name
+    found = painting(str(target), "fp16", str(condition), str(exemplar), RUNS)
+    files = " ".join(str(path.relative_to(target)) for path in (condition, exemplar))
+    return (
+        "## Time and memory\n\n"
+        f"{painting_table(found)}\n\n"
+        f"One picture on {machine('cpu')['threads']} CPU cores in float32, without a GPU: medians "
+        f"of {RUNS} calls, in seconds from two files to the picture and with a prepared exemplar; "
+        "and the peak in MB of a new process that imports the package, opens this pipeline and "
+        "paints once. Measured by\n\n"
+        "```bash\n"
+        f"python -m cocosnet_hf.benchmark --paint {name} {files} --runs {RUNS}\n"
+        "```\n\n"
+    )
 
 
 def write_bundled_card(name: str, results: list[EvalResult]) -> None:
-    """The card, with the strip painted from the examples."""
+    """The card, with the strip painted from the examples and what a picture costs."""
     target = ASSETS / name
     recipe = (RECIPES / f"{name}.yaml").read_text()
     details = dataclasses.replace(DETAILS[name], recipe=recipe, results=results)
-    sources = [
-        str(next((target / "examples").glob(f"{stem}.*"))) for stem in ("layout", "exemplar")
-    ]
-    paint([*sources, "--model", name, "--show", "-o", str(target / "sample.png")])
+    condition, exemplar = (
+        next((target / "examples").glob(f"{stem}.*")) for stem in ("layout", "exemplar")
+    )
+    shown = ["--model", name, "--show", "-o", str(target / "sample.png")]
+    paint([str(condition), str(exemplar), *shown])
     write_card(target, bundled(name), name, details)
     card = target / "README.md"
     opening = (
@@ -125,6 +216,7 @@ def write_bundled_card(name: str, results: list[EvalResult]) -> None:
     changes = {
         opening: f'from cocosnet_hf import bundled\n\npipe = bundled("{name}")',
         "## Use it": f"{strip}\n\n## Use it",
+        "## Limits": f"{costs(name, condition, exemplar)}## Limits",
     }
     text = card.read_text()
     for old, new in changes.items():
