@@ -3,12 +3,16 @@
 import json
 import re
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -21,6 +25,7 @@ pytest.importorskip("gradio", reason="needs the extra demo")
 from demo_page import CONDITIONS, SIZE, painters, served  # noqa: E402
 from playwright.sync_api import Browser, Locator, Page, expect  # noqa: E402
 from studio.gallery import gallery_of  # noqa: E402
+from studio.painters import Painter, Painting  # noqa: E402
 
 SETTINGS = [
     "--no-sandbox",
@@ -195,6 +200,57 @@ def test_the_picture_follows_the_brush_in_live_mode(page: Page, address: str):
     expect(page.locator(f"#{tab}-result img")).to_have_attribute("src", expected)
 
 
+class SlowPainter(Painter):
+    """Counts paintings, and begins none before it may."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.may_paint = threading.Event()
+        self.asked = 0
+
+    def paint(self, *arguments: Any, **settings: Any) -> Painting:
+        """As any painter does."""
+        self.asked += 1
+        assert self.may_paint.wait(PATIENCE / 1000)
+        return super().paint(*arguments, **settings)
+
+
+def test_of_the_strokes_that_come_while_one_is_painted_only_the_last_is(browser: Browser):
+    tab = "mask-to-image"
+    slow = SlowPainter(tiny.pipeline(CONDITIONS[tab], SIZE, mix_condition=False))
+    with served(dict.fromkeys(CONDITIONS) | {tab: slow}) as address:
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        page = opened_at(context.new_page(), address)
+        page.locator(f"#{tab}-live input").check()
+        page.locator(f"#{tab}-canvas .board[data-live=true]").wait_for()
+        for row in (0.2, 0.4, 0.6, 0.8):
+            drag(page, page.locator(f"#{tab}-canvas canvas"), (0.1, row), (0.9, row))
+        slow.may_paint.set()
+        page.locator(f"#{tab}-result img").wait_for()
+        end = time.monotonic() + PATIENCE / 1000
+        while slow.asked < 2 and time.monotonic() < end:
+            page.wait_for_timeout(50)
+        page.wait_for_timeout(1000)  # for any further one
+        assert slow.asked == 2
+        context.close()
+
+
+def test_a_painting_that_takes_a_while_is_seen_to_be_made(browser: Browser):
+    tab = "mask-to-image"
+    slow = SlowPainter(tiny.pipeline(CONDITIONS[tab], SIZE, mix_condition=False))
+    with served(dict.fromkeys(CONDITIONS) | {tab: slow}) as address:
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        page = opened_at(context.new_page(), address)
+        progress = page.locator(f"#{tab}-result .progress-text")
+        expect(progress).not_to_be_visible()
+        page.locator(f"#{tab}-paint").click()
+        expect(progress).to_be_visible()
+        slow.may_paint.set()
+        painted(page, tab)
+        expect(progress).not_to_be_visible()
+        context.close()
+
+
 def test_a_click_on_the_picture_shows_where_it_came_from(page: Page):
     tab = "edge-to-face"
     open_tab(page, tab)
@@ -275,13 +331,21 @@ def test_a_figure_is_edited_from_the_exemplars_own_pose(page: Page):
     expect(page.locator(f"#{tab}-pose .stage svg image")).to_have_count(1)
 
 
-@pytest.mark.parametrize("tab", ["edge-to-face", "pose-to-body"])
+@pytest.mark.parametrize("tab", TABS)
 def test_an_example_is_a_click_away(page: Page, tab: str):
     open_tab(page, tab)
     undo = page.locator(f"#{tab}-{'pose' if tab == 'pose-to-body' else 'canvas'} [data-do=undo]")
+    keep = page.locator(f"#{tab}-keep input")
     expect(undo).to_be_disabled()
+    if tab != "pose-to-body":
+        keep.check()
     page.locator(f"#{tab}-examples button.thumbnail-item").nth(2).click()
     expect(undo).to_be_enabled()
+    if tab != "pose-to-body":
+        expect(keep).not_to_be_checked()  # it is no change of the exemplar's own layout
+    page.locator(f"#{tab}-paint").click()
+    painted(page, tab)
+    assert page.complaints == []
 
 
 def test_a_label_map_is_uploaded(page: Page, tmp_path: Path):
@@ -305,6 +369,20 @@ def test_a_photo_is_uploaded_and_its_edges_are_found(page: Page, tmp_path: Path)
     expect(page.locator(f"#{tab}-canvas [data-do=undo]")).to_be_enabled()
     row = [canvas_color(page, tab, x / 100, 0.5)[3] for x in range(100)]
     assert row[50] == 0 and 2 <= sum(alpha > 0 for alpha in row) <= 8
+
+
+def test_the_threshold_changes_the_lines_of_the_photo(page: Page):
+    tab = "edge-to-face"
+    open_tab(page, tab)
+    lines = (
+        f"document.querySelector('#{tab}-canvas canvas').getContext('2d')"
+        ".getImageData(0, 0, 256, 256).data.reduce((sum, level) => sum + level)"
+    )
+    before = page.evaluate(lines)
+    slider = page.locator(f"#{tab}-threshold input[type=range]")
+    for share, order in ((0.05, ">"), (0.95, "<")):
+        drag(page, slider, (0.4, 0.5), (share, 0.5))
+        page.wait_for_function(f"{lines} {order} {before}")
 
 
 def test_an_exemplar_is_uploaded_and_painted_from(page: Page, tmp_path: Path):
