@@ -452,6 +452,20 @@ def test_translation_takes_any_number_of_strides_from_three(channels: tuple[int,
     assert seen[0][-2:] == (16, 32)
 
 
+@torch.no_grad()
+def test_a_residual_translation_paints_the_warped_exemplar_where_it_corrects_nothing():
+    network = TranslationNetwork(2, (12, 10, 8, 6), spade_channels=6, residual=True)
+    for parameter in network.output_conv.parameters():
+        parameter.zero_()
+    warped, condition = torch.rand(1, 3, 32, 32) * 1.9 - 0.95, normal(1, 2, 32, 32)
+    torch.testing.assert_close(network(warped, condition), warped)
+    assert torch.isfinite(network(torch.sign(warped), condition)).all()
+    network.output_conv.bias.copy_(torch.tensor([3.0, 0.0, 0.0]))
+    red, *others = network(warped, condition).unbind(1)
+    assert (red > warped[:, 0]).all()
+    torch.testing.assert_close(torch.stack(others, 1), warped[:, 1:])
+
+
 def test_translation_needs_three_strides():
     with pytest.raises(ValueError, match=r"at least 3 strides, got \(8, 8\)"):
         TranslationNetwork(2, (8, 8))
