@@ -33,7 +33,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from .bundled import ASSETS, bundled_names
+from .bundled import locate
 from .matching import Matching
 from .memory import process_peak
 from .models import blocks
@@ -350,8 +350,9 @@ def painting(
 ) -> dict[str, Any]:
     """What one picture of a saved pipeline costs on the CPU, in float32; medians of `runs` calls.
 
-    condition, exemplar: files that the pipeline reads. seconds: from both files to the picture;
-    prepared_seconds: with a prepared exemplar; peak_memory: see `painting_peak`.
+    folder: or a Hub id. condition, exemplar: files that the pipeline reads. pixels: of the picture,
+    width x height. seconds: from both files to the picture; prepared_seconds: with a prepared
+    exemplar; peak_memory: see `painting_peak`. Raises what the pipeline raises.
     """
     pipe = open_saved(folder, variant)
     prepared = pipe.encode_exemplar(exemplar)
@@ -443,10 +444,9 @@ def main(argv: list[str] | None = None) -> None:
 
     if options.paint:
         name, condition, exemplar = options.paint
-        is_bundled = name in bundled_names()
-        folder, variant = (str(ASSETS / name), "fp16") if is_bundled else (name, None)
+        source, variant = locate(name)
         try:
-            figures = painting(folder, variant, condition, exemplar, options.runs)
+            figures = painting(str(source), variant, condition, exemplar, options.runs)
         except (ValueError, OSError) as error:
             parser.error(str(error))
         print(painting_table(figures))

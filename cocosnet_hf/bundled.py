@@ -16,6 +16,14 @@ def bundled_names() -> list[str]:
     return sorted(path.parent.name for path in ASSETS.glob("*/model_index.json"))
 
 
+def locate(name: str) -> tuple[str | Path, str | None]:
+    """Source and variant from which `CoCosPipeline.from_pretrained` opens what a user named.
+
+    name: one of `bundled_names()`, a folder or a Hub id; a bundled name wins over a folder.
+    """
+    return (ASSETS / name, "fp16") if name in bundled_names() else (name, None)
+
+
 def bundled(name: str, dtype: torch.dtype = torch.float32) -> CoCosPipeline:
     """Open a pipeline that ships with this package, folded and ready to paint.
 
@@ -28,4 +36,5 @@ def bundled(name: str, dtype: torch.dtype = torch.float32) -> CoCosPipeline:
             f"no bundled pipeline is called {name!r}; there are {', '.join(bundled_names())}. A "
             f"folder or a Hub id is opened with CoCosPipeline.from_pretrained."
         )
-    return CoCosPipeline.from_pretrained(ASSETS / name, variant="fp16", dtype=dtype).fold()
+    source, variant = locate(name)
+    return CoCosPipeline.from_pretrained(source, variant=variant, dtype=dtype).fold()

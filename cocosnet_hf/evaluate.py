@@ -53,13 +53,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         )
     try:
         evaluation = evaluate(read_settings(options), options.classes)
-        if evaluation is not None and options.card:
+        if evaluation is None:  # the first process has the figures
+            return
+        print(summary(evaluation, options.classes))
+        print(Path(options.output) / "report.html")
+        if options.card:
             publish_figures(options.pipeline, eval_results(evaluation))
     except (ValueError, OSError, ImportError) as error:
         parser.error(str(error))
-    if evaluation is not None:
-        print(summary(evaluation, options.classes))
-        print(Path(options.output) / "report.html")
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import torch
 
+STATUS = Path("/proc/self/status")
+"""What Linux says of this process."""
+
 
 def process_peak() -> float:
     """Largest resident memory of this process so far in MB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage would count the parent's memory at the time of the fork
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status.read_text())[1]) / 2**10
+    # Sandboxes such as gVisor leave the line out. getrusage, which then has to do, counts the
+    # parent's memory at the time of the fork.
+    if STATUS.exists() and (peak := re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())):
+        return int(peak[1]) / 2**10
     if sys.platform == "win32":
         import psutil
 

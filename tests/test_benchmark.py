@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from cocosnet_hf import Matching, benchmark
+from cocosnet_hf import Matching, benchmark, memory
 from cocosnet_hf.models import blocks
 from cocosnet_hf.models.blocks import SPADE, SPADEResidualBlock, attend, attend_in_tiles
 
@@ -114,6 +114,18 @@ def test_a_table_is_markdown_with_each_column_in_its_format():
 def test_work_is_counted_in_multiplications_and_additions():
     a, b = normal(100, 200), normal(200, 300)
     assert benchmark.gflop(lambda: a @ b) == pytest.approx(2 * 100 * 200 * 300 / 1e9)
+
+
+@pytest.mark.parametrize("status", ["VmRSS:\t5 kB\n", None], ids=["without a peak", "nothing"])
+def test_the_peak_is_found_where_the_system_has_no_line_for_it(
+    status: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(memory, "STATUS", tmp_path / "status")
+    if status is not None:
+        (tmp_path / "status").write_text(status)
+    assert memory.process_peak() > 100
+    (tmp_path / "status").write_text("VmHWM:\t  3072 kB\n")
+    assert memory.process_peak() == 3
 
 
 @pytest.mark.slow

@@ -162,3 +162,13 @@ def test_a_mistake_on_the_command_line_leaves_everything_as_it_was(
         bundle.main([NAME, "--run", str(run), *arguments])
     assert message in capsys.readouterr().err
     assert [path.name for path in (assets / NAME).iterdir()] == ["examples"]
+
+
+def test_without_an_example_to_show_nothing_is_copied(
+    assets: Path, run: Path, capsys: pytest.CaptureFixture[str]
+):
+    (assets / NAME / "examples" / "exemplar.jpg").unlink()
+    with pytest.raises(SystemExit):
+        bundle.main([NAME, "--run", str(run)])
+    assert "lacks exemplar.*" in capsys.readouterr().err
+    assert [path.name for path in (assets / NAME).iterdir()] == ["examples"]

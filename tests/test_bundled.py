@@ -12,7 +12,7 @@ from skimage import data
 
 from cocosnet_hf import CoCosPipeline, bundled, bundled_names
 from cocosnet_hf.__main__ import main
-from cocosnet_hf.bundled import ASSETS
+from cocosnet_hf.bundled import ASSETS, locate
 from train.config import load_config
 from train.networks import Networks
 
@@ -43,6 +43,11 @@ def photos(tmp_path: Path) -> list[str]:
     face().save(tmp_path / "condition.png")
     face().rotate(180).resize((96, 64)).save(tmp_path / "exemplar.jpg")
     return [str(tmp_path / "condition.png"), str(tmp_path / "exemplar.jpg")]
+
+
+def test_a_name_leads_to_what_can_be_opened():
+    assert locate("edge-to-face") == (ASSETS / "edge-to-face", "fp16")
+    assert locate("user/repo") == ("user/repo", None)
 
 
 @every_model

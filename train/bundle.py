@@ -108,6 +108,7 @@ def main(arguments: list[str] | None = None) -> None:
     target = ASSETS / options.name
     try:
         results = figures(options.evaluation, options.random_evaluation)
+        shown = examples(target)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     if options.run is not None:
@@ -115,8 +116,22 @@ def main(arguments: list[str] | None = None) -> None:
     if options.log is not None:
         lines = re.findall(r"^step \d+  validation/.*$", options.log.read_text(), re.MULTILINE)
         (target / "training.txt").write_text("\n".join(lines) + "\n")
-    write_bundled_card(options.name, results)
+    write_bundled_card(options.name, results, *shown)
     print(target)
+
+
+def examples(target: Path) -> tuple[Path, Path]:
+    """The condition and the exemplar that a pipeline's card shows. Raises FileNotFoundError."""
+    found = []
+    for stem in ("layout", "exemplar"):
+        files = sorted((target / "examples").glob(f"{stem}.*"))
+        if not files:
+            raise FileNotFoundError(
+                f"the strip of the card is painted from {target / 'examples'}, which lacks "
+                f"{stem}.*; put a file there that is free to show."
+            )
+        found.append(files[0])
+    return found[0], found[1]
 
 
 def copy_weights(pipeline: Path, target: Path) -> None:
@@ -197,14 +212,13 @@ def costs(name: str, condition: Path, exemplar: Path) -> str:
     )
 
 
-def write_bundled_card(name: str, results: list[EvalResult]) -> None:
-    """The card, with the strip painted from the examples and what a picture costs."""
+def write_bundled_card(
+    name: str, results: list[EvalResult], condition: Path, exemplar: Path
+) -> None:
+    """The card, with the strip painted from the two examples and what a picture costs."""
     target = ASSETS / name
     recipe = (RECIPES / f"{name}.yaml").read_text()
     details = dataclasses.replace(DETAILS[name], recipe=recipe, results=results)
-    condition, exemplar = (
-        next((target / "examples").glob(f"{stem}.*")) for stem in ("layout", "exemplar")
-    )
     shown = ["--model", name, "--show", "-o", str(target / "sample.png")]
     paint([str(condition), str(exemplar), *shown])
     write_card(target, bundled(name), name, details)

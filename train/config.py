@@ -112,7 +112,8 @@ class NetworkConfig:
     init_from: folder or Hub id of a pipeline to start from: its condition and networks replace all
     of the above, except the discriminator if it has none beside it.
     transfer_from: bundled name, folder or Hub id of a pipeline with another condition, whose
-    weights the networks above start with. What reads the condition starts anew.
+    weights correspondence and translation start with; see `transfer_weights` for the layers that
+    read the condition.
     """
 
     task: str | None = None

@@ -16,7 +16,7 @@ from cocosnet_hf import (
     MultiscaleDiscriminator,
     TranslationNetwork,
 )
-from cocosnet_hf.bundled import ASSETS, bundled_names
+from cocosnet_hf.bundled import locate
 
 from .checkpoints import complete_folder
 from .config import TrainConfig
@@ -39,8 +39,8 @@ class Networks:
     def build(cls, config: TrainConfig) -> "Networks":
         """New networks, or those of `networks.init_from`, in training mode.
 
-        Raises ValueError for settings that the networks refuse or that differ from those of
-        `networks.transfer_from`, and what `CoCosPipeline.from_pretrained` raises.
+        Raises ValueError for settings that the networks refuse or into which the weights of
+        `networks.transfer_from` do not fit, and what `CoCosPipeline.from_pretrained` raises.
         """
         chosen = config.networks
         if chosen.init_from is not None:
@@ -80,10 +80,8 @@ class Networks:
         )
 
     def _transfer(self, source: str) -> None:
-        if source in bundled_names():
-            pipe = CoCosPipeline.from_pretrained(ASSETS / source, variant="fp16")
-        else:
-            pipe = CoCosPipeline.from_pretrained(source)
+        folder, variant = locate(source)
+        pipe = CoCosPipeline.from_pretrained(folder, variant=variant)
         channels = (pipe.condition.channels, self.condition.channels)
         for name in ("correspondence", "translation"):
             try:
@@ -107,8 +105,9 @@ def transfer_weights(source: nn.Module, target: nn.Module, given: int, wanted: i
     given, wanted: channels of source's condition and of target's, the last inputs of every layer
     that reads one. If these differ, a layer of target that reads the condition alone keeps its
     weights; one that reads other inputs too gets those copied and 0 for the condition, so that the
-    painter begins with what it makes of the warped exemplar. Raises ValueError, before anything is
-    copied, for networks that differ in more.
+    painter begins with what it makes of the warped exemplar. Settings without weights of their own,
+    such as `residual`, are not compared. Raises ValueError, before anything is copied, for weights
+    that differ in more.
     """
     old, new = source.state_dict(), target.state_dict()
     resized = {key for key in old.keys() & new.keys() if old[key].shape != new[key].shape}

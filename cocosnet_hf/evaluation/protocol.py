@@ -26,7 +26,7 @@ from accelerate.utils import gather_object, parse_flag_from_env
 from tqdm.auto import tqdm
 
 from .. import __version__
-from ..bundled import ASSETS, bundled_names
+from ..bundled import locate
 from ..conditions import Condition, MaskCondition, PartEdgeCondition, PoseCondition
 from ..datasets import DataSettings
 from ..memory import peak_memory
@@ -397,11 +397,8 @@ def shared_state() -> PartialState:
 
 def open_pipeline(name: str, dtype: torch.dtype) -> tuple[CoCosPipeline, str]:
     """A bundled pipeline, a folder's or the Hub's, folded, and a fingerprint of its weights."""
-    options: dict[str, Any] = {"dtype": dtype}
-    source: str | Path = name
-    if name in bundled_names():
-        source, options["variant"] = ASSETS / name, "fp16"
-    pipe = CoCosPipeline.from_pretrained(source, **options)
+    source, variant = locate(name)
+    pipe = CoCosPipeline.from_pretrained(source, variant=variant, dtype=dtype)
     pipe.set_progress_bar_config(disable=True)
     digest = hashlib.sha256()
     for network in (pipe.correspondence, pipe.translation):

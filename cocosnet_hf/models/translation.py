@@ -13,7 +13,7 @@ from .blocks import SelfAttention, SPADEResidualBlock, conv2d, leaky_relu_
 from .network import Network, require_channels, require_stride
 
 LARGEST_KEPT = 0.97
-"""Of a warped exemplar that is corrected: beyond, a correction would hardly be seen."""
+"""Magnitude to which a warped exemplar is clamped before artanh, which is infinite at 1."""
 
 
 class TranslationNetwork(Network):
@@ -23,9 +23,9 @@ class TranslationNetwork(Network):
 
     condition_channels: K of the condition. channels: width after the blocks at strides 2^(n-1),
     ..., 2, 1, coarse to fine; the second coarsest stride has two blocks, attention sits at stride
-    2. spade_channels: hidden width of each SPADE. residual: the blocks only correct the warped
-    exemplar, which small networks would otherwise need long to learn to carry over in all its
-    colours; not in the paper.
+    2. spade_channels: hidden width of each SPADE. residual: the picture is tanh(x + artanh(warped
+    exemplar)), so that the blocks' x only corrects the warped exemplar, whose colours small
+    networks need long to learn to carry over; not in the paper.
     """
 
     @register_to_config
