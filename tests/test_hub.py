@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from huggingface_hub import EvalResult, ModelCard, constants
+from huggingface_hub import EvalResult, ModelCard, constants, snapshot_download
 from huggingface_hub.errors import (
     HfHubHTTPError,
     LocalEntryNotFoundError,
@@ -291,6 +291,36 @@ def test_a_loaded_pipeline_is_there_again_without_the_hub(
     assert same(again, edges)
 
 
+@pytest.mark.slow
+def test_a_variant_in_pieces_from_a_pull_request_is_there_again_without_the_hub(
+    hub: LoopbackHub, edges: CoCosPipeline
+):
+    edges.push_to_hub(REPO)
+    other, translation = tiny.pipeline(seed=3), tiny.translation(seed=5)
+    other.push_to_hub(REPO, variant="fp32", max_shard_size="100KB", create_pr=True)
+    chosen = {"variant": "fp32", "revision": "refs/pr/1"}
+    loaded(**chosen)
+    loaded(translation=translation)
+    hub.stop()
+    assert same(loaded(**chosen), other)
+    assert loaded(translation=translation).translation is translation
+    with pytest.raises(LocalEntryNotFoundError, match=f"incomplete.*translation/{WEIGHTS}"):
+        loaded()
+
+
+def test_a_part_of_a_repository_in_the_cache_is_not_taken_for_a_pipeline(
+    hub: LoopbackHub, edges: CoCosPipeline, monkeypatch: pytest.MonkeyPatch
+):
+    first = edges.push_to_hub(REPO)
+    loaded()
+    hub.put(REPO, {"README.md": b"---\nlicense: mit\n---\nNewer.\n"})
+    ModelCard.load(REPO)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(FileNotFoundError, match="cached copy .* has only README.md, .* revision="):
+        loaded()
+    assert same(loaded(revision=first.oid), edges)
+
+
 def test_a_pipeline_that_was_never_loaded_is_missed_without_the_hub(
     hub: LoopbackHub, edges: CoCosPipeline, monkeypatch: pytest.MonkeyPatch
 ):
@@ -349,6 +379,31 @@ def test_a_repository_with_code_is_refused_before_anything_is_downloaded(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["switched off", "hub gone", "local files only"])
+def test_what_is_refused_on_the_hub_is_refused_in_the_cache(
+    how: str,
+    hub: LoopbackHub,
+    edges: CoCosPipeline,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    edges.push_to_hub(REPO)
+    code = f"open({str(tmp_path / 'trace')!r}, 'w')".encode()
+    hub.put(REPO, {"translation/cocosnet_hf.py": code})
+    snapshot_download(REPO)  # as another program may
+    options = {"trust_remote_code": True}
+    if how == "switched off":
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    elif how == "hub gone":
+        hub.stop()
+    else:
+        options["local_files_only"] = True
+    with pytest.raises(ValueError, match="cached copy of alice/edges is refused .* holds code"):
+        loaded(**options)
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change", [{"_class_name": ["pipeline", "Evil"]}, {"translation": ["evil", "Network"]}]
 )
@@ -359,6 +414,14 @@ def test_an_index_that_names_what_this_package_does_not_have_is_refused(
     index = json.loads(hub.files(REPO)["model_index.json"]) | change
     hub.put(REPO, {"model_index.json": json.dumps(index).encode()})
     with pytest.raises(ValueError, match=r"refused .* its model_index.json says \['(pipel|evil)"):
+        loaded()
+
+
+@pytest.mark.parametrize("index", [b"{", b"[]"], ids=["broken", "a list"])
+def test_an_index_that_is_none_is_refused(index: bytes, hub: LoopbackHub, edges: CoCosPipeline):
+    edges.push_to_hub(REPO)
+    hub.put(REPO, {"model_index.json": index})
+    with pytest.raises(ValueError, match="its model_index.json is no JSON object; expected one as"):
         loaded()
 
 
@@ -424,6 +487,23 @@ def test_missing_and_extra_weights_are_refused_by_name(
         loaded()
 
 
+@pytest.mark.parametrize("problem", ["pickle", "cut short", "empty"])
+def test_weights_that_only_have_the_name_of_safetensors_are_refused_unopened(
+    problem: str, hub: LoopbackHub, edges: CoCosPipeline, tmp_path: Path
+):
+    edges.push_to_hub(REPO)
+    name = f"translation/{WEIGHTS}"
+    content = {
+        "pickle": pickle.dumps(Trap(tmp_path / "trace")),
+        "cut short": hub.files(REPO)[name][:-1],
+        "empty": b"",
+    }
+    hub.put(REPO, {name: content[problem]})
+    with pytest.raises(ValueError, match=f"because {name} is no safetensors file"):
+        loaded()
+    assert not (tmp_path / "trace").exists()
+
+
 # Broken connections --------------------------------------------------------------------------
 
 
@@ -440,7 +520,7 @@ def test_a_download_that_breaks_loads_nothing_and_goes_on_the_next_time(
     hub.cut_after = 1000
     with pytest.raises(ConnectionError, match="download of alice/edges broke off .*Try again"):
         loaded()
-    with pytest.raises(OSError), monkeypatch.context() as offline:
+    with pytest.raises(OSError, match="incomplete"), monkeypatch.context() as offline:
         offline.setattr(constants, "HF_HUB_OFFLINE", True)
         loaded()
     (snapshot,) = (tmp_path / "home" / "hub").glob("models--*/snapshots/*")
@@ -472,6 +552,18 @@ def test_an_upload_that_breaks_changes_nothing_and_can_be_repeated(
     hub.cut_after = None
     other.push_to_hub(REPO)
     assert same(loaded(), other)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_push_whose_answer_is_lost_can_be_repeated(hub: LoopbackHub, edges: CoCosPipeline):
+    hub.silent = True
+    with pytest.raises(ConnectionError, match="holds all of this commit or nothing of it; push ag"):
+        edges.push_to_hub(REPO)
+    assert same(loaded(), edges)
+    hub.silent = False
+    made = len(hub.repositories["model", REPO].commits)
+    edges.push_to_hub(REPO)
+    assert len(hub.repositories["model", REPO].commits) == made
 
 
 @pytest.mark.usefixtures("impatient")

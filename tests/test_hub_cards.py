@@ -120,6 +120,18 @@ def test_the_snippet_of_a_card_runs_as_it_stands(
         assert picture.size == (40, 32)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", bundled_names())
+def test_the_snippet_of_a_bundled_card_runs(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_inputs(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    exec(python_of(ModelCard.load(ASSETS / name / "README.md")), {})
+    with Image.open("painted.png") as picture:
+        assert min(picture.size) == bundled(name).config.image_size
+
+
 def test_examples_that_the_snippet_would_miss_are_refused(tmp_path: Path):
     write_inputs(tmp_path)
     (tmp_path / "exemplar_mask.png").unlink()

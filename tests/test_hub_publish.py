@@ -13,7 +13,7 @@ import pytest
 import tiny
 import torch
 from huggingface_hub import ModelCard, SpaceCard
-from loopback_hub import LoopbackHub, connected_hub
+from loopback_hub import ALICE, LoopbackHub, connected_hub
 from official import OFFICIAL, official_weights, write_checkpoints
 from official import tiny as narrow
 from PIL import Image
@@ -21,7 +21,7 @@ from PIL import Image
 from cocosnet_hf import PRESETS, CoCosPipeline, MultiscaleDiscriminator, bundled_names
 from cocosnet_hf.hub import CardDetails, publish, write_card
 from cocosnet_hf.hub.__main__ import main
-from cocosnet_hf.hub.cards import INSTALL
+from cocosnet_hf.hub.cards import INSTALL, usage
 from cocosnet_hf.hub.publish import (
     OFFICIAL_DATA,
     official_details,
@@ -144,7 +144,8 @@ def test_a_converted_checkpoint_is_shared_with_its_terms(hub: LoopbackHub, tmp_p
     assert card.data.license == "other"
     assert card.data.license_link == "https://github.com/microsoft/CoCosNet"
     assert "available for non-commercial research purposes only" in card.text
-    assert f'from_pretrained("{REPO}")' in card.text
+    assert card.data.library_name == "cocosnet_hf"
+    assert f"```python\n{usage(pipe, REPO)}\n```" in card.text
 
 
 def test_what_cannot_be_converted_is_not_shared(hub: LoopbackHub, tmp_path: Path):
@@ -375,6 +376,19 @@ def test_a_space_is_published_again_for_another_pipeline(hub: LoopbackHub, demo:
     assert b"- alice/others" in hub.files(SPACE, kind="space")["README.md"]
 
 
+def test_a_private_pipeline_gets_a_private_space_from_its_owner_only(
+    hub: LoopbackHub, demo: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tiny.pipeline().push_to_hub(REPO, private=True)
+    monkeypatch.delenv("HF_TOKEN")
+    with pytest.raises(ValueError, match="push the pipeline first, or use a token that may read"):
+        publish_space(SPACE, REPO, folder=demo)
+    assert ("space", SPACE) not in hub.repositories
+    publish_space(SPACE, REPO, folder=demo, private=True, token=ALICE)
+    assert hub.repositories["space", SPACE].private
+    assert hub.repositories["space", SPACE].variables == {"COCOSNET_PIPELINE": REPO}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -429,6 +443,15 @@ def test_the_command_line_shares_pipelines_and_spaces(
     assert not hub.repositories["model", REPO].private
     assert hub.repositories["space", "alice/bundled"].variables == {}
     assert CoCosPipeline.from_pretrained("alice/official").correspondence.config.exemplar_noise
+
+
+def test_the_command_line_proposes_and_writes_to_branches(hub: LoopbackHub, trained: Path):
+    hub.put(REPO, {"README.md": b"Other."})
+    main(["folder", str(trained), REPO, "--create-pr"])
+    main(["folder", str(trained), REPO, "--revision", "v2"])
+    assert set(hub.files(REPO)) == {"README.md"}
+    assert hub.files(REPO, "refs/pr/1") == hub.files(REPO, "v2")
+    assert "model_index.json" in hub.files(REPO, "v2")
 
 
 def test_the_command_line_reports_an_error_without_a_traceback(tmp_path: Path):

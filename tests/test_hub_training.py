@@ -11,13 +11,17 @@ import pytest
 import tiny
 import torch
 from accelerate.state import AcceleratorState, GradientState, PartialState
-from huggingface_hub import ModelCard
+from huggingface_hub import EvalResult, ModelCard
+from huggingface_hub.errors import HfHubHTTPError
 from loopback_hub import LoopbackHub, connected_hub
 
 from cocosnet_hf import CoCosPipeline, MaskCondition, MultiscaleDiscriminator
 from cocosnet_hf.datasets import DataSettings, open_training_data
 from cocosnet_hf.evaluate import main as evaluate
 from cocosnet_hf.evaluation import Evaluation
+from cocosnet_hf.hub.cards import usage
+from cocosnet_hf.hub.publish import publish_figures
+from cocosnet_hf.hub.transfer import TRANSPORT_ERROR
 from cocosnet_hf.synthetic import SCENE_CLASSES, SyntheticExamples, write_imagefolder
 from train.card import run_details
 from train.config import TrainConfig, load_config
@@ -124,6 +128,45 @@ def test_a_data_set_of_the_hub_is_streamed_as_if_it_were_here(
     assert any(f"GET /datasets/{DATA}/resolve/" in line for line in hub.requests)
 
 
+@pytest.mark.slow
+def test_a_stream_asks_the_hub_only_for_what_it_reads(
+    hub: LoopbackHub, scenes: Path, tmp_path: Path
+):
+    rows = datasets.load_dataset(
+        "imagefolder", data_dir=str(scenes), split="train", cache_dir=str(tmp_path / "made")
+    )
+    for shard in range(3):
+        path = tmp_path / "parquet" / f"train-{shard}.parquet"
+        path.parent.mkdir(exist_ok=True)
+        rows.shard(3, shard).to_parquet(str(path))
+    hub.put_folder(DATA, tmp_path / "parquet", kind="dataset")
+    cache = tmp_path / "cache"
+    assert len(examples(settings(DATA, cache, streaming=True), count=1)) == 1
+    read = [line for line in hub.requests if line.startswith("GET") and "/resolve/" in line]
+    assert any("train-0" in line for line in read) and not any("train-2" in line for line in read)
+    kept = [*cache.rglob("*"), *(tmp_path / "home").rglob("*")]
+    assert not any(path.suffix in (".arrow", ".parquet", ".png") for path in kept)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("streaming", [True, False])
+def test_a_data_set_whose_connection_breaks_does_not_end_early_and_is_whole_the_next_time(
+    streaming: bool,
+    hub: LoopbackHub,
+    scenes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    hub.put_folder(DATA, scenes, kind="dataset")
+    chosen = settings(DATA, tmp_path / "remote", streaming=streaming)
+    hub.cut_after = 100
+    with pytest.raises((ConnectionError, TRANSPORT_ERROR), match="Disconnected|closed connection"):
+        examples(chosen)
+    hub.cut_after = None
+    assert len(examples(chosen)) == 6
+
+
 def test_a_private_data_set_is_streamed_with_its_owners_token_only(
     hub: LoopbackHub, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -218,7 +261,9 @@ def test_a_finished_run_is_shared_with_both_precisions_and_the_discriminator(
     MultiscaleDiscriminator.from_pretrained(REPO, subfolder="discriminator")
     card = ModelCard(hub.files(REPO)["README.md"].decode())
     assert card.data.license == "apache-2.0"
-    assert f'from_pretrained("{REPO}")' in card.text
+    assert card.data.library_name == "cocosnet_hf"
+    assert f"```python\n{usage(trained, REPO)}\n```" in card.text
+    assert "](sample.png)" in card.text and "sample.png" in local
     assert "drawn by a program, free to use" in card.text
     assert "constant: 2" in card.text
     assert "condition, exemplar, warped exemplar, output, target" in card.text
@@ -291,7 +336,7 @@ def test_an_evaluation_puts_its_figures_into_the_card_of_a_folder(tmp_path: Path
     value = measure(tmp_path / "saved", tmp_path / "evaluation")
     card = ModelCard.load(tmp_path / "saved" / "README.md")
     assert figures(before) == [] and figures(card) == [value]
-    assert f"| SSIM (PNG) | {value:.4g} | synthetic | test |" in card.text
+    assert f"| SSIM (PNG, random exemplars) | {value:.4g} | synthetic | test |" in card.text
     assert card.text.partition("## Figures")[0] == before.text.partition("## Figures")[0]
 
 
@@ -309,6 +354,22 @@ def test_an_evaluation_puts_its_figures_into_the_card_on_the_hub_in_one_commit(
     card = ModelCard(after["README.md"].decode())
     assert figures(card) == [value]
     assert card.data.model_name == REPO
+
+
+def test_figures_that_cannot_be_sent_change_nothing(
+    hub: LoopbackHub, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    tiny.pipeline(SCENE).push_to_hub(REPO)
+    before = dict(hub.files(REPO))
+    figure = EvalResult("image-to-image", "synthetic", "synthetic", "ssim", 0.5)
+    hub.users.clear()
+    with pytest.raises(HfHubHTTPError, match="401"):
+        publish_figures(REPO, [figure])
+    hub.stop()
+    with pytest.raises(ConnectionError, match=f"upload to {REPO} broke off .*push again"):
+        publish_figures(REPO, [figure])
+    assert hub.files(REPO) == before
 
 
 @pytest.mark.usefixtures("hub")

@@ -17,6 +17,7 @@ from huggingface_hub import (
     snapshot_download,
 )
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from safetensors import SafetensorError, safe_open
 
 LIBRARY = "cocosnet_hf"
 COMPONENTS = ("correspondence", "translation")
@@ -49,10 +50,12 @@ def fetch_pipeline(
 
     components: the networks that are wanted. hub: `revision`, `token`, `cache_dir`,
     `force_download`, `local_files_only` as in `snapshot_download`.
-    Raises what `require_openable` raises before anything is downloaded, ValueError for an index
-    that names another package's networks, ConnectionError for a connection that breaks on the way,
-    and what `snapshot_download` raises. What a broken download left in the cache is never taken for
-    a pipeline; the next one goes on from there.
+    Raises what `require_openable` raises, before anything is downloaded if the Hub can be asked;
+    ValueError for an index that names another package's networks and for weights that are no
+    safetensors; FileNotFoundError without the Hub for a cache with another part of the repository
+    only; ConnectionError for a connection that breaks on the way, and what `snapshot_download`
+    raises. What a broken download left in the cache is never taken for a pipeline; the next one
+    goes on from there.
     """
     components = sorted(components)
     names = names_on_hub(repo_id, **hub)
@@ -69,7 +72,21 @@ def fetch_pipeline(
     remedy = "Nothing was loaded. Try again: files that were complete are not fetched twice."
     with explained(f"the download of {repo_id}", remedy):
         folder = snapshot_download(repo_id, allow_patterns=wanted, library_name=LIBRARY, **hub)
+    if names is None:
+        # The cache may hold what another program has fetched of the repository: more, or a part.
+        cached, source = files_of(folder), f"the cached copy of {repo_id}"
+        require_harmless(cached, source)
+        if INDEX_FILE not in cached:
+            raise FileNotFoundError(
+                f"{source} is no pipeline, it has only {', '.join(sorted(cached)[:3])}, and the "
+                f"Hub was not asked or did not answer; load it once with the Hub, or pass "
+                f"revision= for a commit that was loaded before."
+            )
+        require_openable(cached, source, components, variant)
     _require_own_index(Path(folder, INDEX_FILE), repo_id, components)
+    for component in components:
+        for path in sorted(Path(folder, component).glob("*.safetensors")):
+            _require_safetensors(path, repo_id)
     return folder
 
 
@@ -81,13 +98,7 @@ def require_openable(
     names: paths in the repository or folder `source`. Nothing may be code or pickled, and each
     component must have its configuration and the weights of the variant, once.
     """
-    for kind, suffixes in (("code", CODE), ("pickled files", PICKLES)):
-        if found := sorted(name for name in names if name.lower().endswith(suffixes)):
-            raise ValueError(
-                f"{source} is refused because it holds {kind}: {', '.join(found[:3])}. Only "
-                f"safetensors and configurations are opened, as anything else could run on your "
-                f"machine; remove it there, or convert it."
-            )
+    require_harmless(names, source)
     if INDEX_FILE not in names:
         raise ValueError(
             f"{source} has no {INDEX_FILE} and is no saved pipeline; expected a folder as "
@@ -100,6 +111,17 @@ def require_openable(
                 f"{' and '.join(components)}."
             )
         _require_weights(names, source, component, variant or "")
+
+
+def require_harmless(names: Collection[str], source: str) -> None:
+    """Raise ValueError if any of these files of the repository or folder is code or pickled."""
+    for kind, suffixes in (("code", CODE), ("pickled files", PICKLES)):
+        if found := sorted(name for name in names if name.lower().endswith(suffixes)):
+            raise ValueError(
+                f"{source} is refused because it holds {kind}: {', '.join(found[:3])}. Only "
+                f"safetensors and configurations are opened, as anything else could run on your "
+                f"machine; remove it there, or convert it."
+            )
 
 
 def _require_weights(names: Collection[str], source: str, component: str, variant: str) -> None:
@@ -239,7 +261,15 @@ def names_on_hub(repo_id: str, **hub: Any) -> list[str] | None:
 
 def _require_own_index(path: Path, source: str, components: Iterable[str]) -> None:
     """Raise ValueError if an index names code of the repository or networks of other packages."""
-    index = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        index = None
+    if not isinstance(index, dict):
+        raise ValueError(
+            f"{source} is refused because its {INDEX_FILE} is no JSON object; expected one as "
+            f"CoCosPipeline.save_pretrained writes it."
+        )
     foreign = [name for name in components if (index.get(name) or [None])[0] != LIBRARY]
     if not isinstance(index.get("_class_name"), str):
         foreign.append("_class_name")
@@ -249,6 +279,19 @@ def _require_own_index(path: Path, source: str, components: Iterable[str]) -> No
             f"{foreign[0]}; expected a pipeline whose networks are those of {LIBRARY}: any other "
             f"would be code that this package does not know."
         )
+
+
+def _require_safetensors(path: Path, source: str) -> None:
+    """Raise ValueError for a file that only has the name of safetensors, such as a pickle."""
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+    except SafetensorError as error:
+        raise ValueError(
+            f"{source} is refused because {path.parent.name}/{path.name} is no safetensors file "
+            f"({error}). Load it with force_download=True; if that does not help, its owner has to "
+            f"push the pipeline again."
+        ) from error
 
 
 def weights_of(names: Iterable[str], component: str) -> dict[str, list[str]]:
