@@ -443,6 +443,13 @@ def main(argv: list[str] | None = None) -> None:
         return
 
     if options.paint:
+        others = ("preset", "sizes", "dtypes", "device", "compile", "positions")
+        given = [one for one in others if getattr(options, one) != parser.get_default(one)]
+        if given:
+            parser.error(
+                f"--paint measures a pipeline in float32 on the CPU, at its own size; leave out "
+                f"--{', --'.join(given)}."
+            )
         name, condition, exemplar = options.paint
         source, variant = locate(name)
         try:

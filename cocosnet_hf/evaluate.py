@@ -28,6 +28,7 @@ from .datasets import DataSettings
 from .evaluation.protocol import EvaluationSettings, evaluate
 from .evaluation.report import summary
 from .evaluation.results import eval_results
+from .hub.cards import CARD_FILE
 from .hub.publish import publish_figures
 
 COLUMNS = (
@@ -51,6 +52,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"--card fills the card of a pipeline in a folder or on the Hub; {options.pipeline} is "
             f"bundled with this package: leave it out."
         )
+    folder = Path(options.pipeline)
+    if options.card and folder.is_dir() and not (folder / CARD_FILE).is_file():
+        parser.error(f"--card needs a card to fill, {folder / CARD_FILE}: save the pipeline again.")
     try:
         evaluation = evaluate(read_settings(options), options.classes)
         if evaluation is None:  # the first process has the figures

@@ -145,6 +145,14 @@ def test_a_saved_pipeline_is_measured_from_its_files_to_the_picture(
     assert benchmark.painting_table(found) in capsys.readouterr().out
 
 
+def test_settings_that_a_saved_pipeline_is_not_measured_with_are_refused(
+    capsys: pytest.CaptureFixture[str],
+):
+    with pytest.raises(SystemExit):
+        benchmark.main(["--paint", "a", "b", "c", "--sizes", "512", "--compile"])
+    assert "leave out --sizes, --compile." in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_run_writes_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     file = tmp_path / "figures.json"

@@ -724,9 +724,10 @@ def test_the_figures_go_into_a_model_card(run: tuple[Path, Evaluation]):
     }
     metrics = {metric["name"]: metric for metric in result["metrics"]}
     found = evaluation.find("pipeline", "KID-colours").estimate
-    assert metrics["KID-colours (PNG)"]["value"] == round(found.value, 4)
-    assert metrics["KID-colours (PNG)"]["args"]["interval_95"][0] == round(found.low, 4)
-    assert "rank-deficient" in metrics["FD-colours (PNG)"]["args"]["note"]
+    entry = metrics["KID-colours (PNG, given exemplars)"]
+    assert entry["value"] == round(found.value, 4)
+    assert entry["args"]["interval_95"][0] == round(found.low, 4)
+    assert "rank-deficient" in metrics["FD-colours (PNG, given exemplars)"]["args"]["note"]
 
 
 def times(output: Path) -> dict[Path, int]:

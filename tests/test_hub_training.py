@@ -379,3 +379,12 @@ def test_the_card_of_a_bundled_pipeline_is_not_changed_by_an_evaluation(
     with pytest.raises(SystemExit):
         evaluate(["mask-to-image", "--card", "--data=synthetic"])
     assert "--card fills the card of a pipeline in a folder" in capsys.readouterr().err
+
+
+def test_a_folder_without_a_card_is_refused_before_the_evaluation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit):
+        evaluate([str(tmp_path), "--card", "--data=synthetic", f"--output={tmp_path / 'out'}"])
+    assert f"needs a card to fill, {tmp_path / 'README.md'}" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

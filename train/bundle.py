@@ -29,7 +29,7 @@ from huggingface_hub import EvalResult
 from cocosnet_hf.__main__ import main as paint
 from cocosnet_hf.benchmark import machine, painting, painting_table
 from cocosnet_hf.bundled import ASSETS, bundled
-from cocosnet_hf.evaluation.results import Evaluation, eval_results
+from cocosnet_hf.evaluation.results import Evaluation, eval_results, exemplar_choice
 from cocosnet_hf.hub import CardDetails, write_card
 
 RECIPES = Path(__file__).parent / "configs"
@@ -86,9 +86,6 @@ SHOWN_RANDOM = (
     "SWD",
 )
 """Those that it also shows for random exemplars."""
-
-CHOICES = {"retrieved": "first retrieved from ", "random": "random from "}
-"""How an evaluation says that it chose its exemplars so."""
 
 RUNS = 20
 """Calls that the times on a card are medians of."""
@@ -153,7 +150,7 @@ def figures(evaluation: Path | None, random_evaluation: Path | None) -> list[Eva
     if evaluation is None:
         return []
     retrieved = open_evaluation(evaluation, "retrieved")
-    results = shown_results(retrieved, "retrieved", SHOWN)
+    results = shown_results(retrieved, SHOWN)
     if random_evaluation is None:
         return results
     random = open_evaluation(random_evaluation, "random")
@@ -163,9 +160,7 @@ def figures(evaluation: Path | None, random_evaluation: Path | None) -> list[Eva
                 f"{evaluation} and {random_evaluation} must measure one pipeline on one data set, "
                 f"but {key} differs: {retrieved.made[key]} and {random.made[key]}."
             )
-    beside = {
-        result.metric_type: result for result in shown_results(random, "random", SHOWN_RANDOM)
-    }
+    beside = {result.metric_type: result for result in shown_results(random, SHOWN_RANDOM)}
     pairs = ((result, beside.get(result.metric_type)) for result in results)
     return [result for pair in pairs for result in pair if result is not None]
 
@@ -173,7 +168,7 @@ def figures(evaluation: Path | None, random_evaluation: Path | None) -> list[Eva
 def open_evaluation(folder: Path, choice: str) -> Evaluation:
     """An evaluation whose exemplars were chosen so. Raises as `figures`."""
     evaluation = Evaluation.load(folder)
-    if not evaluation.made["exemplars"].startswith(CHOICES[choice]):
+    if exemplar_choice(evaluation) != choice:
         raise ValueError(
             f"{folder} must be an evaluation with {choice} exemplars, its are "
             f"{evaluation.made['exemplars']}; evaluate with --exemplars "
@@ -182,16 +177,11 @@ def open_evaluation(folder: Path, choice: str) -> Evaluation:
     return evaluation
 
 
-def shown_results(evaluation: Evaluation, choice: str, metrics: Sequence[str]) -> list[EvalResult]:
-    """Entries of a card for these metrics, named with the choice of exemplars."""
+def shown_results(evaluation: Evaluation, metrics: Sequence[str]) -> list[EvalResult]:
+    """Entries of a card for these metrics."""
     names = {name.lower() for name in metrics}
-    return [
-        dataclasses.replace(
-            result, metric_name=f"{result.metric_name.removesuffix(')')}, {choice} exemplars)"
-        )
-        for result in eval_results(evaluation)
-        if result.metric_type.partition("-")[0] in names
-    ]
+    results = eval_results(evaluation)
+    return [result for result in results if result.metric_type.partition("-")[0] in names]
 
 
 def costs(name: str, condition: Path, exemplar: Path) -> str:

@@ -144,6 +144,12 @@ class Evaluation:
         return cls(**values)
 
 
+def exemplar_choice(evaluation: Evaluation) -> str:
+    """How the exemplars were chosen: "retrieved", "random" or, in a column or a list, "given"."""
+    first = evaluation.made["exemplars"].split()[0]
+    return {"first": "retrieved", "random": "random"}.get(first, "given")
+
+
 def eval_results(
     evaluation: Evaluation,
     method: str = "pipeline",
@@ -151,6 +157,8 @@ def eval_results(
     dataset_name: str | None = None,
 ) -> list[EvalResult]:
     """The figures of one method as entries of a model card's `model-index`.
+
+    Their names say how the exemplars were chosen: those of two choices stand beside each other.
 
     dataset_name: for people; default: the last part of the data's source. `ModelCardData` takes
     them as `eval_results=`, with a `model_name=`.
@@ -160,6 +168,7 @@ def eval_results(
     protocol = {
         key: evaluation.made[key] for key in ("items", "exemplars", "size", "resize", "formats")
     }
+    choice = exemplar_choice(evaluation)
     entries = []
     for result in evaluation.results:
         if (result.method, result.format) != (method, format):
@@ -177,7 +186,7 @@ def eval_results(
                 dataset_name=name,
                 dataset_split=data["split"],
                 metric_type=result.metric.lower(),
-                metric_name=f"{result.metric} ({format.upper()})",
+                metric_name=f"{result.metric} ({format.upper()}, {choice} exemplars)",
                 metric_value=round(estimate.value, 4),
                 metric_args=arguments,
             )
