@@ -466,6 +466,19 @@ def test_a_residual_translation_paints_the_warped_exemplar_where_it_corrects_not
     torch.testing.assert_close(torch.stack(others, 1), warped[:, 1:])
 
 
+@torch.no_grad()
+def test_a_residual_translation_is_saved_as_one_and_paints_in_half_precision(tmp_path: Path):
+    network = TranslationNetwork(2, (12, 10, 8, 6), spade_channels=6, residual=True).eval()
+    network.save_pretrained(tmp_path)
+    inputs = torch.rand(1, 3, 32, 32) * 2 - 1, normal(1, 2, 32, 32)
+    expected = network(*inputs)
+    loaded = TranslationNetwork.from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(loaded(*inputs), expected)
+    half = loaded.to(torch.bfloat16)(*(one.bfloat16() for one in inputs))
+    assert half.dtype == torch.bfloat16
+    torch.testing.assert_close(half.float(), expected, rtol=0, atol=0.05)
+
+
 def test_translation_needs_three_strides():
     with pytest.raises(ValueError, match=r"at least 3 strides, got \(8, 8\)"):
         TranslationNetwork(2, (8, 8))
