@@ -19,6 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .hub.cards import CardDetails, write_card
+from .hub.transfer import LIBRARY
 from .models import CorrespondenceNetwork, MultiscaleDiscriminator, TranslationNetwork
 from .models.network import Network
 from .pipeline import CoCosPipeline
@@ -89,6 +91,25 @@ UNUSED = {
 }
 NEVER = "(?!)"
 
+OFFICIAL_RELEASE = "https://github.com/microsoft/CoCosNet"
+FACES = (
+    "[CelebAMask-HQ](https://github.com/switchablenorms/CelebAMask-HQ), which is available for "
+    "non-commercial research purposes only"
+)
+OFFICIAL_DATA = {
+    "ade20k": (
+        "[ADE20K](https://groups.csail.mit.edu/vision/datasets/ADE20K/), under its "
+        "[terms of use](http://groups.csail.mit.edu/vision/datasets/ADE20K/terms)"
+    ),
+    "celebahq": FACES,
+    "celebahq-edge": FACES,
+    "deepfashion": (
+        "[DeepFashion](http://mmlab.ie.cuhk.edu.hk/projects/DeepFashion.html), whose use is "
+        "restricted to non-commercial research and educational purposes"
+    ),
+}
+"""What the official networks were trained on, by preset."""
+
 
 def convert_checkpoint(
     folder: str | Path,
@@ -98,6 +119,8 @@ def convert_checkpoint(
     ema: bool = False,
 ) -> Path:
     """Write the official networks in `folder` to `output`, for `CoCosPipeline.from_pretrained`.
+
+    The card there says under which terms they are.
 
     folder: with <epoch>_net_G.pth and <epoch>_net_Corr.pth, or with ema their averaged forms
     <epoch>_net_G_ema.pth and <epoch>_net_netCorr_ema.pth. If <epoch>_net_D.pth is there too, it
@@ -138,8 +161,29 @@ def convert_checkpoint(
         discriminator.save_pretrained(output / "discriminator")
     pipeline = CoCosPipeline(correspondence, translation, chosen.condition, chosen.image_size)
     pipeline.save_pretrained(output)
+    write_card(output, pipeline, details=official_details(pipeline))
     logger.info("saved to %s", output)
     return output
+
+
+def official_details(pipe: CoCosPipeline) -> CardDetails:
+    """What the card of converted official networks says of where they come from."""
+    data = next(
+        text for name, text in OFFICIAL_DATA.items() if PRESETS[name].condition == pipe.condition
+    )
+    return CardDetails(
+        license="other",
+        license_name="cocosnet-official-release",
+        license_link=OFFICIAL_RELEASE,
+        data=(
+            f"The weights are those of the [official release]({OFFICIAL_RELEASE}) by its authors, "
+            f"in another file format. They trained on {data}."
+        ),
+        limits=(
+            f"- The weights keep the terms of [their release]({OFFICIAL_RELEASE}) and of the "
+            f"pictures they were trained on; the licence of `{LIBRARY}` does not extend to them."
+        ),
+    )
 
 
 def _files(folder: Path, epoch: str | int, ema: bool) -> tuple[Path, Path, Path]:

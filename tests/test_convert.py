@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from official import OFFICIAL, official_weights, tiny, write_checkpoints
 from torch import Tensor
 
 from cocosnet_hf import PRESETS, CoCosPipeline, CorrespondenceNetwork, MultiscaleDiscriminator
-from cocosnet_hf.convert import convert_checkpoint, main
+from cocosnet_hf.convert import OFFICIAL_RELEASE, convert_checkpoint, main
 
 Weights = dict[str, dict[str, Tensor]]
 
@@ -65,6 +66,14 @@ def test_the_adaptor_kernel_is_read_from_the_weights(kernel: int, tmp_path: Path
 def test_the_pipeline_keeps_the_condition_of_its_task(weights: Weights, tmp_path: Path):
     pipeline = CoCosPipeline.from_pretrained(convert(tmp_path, weights))
     assert pipeline.condition == PRESETS["celebahq"].condition
+
+
+def test_the_card_of_a_converted_pipeline_states_the_terms_of_its_release(
+    weights: Weights, tmp_path: Path
+):
+    card = ModelCard.load(convert(tmp_path, weights) / "README.md")
+    assert (card.data.license, card.data.license_link) == ("other", OFFICIAL_RELEASE)
+    assert "non-commercial research purposes only" in card.text
 
 
 def test_the_discriminator_lies_beside_the_pipeline_and_not_in_its_index(

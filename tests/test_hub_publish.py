@@ -19,12 +19,11 @@ from official import tiny as narrow
 from PIL import Image
 
 from cocosnet_hf import PRESETS, CoCosPipeline, MultiscaleDiscriminator, bundled_names
+from cocosnet_hf.convert import OFFICIAL_DATA, official_details
 from cocosnet_hf.hub import CardDetails, publish, write_card
 from cocosnet_hf.hub.__main__ import main
 from cocosnet_hf.hub.cards import INSTALL, usage
 from cocosnet_hf.hub.publish import (
-    OFFICIAL_DATA,
-    official_details,
     publish_converted,
     publish_folder,
     publish_space,

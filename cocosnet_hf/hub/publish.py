@@ -8,10 +8,9 @@ from pathlib import Path, PurePosixPath
 
 from huggingface_hub import CommitInfo, EvalResult, HfApi, ModelCard, SpaceCard
 
-from ..convert import convert_checkpoint
+from ..convert import convert_checkpoint, official_details
 from ..pipeline import CoCosPipeline
-from ..presets import PRESETS
-from .cards import CARD_FILE, CardDetails, add_results, card_files, renamed
+from .cards import CARD_FILE, add_results, card_files, renamed
 from .transfer import (
     LIBRARY,
     commit,
@@ -32,25 +31,6 @@ PACKAGE_DATA = ("py.typed", "hub/model_card.md")
 BUNDLED_DATA = (".md", ".json", ".txt", ".png", ".jpg", ".safetensors")
 
 SPACE_FILES = ("README.md", "app.py", "requirements.txt")
-
-OFFICIAL_RELEASE = "https://github.com/microsoft/CoCosNet"
-FACES = (
-    "[CelebAMask-HQ](https://github.com/switchablenorms/CelebAMask-HQ), which is available for "
-    "non-commercial research purposes only"
-)
-OFFICIAL_DATA = {
-    "ade20k": (
-        "[ADE20K](https://groups.csail.mit.edu/vision/datasets/ADE20K/), under its "
-        "[terms of use](http://groups.csail.mit.edu/vision/datasets/ADE20K/terms)"
-    ),
-    "celebahq": FACES,
-    "celebahq-edge": FACES,
-    "deepfashion": (
-        "[DeepFashion](http://mmlab.ie.cuhk.edu.hk/projects/DeepFashion.html), whose use is "
-        "restricted to non-commercial research and educational purposes"
-    ),
-}
-"""What the official networks were trained on, by preset."""
 
 
 def publish_folder(
@@ -124,26 +104,6 @@ def publish_converted(
         repo_id = create_repository(repo_id, private=private, token=token)
         files = files_of(folder) | card_files(pipe, repo_id, official_details(pipe))
         return commit(files, repo_id, "Upload the converted official networks", token=token)
-
-
-def official_details(pipe: CoCosPipeline) -> CardDetails:
-    """What the card of converted official networks says of where they come from."""
-    data = next(
-        text for name, text in OFFICIAL_DATA.items() if PRESETS[name].condition == pipe.condition
-    )
-    return CardDetails(
-        license="other",
-        license_name="cocosnet-official-release",
-        license_link=OFFICIAL_RELEASE,
-        data=(
-            f"The weights are those of the [official release]({OFFICIAL_RELEASE}) by its authors, "
-            f"in another file format. They trained on {data}."
-        ),
-        limits=(
-            f"- The weights keep the terms of [their release]({OFFICIAL_RELEASE}) and of the "
-            f"pictures they were trained on; the licence of `{LIBRARY}` does not extend to them."
-        ),
-    )
 
 
 def publish_space(
