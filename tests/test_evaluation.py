@@ -921,11 +921,11 @@ def test_a_mistake_on_the_command_line_ends_with_the_remedy(
     assert "needs 'condition_column'" in capsys.readouterr().err
 
 
-def test_the_tables_are_printed_even_if_there_is_no_card_to_put_the_figures_into(
+def test_the_tables_are_printed_even_if_the_figures_cannot_be_put_into_the_card(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
     tiny.pipeline(image_size=SIDE).save_pretrained(tmp_path / "saved")
-    (tmp_path / "saved" / "README.md").unlink()
+    (tmp_path / "saved" / "README.md").write_bytes(b"\xff is no text")
     arguments = [str(tmp_path / "saved"), "--card", "--data=synthetic", "--exemplars=random"]
     arguments += ["--condition-column=condition", "--limit=2", "--pool-limit=4", "--diversity=0"]
     arguments += ["--rivals", "--extractors", "--perceptual=none", f"-o={tmp_path / 'out'}"]
@@ -933,7 +933,7 @@ def test_the_tables_are_printed_even_if_there_is_no_card_to_put_the_figures_into
         main(arguments)
     printed = capsys.readouterr()
     assert "| method | painting | scoring |" in printed.out
-    assert "README.md" in printed.err
+    assert "can't decode byte 0xff" in printed.err
 
 
 def test_what_cannot_be_loaded_is_left_out_with_a_note_unless_it_was_asked_for(

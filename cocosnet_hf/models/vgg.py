@@ -33,12 +33,6 @@ class VGG19Features(PerceptualNetwork):
                 f'preprocessing must be "caffe" or "torchvision", got {preprocessing!r}.'
             )
         self.add_convolutions()
-        caffe = preprocessing == "caffe"
-        mean = (0.40760392, 0.45795686, 0.48501961) if caffe else (0.485, 0.456, 0.406)
-        deviation = (0.229, 0.224, 0.225)
-        # Buffers, since a GPU is waited for when numbers are copied to it.
-        for name, values in (("mean", mean), ("deviation", deviation)):
-            self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
 
     @classmethod
     def from_timm(cls, source: str | Path = "timm/vgg19.tv_in1k") -> Self:
@@ -72,10 +66,13 @@ class VGG19Features(PerceptualNetwork):
 
     def preprocess(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W) in [-1, 1] as the weights expect them."""
-        images = (images + 1) / 2
+        red, green, blue = ((images + 1) / 2).unbind(1)
+        # Numbers, not tensors of them: a GPU is waited for when those are copied to it.
         if self.config.preprocessing == "caffe":
-            return (images.flip(1) - self.mean.to(images)) * 255
-        return (images - self.mean.to(images)) / self.deviation.to(images)
+            means = ((blue, 0.40760392), (green, 0.45795686), (red, 0.48501961))
+            return torch.stack([(plane - mean) * 255 for plane, mean in means], dim=1)
+        scales = ((red, 0.485, 0.229), (green, 0.456, 0.224), (blue, 0.406, 0.225))
+        return torch.stack([(plane - mean) / scale for plane, mean, scale in scales], dim=1)
 
 
 def open_perceptual(network: Literal["vgg19", "vgg19-distilled"], source: str) -> PerceptualNetwork:
