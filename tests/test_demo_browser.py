@@ -290,8 +290,9 @@ def test_an_edited_picture_changes_only_where_its_layout_does(page: Page, tab: s
     drag(page, page.locator(f"#{tab}-canvas canvas"), (0.1, 0.1), (0.25, 0.1))
     page.locator(f"#{tab}-paint").click()
     expect(page.locator(f"#{tab}-result img")).not_to_have_attribute("src", source)
-    page.wait_for_timeout(500)  # the file to download follows the picture
-    different = (downloaded(page, tab) != photo).any(2)
+    different, end = np.zeros(1, bool), time.monotonic() + PATIENCE / 1000
+    while not different.any() and time.monotonic() < end:  # the file follows the picture
+        different = (downloaded(page, tab) != photo).any(2)
     side = len(different)
     assert different[side // 20 : side // 7].any() and not different[3 * side // 4 :].any()
     page.locator(f"#{tab}-gallery button.thumbnail-item").nth(2).click()
