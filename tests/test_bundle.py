@@ -172,3 +172,9 @@ def test_without_an_example_to_show_nothing_is_copied(
         bundle.main([NAME, "--run", str(run)])
     assert "lacks exemplar.*" in capsys.readouterr().err
     assert [path.name for path in (assets / NAME).iterdir()] == ["examples"]
+
+
+def test_a_card_is_not_written_anew_without_its_figures(capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit):
+        bundle.main([NAME])
+    assert "give --run, --evaluation or both" in capsys.readouterr().err

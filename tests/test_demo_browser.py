@@ -215,40 +215,43 @@ class SlowPainter(Painter):
         return super().paint(*arguments, **settings)
 
 
-def test_of_the_strokes_that_come_while_one_is_painted_only_the_last_is(browser: Browser):
+@pytest.fixture
+def slow_page(browser: Browser) -> Iterator[tuple[Page, SlowPainter]]:
+    """A page whose tab of masks has a painter that waits, and that painter."""
     tab = "mask-to-image"
     slow = SlowPainter(tiny.pipeline(CONDITIONS[tab], SIZE, mix_condition=False))
     with served(dict.fromkeys(CONDITIONS) | {tab: slow}) as address:
         context = browser.new_context(viewport={"width": 1280, "height": 900})
-        page = opened_at(context.new_page(), address)
-        page.locator(f"#{tab}-live input").check()
-        page.locator(f"#{tab}-canvas .board[data-live=true]").wait_for()
-        for row in (0.2, 0.4, 0.6, 0.8):
-            drag(page, page.locator(f"#{tab}-canvas canvas"), (0.1, row), (0.9, row))
-        slow.may_paint.set()
-        page.locator(f"#{tab}-result img").wait_for()
-        end = time.monotonic() + PATIENCE / 1000
-        while slow.asked < 2 and time.monotonic() < end:
-            page.wait_for_timeout(50)
-        page.wait_for_timeout(1000)  # for any further one
-        assert slow.asked == 2
+        yield opened_at(context.new_page(), address), slow
         context.close()
 
 
-def test_a_painting_that_takes_a_while_is_seen_to_be_made(browser: Browser):
-    tab = "mask-to-image"
-    slow = SlowPainter(tiny.pipeline(CONDITIONS[tab], SIZE, mix_condition=False))
-    with served(dict.fromkeys(CONDITIONS) | {tab: slow}) as address:
-        context = browser.new_context(viewport={"width": 1280, "height": 900})
-        page = opened_at(context.new_page(), address)
-        progress = page.locator(f"#{tab}-result .progress-text")
-        expect(progress).not_to_be_visible()
-        page.locator(f"#{tab}-paint").click()
-        expect(progress).to_be_visible()
-        slow.may_paint.set()
-        painted(page, tab)
-        expect(progress).not_to_be_visible()
-        context.close()
+def test_of_the_strokes_that_come_while_one_is_painted_only_the_last_is(
+    slow_page: tuple[Page, SlowPainter],
+):
+    (page, slow), tab = slow_page, "mask-to-image"
+    page.locator(f"#{tab}-live input").check()
+    page.locator(f"#{tab}-canvas .board[data-live=true]").wait_for()
+    for row in (0.2, 0.4, 0.6, 0.8):
+        drag(page, page.locator(f"#{tab}-canvas canvas"), (0.1, row), (0.9, row))
+    slow.may_paint.set()
+    page.locator(f"#{tab}-result img").wait_for()
+    end = time.monotonic() + PATIENCE / 1000
+    while slow.asked < 2 and time.monotonic() < end:
+        page.wait_for_timeout(50)
+    page.wait_for_timeout(1000)  # for any further one
+    assert slow.asked == 2
+
+
+def test_a_painting_that_takes_a_while_is_seen_to_be_made(slow_page: tuple[Page, SlowPainter]):
+    (page, slow), tab = slow_page, "mask-to-image"
+    progress = page.locator(f"#{tab}-result .progress-text")
+    expect(progress).not_to_be_visible()
+    page.locator(f"#{tab}-paint").click()
+    expect(progress).to_be_visible()
+    slow.may_paint.set()
+    painted(page, tab)
+    expect(progress).not_to_be_visible()
 
 
 def test_a_click_on_the_picture_shows_where_it_came_from(page: Page):

@@ -108,6 +108,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.random_evaluation is not None and options.evaluation is None:
         parser.error("--random-evaluation is shown beside an --evaluation, which is not given.")
+    if options.run is None and options.evaluation is None:
+        parser.error("nothing new to put into the package: give --run, --evaluation or both.")
     target = ASSETS / options.name
     try:
         results = figures(options.evaluation, options.random_evaluation)

@@ -8,9 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from huggingface_hub import CommitInfo, EvalResult, HfApi, ModelCard, SpaceCard
 
-from ..convert import convert_checkpoint, official_details
-from ..pipeline import CoCosPipeline
-from .cards import CARD_FILE, add_results, card_files, renamed
+from ..convert import convert_checkpoint
+from .cards import CARD_FILE, add_results, renamed
 from .transfer import (
     LIBRARY,
     commit,
@@ -70,7 +69,8 @@ def publish_figures(
 ) -> Path | CommitInfo:
     """Put figures into the card of a pipeline, in its folder or on the Hub, as `add_results` does.
 
-    Raises OSError where there is no card, ConnectionError for a connection that breaks.
+    Raises ValueError for a folder without a card, OSError where the Hub has none, ConnectionError
+    for a connection that breaks.
     """
     if (folder := Path(pipeline)).is_dir():
         card = ModelCard.load(folder / CARD_FILE)
@@ -95,15 +95,13 @@ def publish_converted(
 ) -> CommitInfo:
     """Convert an official checkpoint and share it with the terms of its release.
 
-    checkpoint, task, epoch, ema: as in `convert_checkpoint`. Raises what that, `create_repository`
-    and `commit` raise.
+    checkpoint, task, epoch, ema: as in `convert_checkpoint`. Raises what that and `publish_folder`
+    raise.
     """
     with tempfile.TemporaryDirectory() as folder:
         convert_checkpoint(checkpoint, folder, task, epoch, ema)
-        pipe = CoCosPipeline.from_pretrained(folder)
-        repo_id = create_repository(repo_id, private=private, token=token)
-        files = files_of(folder) | card_files(pipe, repo_id, official_details(pipe))
-        return commit(files, repo_id, "Upload the converted official networks", token=token)
+        message = "Upload the converted official networks"
+        return publish_folder(folder, repo_id, private=private, commit_message=message, token=token)
 
 
 def publish_space(
