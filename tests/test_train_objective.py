@@ -57,9 +57,9 @@ def test_the_trainer_paints_what_the_pipeline_paints(settings: dict):
         )
     photos = (example.exemplar + 1) / 2
     out = pipe(example.condition, photos, example.exemplar_condition, output_type="pt")
-    torch.testing.assert_close((painting.image + 1) / 2, out.images, rtol=0, atol=1e-5)
+    torch.testing.assert_close((painting.image + 1) / 2, out.images, rtol=0, atol=1e-4)
     warped = (painting.warped_exemplar + 1) / 2
-    torch.testing.assert_close(warped, out.warped_exemplars, rtol=0, atol=1e-5)
+    torch.testing.assert_close(warped, out.warped_exemplars, rtol=0, atol=1e-4)
 
 
 def test_noise_takes_the_place_of_the_exemplars_condition_after_the_warm_up():
