@@ -80,11 +80,15 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("tab", choices=TABS)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--sheet", type=Path)
-    parser.add_argument("--keep", type=int, nargs="+", default=[])
-    parser.add_argument("--poses", action="store_true")
+    parser.add_argument("tab", choices=TABS, help="the tab, and the bundled model that paints")
+    parser.add_argument("folder", type=Path, help="photos that lend their looks")
+    parser.add_argument("--sheet", type=Path, help="where the candidates are drawn, in tens")
+    parser.add_argument(
+        "--keep", type=int, nargs="+", default=[], help="numbers of the candidates to offer"
+    )
+    parser.add_argument(
+        "--poses", action="store_true", help="offer those people in the tab of poses as well"
+    )
     options = parser.parse_args(arguments)
     if options.poses and not (options.keep and options.tab == "mask-to-image"):
         parser.error("--poses is for people of mask-to-image that are kept")

@@ -164,6 +164,21 @@ def test_a_mistake_on_the_command_line_leaves_everything_as_it_was(
     assert [path.name for path in (assets / NAME).iterdir()] == ["examples"]
 
 
+def test_an_evaluation_of_other_weights_or_an_empty_log_leaves_everything_as_it_was(
+    assets: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    other = evaluated(tmp_path / "a", "first retrieved from 'train'", weights="other")
+    (tmp_path / "log").write_text("nothing\n")
+    for arguments, message in (
+        (["--evaluation", str(other)], "it measured others"),
+        (["--log", str(tmp_path / "log")], "it has none"),
+    ):
+        with pytest.raises(SystemExit):
+            bundle.main([NAME, "--run", str(run), *arguments])
+        assert message in capsys.readouterr().err
+        assert [path.name for path in (assets / NAME).iterdir()] == ["examples"]
+
+
 def test_without_an_example_to_show_nothing_is_copied(
     assets: Path, run: Path, capsys: pytest.CaptureFixture[str]
 ):

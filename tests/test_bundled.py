@@ -86,6 +86,22 @@ def test_a_bundled_pipeline_paints_in_the_colours_of_the_exemplar(name: str):
 
 
 @every_model
+def test_a_bundled_pipeline_paints_every_hue(name: str):
+    pipe = bundled(name)
+    layout, exemplar = (example(name, stem) for stem in ("layout", "exemplar"))
+    photo = np.array(Image.open(exemplar).convert("HSV"))
+    worn = photo[..., 2] < 230  # the ground stays white
+    for hue in range(0, 256, 32):
+        photo[worn, 0], photo[worn, 1] = hue, 160
+        picture = pipe(layout, Image.fromarray(photo, "HSV").convert("RGB")).images[0]
+        painted = np.asarray(picture, float)
+        mean = painted[painted.min(axis=2) < 200].mean(axis=0)
+        found = Image.fromarray(mean.astype(np.uint8)[None, None]).convert("HSV").getpixel((0, 0))
+        assert abs((found[0] - hue + 128) % 256 - 128) < 20, f"{hue} is painted as {found[0]}"
+        assert found[1] > 50
+
+
+@every_model
 def test_the_command_paints_the_examples_of_a_bundled_pipeline(name: str, tmp_path: Path):
     target = tmp_path / "strip.png"
     main(

@@ -228,7 +228,7 @@ def test_details_fill_the_card_and_its_files(tmp_path: Path):
         "![condition, output](sample.png)",
         "900 faces, for research only.",
         "```yaml\nseed: 3\n```",
-        "under [faces-terms](https://example.com/terms)",
+        "under the terms [faces-terms](https://example.com/terms)",
         "| FID | 12.5 | Faces | validation |",
         "- Only faces.",
         "- One answer per input",

@@ -7,10 +7,10 @@
 
 and likewise edge-to-face and pose-to-body, with the options of each evaluation from the head of its
 recipe, train/configs/NAME.yaml. The half precision weights of --run go to cocosnet_hf/assets/NAME;
-without it those that are there stay. --log keeps the run's validation lines beside them. The card
-has the recipe, the terms of its data, the figures of the evaluations, a strip painted from
-NAME/examples, whose files must be free to show, and what one picture costs on this machine, which
-should do nothing else meanwhile.
+without it those that are there stay, and must be what was evaluated. --log keeps the run's
+validation lines beside them. The card has the recipe, the terms of its data, the figures of the
+evaluations, a strip painted from NAME/examples, whose files must be free to show, and what one
+picture costs on this machine, which should do nothing else meanwhile.
 """
 
 import argparse
@@ -26,9 +26,11 @@ if __package__ in (None, ""):  # started as a file, whose folder is then searche
 
 from huggingface_hub import EvalResult
 
+from cocosnet_hf import CoCosPipeline
 from cocosnet_hf.__main__ import main as paint
 from cocosnet_hf.benchmark import machine, painting, painting_table
 from cocosnet_hf.bundled import ASSETS, bundled
+from cocosnet_hf.evaluation.protocol import weights_digest
 from cocosnet_hf.evaluation.results import Evaluation, eval_results, exemplar_choice
 from cocosnet_hf.hub import CardDetails, write_card
 
@@ -51,16 +53,16 @@ CLOTHES = CardDetails(
     data="860 of 897 full-body photos of Clothing Co-Parsing (Yang, Luo, Lin, CVPR 2014), "
     "Apache-2.0, cut out on white. `layout.png` is drawn by `demo/draw_figures.py`, `exemplar.png` "
     "was painted by this model.",
-    limits="- Trained for an hour on two CPU cores: faces and hands are blurred, plain cloth may "
-    "get a faint weave, and it is best at 128 px.\n- One person, standing, from head to feet, as "
-    "high as the picture, on a white or plain ground.",
+    limits="- Trained for 75 minutes on two CPU cores: faces and hands are blurred, plain cloth "
+    "may get a faint weave, and it is best at 128 px.\n- One person, standing, from head to feet, "
+    "as high as the picture, on a white or plain ground.",
 )
 POSES = CardDetails(
     license="apache-2.0",
-    data="The photos of the bundled `mask-to-image`, whose weights it started from: 860 of 897 "
-    "full-body photos of Clothing Co-Parsing (Yang, Luo, Lin, CVPR 2014), Apache-2.0, cut out on "
-    "white. The joints were found by MoveNet. `layout.json` is drawn by `demo/draw_figures.py`, "
-    "`exemplar.png` was painted by `mask-to-image`.",
+    data="The photos of the bundled `mask-to-image`, from an earlier version of which it started: "
+    "860 of 897 full-body photos of Clothing Co-Parsing (Yang, Luo, Lin, CVPR 2014), Apache-2.0, "
+    "cut out on white. The joints were found by MoveNet. `layout.json` is drawn by "
+    "`demo/draw_figures.py`, `exemplar.png` was painted by `mask-to-image`.",
     limits="- Trained for 50 minutes on two CPU cores: faces, hands and hems are blurred, plain "
     "cloth may get a weave, and it is best at 128 px.\n- A pose does not say what is worn: a skirt "
     "may come out as trousers in its colours.\n- One person, standing, from head to feet, as high "
@@ -111,15 +113,18 @@ def main(arguments: list[str] | None = None) -> None:
     if options.run is None and options.evaluation is None:
         parser.error("nothing new to put into the package: give --run, --evaluation or both.")
     target = ASSETS / options.name
+    pipeline = target if options.run is None else options.run / "pipeline"
     try:
         results = figures(options.evaluation, options.random_evaluation)
+        if options.evaluation is not None:
+            require_same_weights(options.evaluation, pipeline)
+        lines = [] if options.log is None else validation_lines(options.log)
         shown = examples(target)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     if options.run is not None:
-        copy_weights(options.run / "pipeline", target)
+        copy_weights(pipeline, target)
     if options.log is not None:
-        lines = re.findall(r"^step \d+  validation/.*$", options.log.read_text(), re.MULTILINE)
         (target / "training.txt").write_text("\n".join(lines) + "\n")
     write_bundled_card(options.name, results, *shown)
     print(target)
@@ -137,6 +142,32 @@ def examples(target: Path) -> tuple[Path, Path]:
             )
         found.append(files[0])
     return found[0], found[1]
+
+
+def validation_lines(log: Path) -> list[str]:
+    """What the validations of a training printed. Raises ValueError without any."""
+    lines = re.findall(r"^step \d+  validation/.*$", log.read_text(), re.MULTILINE)
+    if not lines:
+        raise ValueError(
+            f"{log} must have lines such as 'step 400  validation/swd 71', what a training prints; "
+            "it has none."
+        )
+    return lines
+
+
+def require_same_weights(evaluation: Path, pipeline: Path) -> None:
+    """Raise ValueError unless the evaluation measured one of the two precisions of a pipeline."""
+    measured = Evaluation.load(evaluation).made["weights"]
+    digests = [
+        weights_digest(CoCosPipeline.from_pretrained(pipeline, variant=variant))
+        for variant in (None, "fp16")
+        if variant or any((pipeline / "correspondence").glob("*model.safetensors"))
+    ]
+    if measured not in digests:
+        raise ValueError(
+            f"{evaluation} must measure the weights in {pipeline}, but it measured others; "
+            "evaluate again, with another output folder."
+        )
 
 
 def copy_weights(pipeline: Path, target: Path) -> None:

@@ -400,12 +400,18 @@ def open_pipeline(name: str, dtype: torch.dtype) -> tuple[CoCosPipeline, str]:
     source, variant = locate(name)
     pipe = CoCosPipeline.from_pretrained(source, variant=variant, dtype=dtype)
     pipe.set_progress_bar_config(disable=True)
+    digest = weights_digest(pipe)
+    return pipe.fold(), digest
+
+
+def weights_digest(pipe: CoCosPipeline) -> str:
+    """A fingerprint of the weights of both networks, as they were before folding."""
     digest = hashlib.sha256()
     for network in (pipe.correspondence, pipe.translation):
         for key, tensor in network.state_dict().items():
             digest.update(key.encode())
             digest.update(tensor.float().numpy().tobytes())
-    return pipe.fold(), digest.hexdigest()[:16]
+    return digest.hexdigest()[:16]
 
 
 def load_instruments(settings: EvaluationSettings, condition: Condition) -> Instruments:

@@ -111,7 +111,7 @@ class CardDetails:
             return "The owner of these weights has not said under which terms they may be used."
         if self.license != "other":
             return f"The weights are under the licence `{self.license}`."
-        return f"The weights are under [{self.license_name}]({self.license_link})."
+        return f"The weights are under the terms [{self.license_name}]({self.license_link})."
 
 
 def model_card(
