@@ -139,7 +139,9 @@ class RivalTrainer(Trainer):
         networks = Networks.build(self.config)
         encoder, before = StyleEncoder(), networks.translation.config
         channels = before.condition_channels + encoder.config.style_channels - 3
-        translation = TranslationNetwork.from_config(before, condition_channels=channels)
+        translation = TranslationNetwork.from_config(
+            before, condition_channels=channels, residual=False
+        )  # there is no warped exemplar to add to
         # Under the name of what it replaces: averages, optimisers and checkpoints go by names.
         return dataclasses.replace(
             networks, correspondence=encoder.train(), translation=translation.train()

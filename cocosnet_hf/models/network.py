@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -98,6 +99,12 @@ class Network(ModelMixin, ConfigMixin):
         super().save_pretrained(
             save_directory, variant=variant, max_shard_size=max_shard_size, **kwargs
         )
+
+    def to_json_string(self) -> str:
+        """The configuration, without the folder of this machine that it was loaded from."""
+        config = json.loads(super().to_json_string())
+        config.pop("_name_or_path", None)
+        return json.dumps(config, indent=2, sort_keys=True) + "\n"
 
     @property
     def folded(self) -> bool:
