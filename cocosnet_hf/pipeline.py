@@ -34,7 +34,7 @@ from .hub import (
 from .hub.cards import CARD_FILE
 from .matching import Matching
 from .models import CorrespondenceNetwork, TranslationNetwork
-from .models.network import nearest_side, require_stride
+from .models.network import nearest_side, require_stride, without_place
 from .presets import preset
 
 logger = logging.get_logger(__name__)
@@ -156,6 +156,10 @@ class CoCosPipeline(DiffusionPipeline):
         options = ("cache_dir", "force_download", "local_files_only", "token", "revision")
         hub = {key: kwargs[key] for key in options if kwargs.get(key) is not None}
         return fetch_pipeline(pretrained_model_name, components, kwargs.get("variant"), **hub)
+
+    def to_json_string(self) -> str:
+        """The configuration, without the folder of this machine that it was loaded from."""
+        return without_place(super().to_json_string())
 
     def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
         """As in diffusers, with a card beside the networks unless there is one already.

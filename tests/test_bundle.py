@@ -51,7 +51,8 @@ def run(tmp_path: Path) -> Path:
 
 def evaluated(folder: Path, exemplars: str, **made: object) -> Path:
     """An evaluation of two metrics whose exemplars were chosen so."""
-    made = {"exemplars": exemplars, "weights": "abc", "items": 3, "size": 32} | made
+    made = {"exemplars": exemplars, "weights": "abc", "dtype": "float32", "items": 3} | made
+    made |= {"size": 32}
     made |= {"data": {"source": "faces", "split": "test"}, "resize": "none", "formats": {}}
     results = [
         Result("pipeline", "png", metric, Estimate(value, 3))
@@ -113,6 +114,11 @@ def test_the_card_shows_figures_of_both_choices_of_exemplars_and_what_a_picture_
     assert card.text.index("## Time and memory") < card.text.index("## Limits")
     with Image.open(assets / NAME / "sample.png") as strip:
         assert strip.size == (4 * 32, 32)
+    bundled_again = dataclasses.replace(settings, pipeline=NAME, output=str(tmp_path / "again"))
+    evaluate(bundled_again)
+    bundle.main([NAME, "--evaluation", str(tmp_path / "again")])
+    card = ModelCard.load(assets / NAME / "README.md")
+    assert len(card.data.eval_results) == len(names) - len(HEADLINE)
 
 
 def test_figures_are_named_with_their_exemplars_and_the_random_ones_stand_beside(tmp_path: Path):
@@ -149,6 +155,7 @@ def test_evaluations_that_do_not_belong_together_are_refused(
     [
         (["--random-evaluation", "there"], "which is not given"),
         (["--evaluation", "nowhere"], "nowhere"),
+        (["--run", "nothing"], "there is no pipeline in nothing"),
     ],
 )
 def test_a_mistake_on_the_command_line_leaves_everything_as_it_was(
@@ -170,7 +177,7 @@ def test_an_evaluation_of_other_weights_or_an_empty_log_leaves_everything_as_it_
     other = evaluated(tmp_path / "a", "first retrieved from 'train'", weights="other")
     (tmp_path / "log").write_text("nothing\n")
     for arguments, message in (
-        (["--evaluation", str(other)], "it measured others"),
+        (["--evaluation", str(other)], "but it measured other"),
         (["--log", str(tmp_path / "log")], "it has none"),
     ):
         with pytest.raises(SystemExit):

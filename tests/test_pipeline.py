@@ -481,6 +481,16 @@ def quiet(pipe: CoCosPipeline) -> CoCosPipeline:
     return pipe
 
 
+def test_a_pipeline_that_is_saved_again_does_not_tell_where_it_was_loaded_from(
+    masks: CoCosPipeline, tmp_path: Path
+):
+    masks.save_pretrained(tmp_path / "first")
+    CoCosPipeline.from_pretrained(tmp_path / "first").save_pretrained(tmp_path / "second")
+    files = list((tmp_path / "second").rglob("*.json"))
+    assert len(files) == 3
+    assert not [file for file in files if str(tmp_path) in file.read_text()]
+
+
 def test_a_saved_and_loaded_pipeline_paints_the_same(masks: CoCosPipeline, tmp_path: Path):
     masks.save_pretrained(tmp_path)
     loaded = quiet(CoCosPipeline.from_pretrained(tmp_path))

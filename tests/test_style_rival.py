@@ -97,6 +97,7 @@ def test_a_recipe_trains_the_rival_without_the_terms_of_the_matching(
         f"--data.image_size={SIDE}",
         f"--data.load_size={SIDE}",
         "--data.workers=0",
+        "--networks.translation.residual=true",  # a style is no picture to add to
         "--schedule.constant=2",
         "--schedule.decay=0",
         "--output.log_every=1",
@@ -116,4 +117,6 @@ def test_a_recipe_trains_the_rival_without_the_terms_of_the_matching(
     opened = StyleEncoder.from_pretrained(folder / "style_encoder").state_dict()
     for name, averaged in state["averages"]["correspondence"]["module"].items():
         assert torch.equal(opened[name], averaged)
-    assert open_rival(str(folder))[1].config.condition_channels == 12 + 64 - 3
+    painter = open_rival(str(folder))[1].config
+    assert painter.condition_channels == 12 + 64 - 3
+    assert not painter.residual

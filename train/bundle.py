@@ -1,6 +1,6 @@
 """Put a finished run into the package, as a pipeline that `cocosnet_hf.bundled` opens.
 
-    python train/bundle.py mask-to-image --run out/mask-to-image --log run.log
+    python train/bundle.py mask-to-image --run out/mask-to-image-2 --log runs.log
     python -m cocosnet_hf.evaluate mask-to-image ... -o out/retrieved
     python -m cocosnet_hf.evaluate mask-to-image ... --exemplars random -o out/random
     python train/bundle.py mask-to-image --evaluation out/retrieved --random-evaluation out/random
@@ -8,9 +8,10 @@
 and likewise edge-to-face and pose-to-body, with the options of each evaluation from the head of its
 recipe, train/configs/NAME.yaml. The half precision weights of --run go to cocosnet_hf/assets/NAME;
 without it those that are there stay, and must be what was evaluated. --log keeps the run's
-validation lines beside them. The card has the recipe, the terms of its data, the figures of the
-evaluations, a strip painted from NAME/examples, whose files must be free to show, and what one
-picture costs on this machine, which should do nothing else meanwhile.
+validation lines beside them; those of two runs, one on top of the other, are one log. The card has
+the recipe, the terms of its data, the figures of the evaluations, a strip painted from
+NAME/examples, whose files must be free to show, and what one picture costs on this machine, which
+should do nothing else meanwhile.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as a file, whose folder is then searched for modules
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+import torch
 from huggingface_hub import EvalResult
 
 from cocosnet_hf import CoCosPipeline
@@ -62,7 +64,7 @@ POSES = CardDetails(
     data="The photos of the bundled `mask-to-image`, from an earlier version of which it started: "
     "860 of 897 full-body photos of Clothing Co-Parsing (Yang, Luo, Lin, CVPR 2014), Apache-2.0, "
     "cut out on white. The joints were found by MoveNet. `layout.json` is drawn by "
-    "`demo/draw_figures.py`, `exemplar.png` was painted by `mask-to-image`.",
+    "`demo/draw_figures.py`, `exemplar.png` was painted by that version.",
     limits="- Trained for 50 minutes on two CPU cores: faces, hands and hems are blurred, plain "
     "cloth may get a weave, and it is best at 128 px.\n- A pose does not say what is worn: a skirt "
     "may come out as trousers in its colours.\n- One person, standing, from head to feet, as high "
@@ -115,6 +117,11 @@ def main(arguments: list[str] | None = None) -> None:
     target = ASSETS / options.name
     pipeline = target if options.run is None else options.run / "pipeline"
     try:
+        if not (pipeline / "model_index.json").is_file():
+            raise FileNotFoundError(
+                f"--run must be the output_dir of a finished training; there is no pipeline in "
+                f"{pipeline}."
+            )
         results = figures(options.evaluation, options.random_evaluation)
         if options.evaluation is not None:
             require_same_weights(options.evaluation, pipeline)
@@ -157,16 +164,17 @@ def validation_lines(log: Path) -> list[str]:
 
 def require_same_weights(evaluation: Path, pipeline: Path) -> None:
     """Raise ValueError unless the evaluation measured one of the two precisions of a pipeline."""
-    measured = Evaluation.load(evaluation).made["weights"]
+    made = Evaluation.load(evaluation).made
+    dtype = getattr(torch, made["dtype"])
     digests = [
-        weights_digest(CoCosPipeline.from_pretrained(pipeline, variant=variant))
+        weights_digest(CoCosPipeline.from_pretrained(pipeline, variant=variant, dtype=dtype))
         for variant in (None, "fp16")
         if variant or any((pipeline / "correspondence").glob("*model.safetensors"))
     ]
-    if measured not in digests:
+    if made["weights"] not in digests:
         raise ValueError(
-            f"{evaluation} must measure the weights in {pipeline}, but it measured others; "
-            "evaluate again, with another output folder."
+            f"{evaluation} must measure the weights in {pipeline}, {' or '.join(digests)}, but it "
+            f"measured {made['weights']}; evaluate again, with another output folder."
         )
 
 

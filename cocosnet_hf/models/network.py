@@ -14,6 +14,13 @@ from typing_extensions import Self
 from .blocks import SPADEResidualBlock, without_spectral_norm
 
 
+def without_place(config: str) -> str:
+    """A configuration of diffusers, as JSON, without the folder that it was loaded from."""
+    entries = json.loads(config)
+    entries.pop("_name_or_path", None)
+    return json.dumps(entries, indent=2, sort_keys=True) + "\n"
+
+
 class Network(ModelMixin, ConfigMixin):
     """A diffusers model that loads all of its weights or none, and only from safetensors."""
 
@@ -102,9 +109,7 @@ class Network(ModelMixin, ConfigMixin):
 
     def to_json_string(self) -> str:
         """The configuration, without the folder of this machine that it was loaded from."""
-        config = json.loads(super().to_json_string())
-        config.pop("_name_or_path", None)
-        return json.dumps(config, indent=2, sort_keys=True) + "\n"
+        return without_place(super().to_json_string())
 
     @property
     def folded(self) -> bool:
