@@ -511,6 +511,8 @@ def test_a_bundled_pipeline_has_its_tab_as_soon_as_it_is_there(assets: dict[str,
         painting = painter.paint(gallery.layout.condition, gallery.look.picture, own)
         assert painting.image.size == (SIZE, SIZE)
         assert gallery.best(gallery[3].condition)[0].index == 3
+        assert gallery.find(gallery[3].picture.convert("RGBA")) is gallery[3]
+        assert gallery.find(gallery[3].picture.rotate(180)) is None
     with served(found) as url:
         page = httpx.get(f"{url}config").text
     assert "legwear_long" in page and "mask-to-image-paint" in page and "pose-to-body-paint" in page

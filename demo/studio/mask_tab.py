@@ -59,18 +59,16 @@ def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     wire(painter, gallery, layout, look, result, own)
 
     @explained
-    def edit(file: dict[str, Any] | None, place: int | None, *mask: Any) -> tuple:
+    def edit(file: dict[str, Any] | None, *mask: Any) -> tuple:
         if own.parts:
             found = own.read(*mask)
-        elif place is not None:
-            found = gallery[place].condition
+        elif (exhibit := gallery.find(read_photo(file, "exemplar"))) is not None:
+            found = exhibit.condition
         else:
             found = labelled(file, condition)
         return on_canvas(found, condition), True
 
-    look.edit.click(
-        edit, [look.exemplar, look.place, *own.parts], [layout.editor, look.keep], **RAW
-    )
+    look.edit.click(edit, [look.exemplar, *own.parts], [layout.editor, look.keep], **RAW)
 
 
 def on_canvas(mask: Any, condition: MaskCondition) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from gradio.processing_utils import save_file_to_cache
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from .gallery import LOOK, Exhibit, Gallery
+from .gallery import Exhibit, Gallery
 from .inputs import explained, read_photo
 from .painters import Painter, Painting
 from .views import (
@@ -84,16 +84,14 @@ class ExemplarCondition:
 class Look:
     """The column of the exemplar.
 
-    order: the gallery's pictures as they are shown now. place: where in the gallery the exemplar
-    is, None if it was uploaded. edit: puts the exemplar's own layout into the editor; keep: whether
-    the exemplar stays where the layout is as it was there.
+    order: the gallery's pictures as they are shown now. edit: puts the exemplar's own layout into
+    the editor; keep: whether the exemplar stays where the layout is as it was there.
     """
 
     exemplar: gr.Image
     picker: gr.Gallery
     suggest: gr.Button
     order: gr.State
-    place: gr.State
     edit: gr.Button
     keep: gr.Checkbox
 
@@ -189,7 +187,7 @@ def look_column(tab: str, gallery: Gallery, *, can_keep: bool = True) -> Look:
         elem_id=f"{tab}-keep",
     )
     order = gr.State(list(range(len(gallery))))
-    return Look(exemplar, picker, suggest, order, gr.State(LOOK), edit, keep)
+    return Look(exemplar, picker, suggest, order, edit, keep)
 
 
 def result_column(tab: str) -> Result:
@@ -287,12 +285,12 @@ def wire(
 
     def chosen(place: int) -> list[Any]:
         exhibit = gallery[place]
-        return [exhibit.picture, place, False, *own.offer(exhibit)]
+        return [exhibit.picture, False, *own.offer(exhibit)]
 
-    choice = [look.exemplar, look.place, look.keep, *own.parts]
+    choice = [look.exemplar, look.keep, *own.parts]
     look.suggest.click(suggest, layout.editor, [look.picker, look.order, *choice], **RAW)
     look.picker.select(choose, look.order, choice, **PRIVATE)
-    look.exemplar.upload(lambda: (None, False), None, [look.place, look.keep], **PRIVATE)
+    look.exemplar.upload(lambda: False, None, look.keep, **PRIVATE)
     for load in layout.loads:  # of which the exemplar is no picture
         load.success(lambda: False, None, look.keep, **PRIVATE)
 

@@ -46,15 +46,15 @@ def pose_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     wire(painter, gallery, layout, look, result, own)
 
     @explained
-    def edit(file: dict[str, Any] | None, place: int | None, *pose: Any) -> gr.HTML:
+    def edit(file: dict[str, Any] | None, *pose: Any) -> gr.HTML:
         photo = read_photo(file, "exemplar")
         if own.parts:
             return gr.HTML(figure(own.read(*pose), condition), guide=guide_of(photo))
-        if place is not None:
-            return gr.HTML(figure(gallery[place].condition, condition), guide=guide_of(photo))
+        if (exhibit := gallery.find(photo)) is not None:
+            return gr.HTML(figure(exhibit.condition, condition), guide=guide_of(photo))
         return found_in(photo, condition)
 
-    look.edit.click(edit, [look.exemplar, look.place, *own.parts], layout.editor, **RAW)
+    look.edit.click(edit, [look.exemplar, *own.parts], layout.editor, **RAW)
 
 
 def figure(pose: Pose, condition: PoseCondition) -> dict[str, Any]:
