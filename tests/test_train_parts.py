@@ -67,6 +67,11 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path):
         ("--data=3", "data must be a group"),
         ("--output_dir.name=x", "output_dir is a value, not a group"),
         ("--losses.adversarial=0", "feature_matching needs a discriminator"),
+        (
+            "--losses={adversarial: 0, feature_matching: 0, pseudo_exemplar: 0, perceptual: 0, "
+            "contextual: 0, domain_alignment: 0}",
+            "every weight of losses is 0",
+        ),
         ("--speed={compile: true, gradient_checkpointing: true}", "exclude each other"),
         ("seed=3", "must look like"),
         ("--seed", "must look like"),

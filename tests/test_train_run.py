@@ -1,5 +1,6 @@
 """Whole training runs, a few steps long and a few channels wide."""
 
+import copy
 import dataclasses
 import os
 import random
@@ -23,7 +24,8 @@ from cocosnet_hf import CoCosPipeline, MultiscaleDiscriminator
 from cocosnet_hf.synthetic import SCENE_CLASSES, SyntheticExamples, write_imagefolder
 from train.checkpoints import STATE_FILE, list_checkpoints
 from train.config import TrainConfig, load_config
-from train.train import Trainer, main, train
+from train.objective import Batch, Painting
+from train.train import Trainer, main, run, train
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 
@@ -198,6 +200,35 @@ def test_a_run_can_start_from_the_pipeline_of_another(tmp_path: Path):
         before.translation.parameters(), after.translation.parameters(), strict=True
     ):
         assert torch.equal(old, new)
+
+
+@pytest.mark.slow
+def test_a_run_whose_terms_look_at_no_picture_trains_the_correspondence_alone(tmp_path: Path):
+    shown = []
+
+    class Watched(Trainer):
+        def report(self, batch: Batch, painting: Painting) -> None:
+            shown.append(torch.equal(painting.image, painting.warped_exemplar))
+            super().report(batch, painting)
+
+    no_picture = [
+        f"--losses.{name}=0" for name in ("adversarial", "feature_matching", "self_pixel")
+    ]
+    trainer = Watched(config(tmp_path, *no_picture), resume=None)
+    before = copy.deepcopy(trainer.networks.modules())
+    run(trainer)
+    unchanged = {
+        name: all(
+            torch.equal(old, new)
+            for old, new in zip(
+                network.state_dict().values(), before[name].state_dict().values(), strict=True
+            )
+        )
+        for name, network in trainer.networks.modules().items()
+    }
+    assert unchanged == {"correspondence": False, "translation": True, "discriminator": True}
+    assert shown == [True] * 4
+    assert CoCosPipeline.from_pretrained(tmp_path / "run" / "pipeline").config.image_size == 32
 
 
 def test_a_run_that_diverges_stops_and_says_so(tmp_path: Path):

@@ -33,6 +33,10 @@ class LossWeights:
     Zhang et al. 2020, section 3.3; the terms are the functions of `cocosnet_hf.losses`.
     self_pixel: mean absolute difference of picture and target, on self pairs only (not in the
     paper; does for runs without a perceptual network what pseudo_exemplar does).
+
+    A run of nothing but domain_alignment, cycle, self_warp and warped_mask paints no picture: it
+    teaches the correspondence network in a fraction of the time and leaves the translation network
+    as it is.
     """
 
     adversarial: float = 10.0
@@ -52,6 +56,13 @@ class LossWeights:
                 "losses.feature_matching needs a discriminator that learns: set losses.adversarial "
                 "above 0, or both to 0."
             )
+        if not any(getattr(self, item.name) for item in dataclasses.fields(self)):
+            raise ValueError("every weight of losses is 0, so nothing would be learned: set one.")
+
+    @property
+    def need_picture(self) -> bool:
+        """Whether any term looks at what the translation network paints."""
+        return any((self.adversarial, self.self_pixel, self.need_perceptual_network))
 
     @property
     def need_perceptual_network(self) -> bool:

@@ -44,8 +44,9 @@ class Batch:
 class Painting:
     """What the networks made of a batch.
 
-    image, warped_exemplar (B, 3, H, W); grid_exemplar: the warped exemplar as (B, 3, h, w), one
-    colour per position of the matching. matching: None of a rival that paints without.
+    image, warped_exemplar (B, 3, H, W), the same where nothing was painted; grid_exemplar: the
+    warped exemplar as (B, 3, h, w), one colour per position of the matching. matching: None of a
+    rival that paints without.
     """
 
     image: Tensor
@@ -57,7 +58,7 @@ class Painting:
 
 def paint(
     correspondence: nn.Module,
-    translation: nn.Module,
+    translation: nn.Module | None,
     settings: dict,
     batch: Batch,
     *,
@@ -66,8 +67,9 @@ def paint(
 ) -> Painting:
     """Condition and exemplar to picture, as `CoCosPipeline` does it.
 
-    settings: the correspondence network's config. exemplar_noise: let it put noise in the place of
-    the exemplar's condition. target: the true photo, for the domain alignment term.
+    translation: None to warp only. settings: the correspondence network's config. exemplar_noise:
+    let it put noise in the place of the exemplar's condition. target: the true photo, for the
+    domain alignment term.
     """
     features = correspondence(
         batch.condition,
@@ -89,7 +91,8 @@ def paint(
     else:
         grid = matching.warp(batch.exemplar)
         warped = F.interpolate(grid, scale_factor=matching.stride, mode=settings["warp_upsampling"])
-    return Painting(translation(warped, batch.condition), warped, grid, matching, features)
+    image = warped if translation is None else translation(warped, batch.condition)
+    return Painting(image, warped, grid, matching, features)
 
 
 def generator_terms(

@@ -314,7 +314,7 @@ class Trainer:
         """What the networks in training make of a batch."""
         return paint(
             self._prepared["correspondence"],
-            self._prepared["translation"],
+            self._prepared["translation"] if self.config.losses.need_picture else None,
             self.settings,
             batch,
             exemplar_noise=self._warmed_up and self.settings["exemplar_noise"] > 0,
