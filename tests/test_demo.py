@@ -374,11 +374,10 @@ def cached_parser(cached: Callable[[str], Path]) -> MaskCondition:
 
 
 def test_a_photo_is_labelled_by_a_model_that_is_at_hand(
-    uploads: Path, cached_parser: MaskCondition, monkeypatch: pytest.MonkeyPatch
+    cached_parser: MaskCondition, monkeypatch: pytest.MonkeyPatch
 ):
     asked = recorded_look_ups(monkeypatch)
-    noise(size=(48, 32)).save(uploads / "photo.png")
-    found = labelled({"path": str(uploads / "photo.png")}, cached_parser)
+    found = labelled(noise(size=(48, 32)), cached_parser)
     encoded = cached_parser.encode(found, 32, 48)
     assert encoded.sum() == 32 * 48
     assert asked == []
@@ -403,15 +402,13 @@ def test_a_model_may_be_a_folder(tmp_path: Path):
 
 
 def test_no_model_is_fetched_for_a_visitor(
-    uploads: Path, cached_parser: MaskCondition, monkeypatch: pytest.MonkeyPatch
+    cached_parser: MaskCondition, monkeypatch: pytest.MonkeyPatch
 ):
     asked = recorded_look_ups(monkeypatch)
-    noise().save(uploads / "photo.png")
-    photo = {"path": str(uploads / "photo.png")}
     with pytest.raises(FileNotFoundError, match="hf download alice/other"):
-        labelled(photo, dataclasses.replace(cached_parser, parser="alice/other"))
+        labelled(noise(), dataclasses.replace(cached_parser, parser="alice/other"))
     with pytest.raises(ValueError, match="upload it in step 1"):
-        labelled(photo, CONDITIONS["mask-to-image"])
+        labelled(noise(), CONDITIONS["mask-to-image"])
     with pytest.warns(UserWarning, match="drag the joints onto the photo"):
         editor = found_in(noise(size=(96, 64)), CONDITIONS["pose-to-body"])
     assert editor.value["size"] == [96, 64]

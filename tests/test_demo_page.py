@@ -356,8 +356,11 @@ def test_the_tab_of_poses_takes_a_pipeline_as_its_recipe_makes_it(files: Path):
     with served(dict.fromkeys(CONDITIONS) | {tab: painter}) as url:
         visitor = Visitor(url, "posing")
         exemplar = visitor.value(f"{tab}-exemplar")
-        (found,) = visitor.do(f"{tab}-edit", "click", exemplar, None)
+        (found,) = visitor.do(f"{tab}-edit", "click", exemplar)
         assert same(found, LOOK)
+        gallery[3].picture.save(files / "third.png")
+        (found,) = visitor.do(f"{tab}-edit", "click", visitor.upload(files / "third.png"))
+        assert same(found, 3)
         for place in (2, 5):
             click = {"index": place, "value": None}
             (figure,) = visitor.do(f"{tab}-examples", "select", event_data=click)
@@ -369,8 +372,10 @@ def test_the_tab_of_poses_takes_a_pipeline_as_its_recipe_makes_it(files: Path):
             pictures, *_ = visitor.do(f"{tab}-suggest", "click", figure)
             assert pictures[0]["caption"] == "100%"
         photo = visitor.upload(files / "photo.png")
-        (standing,) = visitor.do(f"{tab}-photo", "upload", photo)
-        assert standing["size"] == [SIZE, SIZE]
+        for button, event in (("photo", "upload"), ("edit", "click")):
+            (standing,) = visitor.do(f"{tab}-{button}", event, photo)
+            assert standing["size"] == [SIZE, SIZE]
+            assert not same(standing, LOOK)
 
 
 def test_strokes_that_come_while_one_is_painted_replace_each_other(address: str):

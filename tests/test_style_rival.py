@@ -87,6 +87,12 @@ def test_an_evaluation_that_is_not_told_where_the_rival_is_says_how(
         paint(torch.zeros(2, SIDE, SIDE), Image.new("RGB", (SIDE, SIDE)))
 
 
+def test_a_rival_has_nothing_to_learn_from_terms_of_the_matching(tmp_path: Path):
+    paths = [CONFIGS / "edge-to-face.yaml", CONFIGS / "layers/correspondence.yaml"]
+    with pytest.raises(ValueError, match="leave out layers/correspondence"):
+        train_rival(load_config(paths, [f"--output_dir={tmp_path}"]))
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("fresh_process")
 def test_a_recipe_trains_the_rival_without_the_terms_of_the_matching(

@@ -1,6 +1,7 @@
 """The parts of the trainer: configuration, averages, augmentation, checkpoints, recomputation."""
 
 import copy
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from train.checkpoints import (
     load_checkpoint,
     save_checkpoint,
 )
-from train.config import ScheduleConfig, TrainConfig, load_config, to_dict
+from train.config import LossWeights, ScheduleConfig, TrainConfig, load_config, to_dict
 from train.ema import ModuleEMA
 from train.networks import Networks, export_pipeline
 from train.recompute import recompute_activations
@@ -137,6 +138,14 @@ def test_a_run_without_a_condition_is_an_error(tmp_path: Path):
 def test_the_rate_falls_linearly_after_the_constant_part():
     schedule = ScheduleConfig(unit="epoch", constant=2, decay=4)
     assert [schedule.rate(unit) for unit in range(schedule.total)] == [1, 1, 1, 0.75, 0.5, 0.25]
+
+
+@pytest.mark.parametrize("name", [item.name for item in dataclasses.fields(LossWeights)])
+def test_only_terms_of_the_matching_need_no_picture(name: str):
+    weights = dict.fromkeys((item.name for item in dataclasses.fields(LossWeights)), 0.0)
+    weights |= {name: 1.0} | ({"adversarial": 1.0} if name == "feature_matching" else {})
+    of_matching = name in ("domain_alignment", "cycle", "self_warp", "warped_mask")
+    assert LossWeights(**weights).need_picture != of_matching
 
 
 # Networks ----------------------------------------------------------------------------------------

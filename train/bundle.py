@@ -8,7 +8,7 @@
 and likewise edge-to-face and pose-to-body, with the options of each evaluation from the head of its
 recipe, train/configs/NAME.yaml. The half precision weights of --run go to cocosnet_hf/assets/NAME;
 without it those that are there stay, and must be what was evaluated. --log keeps the run's
-validation lines beside them; those of two runs, one on top of the other, are one log. The card has
+validation lines beside them; those of runs that go on from one another are one log. The card has
 the recipe, the terms of its data, the figures of the evaluations, a strip painted from
 NAME/examples, whose files must be free to show, and what one picture costs on this machine, which
 should do nothing else meanwhile.
@@ -46,7 +46,7 @@ FACES = CardDetails(
     "non-commercial research; so are these weights. None of the photos is shown here: `layout.jpg` "
     "is NASA's portrait of Eileen Collins, in the public domain, and `exemplar.jpg` was painted by "
     "this model.",
-    limits="- Trained for 50 minutes on two CPU cores: soft, with ripples along dense lines, and "
+    limits="- Trained for two hours on two CPU cores: soft, with ripples along dense lines, and "
     "best at 128 px.\n- Faces like those of CelebA-HQ, from the front and cut out alike: eyes a "
     "little above the middle, a quarter of the width apart.",
 )

@@ -25,6 +25,9 @@ from cocosnet_hf.models.perceptual import PerceptualNetwork
 from cocosnet_hf.models.vgg import open_perceptual
 from cocosnet_hf.presets import preset
 
+MATCHING_TERMS = ("domain_alignment", "cycle", "self_warp", "warped_mask")
+"""The terms that look at the correspondence only, not at what is painted from it."""
+
 
 @dataclass(frozen=True)
 class LossWeights:
@@ -34,9 +37,8 @@ class LossWeights:
     self_pixel: mean absolute difference of picture and target, on self pairs only (not in the
     paper; does for runs without a perceptual network what pseudo_exemplar does).
 
-    A run of nothing but domain_alignment, cycle, self_warp and warped_mask paints no picture: it
-    teaches the correspondence network in a fraction of the time and leaves the translation network
-    as it is.
+    A run of `MATCHING_TERMS` alone paints no picture: it teaches the correspondence network in a
+    fraction of the time and leaves the translation network as it is. Validations still paint.
     """
 
     adversarial: float = 10.0
@@ -62,7 +64,8 @@ class LossWeights:
     @property
     def need_picture(self) -> bool:
         """Whether any term looks at what the translation network paints."""
-        return any((self.adversarial, self.self_pixel, self.need_perceptual_network))
+        names = (item.name for item in dataclasses.fields(self))
+        return any(getattr(self, name) for name in names if name not in MATCHING_TERMS)
 
     @property
     def need_perceptual_network(self) -> bool:

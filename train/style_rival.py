@@ -35,14 +35,13 @@ from cocosnet_hf import CorrespondenceOutput, TranslationNetwork
 from cocosnet_hf.models.blocks import conv2d, leaky_relu_
 from cocosnet_hf.models.network import Network, require_channels
 from train.checkpoints import complete_folder
-from train.config import TrainConfig
+from train.config import MATCHING_TERMS, TrainConfig
 from train.networks import Networks
 from train.objective import Batch, Painting
 from train.report import to_picture
 from train.train import Trainer, add_resume, make_parser, parse_config, run
 from train.validation import batch_metrics
 
-MATCHING_TERMS = ("domain_alignment", "cycle", "self_warp", "warped_mask")
 FOLDER_VARIABLE = "STYLE_RIVAL"
 
 
@@ -55,7 +54,15 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def train_rival(config: TrainConfig, resume: str | None = None) -> Path | None:
-    """As `train.train.train`; returns the folder that `open_rival` reads. It is never uploaded."""
+    """As `train.train.train`; returns the folder that `open_rival` reads. It is never uploaded.
+
+    Raises ValueError if all terms are of the matching, which the rival has not.
+    """
+    if not config.losses.need_picture:
+        raise ValueError(
+            "the losses must look at the picture, got terms of the matching only, which the rival "
+            "has not; leave out layers/correspondence.yaml or set another weight of losses."
+        )
     losses = dataclasses.replace(config.losses, **dict.fromkeys(MATCHING_TERMS, 0.0))
     output = dataclasses.replace(config.output, push_to_hub=None)
     return run(RivalTrainer(dataclasses.replace(config, losses=losses, output=output), resume))

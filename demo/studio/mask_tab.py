@@ -61,11 +61,10 @@ def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     @explained
     def edit(file: dict[str, Any] | None, *mask: Any) -> tuple:
         if own.parts:
-            found = own.read(*mask)
-        elif (exhibit := gallery.find(read_photo(file, "exemplar"))) is not None:
-            found = exhibit.condition
-        else:
-            found = labelled(file, condition)
+            return on_canvas(own.read(*mask), condition), True
+        photo = read_photo(file, "exemplar")
+        exhibit = gallery.find(photo)
+        found = labelled(photo, condition) if exhibit is None else exhibit.condition
         return on_canvas(found, condition), True
 
     look.edit.click(edit, [look.exemplar, *own.parts], [layout.editor, look.keep], **RAW)
@@ -77,9 +76,8 @@ def on_canvas(mask: Any, condition: MaskCondition) -> dict[str, Any]:
     return as_canvas(mask_drawing(mask, condition, *canvas_size(width, height)))
 
 
-def labelled(file: dict[str, Any] | None, condition: MaskCondition) -> Image.Image:
+def labelled(photo: Image.Image, condition: MaskCondition) -> Image.Image:
     """The mask of an uploaded photo. Raises ValueError where no model is known that makes it."""
-    photo = read_photo(file, "photo")
     if condition.parser is None:
         raise ValueError(
             f"The label map of an uploaded picture is not known here: upload it in step 1, tick "
@@ -94,6 +92,11 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
         for index, (name, color) in enumerate(zip(condition.classes, condition.colors, strict=True))
         if index != condition.unknown
     ]
+
+    @explained
+    def by_model(file: dict[str, Any] | None) -> dict[str, Any]:
+        return on_canvas(labelled(read_photo(file, "photo"), condition), condition)
+
     editor = board(
         "canvas",
         on_canvas(gallery.layout.condition, condition),
@@ -107,13 +110,7 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
         loads = []
         if condition.parser is not None:
             photo = upload_button("Label a photo", f"{tab}-photo")
-            by_model = photo.upload(
-                explained(lambda file: on_canvas(labelled(file, condition), condition)),
-                photo,
-                editor,
-                **SLOW,
-            )
-            loads.append(by_model)
+            loads.append(photo.upload(by_model, photo, editor, **SLOW))
 
     def start(event: gr.SelectData) -> dict[str, Any]:
         return on_canvas(gallery[event.index].condition, condition)
