@@ -378,6 +378,12 @@ def test_the_tab_of_poses_takes_a_pipeline_as_its_recipe_makes_it(files: Path):
             assert not same(standing, LOOK)
 
 
+def test_without_an_exemplar_there_is_nothing_to_edit(address: str):
+    visitor = Visitor(address, "editing")
+    refused = visitor.answer(visitor.event("mask-to-image-edit", "click"), None)
+    assert "There is no exemplar yet" in refused["output"]["error"]
+
+
 def test_strokes_that_come_while_one_is_painted_replace_each_other(address: str):
     visitor = Visitor(address, "live")
     for editor in ("mask-to-image-canvas", "edge-to-face-canvas", "pose-to-body-pose"):
