@@ -420,7 +420,13 @@ def main(argv: list[str] | None = None) -> None:
     """Measure as the command line says, print the tables, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--preset", default="celebahq", choices=PRESETS)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[256])
+    parser.add_argument(
+        "--sizes",
+        type=int,
+        nargs="*",
+        default=[256],
+        help="of the networks, in pixels; may be none",
+    )
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--runs", type=int, default=5)
@@ -462,6 +468,8 @@ def main(argv: list[str] | None = None) -> None:
             options.json.write_text(json.dumps(figures, indent=1))
         return
 
+    if not options.sizes and not options.positions:
+        parser.error("there is nothing to measure: give --sizes or --positions a number.")
     rows, quality, matchings = [], {}, []
     for size in options.sizes:
         forms = [OURS] + [COMPILED] * options.compile

@@ -154,6 +154,16 @@ def test_settings_that_a_saved_pipeline_is_not_measured_with_are_refused(
 
 
 @pytest.mark.slow
+def test_the_matching_is_measured_alone(capsys: pytest.CaptureFixture[str]):
+    benchmark.main(["--sizes", "--positions", "16"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" | ")[:2] for line in lines[2:]] == [["| 16", "plain"], ["| 16", "ours"]]
+    with pytest.raises(SystemExit):
+        benchmark.main(["--sizes"])
+    assert "nothing to measure" in capsys.readouterr().err
+
+
+@pytest.mark.slow
 def test_a_run_writes_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     file = tmp_path / "figures.json"
     sizes = ["--sizes", "64", "--dtypes", "bfloat16", "--positions", "16"]
