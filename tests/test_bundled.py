@@ -87,6 +87,7 @@ def test_a_bundled_pipeline_paints_in_the_colours_of_the_exemplar(name: str):
 
 @every_model
 def test_a_bundled_pipeline_paints_every_hue(name: str):
+    most = 24 if name == "edge-to-face" else 20  # faces of a yellowish green
     pipe = bundled(name)
     layout, exemplar = (example(name, stem) for stem in ("layout", "exemplar"))
     photo = np.array(Image.open(exemplar).convert("HSV"))
@@ -97,7 +98,7 @@ def test_a_bundled_pipeline_paints_every_hue(name: str):
         painted = np.asarray(picture, float)
         mean = painted[painted.min(axis=2) < 200].mean(axis=0)
         found = Image.fromarray(mean.astype(np.uint8)[None, None]).convert("HSV").getpixel((0, 0))
-        assert abs((found[0] - hue + 128) % 256 - 128) < 24, f"{hue} is painted as {found[0]}"
+        assert abs((found[0] - hue + 128) % 256 - 128) < most, f"{hue} is painted as {found[0]}"
         assert found[1] > 50
 
 

@@ -358,8 +358,8 @@ def test_the_tab_of_poses_takes_a_pipeline_as_its_recipe_makes_it(files: Path):
         exemplar = visitor.value(f"{tab}-exemplar")
         (found,) = visitor.do(f"{tab}-edit", "click", exemplar)
         assert same(found, LOOK)
-        gallery[3].picture.save(files / "third.png")
-        (found,) = visitor.do(f"{tab}-edit", "click", visitor.upload(files / "third.png"))
+        gallery[3].picture.save(files / "shown.png")
+        (found,) = visitor.do(f"{tab}-edit", "click", visitor.upload(files / "shown.png"))
         assert same(found, 3)
         for place in (2, 5):
             click = {"index": place, "value": None}
@@ -378,9 +378,15 @@ def test_the_tab_of_poses_takes_a_pipeline_as_its_recipe_makes_it(files: Path):
             assert not same(standing, LOOK)
 
 
-def test_without_an_exemplar_there_is_nothing_to_edit(address: str):
-    visitor = Visitor(address, "editing")
-    refused = visitor.answer(visitor.event("mask-to-image-edit", "click"), None)
+def test_edit_takes_the_layout_of_the_picture_that_is_shown(address: str, tmp_path: Path):
+    tab, visitor = "mask-to-image", Visitor(address, "editing")
+    condition = CONDITIONS[tab]
+    exhibit = gallery_of(tab, condition)[3]
+    exhibit.picture.save(tmp_path / "shown.png")
+    found, keep = visitor.do(f"{tab}-edit", "click", visitor.upload(tmp_path / "shown.png"))
+    assert found == on_canvas(exhibit.condition, condition)
+    assert keep
+    refused = visitor.answer(visitor.event(f"{tab}-edit", "click"), None)
     assert "There is no exemplar yet" in refused["output"]["error"]
 
 

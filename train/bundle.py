@@ -47,8 +47,9 @@ FACES = CardDetails(
     "is NASA's portrait of Eileen Collins, in the public domain, and `exemplar.jpg` was painted by "
     "this model.",
     limits="- Trained for two hours on two CPU cores: soft, with ripples along dense lines, and "
-    "best at 128 px.\n- Faces like those of CelebA-HQ, from the front and cut out alike: eyes a "
-    "little above the middle, a quarter of the width apart.",
+    "best at 128 px.\n- Yellowish green looks come out about 30 degrees of hue too orange.\n"
+    "- Faces like those of CelebA-HQ, from the front and cut out alike: eyes a little above the "
+    "middle, a quarter of the width apart.",
 )
 CLOTHES = CardDetails(
     license="apache-2.0",
