@@ -28,14 +28,14 @@ def photo(seed: int, side: int = 64) -> torch.Tensor:
 
 @pytest.fixture
 def encoder() -> StyleEncoder:
-    return tiny.lively(StyleEncoder(5, channels=(6, 8, 8)))
+    return tiny.lively(StyleEncoder(9, channels=(6, 8, 8)))
 
 
 @pytest.fixture
 def saved(encoder: StyleEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A rival for edges, which evaluations then find."""
     encoder.save_pretrained(tmp_path / "style_encoder")
-    tiny.translation(2 + 5 - 3).save_pretrained(tmp_path / "translation")
+    tiny.translation(2 + 9 - 3).save_pretrained(tmp_path / "translation")
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
     return tmp_path
 
@@ -43,7 +43,7 @@ def saved(encoder: StyleEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_a_style_does_not_say_where_in_the_exemplar_anything_is(encoder: StyleEncoder):
     first = photo(0)
     style = encoder(first)
-    assert style.shape == (1, 5)
+    assert style.shape == (1, 9)
     for shifts in ((8, 0), (24, 40)):
         rolled = first.roll(shifts, dims=(2, 3))
         torch.testing.assert_close(encoder(rolled), style, rtol=0, atol=1e-5)
@@ -56,6 +56,18 @@ def test_a_flat_exemplar_has_one_style_at_every_size(encoder: StyleEncoder):
     styles = [encoder(colour.expand(1, 3, *size)) for size in sizes]
     for one, other in pairwise(styles):
         torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def test_a_style_begins_with_the_means_and_spreads_of_the_colours(encoder: StyleEncoder):
+    exemplar = photo(2) * 0.5 + 0.25
+    colours = exemplar[0].flatten(1)
+    expected = torch.cat([colours.mean(dim=1), colours.std(dim=1, unbiased=False)])
+    torch.testing.assert_close(encoder(exemplar)[0, :6], expected)
+
+
+def test_a_style_of_colours_alone_is_an_error():
+    with pytest.raises(ValueError, match="style_channels must be over 6"):
+        StyleEncoder(6)
 
 
 def test_an_exemplar_of_other_channels_is_an_error(encoder: StyleEncoder):
@@ -124,5 +136,5 @@ def test_a_recipe_trains_the_rival_without_the_terms_of_the_matching(
     for name, averaged in state["averages"]["correspondence"]["module"].items():
         assert torch.equal(opened[name], averaged)
     painter = open_rival(str(folder))[1].config
-    assert painter.condition_channels == 12 + 64 - 3
+    assert painter.condition_channels == 12 + 16 - 3
     assert not painter.residual

@@ -96,32 +96,45 @@ def open_rival(folder: str) -> "tuple[StyleEncoder, TranslationNetwork]":
 
 
 class StyleEncoder(Network):
-    """An exemplar as one vector: from the means of its colours and of all maps of strided layers.
+    """An exemplar as one vector: its mean colours, their spreads and what strided layers see.
 
-    Borders wrap around, so that the vector knows no places: an exemplar whose sides are multiples
-    of 2^n has the same style when it is rolled by such multiples.
+    The layers' share is a projection of the means of all their maps through tanh. Borders wrap
+    around, so that the vector knows no places: an exemplar whose sides are multiples of 2^n has the
+    same style when it is rolled by such multiples. The colours stand in it as they are, because one
+    that was all learned fell into two styles, of light and of dark exemplars.
 
     style_channels: S. channels: widths of the n layers, each of which halves the map; by default
     with about as many weights as the correspondence network that it replaces in edge-to-face.
+    Raises ValueError if S leaves no place for what is learned.
     """
 
     @register_to_config
-    def __init__(self, style_channels: int = 64, channels: Sequence[int] = (32, 64, 128, 256, 512)):
+    def __init__(self, style_channels: int = 16, channels: Sequence[int] = (32, 64, 128, 256, 512)):
         super().__init__()
+        if style_channels <= 6:
+            raise ValueError(
+                f"style_channels must be over 6, which colours and spreads take, got "
+                f"{style_channels}."
+            )
         widths = [3, *channels]
         self.layers = nn.ModuleList(
             conv2d(*width, 3, stride=2, spectral=True) for width in pairwise(widths)
         )
-        self.projection = nn.Linear(sum(widths), style_channels)
+        self.projection = nn.Linear(3 + sum(widths), style_channels - 6)
 
     def forward(self, exemplar: Tensor) -> Tensor:
-        """exemplar (B, 3, H, W) in [-1, 1] -> (B, S). Raises ValueError for other channels."""
+        """exemplar (B, 3, H, W) in [-1, 1] -> (B, S) in [-1, 1]; the first three its mean colour.
+
+        Raises ValueError for other channels.
+        """
         require_channels("exemplar", exemplar, 3)
         maps = [exemplar]
         for layer in self.layers:
             maps.append(leaky_relu_(layer(F.pad(maps[-1], (1, 1, 1, 1), mode="circular"))))
-        style = self.projection(torch.cat([each.mean(dim=(2, 3)) for each in maps], dim=1))
-        return F.layer_norm(style, style.shape[-1:])  # the scale of pictures, whatever is learned
+        spread = exemplar.std(dim=(2, 3), correction=0)
+        means = [each.mean(dim=(2, 3)) for each in maps]
+        learned = torch.tanh(self.projection(torch.cat([spread, *means], dim=1)))
+        return torch.cat([means[0], spread, learned], dim=1)
 
 
 def paint_in_style(
@@ -130,7 +143,7 @@ def paint_in_style(
     """The picture (B, 3, H, W) in [-1, 1], and the style over its plane, (B, S, H, W).
 
     condition (B, K, H, W); exemplar (B, 3, H', W') in [-1, 1]. The translation network reads S - 3
-    channels more than the condition has: of the style, the first three stand where it expects the
+    channels more than the condition has: of the style, the mean colour stands where it expects the
     warped exemplar, the others before the condition; it concatenates both anyway.
     """
     style = encoder(exemplar)[:, :, None, None].expand(-1, -1, *condition.shape[-2:])
@@ -199,7 +212,7 @@ class RivalTrainer(Trainer):
 
 
 def paint_batch(encoder: nn.Module, translation: nn.Module, batch: Batch) -> Painting:
-    """A painting without matching; for its warped exemplar stands a colour of the style."""
+    """A painting without matching; for its warped exemplar stands the exemplar's mean colour."""
     image, style = paint_in_style(encoder, translation, batch.condition, batch.exemplar)
     colour = style[:, :3]
     return Painting(image, colour, colour, None, CorrespondenceOutput())
