@@ -8,6 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Collection, Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -95,20 +96,24 @@ class ExemplarIndex:
     ) -> ExemplarIndex:
         """The index stored under `key`, or the one that `build` makes, which is then stored.
 
-        key: from `cache_key`. A damaged or half-written file is replaced.
+        key: from `cache_key`. A damaged or half-written file is replaced. Whoever makes the index
+        reads it back, because the file is rounded and all shall find the same.
         """
         folder = Path(HF_HOME) / "cocosnet_hf" if cache_dir is None else Path(cache_dir)
         path = folder / f"exemplars-{key}.safetensors"
         if path.is_file():
             try:
-                with safe_open(path, framework="np") as file:
-                    names = json.loads(file.metadata()["names"])
-                    return cls(file.get_tensor("descriptors"), names, describe)
+                return cls._read(path, describe)
             except (SafetensorError, KeyError, json.JSONDecodeError):
                 path.unlink(missing_ok=True)
-        index = build()
-        index.save(path)
-        return index
+        build().save(path)
+        return cls._read(path, describe)
+
+    @classmethod
+    def _read(cls, path: Path, describe: Extractor) -> ExemplarIndex:
+        with safe_open(path, framework="np") as file:
+            names = json.loads(file.metadata()["names"])
+            return cls(file.get_tensor("descriptors"), names, describe)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write descriptors (as float16) and names to one safetensors file, all or nothing."""
@@ -147,8 +152,7 @@ class ExemplarIndex:
     def search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Places (Q, k) and scores (Q, k) for descriptors (Q, D), best first.
 
-        Exact up to `EXACT_LIMIT` pictures or without FAISS. -1 where there is no further picture;
-        ties go to the earlier one.
+        Exact up to `EXACT_LIMIT` pictures or without FAISS. -1 where there is no further picture.
         """
         k = min(k, len(self))
         if len(self) > EXACT_LIMIT and has_faiss():
@@ -166,7 +170,7 @@ class ExemplarIndex:
         place, score = np.concatenate(places), np.concatenate(scores)
         return np.where(np.isfinite(score), place, -1), score
 
-    @property
+    @cached_property
     def usable(self) -> np.ndarray:
         """Which pictures can be found, (N,) bool."""
         return self.descriptors.any(axis=1)

@@ -328,6 +328,30 @@ def test_a_drawing_in_a_column_is_read_as_lines():
     assert lines[:, 6:8].sum() == lines.sum()
 
 
+def test_a_drawing_keeps_its_thin_lines_and_may_be_empty_where_it_is_cut():
+    drawing = np.full((160, 160), 255, np.uint8)
+    drawing[:, 13] = drawing[30] = 0
+    row = {
+        "image": Image.new("RGB", (160, 160), "red"),
+        "condition": Image.fromarray(drawing),
+        "id": "drawn",
+    }
+    settings = replace(MEMORY, image_size=16, load_size=40, flip=0.0)
+    data = TrainingExamples(ListRows([row]), EdgeCondition(), settings)
+    lines = [data[epoch, 0]["condition"][0] for epoch in range(40)]
+    found = {(bool(cut.any(0).all()), bool(cut.any(1).all())) for cut in lines}
+    assert found >= {(False, False), (True, False), (False, True)}
+    assert max(cut.sum() for cut in lines) <= 2 * 16
+
+
+def test_a_drawing_without_a_line_is_a_broken_example():
+    row = {"image": Image.new("RGB", (40, 40)), "condition": Image.new("L", (40, 40), 255)}
+    settings = replace(MEMORY, max_broken_share=0.0)
+    data = TrainingExamples(ListRows([row | {"id": "blank"}]), EdgeCondition(), settings)
+    with pytest.raises(RuntimeError, match="blank cannot be used: The drawing has no line"):
+        data[0]
+
+
 @pytest.mark.parametrize("kind", ["edge", "pose"])
 def test_a_labels_column_gives_label_maps_to_conditions_that_are_no_masks(kind: str):
     examples = SyntheticExamples(kind, 48, length=3)
@@ -344,6 +368,27 @@ def test_a_labels_column_gives_label_maps_to_conditions_that_are_no_masks(kind: 
     example = TrainingExamples(examples, examples.condition, settings)[0]
     assert example["condition_labels"].shape == example["exemplar_labels"].shape == (32, 32)
     assert 0 < example["condition_labels"].max() < len(examples.classes)
+
+
+@pytest.mark.parametrize("missing", ["labels", "exemplar_labels"])
+def test_a_row_without_its_label_map_is_a_broken_example(missing: str):
+    photo, labels = Image.new("RGB", (32, 32), "red"), Image.new("L", (32, 32))
+    row = {"image": photo, "labels": labels, "exemplar": photo, "exemplar_labels": labels}
+    settings = DataSettings(
+        labels_column="labels",
+        label_classes=2,
+        exemplar_column="exemplar",
+        exemplar_labels_column="exemplar_labels",
+        image_size=32,
+        load_size=32,
+        real_probability=1.0,
+        max_broken_share=0.0,
+    )
+    data = TrainingExamples(
+        ListRows([row | {missing: None, "id": "one"}]), EdgeCondition(), settings
+    )
+    with pytest.raises(RuntimeError, match="There is no label map of .*one"):
+        data[0]
 
 
 def test_a_flip_exchanges_the_sides_of_a_label_map():
@@ -483,6 +528,33 @@ def test_a_data_set_saved_to_disk_is_opened(scenes: DataSettings, tmp_path: Path
     open_source(scenes, SCENE).save_to_disk(str(tmp_path / "saved"))
     data = open_training_data(replace(scenes, source=str(tmp_path / "saved")), SCENE)
     assert equal(data[0, 4], open_training_data(scenes, SCENE)[0, 4])
+
+
+@pytest.mark.parametrize("split", ["train[:3]", "train[75%:]", "train"])
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_saved_data_set_has_the_splits_of_what_was_saved(
+    scenes: DataSettings, tmp_path: Path, split: str, streaming: bool
+):
+    open_source(scenes, SCENE).save_to_disk(str(tmp_path / "saved"))
+    saved = replace(scenes, source=str(tmp_path / "saved"), split=split, streaming=streaming)
+    expected = [row["id"] for row in open_source(replace(scenes, split=split), SCENE)]
+    assert [row["id"] for row in open_source(saved, SCENE)] == expected
+
+
+@pytest.mark.parametrize("split", ["validation", "train[:3]+validation"])
+def test_a_split_that_was_not_saved_is_an_error(scenes: DataSettings, tmp_path: Path, split: str):
+    open_source(scenes, SCENE).save_to_disk(str(tmp_path / "saved"))
+    with pytest.raises(ValueError, match=r'Unknown split "validation".*train'):
+        open_source(replace(scenes, source=str(tmp_path / "saved"), split=split), SCENE)
+
+
+def test_several_data_sets_saved_as_one_are_its_splits(scenes: DataSettings, tmp_path: Path):
+    rows = open_source(scenes, SCENE)
+    parts = {"train": rows.select(range(8)), "held_out": rows.select(range(8, COUNT))}
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "saved"))
+    saved = replace(scenes, source=str(tmp_path / "saved"), split="train[:2]+held_out")
+    expected = [rows[place]["id"] for place in (0, 1, *range(8, COUNT))]
+    assert [row["id"] for row in open_source(saved, SCENE)] == expected
 
 
 def test_keypoints_in_metadata_become_poses(tmp_path: Path, cache: str):
@@ -811,6 +883,26 @@ def test_processes_share_a_stream_without_overlap(stream_settings: DataSettings)
     assert sorted(sums) == sorted(whole)
     with pytest.raises(ValueError, match="'rank' must be in 0..1"):
         split_by_node(open_source(settings, SCENE), rank=2, world_size=2)
+
+
+def test_a_stream_finds_no_exemplar_among_photos_without_structure(tmp_path: Path, cache: str):
+    for name, photo in (
+        ("a", Image.new("RGB", (40, 40), "white")),
+        ("b", SyntheticExamples("edge", 40)[0]["image"]),
+    ):
+        photo.save(tmp_path / f"{name}.png")
+    settings = DataSettings(
+        source=str(tmp_path),
+        streaming=True,
+        retrieve=True,
+        real_probability=1.0,
+        hard_probability=0.0,
+        image_size=32,
+        load_size=32,
+        cache_dir=cache,
+    )
+    examples = take(open_training_data(settings, EdgeCondition()), 2)
+    assert [float(example["is_self"]) for example in examples] == [1, 1]
 
 
 def test_every_pass_of_a_stream_draws_anew(stream_settings: DataSettings):

@@ -1,7 +1,9 @@
 """Training and evaluation from and to the Hub: streamed data, pipelines, cards with figures."""
 
 import copy
+import dataclasses
 import itertools
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
+import yaml
 from accelerate.state import AcceleratorState, GradientState, PartialState
 from huggingface_hub import EvalResult, ModelCard
 from huggingface_hub.errors import HfHubHTTPError
@@ -187,9 +190,27 @@ def test_a_data_set_of_the_hub_is_downloaded_without_streaming(
     assert same([found[i] for i in range(6)], [local[i] for i in range(6)])
 
 
+def test_one_of_several_data_sets_of_a_hub_id_is_chosen_by_its_name(
+    hub: LoopbackHub, scenes: Path, tmp_path: Path
+):
+    folder = Path(shutil.copytree(scenes, tmp_path / "several"))
+    configs = [{"config_name": name, "data_dir": "train"} for name in ("large", "small")]
+    header = yaml.safe_dump({"configs": configs})
+    (folder / "README.md").write_text(f"---\n{header}---\n")
+    hub.put_folder(DATA, folder, kind="dataset")
+    chosen = settings(DATA, tmp_path / "remote")
+    with pytest.raises(ValueError, match=r"(?s)Config name is missing.*config_name, if it has"):
+        open_training_data(chosen, SCENE)
+    found = open_training_data(dataclasses.replace(chosen, config_name="small"), SCENE)
+    local = open_training_data(settings(scenes, tmp_path / "local"), SCENE)
+    assert same([found[i] for i in range(6)], [local[i] for i in range(6)])
+
+
 @pytest.mark.slow
 def test_a_run_trains_on_a_streamed_data_set(hub: LoopbackHub, scenes: Path, tmp_path: Path):
-    hub.put_folder(DATA, scenes, kind="dataset")
+    folder = Path(shutil.copytree(scenes, tmp_path / "scenes"))
+    write_imagefolder(SyntheticExamples("mask", 40, length=2, first=6), folder, "validation")
+    hub.put_folder(DATA, folder, kind="dataset")
     streamed = config(
         tmp_path,
         f"--data.source={DATA}",
@@ -199,9 +220,9 @@ def test_a_run_trains_on_a_streamed_data_set(hub: LoopbackHub, scenes: Path, tmp
         "--data.exemplar_column=null",
         "--data.exemplar_condition_column=null",
         "--data.same_look=false",
-        "--output.validate_every=0",
     )
     CoCosPipeline.from_pretrained(train(streamed))
+    assert not list((tmp_path / "cache").rglob("*.arrow"))
 
 
 # Start and end -------------------------------------------------------------------------------

@@ -170,7 +170,7 @@ def test_the_index_is_built_once_and_then_read_from_the_disk(tmp_path: Path):
     assert len(builds) == 1
     assert second.names == first.names
     assert second.nearest(box_mask(38))[0].name == "b"
-    np.testing.assert_allclose(second.descriptors, first.descriptors, atol=1e-3)
+    np.testing.assert_array_equal(second.descriptors, first.descriptors)
     assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]
 
 

@@ -165,9 +165,63 @@ def test_a_list_of_training_photos_alone_is_not_enough_to_validate(listed: Path)
 
 @pytest.mark.parametrize("split", ["held_out", "train[4:]"])
 def test_a_held_out_part_that_is_not_there_or_empty_names_the_remedy(split: str, listed: Path):
-    data = training_data(scenes(listed, validation_split=split))
+    data = training_data(scenes(listed, split="train[:4]", validation_split=split))
     with pytest.raises(ValueError, match=r"data.validation_split=train\[95%:\], or set output"):
         data.validation_batches()
+
+
+@pytest.fixture
+def streamed(listed: Path) -> DataConfig:
+    return dataclasses.replace(scenes(listed), streaming=True, batch_size=1)
+
+
+def test_the_held_out_pairs_of_a_stream_are_those_of_a_copy(streamed: DataConfig):
+    data = training_data(streamed)
+    batches = list(data.validation_batches())
+    expected = list(
+        training_data(dataclasses.replace(streamed, streaming=False)).validation_batches()
+    )
+    assert len(batches) == len(expected) == 2
+    for one, other in zip(batches, expected, strict=True):
+        assert torch.equal(one.image, other.image)
+        assert torch.equal(one.condition_labels, other.condition_labels)
+
+
+def test_a_stream_copies_nothing_to_the_disk(listed: Path, streamed: DataConfig):
+    data = training_data(streamed)
+    next(iter(data))
+    next(data.validation_batches())
+    assert not list(listed.rglob("*.arrow"))
+
+
+def test_the_held_out_pairs_of_a_stream_find_their_exemplars_among_themselves(
+    streamed: DataConfig,
+):
+    data = training_data(dataclasses.replace(streamed, retrieve=True))
+    first, second = data.validation_batches()
+    assert torch.equal(first.exemplar, second.image)
+    assert torch.equal(second.exemplar, first.image)
+
+
+def test_a_held_out_part_of_a_stream_that_cannot_be_cut_names_the_remedy(streamed: DataConfig):
+    data = training_data(
+        dataclasses.replace(streamed, split="train", validation_split="validation[:1]")
+    )
+    with pytest.raises(ValueError, match=r"Bad split.*or set output.validate_every=0"):
+        data.validation_batches()
+
+
+def test_a_stream_goes_on_with_as_many_readers_as_before(streamed: DataConfig):
+    states = training_data(streamed).stream_states()
+    changed = dataclasses.replace(streamed, workers=1)
+    for data, found in ((changed, states), (streamed, states * 2)):
+        with pytest.raises(ValueError, match="can only go on so; got 1 processes and data.workers"):
+            TrainingData(
+                TrainConfig(output_dir="unused", data=data),
+                SCENE,
+                Accelerator(cpu=True),
+                stream_states=found,
+            )
 
 
 # Data that cannot be used ------------------------------------------------------------------------

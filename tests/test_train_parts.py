@@ -14,6 +14,7 @@ from disk import full_disk
 from torch import nn
 
 from cocosnet_hf import CoCosPipeline, MaskCondition
+from cocosnet_hf.bundled import locate
 from train.augment import diff_augment
 from train.checkpoints import (
     complete_folder,
@@ -49,6 +50,13 @@ def test_every_recipe_can_be_read_and_survives_being_written_again(path: Path, t
     assert load_config(again) == config
 
 
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_a_run_of_every_recipe_can_be_resumed(path: Path, tmp_path: Path):
+    config = to_dict(load_config(path))
+    checkpoint = save_checkpoint(tmp_path, 3, {"weights": 1}, config, keep=1)
+    assert load_checkpoint(checkpoint, config, ()) == (3, {"weights": 1})
+
+
 def test_the_command_line_goes_before_the_file(tmp_path: Path):
     path = write_config(tmp_path, data={"batch_size": 2}, seed=1)
     config = load_config(path, ["--data.batch_size=7", "--optimizer.generator_rate=1e-3"])
@@ -74,6 +82,12 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path):
             "every weight of losses is 0",
         ),
         ("--speed={compile: true, gradient_checkpointing: true}", "exclude each other"),
+        ("--speed.accumulation=0", "speed.accumulation must be at least 1, got 0"),
+        ("--output.keep=-1", "output.keep must be at least 1, got -1"),
+        ("--output.validation_batches=0", "output.validation_batches must be at least 1"),
+        ("--output.grid_every=-1", "output.grid_every must be at least 0, got -1"),
+        ("--data.validation_split=train[90%:]", "share photos.*train[:95%] and"),
+        ("--data.validation_split=train", "share photos.*output.validate_every=0"),
         ("seed=3", "must look like"),
         ("--seed", "must look like"),
     ],
@@ -83,6 +97,17 @@ def test_a_mistaken_setting_is_an_error_that_names_the_remedy(
 ):
     with pytest.raises(ValueError, match=message.replace("[", r"\[")):
         load_config(write_config(tmp_path), [override])
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["output.validate_every=0", "data.validation_source=elsewhere", "data.split=train[:90%]"],
+)
+def test_held_out_photos_may_share_a_split_by_name_alone(setting: str, tmp_path: Path):
+    config = load_config(
+        write_config(tmp_path), ["--data.validation_split=train[90%:]", f"--{setting}"]
+    )
+    assert config.data.validation_split == "train[90%:]"
 
 
 def test_each_config_changes_what_those_before_it_set(tmp_path: Path):
@@ -162,6 +187,19 @@ def test_a_run_that_starts_from_a_pipeline_trains_all_three_networks(tmp_path: P
         assert other.training
         for key, value in network.state_dict().items():
             assert torch.equal(other.state_dict()[key], value)
+
+
+def test_a_run_starts_from_a_bundled_pipeline_by_its_name():
+    chosen = load_config(CONFIGS / "edge-to-face.yaml", ["--networks.init_from=edge-to-face"])
+    networks = Networks.build(chosen)
+    source, variant = locate("edge-to-face")
+    expected = CoCosPipeline.from_pretrained(source, variant=variant).translation.state_dict()
+    found = networks.translation.state_dict()
+    assert networks.translation.training
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key].dtype == torch.float32
+        assert torch.equal(found[key], value)
 
 
 def saved_for_masks(folder: Path) -> CoCosPipeline:

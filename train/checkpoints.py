@@ -56,6 +56,8 @@ def complete_folder(target: Path) -> Iterator[Path]:
 
 
 def _flush_to_disk(path: Path) -> None:
+    if os.name == "nt":  # Windows opens no folders, and flushes only what is open for writing
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -124,7 +126,7 @@ def load_checkpoint(
         raise ValueError(
             f"{path} belongs to a run with other settings: "
             + ", ".join(f"{name} was {before.get(name)!r}" for name in changed[:5])
-            + ". Restore them, or start a new run with init_from= its exported pipeline."
+            + ". Restore them, or start a new run with networks.init_from= its exported pipeline."
         )
     return run["step"], torch.load(path / STATE_FILE, map_location="cpu", weights_only=True)
 

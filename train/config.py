@@ -20,7 +20,7 @@ from cocosnet_hf import (
     VGG19Features,
     condition_from_config,
 )
-from cocosnet_hf.datasets.settings import DataSettings
+from cocosnet_hf.datasets.settings import DataSettings, shares_rows
 from cocosnet_hf.models.perceptual import PerceptualNetwork
 from cocosnet_hf.models.vgg import open_perceptual
 from cocosnet_hf.presets import preset
@@ -196,6 +196,7 @@ class SpeedConfig:
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
+        _require_counts(self, "speed", 1, "accumulation")
         if self.compile and self.gradient_checkpointing:
             raise ValueError(
                 "speed.compile and speed.gradient_checkpointing exclude each other: the compiler "
@@ -207,7 +208,8 @@ class SpeedConfig:
 class OutputConfig:
     """What is written, and after how many steps each; 0 for never.
 
-    keep: checkpoints that stay. validation_batches: held-out batches for each validation.
+    keep: newest checkpoints that stay, at least 1. validation_batches: held-out batches of each
+        validation.
     push_to_hub: Hub id that the finished pipeline is uploaded to; private: for its owner only.
     license, data_terms: what its card says of the weights, by the Hub's name of a licence, and of
     the pictures they learned from. card_pictures: show held-out photos and what was painted from
@@ -227,6 +229,9 @@ class OutputConfig:
     data_terms: str | None = None
 
     def __post_init__(self) -> None:
+        _require_counts(self, "output", 1, "keep", "validation_batches")
+        intervals = ("log_every", "grid_every", "checkpoint_every", "validate_every")
+        _require_counts(self, "output", 0, *intervals)
         if self.license == "other":
             raise ValueError(
                 "output.license must be a licence that the Hub knows by name, such as apache-2.0; "
@@ -281,10 +286,29 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         data = self.data
+        one_source = data.validation_source in (None, data.source)
+        if (
+            self.output.validate_every
+            and one_source
+            and shares_rows(data.split, data.validation_split)
+        ):
+            raise ValueError(
+                f"data.split '{data.split}' and data.validation_split '{data.validation_split}' "
+                "share photos, so that validations would measure what was learned by heart: cut "
+                "both, such as train[:95%] and train[95%:], or set output.validate_every=0."
+            )
         if self.output.validate_every and data.exemplar_list and not data.validation_exemplar_list:
             raise ValueError(
                 "data.exemplar_list names training photos only: set data.validation_exemplar_list "
                 "for the held-out ones, or output.validate_every=0."
+            )
+
+
+def _require_counts(group: Any, prefix: str, least: int, *names: str) -> None:
+    for name in names:
+        if getattr(group, name) < least:
+            raise ValueError(
+                f"{prefix}.{name} must be at least {least}, got {getattr(group, name)}."
             )
 
 
@@ -339,14 +363,14 @@ def _on_top(upper: dict[str, Any], lower: dict[str, Any]) -> dict[str, Any]:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """A config as plain JSON values, as `load_config` reads them."""
-    return {
-        item.name: to_dict(value)
-        if dataclasses.is_dataclass(value := getattr(config, item.name))
-        else list(value)
-        if isinstance(value, tuple)
-        else value
-        for item in dataclasses.fields(config)
-    }
+    return {item.name: _plain(getattr(config, item.name)) for item in dataclasses.fields(config)}
+
+
+def _plain(value: Any) -> Any:
+    """A setting as it comes back from JSON: lists for tuples, at any depth."""
+    if dataclasses.is_dataclass(value):
+        return to_dict(value)
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _build(cls: type, values: Any, prefix: str) -> Any:

@@ -20,6 +20,7 @@ from cocosnet_hf.datasets import (
     TrainingStream,
     open_source,
     open_training_data,
+    read_stream,
 )
 
 from .config import TrainConfig
@@ -73,7 +74,8 @@ class TrainingData:
                 )
             self._loader = StatefulDataLoader(examples, settings.batch_size, **options)
             if stream_states is not None:
-                self._loader.load_state_dict(stream_states[rank])
+                _require_same_readers(stream_states, world_size, settings.workers)
+                self._loader.load_state_dict(stream_states[rank]["loader"])
             self.steps_per_unit = 1
         else:
             sampler = EndlessBatches(
@@ -109,23 +111,29 @@ class TrainingData:
 
     def stream_states(self) -> list[Any] | None:
         """Where a streamed set stands, for each process; None for one read in any order."""
-        return gather_object([self._loader.state_dict()]) if self.streamed else None
+        if not self.streamed:
+            return None
+        state = {"workers": self.config.data.workers, "loader": self._loader.state_dict()}
+        return gather_object([state])
 
     def validation_batches(self) -> Iterator[Batch]:
         """The same held-out pairs at each call; exemplars are retrieved from the training data.
 
-        Raises ValueError with the remedies for a held-out part that cannot be used.
+        Of a stream only these pairs are read, and their exemplars retrieved among them. Raises
+        ValueError with the remedies for a held-out part that cannot be used.
         """
         data = self.config.data
+        count = self.config.output.validation_batches * data.batch_size
         settings = dataclasses.replace(
             data.for_validation(),
             source=data.validation_source or data.source,
             split=data.validation_split,
-            streaming=False,
             exemplar_list=data.validation_exemplar_list,
         )
         try:
             rows = open_source(settings, self.condition, self.config.seed)
+            if settings.streaming:
+                rows = read_stream(rows, count)
         except ValueError as error:
             raise ValueError(
                 f"{error} That is the held-out part: name one, such as data.split=train[:95%] with "
@@ -134,8 +142,7 @@ class TrainingData:
         training_photos = settings.retrieve or (settings.exemplar_list and not settings.same_look)
         pool = self._pool if training_photos else None
         examples = TrainingExamples(rows, self.condition, settings, self.config.seed, pool)
-        count = min(len(examples), self.config.output.validation_batches * data.batch_size)
-        chosen = torch.utils.data.Subset(examples, range(count))
+        chosen = torch.utils.data.Subset(examples, range(min(len(examples), count)))
         return map(self._to_batch, DataLoader(chosen, data.batch_size))
 
     def _to_batch(self, example: Mapping[str, Tensor]) -> Batch:
@@ -151,10 +158,21 @@ class TrainingData:
         return Batch(**example, classes=self.config.data.label_classes, ignored_label=None)
 
 
+def _require_same_readers(states: list[dict[str, Any]], processes: int, workers: int) -> None:
+    before = (len(states), states[0]["workers"])
+    if before != (processes, workers):
+        raise ValueError(
+            f"the stream was read by {before[0]} processes with data.workers={before[1]}, and can "
+            f"only go on so; got {processes} processes and data.workers={workers}."
+        )
+
+
 def _outlive_sigterm(_: int) -> None:
     """Keep a loading process, where a scheduler signals every process, until the trainer has saved.
 
     Not for ever: a process that is terminated because nobody needs it has to end.
     """
+    if not hasattr(signal, "SIGALRM"):  # Windows, where no scheduler sends signals either
+        return
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, lambda *_: signal.alarm(SECONDS_AFTER_SIGTERM))

@@ -60,11 +60,12 @@ class Networks:
     @classmethod
     def _from_pipeline(cls, config: TrainConfig) -> "Networks":
         source = config.networks.init_from
-        folder = Path(source)
+        located, variant = locate(source)
+        folder = Path(located)
         if not folder.is_dir():
             CoCosPipeline.download(source)  # refuses what cannot be opened safely
             folder = Path(snapshot_download(source, allow_patterns=f"{DISCRIMINATOR_FOLDER}/*"))
-        pipe = CoCosPipeline.from_pretrained(folder)
+        pipe = CoCosPipeline.from_pretrained(folder, variant=variant)
         if (folder / DISCRIMINATOR_FOLDER).is_dir():
             discriminator = MultiscaleDiscriminator.from_pretrained(folder / DISCRIMINATOR_FOLDER)
         else:

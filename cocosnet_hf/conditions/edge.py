@@ -39,6 +39,7 @@ class EdgeCondition(Condition):
     a photo: picture of any kind;
     {"edges": drawing}: dark lines on light or light on dark (the rarer of the two is the line), or
         strokes on a transparent ground; strokes are thinned to one pixel, as Canny's edges are;
+        as a bool array (H, W) of strokes it may also be empty;
     a bool array or tensor (H, W): the lines themselves, taken as they are.
     """
 
@@ -66,10 +67,11 @@ class EdgeCondition(Condition):
 
     def natural_size(self, source: Any) -> tuple[int, int]:
         """(height, width) of the photo, drawing or array in pixels."""
+        source = _drawing(source) if isinstance(source, Mapping) else source
         if is_line_array(source):
             check_sides(*source.shape, "The line array")
             return source.shape[0], source.shape[1]
-        image = open_image(_drawing(source) if isinstance(source, Mapping) else source, "photo")
+        image = open_image(source, "photo")
         return image.height, image.width
 
     def encode(self, source: Any, height: int, width: int) -> Tensor:
@@ -221,8 +223,14 @@ def fit_lines(lines: np.ndarray, height: int, width: int) -> np.ndarray:
     return F.adaptive_max_pool2d(planes, (height, width))[0].numpy() > 0
 
 
-def read_drawing(drawing: Picture) -> np.ndarray:
-    """The strokes of a drawing, (H, W) bool. Raises ValueError if there are none."""
+def read_drawing(drawing: Picture | np.ndarray | Tensor) -> np.ndarray:
+    """The strokes of a drawing, (H, W) bool; a bool array as it is.
+
+    Raises ValueError if a picture has none.
+    """
+    if is_line_array(drawing):
+        # Pillow makes arrays whose true is 255, at which the thinning would read out of its bounds.
+        return to_numpy(drawing, "edges").view(np.uint8) > 0
     image = open_image(drawing, "drawing")
     if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 128:
         lines = np.asarray(image.convert("RGBA"))[:, :, 3] >= 128
@@ -250,7 +258,7 @@ def is_line_array(source: Any) -> bool:
     )
 
 
-def _drawing(source: Mapping[str, Any]) -> Picture:
+def _drawing(source: Mapping[str, Any]) -> Any:
     if set(source) != {"edges"}:
         raise ValueError(f"An edge dict has the one key 'edges', got {list(source)}.")
     return source["edges"]

@@ -7,7 +7,7 @@ from .composing import TrainingExample
 from .geometry import Geometry, mirrored_order
 from .reading import BrokenCount, BrokenExample, Example, Reader
 from .settings import DataSettings
-from .sources import Rows, open_source, split_by_node
+from .sources import Rows, open_source, read_stream, split_by_node
 from .streaming import TrainingStream
 from .training import EndlessBatches, TrainingExamples, build_index
 
@@ -47,5 +47,6 @@ __all__ = [
     "mirrored_order",
     "open_source",
     "open_training_data",
+    "read_stream",
     "split_by_node",
 ]

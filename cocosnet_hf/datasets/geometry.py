@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..conditions import Condition, MaskCondition, PartEdgeCondition, Pose
-from ..conditions.edge import FACE_PARTS
+from ..conditions.edge import FACE_PARTS, fit_lines, is_line_array
 from ..conditions.pose import JOINTS
 from .settings import DataSettings
 
@@ -100,6 +100,9 @@ class Geometry:
             return moved_photo
         if isinstance(source, Pose):
             return self.pose(source)
+        if is_line_array(source):
+            lines = fit_lines(source, *self.load[::-1])  # keeps thin ones
+            return np.array(self.picture(Image.fromarray(lines.astype(np.uint8)), NEAREST)) > 0
         if isinstance(source, Mapping):
             return {key: self.source(value, photo, moved_photo) for key, value in source.items()}
         return self.picture(source, NEAREST)

@@ -25,6 +25,7 @@ from ..conditions import (
     open_image,
     open_photo,
 )
+from ..conditions.edge import read_drawing
 from ..conditions.pose import read_pose
 from .settings import DataSettings
 from .sources import import_datasets
@@ -196,12 +197,14 @@ class Reader:
             source = _picture(condition, f"condition of {name}")
             if isinstance(self.condition, PartEdgeCondition):
                 source = {"photo": image, "parts": source}
-            else:
-                source = {"edges": source}
+            else:  # read here: a random cut may have no line, or more ink than paper
+                source = {"edges": _drawn_lines(source, name)}
         return Example(name, image, source, self._labels(labels, name))
 
     def _labels(self, value: Any, name: str) -> Image.Image | None:
-        return None if value is None else self._label_map(value, f"label map of {name}")
+        if self.settings.labels_column is None:
+            return None
+        return self._label_map(value, f"label map of {name}")
 
     def _label_map(self, value: Any, what: str) -> Image.Image:
         """A picture of the row, its values brought to classes. Raises BrokenExample, ValueError."""
@@ -251,6 +254,14 @@ def file_name(value: Any) -> str | None:
 
 def _value(row: Mapping[str, Any], column: str | None) -> Any:
     return None if column is None else row[column]
+
+
+def _drawn_lines(drawing: Image.Image, name: str) -> np.ndarray:
+    """The strokes of a row's drawing, (H, W) bool. Raises BrokenExample."""
+    try:
+        return read_drawing(drawing)
+    except ValueError as error:
+        raise BrokenExample(f"The condition of {name} cannot be used: {error}") from error
 
 
 def _picture(value: Any, what: str) -> Image.Image:

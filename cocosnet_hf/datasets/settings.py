@@ -11,8 +11,10 @@ class DataSettings:
     """Settings of a data set.
 
     source: a folder with metadata.jsonl or only pictures, a folder or files of parquet or
-        WebDataset tars (`*` allowed), a folder of `Dataset.save_to_disk`, a Hub id, or "synthetic".
-    split: its part. streaming: read it in order, without a copy on disk.
+        WebDataset tars (`*` allowed), a folder of `save_to_disk`, a Hub id, or "synthetic".
+    config_name: which of several data sets under one Hub id.
+    split: its part, such as "train" or, unless it is streamed, "train[:95%]".
+    streaming: read it in order, without a copy on disk.
     cache_dir: where `datasets` and the exemplar index keep their files; default: the usual places.
 
     image_column, condition_column: the photo, and the mask, drawing, face parts or keypoints. Edges
@@ -55,6 +57,7 @@ class DataSettings:
     """
 
     source: str = "synthetic"
+    config_name: str | None = None
     split: str = "train"
     streaming: bool = False
     cache_dir: str | None = None
@@ -187,3 +190,12 @@ class DataSettings:
             easy_candidates=1,
             shuffle_buffer=0,
         )
+
+
+def shares_rows(split: str, other: str) -> bool:
+    """Whether two splits are the same, or one is a part of the other, such as train and train[:9].
+
+    Two parts of one split, such as train[:9] and train[9:], are not compared.
+    """
+    wholes = {name.partition("[")[0] for name in (split, other)}
+    return split == other or (len(wholes) == 1 and wholes <= {split, other})

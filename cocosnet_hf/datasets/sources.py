@@ -52,6 +52,14 @@ def open_source(settings: DataSettings, condition: Condition, seed: int = 0) -> 
     return rows
 
 
+def read_stream(source: IterableDataset, count: int) -> Dataset:
+    """The first rows of a stream, in memory. Raises ValueError if there are none."""
+    rows = list(source.take(count))
+    if not rows:
+        raise ValueError("The split is empty; check the source, or name another split.")
+    return import_datasets().Dataset.from_list(rows, features=source.features)
+
+
 def split_by_node(source: IterableDataset, rank: int, world_size: int) -> IterableDataset:
     """The share of a stream that process `rank` of `world_size` reads.
 
@@ -130,30 +138,53 @@ def _open_synthetic(settings: DataSettings, condition: Condition, seed: int) -> 
 
 def _open_files(settings: DataSettings) -> Dataset | IterableDataset:
     datasets = import_datasets()
-    path = Path(settings.source)
-    if (path / "state.json").is_file() and (path / "dataset_info.json").is_file():
-        rows = datasets.load_from_disk(str(path))
-        rows = rows.to_iterable_dataset() if settings.streaming else rows
-    else:
-        try:
+    try:
+        if is_saved(settings.source):
+            rows = _open_saved(settings)
+        else:
             rows = datasets.load_dataset(
                 **_loader(settings.source),
+                name=settings.config_name,
                 split=settings.split,
                 streaming=settings.streaming,
                 cache_dir=settings.cache_dir,
             )
-        except (FileNotFoundError, ValueError) as error:
-            raise ValueError(
-                f"The split '{settings.split}' of '{settings.source}' cannot be opened: {error} "
-                "Expected a folder with pictures and metadata.jsonl, parquet files, WebDataset "
-                "tars or the id of a Hub data set."
-            ) from error
+    except (FileNotFoundError, ValueError) as error:
+        raise ValueError(
+            f"The split '{settings.split}' of '{settings.source}' cannot be opened: {error} "
+            "Expected a folder with pictures and metadata.jsonl, parquet files, WebDataset "
+            "tars or the id of a Hub data set (with config_name, if it has several)."
+        ) from error
     if rows.features is None:
         rows = rows._resolve_features()
     for name, feature in (rows.features or {}).items():
         if isinstance(feature, datasets.Image):
             rows = rows.cast_column(name, datasets.Image(decode=False))
     return rows
+
+
+def is_saved(source: str) -> bool:
+    """Whether this is a folder that `save_to_disk` of a `Dataset` or `DatasetDict` wrote."""
+    path = Path(source)
+    saved_one = (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
+    return saved_one or (path / "dataset_dict.json").is_file()
+
+
+def _open_saved(settings: DataSettings) -> Dataset | IterableDataset:
+    """The split of a saved folder, whose single data set has the name it was loaded by, or train.
+
+    Raises ValueError for a split that is not in it.
+    """
+    datasets = import_datasets()
+    saved = datasets.load_from_disk(settings.source)
+    if isinstance(saved, datasets.Dataset):
+        saved = {str(saved.split or "train").partition("[")[0]: saved}
+    instruction = datasets.ReadInstruction.from_spec(settings.split)
+    parts = instruction.to_absolute({name: len(rows) for name, rows in saved.items()})
+    rows = datasets.concatenate_datasets(
+        [saved[part.splitname].select(range(part.from_, part.to)) for part in parts]
+    )
+    return rows.to_iterable_dataset() if settings.streaming else rows
 
 
 def _loader(source: str) -> dict[str, Any]:

@@ -175,7 +175,10 @@ class TrainingStream(IterableDataset[TrainingExample]):
             index = ExemplarIndex(descriptors, [""] * len(descriptors), self._descriptor)
             hard = draw < settings.hard_probability
             rank = settings.hard_rank if hard else 1 + rng.integers(settings.easy_candidates)
-            chosen = self._buffer[index.nearest(self._descriptor(target), k=int(rank))[-1].index]
+            found = index.nearest(self._descriptor(target), k=int(rank))
+            if not found:  # the buffer holds nothing but photos without any structure
+                return None
+            chosen = self._buffer[found[-1].index]
             return self.reader.read(chosen.row, chosen.position)
         except BrokenExample as error:
             self.broken.report(error)

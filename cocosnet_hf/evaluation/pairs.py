@@ -14,6 +14,7 @@ from torch import Tensor
 from ..conditions import Condition, MaskCondition, Pose
 from ..datasets import BrokenExample, DataSettings, Example, Geometry, Reader, Rows, open_source
 from ..datasets.geometry import NEAREST
+from ..datasets.settings import shares_rows
 from ..datasets.training import build_index, read_exemplar_list, row_names
 from ..retrieval import ExemplarIndex
 from .storage import slug
@@ -92,9 +93,7 @@ class EvaluationPairs:
             same_look=False,
         )
         self.condition, self.exemplars, self.train_split = condition, exemplars, train_split
-        names = {settings.split, train_split}
-        wholes = {name.partition("[")[0] for name in names}
-        if len(names) == 2 and len(wholes) == 1 and wholes & names:
+        if settings.split != train_split and shares_rows(settings.split, train_split):
             raise ValueError(
                 f"'{settings.split}' is a part of '{train_split}' or the reverse: photos would be "
                 "their own exemplars; cut both, such as train[860:] and train[:860]."
