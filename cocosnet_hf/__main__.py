@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from .bundled import bundled, bundled_names
+from .bundled import bundled_names, locate
 from .conditions import EdgeCondition, open_photo
 from .pipeline import CoCosPipeline
 
@@ -39,12 +39,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--show", action="store_true", help="write the strip of all four instead")
     parser.add_argument("--drawing", action="store_true", help="the condition is drawn lines")
     parser.add_argument("--exemplar-condition", help="the exemplar's own, if the model needs it")
+    parser.add_argument("--variant", help="of the model's weights on the Hub, such as fp16")
     parser.add_argument("--height", type=int)
     parser.add_argument("--width", type=int)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args(argv)
+    if Image.registered_extensions().get(options.output.suffix.lower()) not in Image.SAVE:
+        parser.error(f"-o must name a picture such as out.png, got '{options.output}'.")
     try:
-        picture = paint(open_model(options.model).to(options.device), options)
+        picture = paint(open_model(options.model, options.variant).to(options.device), options)
         options.output.parent.mkdir(parents=True, exist_ok=True)
         picture.save(options.output)
     except (ValueError, OSError) as error:
@@ -52,11 +55,10 @@ def main(argv: list[str] | None = None) -> None:
     print(options.output)
 
 
-def open_model(name: str) -> CoCosPipeline:
+def open_model(name: str, variant: str | None = None) -> CoCosPipeline:
     """A bundled pipeline by its name, another one by folder or Hub id."""
-    if name in bundled_names():
-        return bundled(name)
-    return CoCosPipeline.from_pretrained(name).fold()
+    source, only = locate(name)
+    return CoCosPipeline.from_pretrained(source, variant=variant or only).fold()
 
 
 def paint(pipe: CoCosPipeline, options: argparse.Namespace) -> Image.Image:

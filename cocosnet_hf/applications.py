@@ -61,8 +61,9 @@ def edit_photo(
 def _seam(edited: Tensor, margin: int, size: tuple[int, int]) -> Image.Image:
     """255 where edited (H, W), falling to 0 over `margin` pixels around, at another size."""
     mask = Image.fromarray(edited.cpu().numpy().astype(np.uint8) * 255)
-    if margin:
+    if margin > 1:  # some versions of Pillow end the process on a MaxFilter of one pixel
         mask = mask.filter(ImageFilter.MaxFilter(2 * (margin // 2) + 1))
+    if margin:
         mask = mask.filter(ImageFilter.GaussianBlur(margin / 4))
     return mask.resize(size, Image.Resampling.BILINEAR)
 
@@ -118,8 +119,7 @@ def transfer_layer(
     values = _premultiplied(painted, prepared.photos[0][0].shape[-2:]).to(prepared.photos[0][0])
     results = []
     for photo, condition in zip(originals, conditions, strict=True):
-        matching = pipe(condition, prepared, output_type="pt").matching
-        carried = matching.warp(values[None])
+        carried = pipe.match(condition, prepared).warp(values[None])
         results.append(_laid_on(photo, carried, strength))
     return results
 

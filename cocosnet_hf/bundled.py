@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import torch
@@ -9,6 +10,9 @@ import torch
 from .pipeline import CoCosPipeline
 
 ASSETS = Path(__file__).parent / "assets"
+
+VARIANT = re.compile(r"diffusion_pytorch_model\.([^.-]+)[.-]")
+"""The weights of a variant, whole or in parts; those of none end or go on with - at once."""
 
 
 def bundled_names() -> list[str]:
@@ -19,9 +23,15 @@ def bundled_names() -> list[str]:
 def locate(name: str) -> tuple[str | Path, str | None]:
     """Source and variant from which `CoCosPipeline.from_pretrained` opens what a user named.
 
-    name: one of `bundled_names()`, a folder or a Hub id; a bundled name wins over a folder.
+    name: one of `bundled_names()`, a folder or a Hub id; a bundled name wins over a folder. The
+    variant of a folder that holds only one, such as fp16, is that.
     """
-    return (ASSETS / name, "fp16") if name in bundled_names() else (name, None)
+    if name in bundled_names():
+        return ASSETS / name, "fp16"
+    found = {file.name for file in Path(name, "translation").glob("*.safetensors")}
+    variants = {match[1] for file in found if (match := VARIANT.match(file))}
+    plain = any(VARIANT.match(file) is None for file in found)
+    return name, None if plain or len(variants) != 1 else variants.pop()
 
 
 def bundled(name: str, dtype: torch.dtype = torch.float32) -> CoCosPipeline:

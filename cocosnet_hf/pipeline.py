@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,13 @@ from .hub import (
 from .hub.cards import CARD_FILE
 from .matching import Matching
 from .models import CorrespondenceNetwork, TranslationNetwork
-from .models.network import nearest_side, require_stride, without_place
+from .models.network import nearest_side, require_safe, require_stride, without_place
 from .presets import preset
 
 logger = logging.get_logger(__name__)
+
+SIGNATURE_TOLERANCE = 1e-2
+"""Share by which weights may differ that are the same in another precision."""
 
 MAX_ASPECT = 8
 """Longest side over shortest above which a picture is refused unless its size is given."""
@@ -62,11 +66,13 @@ class PreparedExemplar:
     """Exemplars as `CoCosPipeline` uses them, to be computed once and painted from many times.
 
     styles, photos: for each item of the batch, one tensor for each of its exemplars: the projection
-    (C, h, w), and the photo (3, H, W) in [-1, 1].
+    (C, h, w), and the photo (3, H, W) in [-1, 1]. made_by: some weights of the network that made
+    them, by which another pipeline refuses them; empty if they could not be read.
     """
 
     styles: tuple[tuple[Tensor, ...], ...]
     photos: tuple[tuple[Tensor, ...], ...]
+    made_by: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.styles)
@@ -76,7 +82,24 @@ class PreparedExemplar:
         return PreparedExemplar(
             tuple(tuple(style.to(*args) for style in item) for item in self.styles),
             tuple(tuple(photo.to(*args) for photo in item) for item in self.photos),
+            self.made_by,
         )
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """What a call was given, as tensors: exemplars are either prepared or photos.
+
+    conditions: (K, H, W) each. photos, photo_conditions: for each item of the batch, those of its
+    exemplars. maps: the regions of conditions and exemplars.
+    """
+
+    conditions: list[Tensor]
+    prepared: PreparedExemplar | None
+    photos: list[list[Tensor]] | None
+    photo_conditions: list[list[Tensor | None]] | None
+    maps: tuple[list[Tensor], list[list[Tensor]]] | None
+    batch: int
 
 
 class CoCosPipeline(DiffusionPipeline):
@@ -107,18 +130,12 @@ class CoCosPipeline(DiffusionPipeline):
             )
         if not isinstance(condition, Condition):
             condition = condition_from_config(condition)
-        for name, network in (("correspondence", correspondence), ("translation", translation)):
+        networks = {"correspondence": correspondence, "translation": translation}
+        for name, network in networks.items():
             if network is None:
                 raise ValueError(f"a pipeline needs its {name} network, got None.")
-            channels = network.config.condition_channels
-            if channels != condition.channels:
-                raise ValueError(
-                    f"the {name} network reads conditions of {channels} channels, but the "
-                    f"{condition.type} condition has {condition.channels}; pass the one it was "
-                    f"trained with."
-                )
-        self.register_modules(correspondence=correspondence, translation=translation)
-        self.register_to_config(condition=condition.to_config(), image_size=image_size)
+        self.register_modules(**networks)
+        self.register_to_config(condition=condition, image_size=image_size)
         self.condition = condition
         self.image_processor = VaeImageProcessor(vae_scale_factor=1)
 
@@ -137,13 +154,28 @@ class CoCosPipeline(DiffusionPipeline):
         """As in diffusers, but components are recorded as `["cocosnet_hf", class]`.
 
         diffusers would record the module, and no published folder could be opened any more once a
-        file of this package moved.
+        file of this package moved. A condition, also one that is set as `pipe.condition`, is
+        recorded by its `to_config`. Raises ValueError if the networks read another number of
+        channels than it has.
         """
         package = __name__.partition(".")[0]
         for name, value in kwargs.items():
             if isinstance(value, tuple) and str(value[0]).startswith(f"{package}."):
                 kwargs[name] = (package, value[1])
+            elif isinstance(value, Condition):
+                self._require_readable(value)
+                kwargs[name] = value.to_config()
         super().register_to_config(**kwargs)
+
+    def _require_readable(self, condition: Condition) -> None:
+        for name in ("correspondence", "translation"):
+            channels = getattr(self, name).config.condition_channels
+            if channels != condition.channels:
+                raise ValueError(
+                    f"the {name} network reads conditions of {channels} channels, but the "
+                    f"{condition.type} condition has {condition.channels}; pass the one it was "
+                    f"trained with."
+                )
 
     @classmethod
     def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:
@@ -164,8 +196,10 @@ class CoCosPipeline(DiffusionPipeline):
     def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
         """As in diffusers, with a card beside the networks unless there is one already.
 
-        Raises ValueError for push_to_hub=True, which would upload another card.
+        Raises ValueError for push_to_hub=True, which would upload another card, and for
+        safe_serialization=False, which would pickle.
         """
+        require_safe(*args[:1], **kwargs)
         if kwargs.get("push_to_hub"):
             raise ValueError("save_pretrained only saves; share with pipe.push_to_hub(repo_id).")
         super().save_pretrained(save_directory, *args, **kwargs)
@@ -254,40 +288,14 @@ class CoCosPipeline(DiffusionPipeline):
         """
         if output_type not in ("pil", "np", "pt"):
             raise ValueError(f'output_type must be "pil", "np" or "pt", got {output_type!r}.')
-        if (regions is None) != (exemplar_regions is None):
-            raise ValueError("regions and exemplar_regions restrict only together; pass both.")
-        conditions = self._encode_conditions(condition, height, width)
-        if isinstance(exemplar, PreparedExemplar):
-            if exemplar_condition is not None:
-                raise ValueError(
-                    "a prepared exemplar already contains its condition; leave it out."
-                )
-            self._require_own(exemplar)
-            photos, photo_conditions, count = None, None, len(exemplar)
-        else:
-            photos, photo_conditions = self._load_exemplars(exemplar, exemplar_condition)
-            count = len(photos)
-        batch = max(len(conditions), count)
-        for name, length in (("conditions", len(conditions)), ("exemplars", count)):
-            if length not in (1, batch):
-                raise ValueError(
-                    f"got {len(conditions)} conditions and {count} exemplars; pass one of either, "
-                    f"or as many {name} as the other has."
-                )
-        maps = self._load_regions(regions, exemplar_regions, conditions, exemplar, photos)
-
-        device = self._execution_device
+        loaded = self._load(
+            condition, exemplar, exemplar_condition, height, width, regions, exemplar_regions
+        )
         with self.progress_bar(total=2) as bar:
-            if photos is not None:
-                exemplar = self._encode_photos(photos, photo_conditions, generator)
-            guide = torch.stack([item.to(device) for item in conditions])
-            guide = _channels_last(guide.to(self.correspondence.dtype))
-            content = self.correspondence(guide, None).content
-            prepared = exemplar.to(device)
-            matching = self._match(content, prepared, batch, maps)
-            warped = self._warp(matching, prepared, batch)
+            guide, prepared, matching = self._correspond(loaded, generator)
+            warped = self._warp(matching, prepared, loaded.batch)
             bar.update()
-            guide = guide.to(self.translation.dtype).expand(batch, -1, -1, -1)
+            guide = guide.to(self.translation.dtype).expand(loaded.batch, -1, -1, -1)
             images = self.translation(_channels_last(warped.to(guide)), guide)
             bar.update()
         self.maybe_free_model_hooks()
@@ -298,6 +306,30 @@ class CoCosPipeline(DiffusionPipeline):
         ]
         output = CoCosPipelineOutput(*pictures, matching)
         return output if return_dict else output.to_tuple()
+
+    @torch.no_grad()
+    def match(
+        self,
+        condition: Any,
+        exemplar: Any,
+        exemplar_condition: Any = None,
+        *,
+        height: int | None = None,
+        width: int | None = None,
+        regions: Any = None,
+        exemplar_regions: Any = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+    ) -> Matching:
+        """The correspondence of `condition` and `exemplar` without the painting.
+
+        Arguments and errors as in a call of the pipeline, whose `matching` it is.
+        """
+        loaded = self._load(
+            condition, exemplar, exemplar_condition, height, width, regions, exemplar_regions
+        )
+        _, _, matching = self._correspond(loaded, generator)
+        self.maybe_free_model_hooks()
+        return matching
 
     @torch.no_grad()
     def encode_exemplar(
@@ -317,28 +349,68 @@ class CoCosPipeline(DiffusionPipeline):
         return prepared
 
     def _require_own(self, exemplar: PreparedExemplar) -> None:
-        """Raise ValueError unless a pipeline with as many feature channels prepared it."""
-        expected = self.correspondence.config.feature_channels
-        found = exemplar.styles[0][0].shape[0]
-        if found != expected:
+        """Raise ValueError unless a pipeline of these weights, in any precision, prepared it."""
+        own, made_by = self._signature(), exemplar.made_by
+        is_own = exemplar.styles[0][0].shape[0] == self.correspondence.config.feature_channels
+        if is_own and own and made_by:
+            is_own = np.allclose(own, made_by, rtol=SIGNATURE_TOLERANCE, atol=0)
+        if not is_own:
             raise ValueError(
-                f"the exemplar was prepared by another pipeline: it has {found} feature channels, "
-                f"this one {expected}; prepare it again with encode_exemplar."
+                "the exemplar was prepared by another pipeline, whose features mean other things; "
+                "prepare it again with this one's encode_exemplar."
             )
 
+    def _signature(self) -> tuple[float, ...]:
+        """Some weights behind the styles of exemplars; none where they are offloaded."""
+        weight = self.correspondence.style_projection.weight
+        if weight.is_meta:
+            return ()
+        return tuple(weight.detach()[:, 0, 0, 0].float().tolist())
+
     # Input -----------------------------------------------------------------------------------
+
+    def _load(
+        self,
+        condition: Any,
+        exemplar: Any,
+        exemplar_condition: Any,
+        height: int | None,
+        width: int | None,
+        regions: Any,
+        exemplar_regions: Any,
+    ) -> _Loaded:
+        """The arguments of a call as tensors. Raises ValueError for what cannot be used."""
+        if (regions is None) != (exemplar_regions is None):
+            raise ValueError("regions and exemplar_regions restrict only together; pass both.")
+        conditions = self._encode_conditions(condition, height, width)
+        prepared, photos, photo_conditions = None, None, None
+        if isinstance(exemplar, PreparedExemplar):
+            if exemplar_condition is not None:
+                raise ValueError(
+                    "a prepared exemplar already contains its condition; leave it out."
+                )
+            self._require_own(exemplar)
+            prepared, count = exemplar, len(exemplar)
+        else:
+            photos, photo_conditions = self._load_exemplars(exemplar, exemplar_condition)
+            count = len(photos)
+        batch = max(len(conditions), count)
+        for name, length in (("conditions", len(conditions)), ("exemplars", count)):
+            if length not in (1, batch):
+                raise ValueError(
+                    f"got {len(conditions)} conditions and {count} exemplars; pass one of either, "
+                    f"or as many {name} as the other has."
+                )
+        maps = self._load_regions(
+            regions, exemplar_regions, conditions, prepared.photos if prepared else photos
+        )
+        return _Loaded(conditions, prepared, photos, photo_conditions, maps, batch)
 
     def _encode_conditions(
         self, source: Any, height: int | None, width: int | None
     ) -> list[Tensor]:
         stride = self.translation.stride
-        for name, side in (("height", height), ("width", width)):
-            fits = isinstance(side, int) and side == nearest_side(side, stride)
-            if side is not None and not fits:
-                raise ValueError(
-                    f"{name} must be a multiple of {stride} from {2 * stride} on, got {side}; "
-                    f"{nearest_side(side, stride)} would do."
-                )
+        height, width = _side("height", height, stride), _side("width", width, stride)
         sources = _as_batch(source, "condition")
         encoded = [self._encode_condition(item, height, width, stride) for item in sources]
         sizes = {tuple(item.shape[-2:]) for item in encoded}
@@ -476,13 +548,11 @@ class CoCosPipeline(DiffusionPipeline):
         regions: Any,
         exemplar_regions: Any,
         conditions: list[Tensor],
-        exemplar: Any,
-        photos: list[list[Tensor]] | None,
+        photos: Sequence[Sequence[Tensor]],
     ) -> tuple[list[Tensor], list[list[Tensor]]] | None:
         """Both region maps at the size of the matching's grid, one for each map they restrict."""
         if regions is None:
             return None
-        photos = photos if photos is not None else exemplar.photos
         own = _as_list(regions, "regions")
         other = [
             _as_list(item, "exemplar_regions")
@@ -516,6 +586,19 @@ class CoCosPipeline(DiffusionPipeline):
         return F.interpolate(region[None, None].double(), size=grid, mode="nearest")[0, 0].long()
 
     # Stages ----------------------------------------------------------------------------------
+
+    def _correspond(
+        self, loaded: _Loaded, generator: torch.Generator | list[torch.Generator] | None
+    ) -> tuple[Tensor, PreparedExemplar, Matching]:
+        """The conditions (B or 1, K, H, W) and the exemplars on the device, and their matching."""
+        device, prepared = self._execution_device, loaded.prepared
+        if prepared is None:
+            prepared = self._encode_photos(loaded.photos, loaded.photo_conditions, generator)
+        guide = torch.stack([item.to(device) for item in loaded.conditions])
+        guide = _channels_last(guide.to(self.correspondence.dtype))
+        content = self.correspondence(guide, None).content
+        prepared = prepared.to(device)
+        return guide, prepared, self._match(content, prepared, loaded.batch, loaded.maps)
 
     def _encode_photos(
         self,
@@ -551,7 +634,8 @@ class CoCosPipeline(DiffusionPipeline):
             *(
                 tuple(tuple(found[i, j] for j in range(len(item))) for i, item in enumerate(photos))
                 for found in (styles, on_device)
-            )
+            ),
+            made_by=self._signature(),
         )
 
     def _match(
@@ -589,6 +673,21 @@ class CoCosPipeline(DiffusionPipeline):
             scale_factor=self.correspondence.stride,
             mode=config.warp_upsampling,
         )
+
+
+def _side(name: str, side: Any, stride: int) -> int | None:
+    """A wanted side, which must fit the stride."""
+    if side is None:
+        return None
+    if not isinstance(side, Integral):
+        raise ValueError(f"{name} must be a whole number of pixels, got {side!r}.")
+    side = int(side)
+    if side != nearest_side(side, stride):
+        raise ValueError(
+            f"{name} must be a multiple of {stride} from {2 * stride} on, got {side}; "
+            f"{nearest_side(side, stride)} would do."
+        )
+    return side
 
 
 def _as_batch(source: Any, name: str) -> list:

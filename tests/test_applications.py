@@ -49,6 +49,14 @@ def test_an_edit_changes_its_surroundings_only(pipe: CoCosPipeline):
     assert not changed[:, 26:].any() and not changed[:16].any() and not changed[48:].any()
 
 
+@pytest.mark.parametrize("margin", [0, 1, 2, 3])
+def test_a_narrow_seam_stays_narrow(pipe: CoCosPipeline, margin: int):
+    edited = np.asarray(edit_photo(pipe, photo(), layout(16), layout(), margin=margin))
+    changed = (edited != np.asarray(photo())).any(2)
+    assert changed[28:36, 2:14].mean() > 0.9
+    assert not changed[:, 22:].any()
+
+
 def test_an_edited_photo_keeps_its_size(pipe: CoCosPipeline):
     large = photo(width=3 * SIZE, height=3 * SIZE)
     edited = edit_photo(pipe, large, layout(16), layout(), margin=4)
@@ -110,6 +118,13 @@ def test_a_layer_lands_where_the_correspondence_says(edges: CoCosPipeline):
     green = np.asarray(found)[2::4, 2::4, 1].astype(int) - np.asarray(found)[2::4, 2::4, 0]
     assert sure.sum() > 20
     assert green[left & sure].mean() > green[~left & sure].mean() + 50
+
+
+def test_a_layer_is_carried_without_painting(edges: CoCosPipeline):
+    edges.translation.register_forward_pre_hook(lambda *_: pytest.fail("a picture was painted"))
+    layer = Image.new("RGBA", (SIZE, SIZE), "red")
+    (carried,) = transfer_layer(edges, layer, photo(), photo(1))
+    assert carried.getpixel((SIZE // 2, SIZE // 2)) == (255, 0, 0)
 
 
 def test_masks_are_given_for_photos_and_exemplar(pipe: CoCosPipeline):

@@ -50,6 +50,18 @@ def test_a_name_leads_to_what_can_be_opened():
     assert locate("user/repo") == ("user/repo", None)
 
 
+@pytest.mark.parametrize("shards", ["10GB", "10KB"])
+def test_a_folder_with_one_variant_is_opened_as_that(shards: str, tmp_path: Path):
+    pipe, folder = tiny.pipeline(), str(tmp_path)
+    pipe.save_pretrained(folder, variant="fp16", max_shard_size=shards)
+    assert len(list(tmp_path.glob("translation/*.safetensors"))) > (shards == "10KB")
+    assert locate(folder) == (folder, "fp16")
+    pipe.save_pretrained(folder, variant="bf16", max_shard_size=shards)
+    assert locate(folder) == (folder, None)
+    pipe.save_pretrained(folder, max_shard_size=shards)
+    assert locate(folder) == (folder, None)
+
+
 @every_model
 def test_a_bundled_pipeline_is_small_half_precision_and_has_a_card(name: str):
     files = list((ASSETS / name).rglob("*.safetensors"))
@@ -130,6 +142,26 @@ def test_the_command_paints_what_the_pipeline_paints(
     pipe = CoCosPipeline.from_pretrained(folder).fold()
     expected = pipe(*photos, height=32, width=48).images[0]
     assert np.array_equal(np.asarray(Image.open(target)), np.asarray(expected))
+
+
+def test_the_command_opens_the_variant_that_is_asked_for(
+    folder: str, photos: list[str], tmp_path: Path
+):
+    pipe = tiny.pipeline(seed=1)
+    pipe.save_pretrained(folder, variant="other")
+    target = tmp_path / "out.png"
+    main([*photos, "--model", folder, "--variant", "other", "-o", str(target)])
+    expected = pipe.fold()(*photos).images[0]
+    assert np.array_equal(np.asarray(Image.open(target)), np.asarray(expected))
+
+
+@pytest.mark.parametrize("output", ["out", "out.mp3", "."])
+def test_an_output_that_is_no_picture_is_refused_at_once(
+    photos: list[str], output: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit):
+        main([*photos, "--model", "never opened", "-o", output])
+    assert "-o must name a picture such as out.png" in capsys.readouterr().err
 
 
 def test_the_strip_shows_condition_exemplar_warped_exemplar_and_result(

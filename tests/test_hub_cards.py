@@ -148,6 +148,35 @@ def test_every_condition_can_be_described(condition: type[Condition]):
     assert condition.type in SOURCES
 
 
+class Depth(Condition):
+    """Somebody's own condition: a grey picture."""
+
+    type = "depth"
+    channels = 1
+
+    def natural_size(self, source: Image.Image) -> tuple[int, int]:
+        return source.height, source.width
+
+    def encode(self, source: Image.Image, height: int, width: int) -> torch.Tensor:
+        pixels = np.asarray(source.convert("L").resize((width, height)), np.float32)
+        return torch.from_numpy(pixels[None] / 255)
+
+    def preview(self, encoded: torch.Tensor) -> Image.Image:
+        return Image.fromarray((encoded[0] * 255).byte().numpy()).convert("RGB")
+
+    def from_photo(self, photo: Image.Image) -> Image.Image:
+        return photo
+
+
+def test_a_pipeline_with_a_condition_of_somebodys_own_is_saved_with_a_card(tmp_path: Path):
+    pipe = tiny.pipeline(Depth())
+    pipe.save_pretrained(tmp_path)
+    text = (tmp_path / "README.md").read_text()
+    assert "the layout of a condition of the type depth" in text
+    assert '"condition.png"' in text and '"exemplar_condition.png"' in text
+    assert "What a `Depth` encodes" in text
+
+
 def test_the_card_shows_each_class_with_its_colour():
     text = model_card(tiny.pipeline(MASK)).text
     assert "| 0 | sky | `#0000ff` |" in text

@@ -66,6 +66,12 @@ def test_every_kind_of_mask_gives_the_same_one_hot_tensor(source):
     assert torch.equal(encoded, one_hot(LABELS))
 
 
+def test_equal_conditions_are_one_in_a_set():
+    one, other = (MaskCondition(classes=("a", "b"), values={3: 0, 7: 1}) for _ in range(2))
+    assert one == other
+    assert len({one, other, MaskCondition(classes=("a", "b"), values={3: 1, 7: 0})}) == 2
+
+
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 def test_the_natural_size_is_height_and_width(source):
     assert SHAPES.natural_size(source) == (8, 10)

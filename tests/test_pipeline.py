@@ -812,8 +812,61 @@ def test_a_generator_for_each_exemplar_needs_one_size_before_a_network_runs():
 
 def test_an_exemplar_prepared_by_another_model_is_refused(guarded: dict[str, CoCosPipeline]):
     prepared = tiny.pipeline(feature_channels=12).encode_exemplar(photo())
-    with pytest.raises(ValueError, match="it has 12 feature channels, this one 8"):
+    with pytest.raises(ValueError, match="prepared by another pipeline"):
         guarded["edges"](photo(), prepared)
+
+
+def test_an_exemplar_prepared_with_other_weights_is_refused(edges: CoCosPipeline):
+    trained_on = copy.deepcopy(edges)
+    with torch.no_grad():
+        trained_on.correspondence.style_projection.weight.mul_(1.1)
+    with pytest.raises(ValueError, match="prepared by another pipeline"):
+        edges(photo(), trained_on.encode_exemplar(photo()))
+
+
+def test_a_prepared_exemplar_serves_the_same_weights_in_any_precision(edges: CoCosPipeline):
+    prepared = copy.deepcopy(edges).to(torch.bfloat16).encode_exemplar(photo())
+    folded = copy.deepcopy(edges).fold()
+    assert folded(photo(), prepared.to(torch.float32)).images
+    assert edges(photo(), folded.encode_exemplar(photo())).images
+
+
+def test_the_matching_alone_is_that_of_a_painting(masks: CoCosPipeline):
+    silent = copy.deepcopy(masks)
+    silent.translation.register_forward_pre_hook(lambda *_: pytest.fail("a picture was painted"))
+    exemplars = [photo(1), photo(2, 64, 40)]
+    inputs = (labels(), exemplars, [labels(1), labels(2, 64, 40)])
+    regions = {"regions": labels(), "exemplar_regions": list(inputs[2])}
+    for settings in ({}, {"height": 64, "width": 32}, regions):
+        found, expected = silent.match(*inputs, **settings), masks(*inputs, **settings).matching
+        assert torch.equal(found.flow(), expected.flow())
+    with pytest.raises(ValueError, match="restrict only together"):
+        silent.match(*inputs, regions=labels())
+
+
+def test_sizes_may_be_whole_numbers_of_numpy(edges: CoCosPipeline):
+    (picture,) = edges(photo(), photo(1), height=np.int64(32), width=np.uint8(48)).images
+    assert picture.size == (48, 32)
+
+
+def test_another_condition_may_be_set_and_is_saved(tmp_path: Path):
+    pipe = tiny.pipeline()
+    pipe.condition = EdgeCondition(reach=5.0)
+    pipe.save_pretrained(tmp_path)
+    assert "reach" in repr(pipe)
+    assert CoCosPipeline.from_pretrained(tmp_path).condition == EdgeCondition(reach=5.0)
+    with pytest.raises(ValueError, match="conditions of 2 channels.*has 3"):
+        pipe.condition = CLASSES
+    assert pipe.condition == EdgeCondition(reach=5.0)
+
+
+def test_nothing_is_saved_as_a_pickle(edges: CoCosPipeline, tmp_path: Path):
+    for save in (edges.save_pretrained, edges.translation.save_pretrained):
+        with pytest.raises(ValueError, match="would pickle"):
+            save(tmp_path, safe_serialization=False)
+    with pytest.raises(ValueError, match="would pickle"):
+        edges.save_pretrained(tmp_path, False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_prepared_exemplar_brings_its_own_condition(edges: CoCosPipeline):

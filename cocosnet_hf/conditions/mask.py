@@ -5,6 +5,7 @@ from __future__ import annotations
 import colorsys
 import dataclasses
 import functools
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -71,6 +72,9 @@ class MaskCondition(Condition):
     beneath: int | None = None
     snap_colors: bool = False
     parser: str | None = None
+
+    def __hash__(self) -> int:  # a dict is among the settings
+        return hash(json.dumps(self.to_config(), sort_keys=True))
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))

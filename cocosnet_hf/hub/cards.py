@@ -56,6 +56,8 @@ SOURCES = {
     ),
     "pose": ('"pose.json"', '"exemplar_pose.json"'),
 }
+OTHER_SOURCES = ('"condition.png"', '"exemplar_condition.png"')
+
 LINE = 88
 """Longest line of Python in a card."""
 
@@ -136,13 +138,14 @@ def model_card(
         eval_results=list(details.results) or None,
     )
     description, header, rows = describe(pipe.condition)
+    summary = SUMMARIES.get(pipe.condition.type, f"a condition of the type {pipe.condition.type}")
     networks = (pipe.correspondence, pipe.translation)
     count = sum(parameter.numel() for network in networks for parameter in network.parameters())
     return ModelCard.from_template(
         data,
         template_str=(files(__package__) / "model_card.md").read_text(encoding="utf-8"),
         name=name,
-        summary=f"Paints a picture with the layout of {SUMMARIES[pipe.condition.type]} and the "
+        summary=f"Paints a picture with the layout of {summary} and the "
         f"look of an exemplar photo, in one forward pass.",
         parameters=f"{count / 1e6:.1f}",
         image_size=pipe.config.image_size,
@@ -225,7 +228,7 @@ def usage(pipe: CoCosPipeline, repo_id: str | None = None, examples: Path | None
     examples: see `CardDetails`; only a repository's own are used. Raises ValueError if one of the
     files is not there.
     """
-    source, exemplar_source = SOURCES[pipe.condition.type]
+    source, exemplar_source = SOURCES.get(pipe.condition.type, OTHER_SOURCES)
     arguments = [source, '"exemplar.jpg"']
     if pipe.correspondence.needs_exemplar_condition and not pipe.condition.needs_only_photo:
         arguments.append(f"exemplar_condition={exemplar_source}")
@@ -287,7 +290,9 @@ def describe(condition: Condition) -> tuple[str, list[str], list[list[str]]]:
             for (first, second), color in zip(LIMBS, COLORS, strict=False)
         ]
         return text, ["limb", "colour"], rows
-    raise TypeError(f"there is no description of a {type(condition).__name__} yet.")
+    settings = {key: value for key, value in condition.to_config().items() if key != "type"}
+    text = f"What a `{type(condition).__name__}` encodes, which is no condition of this package."
+    return text, ["setting", "value"], [[name, f"{value}"] for name, value in settings.items()]
 
 
 def _describe_mask(condition: MaskCondition) -> tuple[str, list[str], list[list[str]]]:

@@ -21,6 +21,15 @@ def without_place(config: str) -> str:
     return json.dumps(entries, indent=2, sort_keys=True) + "\n"
 
 
+def require_safe(*args: Any, **kwargs: Any) -> None:
+    """Raise ValueError if the arguments of `save_pretrained` after the folder ask for a pickle."""
+    if not kwargs.get("safe_serialization", args[0] if args else True):
+        raise ValueError(
+            "safe_serialization=False would pickle the weights, which nobody could open safely; "
+            "leave it out."
+        )
+
+
 class Network(ModelMixin, ConfigMixin):
     """A diffusers model that loads all of its weights or none, and only from safetensors."""
 
@@ -96,8 +105,10 @@ class Network(ModelMixin, ConfigMixin):
     ) -> None:
         """As in diffusers, whose pipelines only pass on arguments that they find by name here.
 
-        Raises ValueError on a folded network, which could not be trained on.
+        Raises ValueError on a folded network, which could not be trained on, and for
+        safe_serialization=False, which would pickle.
         """
+        require_safe(**kwargs)
         if self.folded:
             raise ValueError(
                 f"this {type(self).__name__} was folded for inference and can no longer be saved; "
