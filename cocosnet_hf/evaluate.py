@@ -77,12 +77,14 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("pipeline", metavar="PIPELINE")
+    add("--variant", help="of the pipeline's weights on the Hub, such as fp16")
     add("-o", "--output", default=defaults.output, help="folder for everything")
     add("--card", action="store_true", help="put the figures into the pipeline's own card")
 
     data = parser.add_argument_group("data")
     add = data.add_argument
     add("--data", required=True, help="folder, Hub id, parquet or tar files, or synthetic")
+    add("--config-name", metavar="NAME", help="which of several data sets under one Hub id")
     add("--split", default="test", help="the tested part")
     add("--train-split", default=defaults.train_split, help="where exemplars come from")
     for name in COLUMNS:
@@ -144,6 +146,7 @@ def read_settings(options: argparse.Namespace) -> EvaluationSettings:
     """What the options say. Raises ValueError for values that do not go together."""
     data = DataSettings(
         source=options.data,
+        config_name=options.config_name,
         split=options.split,
         label_classes=options.label_classes,
         label_groups=options.label_groups,
@@ -153,6 +156,7 @@ def read_settings(options: argparse.Namespace) -> EvaluationSettings:
     return EvaluationSettings(
         pipeline=options.pipeline,
         data=data,
+        variant=options.variant,
         output=options.output,
         size=options.size,
         exemplars=options.exemplars,

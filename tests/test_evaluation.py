@@ -772,6 +772,26 @@ def test_a_folder_of_another_evaluation_is_refused(
         evaluate(settings(other, perceptual, run[0]))
 
 
+def test_an_evaluation_that_ended_before_its_first_scores_is_replaced(
+    run: tuple[Path, Evaluation], pipeline: Path, perceptual: str, tmp_path: Path
+):
+    wrong = settings(pipeline, perceptual, tmp_path / "out", size=SIDE + 1)
+    with pytest.raises(ValueError, match="multiple"):
+        evaluate(wrong)
+    again = evaluate(dataclasses.replace(wrong, size=SIDE))
+    assert again.find("exemplar", "copy_score") == run[1].find("exemplar", "copy_score")
+
+
+def test_pictures_that_are_not_of_the_evaluation_stay(
+    pipeline: Path, perceptual: str, tmp_path: Path
+):
+    (tmp_path / "out/pictures").mkdir(parents=True)
+    (tmp_path / "out/pictures/mine.png").touch()
+    for limit in (1, 2):
+        Run(settings(pipeline, perceptual, tmp_path / "out", limit=limit))
+    assert (tmp_path / "out/pictures/mine.png").exists()
+
+
 def test_scores_of_a_rival_that_has_changed_are_not_taken_for_its_own(
     run: tuple[Path, Evaluation], pipeline: Path, perceptual: str, tmp_path: Path
 ):
@@ -821,6 +841,7 @@ def test_scores_that_other_networks_or_exemplars_made_are_refused(
     )
     made = Run(given).made
     assert Run(given).made == made
+    (tmp_path / "out/scores/target/000000.parquet").touch()  # without scores it may be replaced
     assert made["train_split"] == "train" and made["exemplars"].startswith("the list list, content")
 
     def is_refused(change: str, changed: EvaluationSettings = given) -> None:

@@ -56,9 +56,10 @@ CHUNK = 32
 class EvaluationSettings:
     """An evaluation.
 
-    pipeline: folder, Hub id or bundled name. data: the data; `split` is the tested part. size: side
-    of all pictures in pixels; None for the pipeline's own. output: the folder everything is written
-    to. exemplars, train_split, seed, limit, pool_limit: see `EvaluationPairs`.
+    pipeline: folder, Hub id or bundled name; variant: of its weights, such as fp16. data: the data;
+    `split` is the tested part. size: side of all pictures in pixels; None for the pipeline's own.
+    output: the folder everything is written to. exemplars, train_split, seed, limit, pool_limit:
+    see `EvaluationPairs`.
     rivals: see `load_rival`, and "warped", the exemplar seen through the pipeline's matching; None
     for all built-in ones that make sense.
     extractors: of Frechet and kernel distance, see `load_extractor`. perceptual: see
@@ -90,6 +91,7 @@ class EvaluationSettings:
     background: int | None = None
     batch_size: int = 4
     dtype: str = "float32"
+    variant: str | None = None
 
     def __post_init__(self) -> None:
         if self.diversity == 1 or min(self.diversity, self.diversity_items) < 0:
@@ -129,7 +131,9 @@ class Run:
     def __init__(self, settings: EvaluationSettings) -> None:
         self.settings = settings
         self.state = shared_state()
-        self.pipe, weights = open_pipeline(settings.pipeline, getattr(torch, settings.dtype))
+        self.pipe, weights = open_pipeline(
+            settings.pipeline, settings.variant, getattr(torch, settings.dtype)
+        )
         self.pipe.to(self.state.device)
         condition = self.pipe.condition
         size = settings.size or self.pipe.config.image_size
@@ -171,6 +175,7 @@ class Run:
         self.made = self._describe(weights)
         self.folder = RunFolder(Path(settings.output))
         self.folder.keep(self.made, self.state.is_main_process)
+        self.state.wait_for_everyone()
         for name, text in self.names.items():
             self.folder.keep_method(name, text, self.state.is_main_process)
 
@@ -328,7 +333,8 @@ class Run:
             "data": {
                 name: value
                 for name, value in dataclasses.asdict(data).items()
-                if name in ("source", "split", "label_classes") or name.endswith("_column")
+                if name in ("source", "config_name", "split", "label_classes")
+                or name.endswith("_column")
             }
             | {
                 "label_groups": [list(group) for group in data.label_groups],
@@ -395,10 +401,10 @@ def shared_state() -> PartialState:
     return state
 
 
-def open_pipeline(name: str, dtype: torch.dtype) -> tuple[CoCosPipeline, str]:
+def open_pipeline(name: str, variant: str | None, dtype: torch.dtype) -> tuple[CoCosPipeline, str]:
     """A bundled pipeline, a folder's or the Hub's, folded, and a fingerprint of its weights."""
-    source, variant = locate(name)
-    pipe = CoCosPipeline.from_pretrained(source, variant=variant, dtype=dtype)
+    source, only = locate(name)
+    pipe = CoCosPipeline.from_pretrained(source, variant=variant or only, dtype=dtype)
     pipe.set_progress_bar_config(disable=True)
     digest = weights_digest(pipe)
     return pipe.fold(), digest

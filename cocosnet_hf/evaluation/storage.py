@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,9 +37,18 @@ class RunFolder:
     def keep(self, made: dict[str, Any], writes: bool) -> None:
         """Note what makes the run; writes: whether this process does.
 
-        Raises ValueError, naming what differs, if the folder holds a run that was made otherwise.
+        A run that ended before its first scores is replaced. Raises ValueError, naming what
+        differs, if the folder holds another one that was made otherwise.
         """
-        if differing := _keep(self.path / "made.json", made, writes):
+        path = self.path / "made.json"
+        if path.is_file() and not any(self.path.glob("scores/*/*.parquet")):
+            if writes:
+                for method in self.path.glob("scores/*/method.json"):
+                    shutil.rmtree(method.parent)
+                    shutil.rmtree(self.path / "pictures" / method.parent.name, ignore_errors=True)
+                write_whole(path, json.dumps(made, indent=1).encode())
+            return
+        if differing := _keep(path, made, writes):
             raise ValueError(
                 f"{self.path} holds another evaluation: {differing}. Choose another output folder."
             )
