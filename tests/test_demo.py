@@ -462,7 +462,7 @@ def test_gpus_are_borrowed_where_the_package_spaces_lends_them(monkeypatch: pyte
         return lambda task: lambda *a, **k: lent.append((duration, task)) or task(*a, **k)
 
     monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=gpu))
-    spec = importlib.util.spec_from_file_location("painters_with_spaces", painters.__file__)
+    spec = importlib.util.spec_from_file_location("studio.with_spaces", painters.__file__)
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)
@@ -472,6 +472,9 @@ def test_gpus_are_borrowed_where_the_package_spaces_lends_them(monkeypatch: pyte
     assert [duration for duration, _ in lent] == [30, 30]
     painters.Painter(tiny.pipeline(image_size=SIZE)).paint(noise(), noise(1))
     assert len(lent) == 2
+    # What a borrowed process raises is lost, except for what is meant for the page.
+    with pytest.raises(gradio.Error, match="at least 8 x 8 are needed"):
+        painter.paint(noise(), noise(size=(4, 4)))
 
 
 def test_an_exemplar_is_prepared_once_and_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch):

@@ -311,22 +311,22 @@ def test_what_the_page_makes_of_a_long_file_can_be_painted(
         painted = Image.open(picture["path"])
         assert painted.width / painted.height == aspect[0] / aspect[1], tab
 
-    _, portrait = visitor.do("layers-upload", "upload", photo)
-    layer = as_canvas(Image.new("RGBA", tuple(portrait["size"]), "red"))
+    portrait, canvas = visitor.do("layers-upload", "upload", photo)
+    layer = as_canvas(Image.new("RGBA", tuple(canvas["size"]), "red"))
     others = [{"image": exemplar, "caption": None}]
-    ((worn,),) = visitor.do("layers-paint", "click", layer, None, others, 1)
+    ((worn,),) = visitor.do("layers-paint", "click", layer, portrait, others, 1)
     assert np.asarray(Image.open(worn["image"]["path"]))[..., 0].mean() > 250
 
 
 def test_paint_is_carried_to_each_portrait(address: str, painting: dict[str, Painter], files: Path):
     visitor = Visitor(address, "layers")
     portraits = [visitor.upload(files / name) for name in ("exemplar.png", "labels.png")]
-    _, canvas = visitor.do("layers-upload", "upload", visitor.upload(files / "photo.png"))
+    portrait, canvas = visitor.do("layers-upload", "upload", visitor.upload(files / "photo.png"))
     size = tuple(canvas["size"])
     layer = Image.new("RGBA", size)
     layer.paste("red", (0, 0, size[0] // 2, size[1]))
     others = [{"image": portrait, "caption": None} for portrait in portraits]
-    (found,) = visitor.do("layers-paint", "click", as_canvas(layer), None, others, 0.6)
+    (found,) = visitor.do("layers-paint", "click", as_canvas(layer), portrait, others, 0.6)
     expected = transfer_layer(
         painting["edge-to-face"].pipe,
         layer,
@@ -337,7 +337,7 @@ def test_paint_is_carried_to_each_portrait(address: str, painting: dict[str, Pai
     worn = [np.asarray(Image.open(one["image"]["path"])) for one in found]
     assert all(map(np.array_equal, worn, expected))
     too_many = visitor.event("layers-paint", "click")
-    refused = visitor.answer(too_many, as_canvas(layer), None, 5 * others, 0.6)
+    refused = visitor.answer(too_many, as_canvas(layer), portrait, 5 * others, 0.6)
     assert "Choose 1 to 8 portraits, got 10" in refused["output"]["error"]
 
 

@@ -29,9 +29,11 @@ from .page import (
     RAW,
     ExemplarCondition,
     Layout,
+    as_file,
     board,
     card,
     examples_of,
+    kept_picture,
     look_column,
     result_column,
     upload_button,
@@ -45,7 +47,7 @@ KEPT_SIDE = 512
 
 def edge_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     """The tab's content."""
-    photo = gr.State(gallery.layout.picture, time_to_live=3600)
+    photo = kept_picture(gallery.layout.picture, f"{tab}-photo")
     with gr.Row(equal_height=False):
         with card(1, "Draw the lines", "Draw, or start from the edges of a photo and change them."):
             layout, settings, trace = _layout(tab, painter, gallery, photo)
@@ -62,7 +64,7 @@ def edge_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
 
 
 def _layout(
-    tab: str, painter: Painter, gallery: Gallery, photo: gr.State
+    tab: str, painter: Painter, gallery: Gallery, photo: gr.Image
 ) -> tuple[Layout, list[gr.components.Component], Callable[..., tuple]]:
     """The layout, its settings, and what makes the photo and the canvas of a file and these."""
     condition: EdgeCondition = painter.condition
@@ -97,24 +99,27 @@ def _layout(
     def trace(file: dict[str, Any] | None, high: float, beneath: bool) -> tuple:
         picture = read_photo(file, "photo").convert("RGB")
         picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
-        return picture, shown(picture, high, beneath)
+        return as_file(picture), shown(picture, high, beneath)
 
     def start(high: float, beneath: bool, event: gr.SelectData) -> tuple:
         picture = gallery[event.index].picture
-        return picture, shown(picture, high, beneath)
+        return as_file(picture), shown(picture, high, beneath)
+
+    @explained
+    def find_again(file: dict[str, Any], high: float, beneath: bool) -> gr.HTML:
+        return shown(read_photo(file, "photo"), high, beneath)
+
+    @explained
+    def trace_again(file: dict[str, Any], beneath: bool) -> gr.HTML:
+        return gr.HTML(guide=_traced(read_photo(file, "photo")) if beneath else "")
 
     settings = [threshold, traced]
     loads = [
         upload.upload(explained(trace), [upload, *settings], [photo, editor], **RAW),
         examples.select(start, settings, [photo, editor], **PRIVATE),
     ]
-    threshold.release(shown, [photo, *settings], editor, trigger_mode="always_last", **PRIVATE)
-    traced.change(
-        lambda picture, beneath: gr.HTML(guide=_traced(picture) if beneath else ""),
-        [photo, traced],
-        editor,
-        **PRIVATE,
-    )
+    threshold.release(find_again, [photo, *settings], editor, trigger_mode="always_last", **RAW)
+    traced.change(trace_again, [photo, traced], editor, **RAW)
 
     def read(value: dict[str, Any] | None) -> dict[str, Image.Image]:
         return {"edges": read_drawing(value)}

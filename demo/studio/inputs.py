@@ -25,8 +25,8 @@ from cocosnet_hf.conditions import open_image
 from cocosnet_hf.conditions.pose import JOINTS, read_pose
 from cocosnet_hf.pipeline import MAX_ASPECT
 
-MAX_PIXELS = 16_000_000
-"""Pictures with more are refused before they are decoded."""
+MAX_PIXELS = 25_000_000
+"""Pictures with more, which is more than phones make, are refused before they are decoded."""
 
 MAX_SIDE = 1024
 """Photos and label maps are made smaller to this longer side; canvases have no longer one."""
@@ -44,7 +44,7 @@ FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 
 PNG_URL = "data:image/png;base64,"
 
-# Each decoded picture may take 64 MB for a moment, so only a few are decoded at a time.
+# Each decoded picture may take 100 MB for a moment, so only a few are decoded at a time.
 _decoding = threading.Semaphore(4)
 
 HandlerT = TypeVar("HandlerT", bound=Callable)

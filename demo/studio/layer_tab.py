@@ -17,6 +17,7 @@ from .page import (
     as_file,
     board,
     card,
+    kept_picture,
     thumbnails,
     upload_button,
 )
@@ -37,7 +38,7 @@ def layer_tab(painter: Painter, gallery: Gallery) -> None:
     """The tab's content."""
     tab = "layers"
     first = _portrait(gallery.layout.picture)
-    exemplar = gr.State(first, time_to_live=3600)
+    exemplar = kept_picture(first, f"{tab}-portrait")
     with gr.Row(equal_height=False):
         with card(1, "Paint on a portrait", "Lipstick, glasses, a beard: whatever you like."):
             editor = board(
@@ -79,7 +80,7 @@ def layer_tab(painter: Painter, gallery: Gallery) -> None:
 
     def start(portrait: Image.Image) -> tuple:
         portrait = _portrait(portrait)
-        return portrait, gr.HTML(empty_canvas(*portrait.size), guide=as_url(portrait))
+        return as_file(portrait), gr.HTML(empty_canvas(*portrait.size), guide=as_url(portrait))
 
     def choose(event: gr.SelectData) -> tuple:
         return start(gallery[event.index].picture)
@@ -91,10 +92,11 @@ def layer_tab(painter: Painter, gallery: Gallery) -> None:
     @explained
     def carried(
         drawing: dict[str, Any] | None,
-        portrait: Image.Image,
+        portrait_file: dict[str, Any] | None,
         files: list[dict[str, Any]] | None,
         opacity: float,
     ) -> list[str]:
+        portrait = read_photo(portrait_file, "portrait").convert("RGB")
         layer = read_drawing(drawing).resize(portrait.size, Image.Resampling.NEAREST)
         if not files or len(files) > MOST_PHOTOS:
             raise ValueError(f"Choose 1 to {MOST_PHOTOS} portraits, got {len(files or [])}.")

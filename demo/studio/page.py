@@ -91,7 +91,7 @@ class Look:
     exemplar: gr.Image
     picker: gr.Gallery
     suggest: gr.Button
-    order: gr.State
+    order: gr.JSON
     edit: gr.Button
     keep: gr.Checkbox
 
@@ -133,6 +133,14 @@ def board(kind: str, value: Any, elem_id: str, **props: Any) -> gr.HTML:
         elem_classes="editor",
         **{"guide": "", "live": False} | props,
     )
+
+
+def kept_picture(picture: Image.Image, elem_id: str) -> gr.Image:
+    """A picture that the page keeps for its handlers, which get and give a file.
+
+    A `gr.State` would be the server's, which forgets the oldest of its visitors.
+    """
+    return gr.Image(picture, format="png", visible="hidden", elem_id=elem_id)
 
 
 def thumbnails(pictures: list[Image.Image], elem_id: str) -> gr.Gallery:
@@ -186,7 +194,7 @@ def look_column(tab: str, gallery: Gallery, *, can_keep: bool = True) -> Look:
         visible=can_keep,
         elem_id=f"{tab}-keep",
     )
-    order = gr.State(list(range(len(gallery))))
+    order = gr.JSON(list(range(len(gallery))), visible="hidden")
     return Look(exemplar, picker, suggest, order, edit, keep)
 
 

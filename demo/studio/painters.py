@@ -32,10 +32,14 @@ from cocosnet_hf.hub.publish import PIPELINE_VARIABLE
 from cocosnet_hf.models.network import nearest_side
 from cocosnet_hf.pipeline import MAX_ASPECT
 
+from .inputs import explained
+
 try:
     import spaces
 
-    on_gpu = spaces.GPU(duration=30)  # ZeroGPU lends a GPU to each call, for so many seconds
+    def on_gpu(function: Any) -> Any:
+        """ZeroGPU lends a GPU to each call; of what goes wrong there it hands on gr.Error alone."""
+        return spaces.GPU(duration=30)(explained(function))  # so many seconds
 except ImportError:
 
     def on_gpu(function: Any) -> Any:
