@@ -76,19 +76,22 @@ def test_the_card_shows_figures_of_both_choices_of_exemplars_and_what_a_picture_
         drawn,
         limit=3,
         pool_limit=4,
-        rivals=(),
+        rivals=("exemplar",),
         extractors=(),
         perceptual=None,
         lpips=False,
         diversity=0,
     )
-    folders, expected = {}, {}
+    folders, expected, beside = {}, {}, []
     for choice, exemplars in (("retrieved", "retrieval"), ("random", "random")):
         folders[choice] = str(tmp_path / choice)
         found = evaluate(dataclasses.replace(settings, exemplars=exemplars, output=folders[choice]))
         for metric in HEADLINE:
             value = found.find("pipeline", metric).estimate.value
             expected[f"{metric} (PNG, {choice} exemplars)"] = round(value, 4)
+        for method, text in (("pipeline", "this model"), ("exemplar", "the exemplar, pasted")):
+            value = found.find(method, "SWD").estimate.value
+            beside.append(rf"\| {text}.* \| {value:.4g} \|")
     bundle.main(
         [NAME, "--run", str(run), "--evaluation", folders["retrieved"]]
         + ["--random-evaluation", folders["random"]]
@@ -105,12 +108,17 @@ def test_the_card_shows_figures_of_both_choices_of_exemplars_and_what_a_picture_
     assert "copy_score (PNG, random exemplars)" not in shown
     for name, value in expected.items():
         assert f"| {name} | {value:.4g} |" in card.text
+    titles = [f"With {choice} exemplars:" for choice in folders]
+    places = [re.search(part, card.text).start() for part in (titles[0], *beside[:2], titles[1])]
+    assert places == sorted(places)
+    assert all(re.search(line, card.text[places[-1] :]) for line in beside[2:])
     line = r"\| 32 x 32 \| (\d+\.\d{3}) \| (\d+\.\d{3}) \| (\d+) \|"
     call, prepared, peak = map(float, re.search(line, card.text).groups())
     assert 0 < prepared and 0 < call
     assert peak > 100
     assert f"--paint {NAME} examples/layout.jpg examples/exemplar.jpg --runs 2" in card.text
-    assert card.text.index("## Figures") < card.text.index("## Time and memory")
+    assert card.text.index("## Figures") < card.text.index("## Beside others")
+    assert card.text.index("## Beside others") < card.text.index("## Time and memory")
     assert card.text.index("## Time and memory") < card.text.index("## Limits")
     with Image.open(assets / NAME / "sample.png") as strip:
         assert strip.size == (4 * 32, 32)

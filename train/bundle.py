@@ -32,8 +32,10 @@ from cocosnet_hf import CoCosPipeline
 from cocosnet_hf.__main__ import main as paint
 from cocosnet_hf.benchmark import machine, painting, painting_table
 from cocosnet_hf.bundled import ASSETS, bundled
+from cocosnet_hf.evaluation.methods import PIPELINE, WARPED
 from cocosnet_hf.evaluation.protocol import weights_digest
-from cocosnet_hf.evaluation.results import Evaluation, eval_results, exemplar_choice
+from cocosnet_hf.evaluation.report import ARROWS, Block, Heading, Table, to_markdown, value_of
+from cocosnet_hf.evaluation.results import Evaluation, eval_results, exemplar_choice, kind_of
 from cocosnet_hf.hub import CardDetails, write_card
 
 RECIPES = Path(__file__).parent / "configs"
@@ -98,6 +100,18 @@ SHOWN_RANDOM = (
 )
 """Those that it also shows for random exemplars."""
 
+COMPARED = ("SWD", "KID", "style_colour", "style_texture", "semantic_consistency", "edge_F1")
+"""Those in which it stands beside its rivals."""
+
+RIVALS = {
+    PIPELINE: "this model",
+    "style": "without correspondence: the same painter for the same steps, guided by one style "
+    "vector of the exemplar (`train/style_rival.py`)",
+    WARPED: "the exemplar seen through this model's matching, unpainted",
+    "exemplar": "the exemplar, pasted unchanged",
+}
+"""What a card compares, by the name in the evaluation."""
+
 RUNS = 20
 """Calls that the times on a card are medians of."""
 
@@ -124,6 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
                 f"{pipeline}."
             )
         results = figures(options.evaluation, options.random_evaluation)
+        compared = comparison(options.evaluation, options.random_evaluation)
         if options.evaluation is not None:
             require_same_weights(options.evaluation, pipeline)
         lines = [] if options.log is None else validation_lines(options.log)
@@ -134,7 +149,7 @@ def main(arguments: list[str] | None = None) -> None:
         copy_weights(pipeline, target)
     if options.log is not None:
         (target / "training.txt").write_text("\n".join(lines) + "\n")
-    write_bundled_card(options.name, results, *shown)
+    write_bundled_card(options.name, results, compared, *shown)
     print(target)
 
 
@@ -232,6 +247,29 @@ def shown_results(evaluation: Evaluation, metrics: Sequence[str]) -> list[EvalRe
     return [result for result in results if result.metric_type.partition("-")[0] in names]
 
 
+def comparison(*folders: Path | None) -> str:
+    """The section of a card on the model and its rivals, a table for each evaluation.
+
+    Empty without an evaluation in which `COMPARED` metrics were measured.
+    """
+    blocks: list[Block] = []
+    for evaluation in [Evaluation.load(folder) for folder in folders if folder is not None]:
+        names = dict.fromkeys(result.metric for result in evaluation.results)
+        metrics = [name for name in names if name.partition("-")[0] in COMPARED]
+        rows = []
+        for method, text in RIVALS.items():
+            found = [evaluation.find(method, metric) for metric in metrics]
+            if any(found):
+                rows.append([text, *("–" if one is None else value_of(one) for one in found)])
+        if rows:
+            marked = [name + ARROWS[kind_of(name).better] for name in metrics]
+            blocks += [
+                f"With {exemplar_choice(evaluation)} exemplars:",
+                Table(["painted by", *marked], rows),
+            ]
+    return to_markdown([Heading("Beside others"), *blocks]) + "\n" if blocks else ""
+
+
 def costs(name: str, condition: Path, exemplar: Path) -> str:
     """The section of a card on time and memory, measured now."""
     target = ASSETS / name
@@ -251,9 +289,12 @@ def costs(name: str, condition: Path, exemplar: Path) -> str:
 
 
 def write_bundled_card(
-    name: str, results: list[EvalResult], condition: Path, exemplar: Path
+    name: str, results: list[EvalResult], compared: str, condition: Path, exemplar: Path
 ) -> None:
-    """The card, with the strip painted from the two examples and what a picture costs."""
+    """The card, with the strip painted from the two examples and what a picture costs.
+
+    compared: the section on rivals, see `comparison`.
+    """
     target = ASSETS / name
     recipe = (RECIPES / f"{name}.yaml").read_text()
     details = dataclasses.replace(DETAILS[name], recipe=recipe, results=results)
@@ -268,7 +309,7 @@ def write_bundled_card(
     changes = {
         opening: f'from cocosnet_hf import bundled\n\npipe = bundled("{name}")',
         "## Use it": f"{strip}\n\n## Use it",
-        "## Limits": f"{costs(name, condition, exemplar)}## Limits",
+        "## Limits": f"{compared}{costs(name, condition, exemplar)}## Limits",
     }
     text = card.read_text()
     for old, new in changes.items():
