@@ -57,8 +57,8 @@ def main(argv: list[str] | None = None) -> None:
 
 def open_model(name: str, variant: str | None = None) -> CoCosPipeline:
     """A bundled pipeline by its name, another one by folder or Hub id."""
-    source, only = locate(name)
-    return CoCosPipeline.from_pretrained(source, variant=variant or only).fold()
+    source, variant = locate(name, variant)
+    return CoCosPipeline.from_pretrained(source, variant=variant).fold()
 
 
 def paint(pipe: CoCosPipeline, options: argparse.Namespace) -> Image.Image:

@@ -12,7 +12,7 @@ from .pipeline import CoCosPipeline
 ASSETS = Path(__file__).parent / "assets"
 
 VARIANT = re.compile(r"diffusion_pytorch_model\.([^.-]+)[.-]")
-"""The weights of a variant, whole or in parts; those of none end or go on with - at once."""
+"""Weights of a variant, ....fp16.safetensors or ....fp16-00001-of-00002.safetensors."""
 
 
 def bundled_names() -> list[str]:
@@ -20,14 +20,16 @@ def bundled_names() -> list[str]:
     return sorted(path.parent.name for path in ASSETS.glob("*/model_index.json"))
 
 
-def locate(name: str) -> tuple[str | Path, str | None]:
+def locate(name: str, variant: str | None = None) -> tuple[str | Path, str | None]:
     """Source and variant from which `CoCosPipeline.from_pretrained` opens what a user named.
 
-    name: one of `bundled_names()`, a folder or a Hub id; a bundled name wins over a folder. The
-    variant of a folder that holds only one, such as fp16, is that.
+    name: one of `bundled_names()`, a folder or a Hub id; a bundled name wins over a folder.
+    variant: which is wanted, such as fp16; by default that of a folder that holds only one.
     """
     if name in bundled_names():
         return ASSETS / name, "fp16"
+    if variant is not None:
+        return name, variant
     found = {file.name for file in Path(name, "translation").glob("*.safetensors")}
     variants = {match[1] for file in found if (match := VARIANT.match(file))}
     plain = any(VARIANT.match(file) is None for file in found)

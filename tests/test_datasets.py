@@ -541,6 +541,16 @@ def test_a_saved_data_set_has_the_splits_of_what_was_saved(
     assert [row["id"] for row in open_source(saved, SCENE)] == expected
 
 
+def test_several_splits_saved_as_one_data_set_are_called_train(
+    scenes: DataSettings, tmp_path: Path
+):
+    rows = open_source(replace(scenes, split="train[:2]+train[5:]"), SCENE)
+    assert "+" in str(rows.split)
+    rows.save_to_disk(str(tmp_path / "saved"))
+    saved = open_source(replace(scenes, source=str(tmp_path / "saved"), split="train[:4]"), SCENE)
+    assert saved["id"] == rows["id"][:4]
+
+
 @pytest.mark.parametrize("split", ["validation", "train[:3]+validation"])
 def test_a_split_that_was_not_saved_is_an_error(scenes: DataSettings, tmp_path: Path, split: str):
     open_source(scenes, SCENE).save_to_disk(str(tmp_path / "saved"))

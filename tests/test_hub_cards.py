@@ -175,6 +175,8 @@ def test_a_pipeline_with_a_condition_of_somebodys_own_is_saved_with_a_card(tmp_p
     assert "the layout of a condition of the type depth" in text
     assert '"condition.png"' in text and '"exemplar_condition.png"' in text
     assert "What a `Depth` encodes" in text
+    assert "condition=Depth()" in text
+    assert CoCosPipeline.from_pretrained(tmp_path, condition=Depth()).condition == Depth()
 
 
 def test_the_card_shows_each_class_with_its_colour():

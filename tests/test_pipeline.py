@@ -825,9 +825,13 @@ def test_an_exemplar_prepared_with_other_weights_is_refused(edges: CoCosPipeline
 
 
 def test_a_prepared_exemplar_serves_the_same_weights_in_any_precision(edges: CoCosPipeline):
-    prepared = copy.deepcopy(edges).to(torch.bfloat16).encode_exemplar(photo())
     folded = copy.deepcopy(edges).fold()
-    assert folded(photo(), prepared.to(torch.float32)).images
+    for dtype in (torch.bfloat16, torch.float8_e4m3fn):
+        rounded = copy.deepcopy(edges)
+        with torch.no_grad():
+            for weight in rounded.correspondence.parameters():
+                weight.copy_(weight.to(dtype))
+        assert folded(photo(), rounded.encode_exemplar(photo())).images
     assert edges(photo(), folded.encode_exemplar(photo())).images
 
 
@@ -857,6 +861,8 @@ def test_another_condition_may_be_set_and_is_saved(tmp_path: Path):
     assert CoCosPipeline.from_pretrained(tmp_path).condition == EdgeCondition(reach=5.0)
     with pytest.raises(ValueError, match="conditions of 2 channels.*has 3"):
         pipe.condition = CLASSES
+    with pytest.raises(ValueError, match=r"an object such as EdgeCondition\(\)"):
+        pipe.condition = EdgeCondition().to_config()
     assert pipe.condition == EdgeCondition(reach=5.0)
 
 

@@ -88,6 +88,7 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path):
         ("--output.grid_every=-1", "output.grid_every must be at least 0, got -1"),
         ("--data.validation_split=train[90%:]", "share photos.*train[:95%] and"),
         ("--data.validation_split=train", "share photos.*output.validate_every=0"),
+        ("--data.split=train+validation", "share photos.*name another split"),
         ("seed=3", "must look like"),
         ("--seed", "must look like"),
     ],

@@ -295,7 +295,8 @@ class TrainConfig:
             raise ValueError(
                 f"data.split '{data.split}' and data.validation_split '{data.validation_split}' "
                 "share photos, so that validations would measure what was learned by heart: cut "
-                "both, such as train[:95%] and train[95%:], or set output.validate_every=0."
+                "both, such as train[:95%] and train[95%:], name another split or set "
+                "output.validate_every=0."
             )
         if self.output.validate_every and data.exemplar_list and not data.validation_exemplar_list:
             raise ValueError(

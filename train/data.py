@@ -4,6 +4,7 @@ import dataclasses
 import signal
 import time
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -119,14 +120,19 @@ class TrainingData:
     def validation_batches(self) -> Iterator[Batch]:
         """The same held-out pairs at each call; exemplars are retrieved from the training data.
 
-        Of a stream only these pairs are read, and their exemplars retrieved among them. Raises
-        ValueError with the remedies for a held-out part that cannot be used.
+        Of a stream only these pairs are read, once, and their exemplars retrieved among them.
+        Raises ValueError with the remedies for a held-out part that cannot be used.
         """
+        return map(self._to_batch, DataLoader(self._held_out, self.config.data.batch_size))
+
+    @cached_property
+    def _held_out(self) -> torch.utils.data.Subset:
         data = self.config.data
         count = self.config.output.validation_batches * data.batch_size
         settings = dataclasses.replace(
             data.for_validation(),
             source=data.validation_source or data.source,
+            config_name=None if data.validation_source else data.config_name,
             split=data.validation_split,
             exemplar_list=data.validation_exemplar_list,
         )
@@ -142,8 +148,7 @@ class TrainingData:
         training_photos = settings.retrieve or (settings.exemplar_list and not settings.same_look)
         pool = self._pool if training_photos else None
         examples = TrainingExamples(rows, self.condition, settings, self.config.seed, pool)
-        chosen = torch.utils.data.Subset(examples, range(min(len(examples), count)))
-        return map(self._to_batch, DataLoader(chosen, data.batch_size))
+        return torch.utils.data.Subset(examples, range(min(len(examples), count)))
 
     def _to_batch(self, example: Mapping[str, Tensor]) -> Batch:
         example = send_to_device(dict(example), self.accelerator.device, non_blocking=True)

@@ -193,9 +193,16 @@ class DataSettings:
 
 
 def shares_rows(split: str, other: str) -> bool:
-    """Whether two splits are the same, or one is a part of the other, such as train and train[:9].
+    """Whether one of two splits is the other or a part of it, such as train and train[:9].
 
     Two parts of one split, such as train[:9] and train[9:], are not compared.
     """
-    wholes = {name.partition("[")[0] for name in (split, other)}
-    return split == other or (len(wholes) == 1 and wholes <= {split, other})
+    return any(
+        one == two or (_whole(one) == _whole(two) and {one, two} & {_whole(one)})
+        for one in split.split("+")
+        for two in other.split("+")
+    )
+
+
+def _whole(part: str) -> str:
+    return part.partition("[")[0]

@@ -139,7 +139,7 @@ def _open_synthetic(settings: DataSettings, condition: Condition, seed: int) -> 
 def _open_files(settings: DataSettings) -> Dataset | IterableDataset:
     datasets = import_datasets()
     try:
-        if is_saved(settings.source):
+        if _is_saved(settings.source):
             rows = _open_saved(settings)
         else:
             rows = datasets.load_dataset(
@@ -163,7 +163,7 @@ def _open_files(settings: DataSettings) -> Dataset | IterableDataset:
     return rows
 
 
-def is_saved(source: str) -> bool:
+def _is_saved(source: str) -> bool:
     """Whether this is a folder that `save_to_disk` of a `Dataset` or `DatasetDict` wrote."""
     path = Path(source)
     saved_one = (path / "state.json").is_file() and (path / "dataset_info.json").is_file()
@@ -171,14 +171,15 @@ def is_saved(source: str) -> bool:
 
 
 def _open_saved(settings: DataSettings) -> Dataset | IterableDataset:
-    """The split of a saved folder, whose single data set has the name it was loaded by, or train.
+    """The split of a saved folder; a single data set has the name it was loaded by, or train.
 
     Raises ValueError for a split that is not in it.
     """
     datasets = import_datasets()
     saved = datasets.load_from_disk(settings.source)
     if isinstance(saved, datasets.Dataset):
-        saved = {str(saved.split or "train").partition("[")[0]: saved}
+        name = str(saved.split or "train").partition("[")[0]
+        saved = {"train" if "+" in name else name: saved}
     instruction = datasets.ReadInstruction.from_spec(settings.split)
     parts = instruction.to_absolute({name: len(rows) for name, rows in saved.items()})
     rows = datasets.concatenate_datasets(

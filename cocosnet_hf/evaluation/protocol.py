@@ -174,8 +174,8 @@ class Run:
         }
         self.made = self._describe(weights)
         self.folder = RunFolder(Path(settings.output))
-        self.folder.keep(self.made, self.state.is_main_process)
-        self.state.wait_for_everyone()
+        with self.state.main_process_first():  # it may remove what a failed run left
+            self.folder.keep(self.made, self.state.is_main_process)
         for name, text in self.names.items():
             self.folder.keep_method(name, text, self.state.is_main_process)
 
@@ -403,8 +403,8 @@ def shared_state() -> PartialState:
 
 def open_pipeline(name: str, variant: str | None, dtype: torch.dtype) -> tuple[CoCosPipeline, str]:
     """A bundled pipeline, a folder's or the Hub's, folded, and a fingerprint of its weights."""
-    source, only = locate(name)
-    pipe = CoCosPipeline.from_pretrained(source, variant=variant or only, dtype=dtype)
+    source, variant = locate(name, variant)
+    pipe = CoCosPipeline.from_pretrained(source, variant=variant, dtype=dtype)
     pipe.set_progress_bar_config(disable=True)
     digest = weights_digest(pipe)
     return pipe.fold(), digest

@@ -155,7 +155,7 @@ def model_card(
         sample_caption=details.sample_caption,
         usage=usage(pipe, repo_id, details.examples),
         condition=description,
-        condition_table=_folded(_table(header, rows), len(rows)),
+        condition_table=_folded(_table(header, rows), len(rows)) if rows else "",
         data=details.data or "The owner has not said what it was trained on.",
         recipe=details.recipe.strip(),
         terms=details.terms,
@@ -233,7 +233,12 @@ def usage(pipe: CoCosPipeline, repo_id: str | None = None, examples: Path | None
     if pipe.correspondence.needs_exemplar_condition and not pipe.condition.needs_only_photo:
         arguments.append(f"exemplar_condition={exemplar_source}")
     imports = ["from cocosnet_hf import CoCosPipeline"]
-    lines = [f'pipe = CoCosPipeline.from_pretrained("{repo_id or UNNAMED_SOURCE}")']
+    opened = f'"{repo_id or UNNAMED_SOURCE}"'
+    if pipe.condition.type not in SOURCES:
+        own = type(pipe.condition)
+        imports.append(f"from {own.__module__} import {own.__name__}  # its author's")
+        opened += f", condition={pipe.condition!r}"
+    lines = [f"pipe = CoCosPipeline.from_pretrained({opened})"]
     if examples is not None and repo_id is not None:
         needed = {file for argument in arguments for file in FILE.findall(argument)}
         if missing := needed - files_of(examples).keys():

@@ -21,9 +21,9 @@ def without_place(config: str) -> str:
     return json.dumps(entries, indent=2, sort_keys=True) + "\n"
 
 
-def require_safe(*args: Any, **kwargs: Any) -> None:
+def require_safe(safe_serialization: bool = True, **_: Any) -> None:
     """Raise ValueError if the arguments of `save_pretrained` after the folder ask for a pickle."""
-    if not kwargs.get("safe_serialization", args[0] if args else True):
+    if not safe_serialization:
         raise ValueError(
             "safe_serialization=False would pickle the weights, which nobody could open safely; "
             "leave it out."

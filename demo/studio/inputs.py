@@ -26,7 +26,7 @@ from cocosnet_hf.conditions.pose import JOINTS, read_pose
 from cocosnet_hf.pipeline import MAX_ASPECT
 
 MAX_PIXELS = 25_000_000
-"""Pictures with more, which is more than phones make, are refused before they are decoded."""
+"""Pictures with more are refused before they are decoded; most phones make 12 or 24 million."""
 
 MAX_SIDE = 1024
 """Photos and label maps are made smaller to this longer side; canvases have no longer one."""
