@@ -23,6 +23,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from .bundled import bundled_names
 from .datasets import DataSettings
 from .evaluation.protocol import EvaluationSettings, evaluate
@@ -65,6 +67,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             publish_figures(options.pipeline, eval_results(evaluation))
     except (ValueError, OSError, ImportError) as error:
         parser.error(str(error))
+    finally:  # threads of the group that outlive the interpreter may abort a finished process
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()
 
 
 def make_parser() -> argparse.ArgumentParser:
