@@ -206,6 +206,33 @@ def test_keeping_the_aspect_only_the_short_side_is_the_load_size():
     assert Geometry.draw((50, 100), settings, np.random.default_rng(0)).load == (36, 72)
 
 
+@pytest.mark.parametrize("keep_aspect", [False, True])
+@pytest.mark.parametrize("size", [(64, 64), (96, 64), (64, 160)])
+def test_a_narrow_picture_is_cut_around_the_middle(size: tuple[int, int], keep_aspect: bool):
+    settings = DataSettings(image_size=32, image_width=16, load_size=36, keep_aspect=keep_aspect)
+    drawn = [Geometry.draw(size, settings, np.random.default_rng(seed)) for seed in range(300)]
+    middle = replace(settings, augment=False)
+    still = Geometry.draw(size, middle, np.random.default_rng(0))
+    assert {one.size for one in [*drawn, still]} == {(16, 32)}
+    aspect = drawn[0].load[0] / drawn[0].load[1]
+    assert aspect == pytest.approx(size[0] / size[1] if keep_aspect else 1, rel=0.03)
+    columns = {one.corner[0] for one in drawn}
+    assert columns <= set(range(still.corner[0] - 2, still.corner[0] + 3))
+    assert len(columns) == 1 + min(4, drawn[0].load[0] - 16)
+    assert {one.corner[1] for one in drawn} == set(range(drawn[0].load[1] - 32 + 1))
+
+
+def test_a_narrow_picture_and_its_mask_lie_on_each_other():
+    rows = SyntheticExamples("mask", 40, length=3)
+    condition = MaskCondition(rows.classes)
+    settings = replace(MEMORY, image_size=40, load_size=40, augment=False)
+    for index in range(3):
+        wide = TrainingExamples(rows, condition, settings)[index]
+        narrow = TrainingExamples(rows, condition, replace(settings, image_width=16))[index]
+        assert torch.equal(narrow["image"], wide["image"][:, :, 12:28])
+        assert torch.equal(narrow["condition_labels"], wide["condition_labels"][:, 12:28])
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "I", "I;16", "RGB"])
 def test_label_pictures_of_every_mode_keep_their_values(mode: str):
     classes = MaskCondition(("a", "b"), colors=("#000000", "#ffffff"))
@@ -279,7 +306,7 @@ def pose_at(points: dict[str, tuple[float, float]], side: int) -> Pose:
 
 def test_joints_follow_the_cut_and_the_flip():
     pose = pose_at({"r_wrist": (10, 20), "nose": (30, 8)}, side=64)
-    geometry = Geometry(load=(128, 128), corner=(12, 24), side=64, flipped=False)
+    geometry = Geometry(load=(128, 128), corner=(12, 24), size=(64, 64), flipped=False)
     moved = geometry.pose(pose)
     assert moved.size == (32, 32)
     np.testing.assert_allclose(moved.joints[JOINTS.index("r_wrist"), :2], (4, 8))
@@ -290,19 +317,20 @@ def test_joints_follow_the_cut_and_the_flip():
     np.testing.assert_allclose(unswapped.joints[JOINTS.index("r_wrist"), :2], (27, 8))
 
 
+@pytest.mark.parametrize("width", [None, 56])
 @pytest.mark.parametrize("seed", range(4))
-def test_joints_move_with_the_photo_under_flip_and_warp(seed: int):
+def test_joints_move_with_the_photo_under_flip_and_warp(seed: int, width: int | None):
     """A white spot is painted at the joint; after the geometry the joint is still on it."""
     side = 96
     pixels = np.zeros((side, side, 3), np.uint8)
-    pixels[38:43, 58:63] = 255
-    settings = DataSettings(image_size=80, load_size=96, flip=0.5)
+    pixels[38:43, 53:58] = 255
+    settings = DataSettings(image_size=80, load_size=96, image_width=width, flip=0.5)
     rng = np.random.default_rng(seed)
     geometry = Geometry.draw((side, side), settings, rng, warp=0.06)
     photo = np.asarray(geometry.picture(Image.fromarray(pixels)), float)[:, :, 0]
     y, x = (photo[..., None] * np.indices(photo.shape).transpose(1, 2, 0)).sum((0, 1)) / photo.sum()
     geometry = replace(geometry, swap_sides=False)
-    joint = geometry.pose(pose_at({"nose": (60, 40)}, side)).joints[0, :2]
+    joint = geometry.pose(pose_at({"nose": (55, 40)}, side)).joints[0, :2]
     np.testing.assert_allclose(joint, (x, y), atol=1.5)
 
 
@@ -1042,6 +1070,8 @@ def test_a_pose_without_a_certain_joint_counts_as_broken():
     ("changes", "message"),
     [
         ({"image_size": 300}, "'image_size'.*not above 'load_size'"),
+        ({"image_width": 300}, "'image_width'.*not above 'image_size'"),
+        ({"image_width": 4}, "'image_width' must be at least 8"),
         ({"flip": 1.5}, "'flip' must be in 0..1"),
         ({"hard_probability": 0.9}, "must not be above"),
         ({"warp": 0.5}, "'warp' must be in 0..0.2"),

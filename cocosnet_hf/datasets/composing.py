@@ -102,12 +102,12 @@ def _tensors(
     photo = geometry.picture(example.image)
     source = geometry.source(example.condition, example.image, photo)
     encoded = None
-    side = settings.image_size
+    height, width = settings.image_size, settings.width
     try:
         if isinstance(condition, MaskCondition):
-            labels = geometry.classes(condition.labels(source, side, side), condition)
+            labels = geometry.classes(condition.labels(source, height, width), condition)
         else:
-            encoded = geometry.encoded(condition.encode(source, side, side), condition)
+            encoded = geometry.encoded(condition.encode(source, height, width), condition)
             labels = None if example.labels is None else _index_map(example, geometry, settings)
     except ValueError as error:
         raise ValueError(f"The condition of '{example.name}' cannot be used: {error}") from error

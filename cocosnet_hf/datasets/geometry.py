@@ -24,14 +24,14 @@ NEAREST, BICUBIC = Image.Resampling.NEAREST, Image.Resampling.BICUBIC
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """Resize to `load` (width, height), cut a square `side` at `corner` (x, y), flip, displace.
+    """Resize to `load`, cut `size` at `corner`, flip, displace; all are (x, y) or (width, height).
 
-    displacement: (side, side, 2) of x, y in pixels to the place a position is filled from, or None.
+    displacement: (H, W, 2) of x, y in pixels to the place a position is filled from, or None.
     """
 
     load: tuple[int, int]
     corner: tuple[int, int]
-    side: int
+    size: tuple[int, int]
     flipped: bool = False
     swap_sides: bool = False
     displacement: np.ndarray | None = None
@@ -45,30 +45,36 @@ class Geometry:
         warp: float = 0.0,
     ) -> Geometry:
         """A random one for a photo of this (width, height); the middle cut if augment is off."""
-        side, load = settings.image_size, (settings.load_size, settings.load_size)
+        cut = (settings.width, settings.image_size)
+        spare = settings.load_size - settings.image_size
+        load = (settings.load_size, settings.load_size)
         if settings.keep_aspect:
-            scale = settings.load_size / min(size)
-            load = (max(side, round(size[0] * scale)), max(side, round(size[1] * scale)))
-        room = (load[0] - side, load[1] - side)
+            scale = max((side + spare) / given for side, given in zip(cut, size, strict=True))
+            load = tuple(max(c, round(side * scale)) for c, side in zip(cut, size, strict=True))
+        room = [side - wanted for side, wanted in zip(load, cut, strict=True)]
         if not settings.augment:
-            return cls(load, (room[0] // 2, room[1] // 2), side)
-        corner = (int(rng.integers(room[0] + 1)), int(rng.integers(room[1] + 1)))
+            return cls(load, (room[0] // 2, room[1] // 2), cut)
+        margin = 0
+        if settings.image_width is not None:  # around the middle
+            margin = max(0, room[0] - spare) // 2
+            room[0] = min(room[0], spare)
+        corner = (margin + int(rng.integers(room[0] + 1)), int(rng.integers(room[1] + 1)))
         flipped = bool(rng.random() < settings.flip)
-        displacement = smooth_displacement(side, warp, rng) if warp > 0 else None
-        return cls(load, corner, side, flipped, settings.swap_sides, displacement)
+        displacement = smooth_displacement(cut, warp, rng) if warp > 0 else None
+        return cls(load, corner, cut, flipped, settings.swap_sides, displacement)
 
     def picture(self, image: Image.Image, resample: Image.Resampling = BICUBIC) -> Image.Image:
         """A picture through this geometry; label maps need resample NEAREST and keep their mode."""
-        left, top = self.corner
+        (left, top), (width, height) = self.corner, self.size
         if image.size != self.load:
             image = image.resize(self.load, resample)
-        image = image.crop((left, top, left + self.side, top + self.side))
+        image = image.crop((left, top, left + width, top + height))
         if self.flipped:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self.displacement is None:
             return image
-        place = np.indices((self.side, self.side), np.float32)[::-1].transpose(1, 2, 0)
-        place = (place + self.displacement).clip(0, self.side - 1).astype(np.float32)
+        place = np.indices((height, width), np.float32)[::-1].transpose(1, 2, 0)
+        place = (place + self.displacement).clip(0, (width - 1, height - 1)).astype(np.float32)
         pixels = np.asarray(image)
         if resample != NEAREST:
             return Image.fromarray(cv2.remap(pixels, place, None, cv2.INTER_LINEAR))
@@ -81,18 +87,18 @@ class Geometry:
         So the stick figure, drawn with a fixed width, grows and shrinks with the photo, unless the
         condition has a draw_height.
         """
-        height, width = pose.size
-        scale = np.array([self.load[0] / width, self.load[1] / height])
+        scale = np.array(self.load) / pose.size[::-1]
         joints = np.array(pose.joints)
         points = (joints[:, :2] + 0.5) * scale - 0.5 - np.array(self.corner)
         if self.flipped:
-            points[:, 0] = self.side - 1 - points[:, 0]
+            points[:, 0] = self.size[0] - 1 - points[:, 0]
         if self.displacement is not None:
             points = self._displaced(points)
         joints[:, :2] = (points + 0.5) / scale - 0.5
         if self.flipped and self.swap_sides:
             joints = joints[mirrored_order(JOINTS)]
-        return Pose(joints, (round(self.side / scale[1]), round(self.side / scale[0])))
+        width, height = (round(side) for side in self.size / scale)
+        return Pose(joints, (height, width))
 
     def source(self, source: Any, photo: Image.Image, moved_photo: Image.Image) -> Any:
         """A condition's source through this geometry; where it is the photo, the moved photo."""
@@ -122,17 +128,22 @@ class Geometry:
 
     def _displaced(self, points: np.ndarray) -> np.ndarray:
         """Where points (N, 2) end up: q with q + displacement(q) = p, by fixed-point iteration."""
-        found = points
+        found, last = points, np.array(self.size) - 1
         for _ in range(5):
-            nearest = np.nan_to_num(found).round().clip(0, self.side - 1).astype(np.intp)
+            nearest = np.nan_to_num(found).round().clip(0, last).astype(np.intp)
             found = points - self.displacement[nearest[:, 1], nearest[:, 0]]
         return found
 
 
-def smooth_displacement(side: int, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """(side, side, 2) float32 pixels: a random 4 x 4 grid of shifts up to strength * side."""
-    shifts = rng.uniform(-strength, strength, (4, 4, 2)).astype(np.float32) * side
-    return cv2.resize(shifts, (side, side), interpolation=cv2.INTER_CUBIC)
+def smooth_displacement(
+    size: tuple[int, int], strength: float, rng: np.random.Generator
+) -> np.ndarray:
+    """(H, W, 2) float32 pixels: a random 4 x 4 grid of shifts up to strength * height.
+
+    size: (width, height).
+    """
+    shifts = rng.uniform(-strength, strength, (4, 4, 2)).astype(np.float32) * size[1]
+    return cv2.resize(shifts, size, interpolation=cv2.INTER_CUBIC)
 
 
 def mirrored_order(names: Sequence[str]) -> list[int]:

@@ -29,6 +29,9 @@ class DataSettings:
 
     image_size: side of the training picture. load_size: the picture is resized to this square, or
         with keep_aspect to this short side, and a square of image_size is cut out of it.
+    image_width: for standing figures and the like, the width of the training picture, whose height
+        is image_size then: it is cut around the middle, and nothing is spent on empty sides. A
+        saved pipeline still paints any size.
     flip: probability of a horizontal flip. swap_sides: a flip exchanges joints, classes and parts
         whose names differ in left and right only, such as l_eye and r_eye, eye_left and eye_right,
         and the classes of label_sides.
@@ -75,6 +78,7 @@ class DataSettings:
 
     image_size: int = 256
     load_size: int = 286
+    image_width: int | None = None
     keep_aspect: bool = False
     flip: float = 0.5
     swap_sides: bool = True
@@ -100,6 +104,11 @@ class DataSettings:
             raise ValueError(
                 "'image_size' must be at least 8 and not above 'load_size', from which the picture "
                 f"is cut; got {self.image_size} and {self.load_size}."
+            )
+        if not 8 <= self.width <= self.image_size:
+            raise ValueError(
+                "'image_width' must be at least 8 and not above 'image_size', the height then; got "
+                f"{self.width} and {self.image_size}."
             )
         for name in ("flip", "real_probability", "hard_probability", "color", "max_broken_share"):
             if not 0 <= getattr(self, name) <= 1:
@@ -167,6 +176,11 @@ class DataSettings:
                 "A stream cannot look up the names of an 'exemplar_list'; set streaming: false, or "
                 "use an 'exemplar_column' or retrieve: true."
             )
+
+    @property
+    def width(self) -> int:
+        """Of the training picture."""
+        return self.image_size if self.image_width is None else self.image_width
 
     @property
     def has_real_exemplars(self) -> bool:

@@ -205,7 +205,7 @@ class EvaluationPairs:
             raise ValueError(f"An exemplar cannot be read: {error}") from error
 
     def _look(self, example: Example) -> Look:
-        side = self.settings.image_size
+        height, width = self.settings.image_size, self.settings.width
         # Without augmentation nothing is drawn.
         geometry = Geometry.draw(example.image.size, self.settings, np.random.default_rng(0))
         photo = geometry.picture(example.image)
@@ -213,10 +213,10 @@ class EvaluationPairs:
         labels = None
         try:
             if isinstance(self.condition, MaskCondition):
-                labels = self.condition.labels(source, side, side)
+                labels = self.condition.labels(source, height, width)
                 encoded = self.condition.one_hot(labels)
             else:
-                encoded = self.condition.encode(source, side, side)
+                encoded = self.condition.encode(source, height, width)
         except ValueError as error:
             raise ValueError(
                 f"The condition of '{example.name}' cannot be used: {error}"
