@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from .bundled import bundled_names, locate
-from .conditions import EdgeCondition, open_photo
+from .conditions import EdgeCondition, PoseCondition, open_photo
 from .pipeline import CoCosPipeline
 
 
@@ -38,6 +38,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, help="picture to write")
     parser.add_argument("--show", action="store_true", help="write the strip of all four instead")
     parser.add_argument("--drawing", action="store_true", help="the condition is drawn lines")
+    parser.add_argument(
+        "--condition-size",
+        type=int,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the picture that a keypoint file belongs to, where the file does not say",
+    )
     parser.add_argument("--exemplar-condition", help="the exemplar's own, if the model needs it")
     parser.add_argument("--variant", help="of the model's weights on the Hub, such as fp16")
     parser.add_argument("--height", type=int)
@@ -46,6 +53,11 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     if Image.registered_extensions().get(options.output.suffix.lower()) not in Image.SAVE:
         parser.error(f"-o must name a picture such as out.png, got '{options.output}'.")
+    try:
+        torch.empty(0, device=options.device)
+    except (RuntimeError, AssertionError) as error:  # by how torch was built
+        reason = str(error).partition("\n")[0]
+        parser.error(f"--device {options.device} cannot be used: {reason}")
     try:
         picture = paint(open_model(options.model, options.variant).to(options.device), options)
         options.output.parent.mkdir(parents=True, exist_ok=True)
@@ -71,6 +83,10 @@ def paint(pipe: CoCosPipeline, options: argparse.Namespace) -> Image.Image:
         if not isinstance(pipe.condition, EdgeCondition):
             raise ValueError(f"--drawing is for edges; {options.model} paints from other input.")
         source = {"edges": source}
+    if options.condition_size:
+        if not isinstance(pipe.condition, PoseCondition):
+            raise ValueError(f"--condition-size is for poses; {options.model} paints from others.")
+        source = {"openpose": source, "size": tuple(options.condition_size)}
     pipe.set_progress_bar_config(disable=True)
     out = pipe(
         source,

@@ -219,14 +219,19 @@ def running(form: str) -> Iterator[None]:
         blocks.attend, blocks.attend_in_tiles, blocks.STRIP_ENTRIES = ours
 
 
+def is_cuda(device: str) -> bool:
+    """Whether `device`, such as cuda:0, is one; otherwise it is the CPU."""
+    return torch.device(device).type == "cuda"
+
+
 def seconds(function: Callable[[], Any], device: str) -> float:
     """Wall time of one call, the device's work included."""
-    if device == "cuda":
-        torch.cuda.synchronize()
+    if is_cuda(device):
+        torch.cuda.synchronize(device)
     start = time.perf_counter()
     function()
-    if device == "cuda":
-        torch.cuda.synchronize()
+    if is_cuda(device):
+        torch.cuda.synchronize(device)
     return time.perf_counter() - start
 
 
@@ -317,12 +322,12 @@ def peak_memory(preset: str, size: int, dtype: str, form: str, device: str) -> f
     """Peak of one call in MB, the weights included."""
     pipe, inputs = build(preset, size, getattr(torch, dtype), device)
     inputs = prepare(pipe, inputs, form)
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+    if is_cuda(device):
+        torch.cuda.reset_peak_memory_stats(device)
     with running(form):
         stages(pipe, inputs, form)["whole"]()
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
+    if is_cuda(device):
+        return torch.cuda.max_memory_allocated(device) / 2**20
     return process_peak()
 
 
@@ -403,7 +408,7 @@ def machine(device: str) -> dict[str, Any]:
         "processor": platform.processor() or platform.machine(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "device": torch.cuda.get_device_name(device) if is_cuda(device) else "cpu",
     }
 
 
@@ -428,7 +433,11 @@ def main(argv: list[str] | None = None) -> None:
         help="of the networks, in pixels; may be none",
     )
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="cpu, cuda or one such as cuda:1",
+    )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--compile", action="store_true", help="also the compiled form")
     parser.add_argument(
@@ -470,6 +479,10 @@ def main(argv: list[str] | None = None) -> None:
 
     if not options.sizes and not options.positions:
         parser.error("there is nothing to measure: give --sizes or --positions a number.")
+    if options.device.partition(":")[0] not in ("cpu", "cuda"):
+        parser.error(f"--device must be cpu or cuda, got {options.device}.")
+    if wrong := [size for size in options.sizes if size % 32 or size < 64]:
+        parser.error(f"--sizes must be multiples of 32 from 64 on, got {wrong}.")
     rows, quality, matchings = [], {}, []
     for size in options.sizes:
         forms = [OURS] + [COMPILED] * options.compile

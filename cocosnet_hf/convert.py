@@ -286,6 +286,13 @@ class _Checkpoint:
                     f"{path} must hold a flat dict of key to tensor, but {key!r} is a "
                     f"{type(value).__name__}; save the network's state_dict() alone."
                 )
+            strided = value.layout == torch.strided
+            # A few bytes can stand for a tensor of any size, which would then be made.
+            if not strided or value.nbytes > value.untyped_storage().nbytes():
+                raise ValueError(
+                    f"{path}: {key} must be a plain tensor whose numbers are all in the file; save "
+                    f"state_dict() as it is."
+                )
             if not value.is_floating_point() or not torch.isfinite(value).all():
                 raise ValueError(f"{path}: {key} must hold finite floating-point numbers only.")
         return cls(path, dict(state))

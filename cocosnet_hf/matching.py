@@ -458,7 +458,8 @@ class Matching:
     def flow(self) -> Tensor:
         """Where each position's best match lies: (B, h, w, 2), (x, y) in pixels of its exemplar.
 
-        A position stands for the centre of its pixels. `exemplar_index` says which exemplar.
+        A position stands for the centre of its pixels. `exemplar_index` says which exemplar, and
+        `exemplar_sizes` how large it was when it was matched: a pipeline resizes photos.
         """
         flows = []
         for best, columns in zip(self._best, self._columns, strict=True):
@@ -468,6 +469,13 @@ class Matching:
             flows.append(torch.stack([x, y], dim=-1))
         flow = torch.stack(flows).unflatten(1, (self._height, self._width))
         return flow * float(self.stride) + (self.stride - 1) / 2
+
+    def exemplar_sizes(self) -> list[list[tuple[int, int]]]:
+        """(height, width) in pixels of each item's exemplars, as `flow` means them."""
+        return [
+            [(side.height * self.stride, side.width * self.stride) for side in item]
+            for item in self._columns
+        ]
 
     def exemplar_index(self) -> Tensor:
         """Which of the item's exemplars each position's best match is in: (B, h, w) integers."""

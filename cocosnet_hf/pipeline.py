@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ SIGNATURE_TOLERANCE = 0.05
 MAX_ASPECT = 8
 """Longest side over shortest above which a picture is refused unless its size is given."""
 
+ASPECT_TOLERANCE = 0.05
+"""Share by which an exemplar and its condition may differ in aspect before a warning."""
+
 
 @dataclass
 class CoCosPipelineOutput(BaseOutput):
@@ -61,7 +65,7 @@ class CoCosPipelineOutput(BaseOutput):
     matching: Matching | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PreparedExemplar:
     """Exemplars as `CoCosPipeline` uses them, to be computed once and painted from many times.
 
@@ -77,11 +81,11 @@ class PreparedExemplar:
     def __len__(self) -> int:
         return len(self.styles)
 
-    def to(self, *args: Any) -> PreparedExemplar:
+    def to(self, *args: Any, **kwargs: Any) -> PreparedExemplar:
         """The same on another device or in another precision, as `Tensor.to`."""
         return PreparedExemplar(
-            tuple(tuple(style.to(*args) for style in item) for item in self.styles),
-            tuple(tuple(photo.to(*args) for photo in item) for item in self.photos),
+            tuple(tuple(style.to(*args, **kwargs) for style in item) for item in self.styles),
+            tuple(tuple(photo.to(*args, **kwargs) for photo in item) for item in self.photos),
             self.made_by,
         )
 
@@ -111,7 +115,9 @@ class CoCosPipeline(DiffusionPipeline):
 
     correspondence, translation: the two networks. condition: the configuration of the condition
     object (its `to_config`), or the object. image_size: the short side of pictures whose size is
-    not given, in pixels.
+    not given, in pixels. image_width: of networks that learned pictures of another width than
+    height, image_size by image_width: the smallest size that covers it then takes that place.
+    Both networks are put in evaluation mode: in training, each use changes their spectral norms.
     """
 
     model_cpu_offload_seq = "correspondence->translation"
@@ -122,6 +128,7 @@ class CoCosPipeline(DiffusionPipeline):
         translation: TranslationNetwork,
         condition: dict | Condition | None = None,
         image_size: int = 256,
+        image_width: int | None = None,
     ):
         super().__init__()
         if condition is None:
@@ -135,8 +142,10 @@ class CoCosPipeline(DiffusionPipeline):
             if network is None:
                 raise ValueError(f"a pipeline needs its {name} network, got None.")
         self.register_modules(**networks)
-        self.register_to_config(condition=condition, image_size=image_size)
+        self.register_to_config(condition=condition, image_size=image_size, image_width=image_width)
         self.condition = condition
+        self.correspondence.eval()
+        self.translation.eval()
         self.image_processor = VaeImageProcessor(vae_scale_factor=1)
 
     @classmethod
@@ -282,6 +291,8 @@ class CoCosPipeline(DiffusionPipeline):
         reverse.
         height, width: size of the picture, multiples of the networks' stride. Otherwise the short
         side is `image_size` and the condition's aspect is kept; encoded tensors keep their size.
+        Exemplars, if not tensors, get the size that they would have as conditions, or more where
+        the picture is larger.
         regions, exemplar_regions: integer maps (H, W), for each condition and each exemplar: a
         position then only looks at exemplar positions of its own region, and anywhere if no
         exemplar has that region or if it is -1.
@@ -342,13 +353,17 @@ class CoCosPipeline(DiffusionPipeline):
         exemplar: Any,
         exemplar_condition: Any = None,
         *,
+        image_size: int | None = None,
         generator: torch.Generator | list[torch.Generator] | None = None,
     ) -> PreparedExemplar:
         """Prepare exemplars once, to paint from them with many conditions.
 
-        Arguments and errors as in a call of the pipeline.
+        image_size: in place of the pipeline's own; larger exemplars carry more detail to larger
+        pictures. Other arguments and errors as in a call of the pipeline.
         """
-        photos, conditions = self._load_exemplars(exemplar, exemplar_condition)
+        image_size = _side("image_size", image_size, self.translation.stride)
+        enlarged = (image_size or self.config.image_size) / self.config.image_size
+        photos, conditions = self._load_exemplars(exemplar, exemplar_condition, enlarged)
         prepared = self._encode_photos(photos, conditions, generator)
         self.maybe_free_model_hooks()
         return prepared
@@ -398,7 +413,9 @@ class CoCosPipeline(DiffusionPipeline):
             self._require_own(exemplar)
             prepared, count = exemplar, len(exemplar)
         else:
-            photos, photo_conditions = self._load_exemplars(exemplar, exemplar_condition)
+            sides = zip(conditions[0].shape[-2:], self._learned_size, strict=True)
+            enlarged = max(1, min(side / learned for side, learned in sides))
+            photos, photo_conditions = self._load_exemplars(exemplar, exemplar_condition, enlarged)
             count = len(photos)
         batch = max(len(conditions), count)
         for name, length in (("conditions", len(conditions)), ("exemplars", count)):
@@ -441,7 +458,9 @@ class CoCosPipeline(DiffusionPipeline):
             require_stride("an encoded condition", source, stride)
             return source.float()
         if height is None or width is None:
-            height, width = self._size_for(self.condition.natural_size(source), height, width)
+            natural = self.condition.natural_size(source)
+            remedy = "crop it, or pass height= and width="
+            height, width = self.size_for(natural, remedy, height=height, width=width)
         return self.condition.encode(source, height, width)
 
     def _is_encoded(self, source: Any) -> bool:
@@ -452,29 +471,47 @@ class CoCosPipeline(DiffusionPipeline):
             and source.is_floating_point()
         )
 
-    def _size_for(
-        self, natural: tuple[int, int], height: int | None, width: int | None
+    @property
+    def _learned_size(self) -> tuple[int, int]:
+        """(height, width) of the pictures in training."""
+        return self.config.image_size, self.config.image_width or self.config.image_size
+
+    def size_for(
+        self,
+        natural: tuple[int, int],
+        remedy: str = "crop it first",
+        enlarged: float = 1.0,
+        height: int | None = None,
+        width: int | None = None,
     ) -> tuple[int, int]:
-        """The wanted size: given sides, the others from the aspect, in multiples of the stride."""
+        """(height, width) for a picture of these `natural` ones, in multiples of the stride.
+
+        The other side follows a given one by the aspect; without either both follow `image_size`,
+        times `enlarged`. Raises ValueError, with this remedy, for a picture that is too long.
+        """
         stride, short = self.translation.stride, min(natural)
         if max(natural) > MAX_ASPECT * short:
             raise ValueError(
                 f"a picture of {natural[0]} x {natural[1]} pixels is more than {MAX_ASPECT} times "
-                f"as long as wide; crop it, or pass height= and width=."
+                f"as long as wide; {remedy}."
             )
         if height is not None:
             scale = height / natural[0]
         elif width is not None:
             scale = width / natural[1]
         else:
-            scale = self.config.image_size / short
+            sides = zip(self._learned_size, natural, strict=True)
+            scale = enlarged * max(learned / side for learned, side in sides)
         fitted = [nearest_side(side * scale, stride) for side in natural]
         return height or fitted[0], width or fitted[1]
 
     def _load_exemplars(
-        self, exemplar: Any, exemplar_condition: Any
+        self, exemplar: Any, exemplar_condition: Any, enlarged: float
     ) -> tuple[list[list[Tensor]], list[list[Tensor | None]]]:
-        """Photos (3, H, W) in [-1, 1] and their encoded conditions, several for each item."""
+        """Photos (3, H, W) in [-1, 1] and their encoded conditions, several for each item.
+
+        enlarged: see `size_for`.
+        """
         sources = [_as_list(item, "exemplar") for item in _as_batch(exemplar, "exemplar")]
         if exemplar_condition is None:
             given = [[None] * len(item) for item in sources]
@@ -491,7 +528,7 @@ class CoCosPipeline(DiffusionPipeline):
                     f"{[len(item) for item in given]} conditions for "
                     f"{[len(item) for item in sources]} exemplars."
                 )
-        photos = [[self._load_photo(photo) for photo in item] for item in sources]
+        photos = [[self._load_photo(photo, enlarged) for photo in item] for item in sources]
         uses_condition = self.correspondence.config.mix_condition
         if not self.correspondence.needs_exemplar_condition:
             if exemplar_condition is not None:
@@ -518,6 +555,13 @@ class CoCosPipeline(DiffusionPipeline):
             source = self.condition.from_photo(photo_source)
         size = tuple(photo.shape[-2:])
         if not self._is_encoded(source):
+            own = self.condition.natural_size(source)
+            if abs(math.log(own[0] * size[1] / (own[1] * size[0]))) > ASPECT_TOLERANCE:
+                logger.warning(
+                    f"the exemplar_condition of {own[0]} x {own[1]} pixels is stretched to its "
+                    f"exemplar's {size[0]} x {size[1]}; check that they belong together and that "
+                    f"neither is turned."
+                )
             return self.condition.encode(source, *size)
         self.condition.validate_encoded(source)
         if tuple(source.shape[-2:]) != size:
@@ -527,7 +571,7 @@ class CoCosPipeline(DiffusionPipeline):
             )
         return source.float()
 
-    def _load_photo(self, source: Any) -> Tensor:
+    def _load_photo(self, source: Any, enlarged: float) -> Tensor:
         """(3, H, W) in [-1, 1]; pictures are resized, tensors must fit."""
         if isinstance(source, Tensor) and source.is_floating_point():
             if source.ndim != 3 or source.shape[0] != 3:
@@ -545,7 +589,7 @@ class CoCosPipeline(DiffusionPipeline):
                 )
             return source.float() * 2 - 1
         photo = open_photo(source, "exemplar")
-        height, width = self._size_for((photo.height, photo.width), None, None)
+        height, width = self.size_for((photo.height, photo.width), "crop it", enlarged)
         photo = photo.resize((width, height), Image.Resampling.BICUBIC)
         return torch.from_numpy(np.array(photo)).permute(2, 0, 1).float() / 127.5 - 1
 

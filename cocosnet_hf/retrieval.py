@@ -104,7 +104,7 @@ class ExemplarIndex:
         if path.is_file():
             try:
                 return cls._read(path, describe)
-            except (SafetensorError, KeyError, json.JSONDecodeError):
+            except (SafetensorError, KeyError, TypeError, ValueError):
                 path.unlink(missing_ok=True)
         build().save(path)
         return cls._read(path, describe)

@@ -153,6 +153,21 @@ def test_settings_that_a_saved_pipeline_is_not_measured_with_are_refused(
     assert "leave out --sizes, --compile." in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--device", "mps"], "must be cpu or cuda, got mps"),
+        (["--sizes", "250"], "multiples of 32"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit):
+        benchmark.main(words)
+    assert message in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_the_matching_is_measured_alone(capsys: pytest.CaptureFixture[str]):
     benchmark.main(["--sizes", "--positions", "16"])

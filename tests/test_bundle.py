@@ -45,7 +45,9 @@ def run(tmp_path: Path) -> Path:
         tiny.translation(channels),
         tiny.discriminator(channels),
     )
-    export_pipeline(networks, 32, tmp_path / "run" / "pipeline")
+    export_pipeline(
+        networks, DataSettings(image_size=32, load_size=32), tmp_path / "run" / "pipeline"
+    )
     return tmp_path / "run"
 
 

@@ -1,5 +1,6 @@
 """The bundled pipelines and the command line that paints with them or any other pipeline."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ from PIL import Image, ImageDraw
 from safetensors import safe_open
 from skimage import data
 
-from cocosnet_hf import CoCosPipeline, bundled, bundled_names
+from cocosnet_hf import CoCosPipeline, PoseCondition, bundled, bundled_names
 from cocosnet_hf.__main__ import main
 from cocosnet_hf.bundled import ASSETS, locate
+from cocosnet_hf.synthetic import SyntheticExamples
 from train.config import load_config
 from train.networks import Networks
 
@@ -188,12 +190,35 @@ def test_a_drawing_is_taken_as_lines(folder: str, photos: list[str], tmp_path: P
     assert lines.any(1).sum() <= 2 and lines[14:17].any()
 
 
+def test_keypoints_of_openpose_itself_need_the_size_of_their_picture(
+    photos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    pipe = tiny.pipeline(PoseCondition(), mix_condition=False)
+    pipe.save_pretrained(tmp_path / "poses")
+    pose = SyntheticExamples("pose", 64)[0]["condition"]
+    numbers = np.nan_to_num(pose.joints).ravel().tolist()
+    file = tmp_path / "keypoints.json"
+    file.write_text(json.dumps({"version": 1.3, "people": [{"pose_keypoints_2d": numbers}]}))
+    words = [str(file), photos[1], "--model", str(tmp_path / "poses"), "--show"]
+    words += ["-o", str(tmp_path / "out.png")]
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "--condition-size" in capsys.readouterr().err
+    main([*words, "--condition-size", *map(str, pose.size)])
+    expected = pipe.fold()(pose, photos[1]).images[0]
+    assert np.array_equal(
+        np.asarray(Image.open(tmp_path / "out.png"))[:, -expected.width :], np.asarray(expected)
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"condition": "missing.png"}, "missing.png"),
         ({"model": "nothing/there"}, "HF_HUB_OFFLINE"),
         ({"height": "33"}, "multiple of 8"),
+        ({"device": "gpu"}, "--device gpu cannot be used"),
+        ({"condition-size": "64 64"}, "--condition-size is for poses"),
     ],
 )
 def test_what_cannot_be_used_ends_with_a_message(
@@ -210,6 +235,12 @@ def test_what_cannot_be_used_ends_with_a_message(
         main(
             [words["condition"], photos[1], "--model", words["model"], "-o", str(target)]
             + ["--height", words["height"]]
+            + [
+                part
+                for name in ("device", "condition-size")
+                if name in words
+                for part in (f"--{name}", *words[name].split())
+            ]
         )
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err

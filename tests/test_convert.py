@@ -261,6 +261,8 @@ def test_a_truncated_file_is_refused(legacy: bool, weights: Weights, tmp_path: P
         ({0: torch.zeros(1)}, "0 is a Tensor"),
         ({"theta.weight": torch.zeros(1, dtype=torch.int64)}, "finite floating-point"),
         ({"theta.weight": torch.tensor([float("nan")])}, "finite floating-point"),
+        ({"theta.weight": torch.zeros(1).expand(10**7, 10**7)}, "numbers are all in the file"),
+        ({"theta.weight": torch.eye(3).to_sparse()}, "must be a plain tensor"),
     ],
 )
 def test_anything_but_a_flat_dict_of_finite_tensors_is_refused(

@@ -37,6 +37,7 @@ from cocosnet_hf.datasets import (
     split_by_node,
 )
 from cocosnet_hf.datasets.geometry import NEAREST
+from cocosnet_hf.datasets.settings import shares_rows
 from cocosnet_hf.synthetic import SCENE_CLASSES, SyntheticExamples, write_imagefolder
 
 datasets = pytest.importorskip("datasets")
@@ -1092,6 +1093,7 @@ def test_settings_that_contradict_each_other_are_refused(changes: dict, message:
     ("changes", "condition", "message"),
     [
         ({"streaming": True}, SCENE, "streaming: false"),
+        ({"split": "train[:9]"}, SCENE, "The drawn pictures have no parts"),
         ({}, PartEdgeCondition(), "no drawn pictures for a 'celebahq-edge'"),
         ({}, MaskCondition.from_names(["a", "b"]), "the condition declares 2"),
         ({"exemplar_column": "exemplar"}, SCENE, "needs 'exemplar_condition_column'"),
@@ -1115,6 +1117,28 @@ def test_without_the_datasets_library_the_error_says_how_to_install_it():
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "ImportError: Reading data sets needs the datasets library" in done.stderr
     assert "pip install -U datasets" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("one", "two", "shared"),
+    [
+        ("train", "test", False),
+        ("train", "train", True),
+        ("train[:90%]", "train[90%:]", False),
+        ("train[:90%]", "train[80%:]", True),
+        ("train[:860]", "train[860:]", False),
+        ("train[:860]", "train[800:900]", True),
+        ("train[100:860]", "train[:100]", False),
+        ("train[:9]", "train[:1%]", True),
+        ("train[:9]", "test[:9]", False),
+        ("train[:9]+test", "test[5:]", True),
+        ("train[:]", "train[5:6]", True),
+        ("train[:90%]", "train[-5:]", False),  # not known
+        ("train[10:20]", "train[10%:20%]", False),  # not known
+    ],
+)
+def test_parts_of_a_split_that_share_photos_are_noticed(one: str, two: str, shared: bool):
+    assert shares_rows(one, two) == shares_rows(two, one) == shared
 
 
 # The data sets beside the repository

@@ -571,6 +571,13 @@ def test_a_stored_pose_has_its_missing_joints_back(tmp_path: Path, monkeypatch: 
     assert np.allclose(found.joints[:, :2], joints[:, :2], atol=0.01, equal_nan=True)
 
 
+def test_a_tab_takes_a_folder_with_one_variant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(painters, "bundled_names", list)
+    tiny.pipeline(CONDITIONS["pose-to-body"]).save_pretrained(tmp_path, variant="fp16")
+    found = open_painters({"pose-to-body": str(tmp_path)})
+    assert found["pose-to-body"].condition == CONDITIONS["pose-to-body"]
+
+
 def test_a_tab_takes_a_pipeline_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(painters, "bundled_names", list)
     with connected_hub(monkeypatch, tmp_path):

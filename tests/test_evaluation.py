@@ -234,7 +234,7 @@ def test_pairs_that_cannot_be_made_are_refused(saved: DataSettings):
         EvaluationPairs(plain, SCENE, exemplars="column")
     with pytest.raises(ValueError, match="'limit' must be at least 1, got 0"):
         EvaluationPairs(saved, SCENE, limit=0)
-    with pytest.raises(ValueError, match=r"'train\[2:\]' is a part of 'train'.*own exemplars"):
+    with pytest.raises(ValueError, match=r"'train\[2:\]' and 'train' share photos.*own exemplars"):
         EvaluationPairs(dataclasses.replace(saved, split="train[2:]"), SCENE)
     with pytest.raises(ValueError, match="holds no other photo"):
         EvaluationPairs(saved, SCENE, exemplars="random", train_split="test", pool_limit=1)
@@ -252,6 +252,30 @@ def test_a_label_map_of_colours_is_refused():
     pairs = EvaluationPairs(settings, EdgeCondition(), exemplars="column", limit=1)
     with pytest.raises(ValueError, match="one plane of class numbers, got a picture of mode RGB"):
         pairs[0]
+
+
+def test_a_label_of_no_class_is_refused(tmp_path: Path):
+    folder = tmp_path / "train"
+    folder.mkdir()
+    for index, value in enumerate((1, 255)):
+        Image.new("L", (SIDE, SIDE), value).save(folder / f"{index}_label.png")
+        Image.new("RGB", (SIDE, SIDE), "red").save(folder / f"{index}.png")
+    rows = [
+        {"file_name": f"{index}.png", "label_file_name": f"{index}_label.png"} for index in (0, 1)
+    ]
+    (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    settings = DataSettings(
+        source=str(tmp_path),
+        labels_column="label",
+        label_classes=2,
+        image_size=SIDE,
+        load_size=SIDE,
+        augment=False,
+        cache_dir=str(tmp_path / "cache"),
+    )
+    pairs = EvaluationPairs(settings, EdgeCondition(), exemplars="random", train_split="train")
+    with pytest.raises(ValueError, match=r"classes 0..1, got 255"):
+        [pairs[index] for index in range(2)]
 
 
 def test_a_broken_or_missing_exemplar_stops_the_evaluation(folder: Path, tmp_path: Path):
@@ -363,6 +387,23 @@ def test_a_folder_is_a_rival_if_it_has_one_picture_for_each_item(
     for index, message in ((0, "holds 2 called"), (1, "holds 0 called"), (2, "of 40 x 32 pixels")):
         with pytest.raises(ValueError, match=message):
             rival.paint([pairs[index]])
+
+
+def test_one_picture_of_a_folder_does_not_serve_two_items(pairs: EvaluationPairs, tmp_path: Path):
+    for index in (0, 1):
+        Image.new("RGB", (SIDE, SIDE)).save(tmp_path / f"{pairs[index].target.name}.png")
+    first = pairs[0].target
+    named = [
+        dataclasses.replace(
+            pairs[0], target=dataclasses.replace(first, name=f"{part}/{first.name}")
+        )
+        for part in "ab"
+    ]
+    rival = load_rival(f"theirs={tmp_path}", pairs)
+    rival.paint([named[0], pairs[1]])
+    rival.paint([named[0]])
+    with pytest.raises(ValueError, match="for two items, 'a/.*' and 'b/"):
+        rival.paint([named[1]])
 
 
 def test_transparency_of_a_rivals_pictures_is_laid_on_white(pairs: EvaluationPairs, tmp_path: Path):

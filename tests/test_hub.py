@@ -417,6 +417,17 @@ def test_an_index_that_names_what_this_package_does_not_have_is_refused(
         loaded()
 
 
+@pytest.mark.parametrize("entry", [{"a": 1}, "cocosnet_hf", [], None])
+def test_an_index_whose_networks_are_no_pairs_is_refused(
+    entry: object, hub: LoopbackHub, edges: CoCosPipeline
+):
+    edges.push_to_hub(REPO)
+    index = json.loads(hub.files(REPO)["model_index.json"]) | {"translation": entry}
+    hub.put(REPO, {"model_index.json": json.dumps(index).encode()})
+    with pytest.raises(ValueError, match="refused because its model_index.json says .* translat"):
+        loaded()
+
+
 @pytest.mark.parametrize("index", [b"{", b"[]"], ids=["broken", "a list"])
 def test_an_index_that_is_none_is_refused(index: bytes, hub: LoopbackHub, edges: CoCosPipeline):
     edges.push_to_hub(REPO)

@@ -19,6 +19,7 @@ from cocosnet_hf.conditions.mask import (
     CELEBAMASK_FACE_CLASSES,
     OFFICIAL_FACE_CLASSES,
     distinct_colors,
+    enlarged_labels,
 )
 
 LABELS = np.arange(80).reshape(8, 10) % 3
@@ -106,7 +107,7 @@ def test_the_preview_of_a_mask_encodes_to_the_same_mask(labels: list[int]):
 
 
 def test_the_preview_of_a_soft_mask_shows_the_strongest_class():
-    soft = torch.tensor([0.2, 1.7, 0.5])[:, None, None].expand(3, 8, 8)
+    soft = torch.tensor([0.2, 0.7, 0.5])[:, None, None].expand(3, 8, 8)
     assert SHAPES.preview(soft).getpixel((4, 4)) == (255, 0, 0)
 
 
@@ -318,6 +319,13 @@ def test_a_photo_is_labelled_by_a_transformers_model(tmp_path: Path):
     source = SHAPES.from_photo(PHOTO, model=str(tmp_path))
     assert source.size == (40, 30)
     assert torch.equal(SHAPES.encode(source, 30, 40).sum(0), torch.ones(30, 40))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_labels_are_enlarged_class_by_class_as_all_at_once(dtype: torch.dtype):
+    logits = torch.randn(7, 9, 5, generator=torch.Generator().manual_seed(0)).to(dtype)
+    enlarged = F.interpolate(logits[None].float(), (50, 33), mode="bilinear")
+    assert torch.equal(enlarged_labels(logits, 50, 33), enlarged[0].argmax(0))
 
 
 def test_glasses_that_a_model_finds_lie_on_skin(tmp_path: Path):

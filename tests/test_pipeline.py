@@ -367,6 +367,23 @@ def test_sides_are_multiples_of_the_stride_of_the_translation():
     assert pipe(photo(1, 40, 72), photo(2)).images[0].size == (128, 64)
 
 
+@pytest.mark.parametrize(
+    ("natural", "expected"),
+    [((64, 32), (64, 32)), ((64, 64), (64, 64)), ((32, 64), (64, 128)), ((128, 32), (128, 32))],
+)
+def test_a_pipeline_for_narrow_pictures_paints_what_covers_their_size(
+    natural: tuple[int, int], expected: tuple[int, int], tmp_path: Path
+):
+    pipe = tiny.pipeline(image_size=64)
+    pipe.register_to_config(image_width=32)
+    pipe.save_pretrained(tmp_path)
+    loaded = quiet(CoCosPipeline.from_pretrained(tmp_path))
+    assert loaded.size_for(natural) == expected
+    out = loaded(photo(1, *natural), photo(2, *natural))
+    assert out.images[0].size == expected[::-1]
+    assert out.matching.exemplar_sizes() == [[expected]]
+
+
 def test_encoded_tensors_keep_their_size(edges: CoCosPipeline):
     assert run(edges, encoded(height=48, width=64), tensors(height=64)).shape == (1, 3, 48, 64)
 
@@ -380,6 +397,50 @@ def test_photos_are_fitted_with_bicubic_resampling(edges: CoCosPipeline):
 def test_the_exemplars_size_is_its_own(edges: CoCosPipeline):
     out = edges(photo(1), photo(2, 64, 128))
     assert out.matching.row((0, 0)).shape == (8, 16)
+    assert out.matching.exemplar_sizes() == [[(32, 64)]]
+
+
+def test_larger_pictures_see_larger_exemplars(edges: CoCosPipeline):
+    def sizes(**settings: Any) -> list:
+        return edges.match(photo(1), photo(2, 64, 128), **settings).exemplar_sizes()
+
+    assert sizes(height=64, width=96) == [[(64, 128)]]
+    assert sizes(height=16, width=96) == [[(32, 64)]]
+    prepared = edges.encode_exemplar(photo(2, 64, 128), image_size=48)
+    assert edges.match(photo(1), prepared).exemplar_sizes() == [[(48, 96)]]
+    large = run(edges, photo(1), photo(2, 64, 128), height=64, width=96)
+    prepared = edges.encode_exemplar(photo(2, 64, 128), image_size=64)
+    assert_same_images(run(edges, photo(1), prepared, height=64, width=96), large)
+
+
+def test_networks_in_training_mode_are_not_changed_by_painting():
+    trained = [network.train() for network in (tiny.correspondence(), tiny.translation())]
+    pipe = quiet(CoCosPipeline(*trained, EdgeCondition(), 32))
+    before = copy.deepcopy(pipe.translation.state_dict())
+    assert torch.equal(run(pipe, photo(1), photo(2)), run(pipe, photo(1), photo(2)))
+    for name, value in pipe.translation.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_a_stretched_exemplar_condition_is_mentioned(
+    masks: CoCosPipeline, caplog: pytest.LogCaptureFixture
+):
+    logger = logging.get_logger("cocosnet_hf.pipeline")
+    logger.addHandler(caplog.handler)
+    try:
+        masks(labels(1), photo(2), labels(2))
+        assert caplog.text == ""
+        masks(labels(1), photo(2), labels(2).T)
+    finally:
+        logger.removeHandler(caplog.handler)
+    assert "of 40 x 32 pixels is stretched to its exemplar's 32 x 40" in caplog.text
+
+
+def test_a_prepared_exemplar_is_compared_by_identity(edges: CoCosPipeline):
+    one, other = edges.encode_exemplar(photo(2)), edges.encode_exemplar(photo(2))
+    assert one in [other, one]
+    assert one != other
+    assert one.to(dtype=torch.float16).styles[0][0].dtype == torch.float16
 
 
 # Output -------------------------------------------------------------------------------------
@@ -510,6 +571,7 @@ def test_the_index_names_the_package_however_the_pipeline_came_to_be(
         **OURS,
         "condition": {"type": "edge", "sigma": 1.0, "low": 0.1, "high": 0.2, "reach": 32.0},
         "image_size": 32,
+        "image_width": None,
     }
     loaded = CoCosPipeline.from_pretrained(tmp_path / "made")
     loaded.save_pretrained(tmp_path / "loaded")
@@ -739,6 +801,8 @@ def regions(shape: tuple[int, ...] = (HEIGHT, WIDTH)) -> np.ndarray:
         ("edges", (photo(), 255 * tensors()[0]), {}, "must hold values in 0..1"),
         ("edges", (photo(), 255.0 * photo_array()), {}, "must hold values in 0..1"),
         ("edges", (photo(), photo_array()[..., :2]), {}, "must have shape"),
+        ("edges", (10 * encoded()[0], photo()), {}, "must hold values in 0..1.*softmax"),
+        ("edges", (photo(), photo(), 10 * encoded()[0]), {}, "must hold values in 0..1"),
         ("edges", (photo(), 7), {}, "got int"),
         ("edges", (photo(), None), {}, "got NoneType"),
         ("edges", (photo(), encoded()[0]), {}, r"must be \(3, H, W\), got \(2, 32, 40\)"),

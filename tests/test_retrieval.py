@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.numpy import save
 
 from cocosnet_hf import retrieval
 from cocosnet_hf.conditions import EdgeCondition, MaskCondition, PoseCondition
@@ -178,10 +179,14 @@ def test_a_damaged_index_file_is_built_again(tmp_path: Path):
     def build() -> ExemplarIndex:
         return ExemplarIndex.build([box_mask(0)], MASK, ["a"])
 
-    (tmp_path / "exemplars-key.safetensors").write_bytes(b"half a fi")
-    for _ in range(2):
-        index = ExemplarIndex.cached("key", build, describe_with(MASK), tmp_path)
-        assert index.names == ["a"]
+    path = tmp_path / "exemplars-key.safetensors"
+    descriptors = {"descriptors": build().descriptors}
+    metadata = [None, {}, {"names": "["}, {"names": '["a", "b"]'}]
+    for content in (b"half a fi", *(save(descriptors, one) for one in metadata)):
+        path.write_bytes(content)
+        for _ in range(2):
+            index = ExemplarIndex.cached("key", build, describe_with(MASK), tmp_path)
+            assert index.names == ["a"]
 
 
 def test_the_cache_key_changes_with_data_condition_and_extractor():

@@ -15,6 +15,7 @@ from torch import nn
 
 from cocosnet_hf import CoCosPipeline, MaskCondition
 from cocosnet_hf.bundled import locate
+from cocosnet_hf.datasets import DataSettings
 from train.augment import diff_augment
 from train.checkpoints import (
     complete_folder,
@@ -31,6 +32,7 @@ from train.recompute import recompute_activations
 
 CONFIGS = Path(__file__).parent.parent / "train/configs"
 RECIPES = sorted(CONFIGS.glob("*.yaml"))
+DATA = DataSettings(image_size=32, load_size=32)
 LAYERS = sorted((CONFIGS / "layers").glob("*.yaml"))
 
 
@@ -83,11 +85,19 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path):
         ),
         ("--speed={compile: true, gradient_checkpointing: true}", "exclude each other"),
         ("--speed.accumulation=0", "speed.accumulation must be at least 1, got 0"),
+        ("--schedule={constant: 0, decay: 0}", "nothing is trained"),
+        ("--schedule.constant=-5", "schedule.constant must be at least 0, got -5"),
+        ("--optimizer.max_grad_norm=0", "optimizer.max_grad_norm must be above 0, got 0"),
+        ("--optimizer.generator_rate=-1", "optimizer.generator_rate must be at least 0"),
+        ("--losses.cycle=-1", "losses.cycle must be at least 0, got -1"),
+        ("--ema=1.5", "ema must be in 0..1, below 1, got 1.5"),
         ("--output.keep=-1", "output.keep must be at least 1, got -1"),
         ("--output.validation_batches=0", "output.validation_batches must be at least 1"),
         ("--output.grid_every=-1", "output.grid_every must be at least 0, got -1"),
         ("--data.validation_split=train[90%:]", "share photos.*train[:95%] and"),
         ("--data.validation_split=train", "share photos.*output.validate_every=0"),
+        ("--data.split=train+validation", "share photos.*name another split"),
+        ("--data={validation_split: train, validation_source: ./synthetic}", "share photos"),
         ("--data.split=train+validation", "share photos.*name another split"),
         ("seed=3", "must look like"),
         ("--seed", "must look like"),
@@ -181,7 +191,7 @@ def test_only_terms_of_the_matching_need_no_picture(name: str):
 
 def test_a_run_that_starts_from_a_pipeline_trains_all_three_networks(tmp_path: Path):
     made = [tiny.correspondence(), tiny.translation(), tiny.discriminator()]
-    export_pipeline(Networks(MaskCondition.from_names(["a", "b"]), *made), 32, tmp_path / "made")
+    export_pipeline(Networks(MaskCondition.from_names(["a", "b"]), *made), DATA, tmp_path / "made")
     chosen = load_config(write_config(tmp_path), [f"--networks.init_from={tmp_path / 'made'}"])
     loaded = Networks.build(chosen).modules()
     for network, other in zip(made, loaded.values(), strict=True):
@@ -356,10 +366,10 @@ def test_a_full_disk_leaves_the_pipeline_that_was_exported_before(tmp_path: Path
         tiny.discriminator(),
     )
     target = tmp_path / "best"
-    export_pipeline(networks, 32, target)
+    export_pipeline(networks, DATA, target)
     before = sorted(path.stat().st_mtime_ns for path in target.rglob("*"))
     with full_disk(10_000), pytest.raises(OSError, match=r"could not write .*best: .*free some"):
-        export_pipeline(networks, 32, target)
+        export_pipeline(networks, DATA, target)
     assert sorted(path.stat().st_mtime_ns for path in target.rglob("*")) == before
 
 
@@ -369,6 +379,14 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path: Path):
     with pytest.raises(ValueError, match="ema was 0.9"):
         load_checkpoint(path, now, ("output.",))
     assert load_checkpoint(path, now, ("output.", "ema"))[0] == 1
+
+
+def test_going_on_before_newer_checkpoints_is_refused(tmp_path: Path):
+    paths = [save_checkpoint(tmp_path, step, {}, {}, keep=3) for step in (2, 4)]
+    assert find_checkpoint(tmp_path, str(paths[1])) == paths[1]
+    with pytest.raises(FileExistsError, match="newer checkpoints, up to checkpoint-00000004"):
+        find_checkpoint(tmp_path, str(paths[0]))
+    assert find_checkpoint(tmp_path / "other", str(paths[0])) == paths[0]
 
 
 def test_a_path_without_checkpoint_is_refused(tmp_path: Path):

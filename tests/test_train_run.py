@@ -233,9 +233,22 @@ def test_a_run_whose_terms_look_at_no_picture_trains_the_correspondence_alone(tm
 
 
 def test_a_run_that_diverges_stops_and_says_so(tmp_path: Path):
-    with pytest.raises(RuntimeError, match="diverged: .*Lower the rates.*--resume latest"):
+    with pytest.raises(RuntimeError, match="diverged: .*Lower optimizer.*--resume latest"):
         train(config(tmp_path, "--losses.self_pixel=1e60", "--output.validate_every=0"))
     assert list_checkpoints(tmp_path / "run/checkpoints") == []
+
+
+def test_a_run_goes_on_with_lower_rates_and_as_many_processes(tmp_path: Path):
+    chosen = config(tmp_path, "--output.validate_every=0")
+    train(chosen)
+    shutil.rmtree(tmp_path / "run/checkpoints/checkpoint-00000004")
+    rates = {"generator_rate": 1e-6, "discriminator_rate": 1e-6, "max_grad_norm": 1.0}
+    slower = dataclasses.replace(chosen, optimizer=dataclasses.replace(chosen.optimizer, **rates))
+    assert train(slower, resume="latest") is not None
+    run = tmp_path / "run/checkpoints/checkpoint-00000004/run.json"
+    run.write_text(run.read_text().replace('"processes": 1', '"processes": 2'))
+    with pytest.raises(ValueError, match="other settings: processes was 2"):
+        train(slower, resume="latest")
 
 
 def test_processes_that_do_not_know_of_each_other_are_an_error(

@@ -105,8 +105,8 @@ COMPARED = ("SWD", "KID", "style_colour", "style_texture", "semantic_consistency
 
 RIVALS = {
     PIPELINE: "this model",
-    "style": "without correspondence: the same painter for the same steps, guided by one style "
-    "vector of the exemplar (`train/style_rival.py`)",
+    "style": "without correspondence: a painter of the same size, trained for as many painting "
+    "steps, guided by one style vector of the exemplar (`train/style_rival.py`)",
     WARPED: "the exemplar seen through this model's matching, unpainted",
     "exemplar": "the exemplar, pasted unchanged",
 }

@@ -71,7 +71,7 @@ def save_checkpoint(
     """Write `folder`/checkpoint-<step>, then delete all but the newest `keep` checkpoints.
 
     state: whatever `torch.load(weights_only=True)` reads back. config: the run's, as JSON beside
-    it. Raises OSError with the remedy if the disk is full.
+    it, see `load_checkpoint`. Raises OSError with the remedy if the disk is full.
     """
     target = folder / f"checkpoint-{step:08d}"
     with complete_folder(target) as temporary:
@@ -93,7 +93,8 @@ def list_checkpoints(folder: Path) -> list[Path]:
 def find_checkpoint(folder: Path, wanted: str) -> Path | None:
     """The checkpoint that `--resume` names: "latest" or a path; None if there is none yet.
 
-    Raises FileNotFoundError for a path that is no checkpoint.
+    Raises FileNotFoundError for a path that is no checkpoint, and FileExistsError if the folder has
+    newer ones, which would be taken for this run's.
     """
     if wanted == "latest":
         found = list_checkpoints(folder)
@@ -103,6 +104,16 @@ def find_checkpoint(folder: Path, wanted: str) -> Path | None:
         raise FileNotFoundError(
             f"{path} is no checkpoint (it has no {RUN_FILE}); pass --resume latest, or one of "
             f"{[str(found) for found in list_checkpoints(folder)]}."
+        )
+    step = json.loads((path / RUN_FILE).read_text())["step"]
+    newer = [
+        found for found in list_checkpoints(folder) if int(NAME.fullmatch(found.name)[1]) > step
+    ]
+    if newer:
+        raise FileExistsError(
+            f"{path} is of step {step}, but {folder} holds newer checkpoints, up to "
+            f"{newer[-1].name}: go on from there with --resume latest, move them away, or set "
+            f"another output_dir."
         )
     return path
 
@@ -126,7 +137,8 @@ def load_checkpoint(
         raise ValueError(
             f"{path} belongs to a run with other settings: "
             + ", ".join(f"{name} was {before.get(name)!r}" for name in changed[:5])
-            + ". Restore them, or start a new run with networks.init_from= its exported pipeline."
+            + ". Restore them, or start a new run with networks.init_from= a pipeline of this one: "
+            "its last, pipeline, or its best by validations, best."
         )
     return run["step"], torch.load(path / STATE_FILE, map_location="cpu", weights_only=True)
 

@@ -60,6 +60,7 @@ class LossWeights:
             )
         if not any(getattr(self, item.name) for item in dataclasses.fields(self)):
             raise ValueError("every weight of losses is 0, so nothing would be learned: set one.")
+        _require_at_least(self, "losses", 0, *(item.name for item in dataclasses.fields(self)))
 
     @property
     def need_picture(self) -> bool:
@@ -87,6 +88,11 @@ class OptimizerConfig:
     discriminator_epsilon: float = 1e-8
     max_grad_norm: float | None = None
 
+    def __post_init__(self) -> None:
+        _require_at_least(self, "optimizer", 0, "generator_rate", "discriminator_rate")
+        if self.max_grad_norm is not None and not self.max_grad_norm > 0:
+            raise ValueError(f"optimizer.max_grad_norm must be above 0, got {self.max_grad_norm}.")
+
 
 @dataclass(frozen=True)
 class ScheduleConfig:
@@ -101,6 +107,11 @@ class ScheduleConfig:
     constant: int = 10_000
     decay: int = 10_000
     mask_warmup: int = 0
+
+    def __post_init__(self) -> None:
+        _require_at_least(self, "schedule", 0, "constant", "decay", "mask_warmup")
+        if self.total == 0:
+            raise ValueError("schedule.constant and schedule.decay are both 0: nothing is trained.")
 
     @property
     def total(self) -> int:
@@ -184,7 +195,7 @@ class PerceptualConfig:
 class SpeedConfig:
     """What changes speed and memory, and the result at most by rounding.
 
-    accumulation: batches whose gradients are added up before each step. compile: with
+    accumulation: batches whose gradients are averaged for each step. compile: with
     `torch.compile`, which takes minutes in the first step, and on a CPU a C++ compiler.
     gradient_checkpointing: less memory for more time, see `recompute`.
     """
@@ -196,7 +207,7 @@ class SpeedConfig:
     gradient_checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        _require_counts(self, "speed", 1, "accumulation")
+        _require_at_least(self, "speed", 1, "accumulation")
         if self.compile and self.gradient_checkpointing:
             raise ValueError(
                 "speed.compile and speed.gradient_checkpointing exclude each other: the compiler "
@@ -229,9 +240,9 @@ class OutputConfig:
     data_terms: str | None = None
 
     def __post_init__(self) -> None:
-        _require_counts(self, "output", 1, "keep", "validation_batches")
+        _require_at_least(self, "output", 1, "keep", "validation_batches")
         intervals = ("log_every", "grid_every", "checkpoint_every", "validate_every")
-        _require_counts(self, "output", 0, *intervals)
+        _require_at_least(self, "output", 0, *intervals)
         if self.license == "other":
             raise ValueError(
                 "output.license must be a licence that the Hub knows by name, such as apache-2.0; "
@@ -285,8 +296,11 @@ class TrainConfig:
     output: OutputConfig = field(default_factory=OutputConfig)
 
     def __post_init__(self) -> None:
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must be in 0..1, below 1, got {self.ema}.")
         data = self.data
-        one_source = data.validation_source in (None, data.source)
+        other_source = data.validation_source or data.source
+        one_source = Path(other_source).resolve() == Path(data.source).resolve()
         if (
             self.output.validate_every
             and one_source
@@ -305,15 +319,24 @@ class TrainConfig:
             )
 
 
-def _require_counts(group: Any, prefix: str, least: int, *names: str) -> None:
+def _require_at_least(group: Any, prefix: str, least: int, *names: str) -> None:
     for name in names:
-        if getattr(group, name) < least:
+        if not getattr(group, name) >= least:
             raise ValueError(
                 f"{prefix}.{name} must be at least {least}, got {getattr(group, name)}."
             )
 
 
-MAY_CHANGE_ON_RESUME = ("output_dir", "output.", "schedule.", "data.workers", "data.cache_dir")
+MAY_CHANGE_ON_RESUME = (
+    "output_dir",
+    "output.",
+    "schedule.",
+    "data.workers",
+    "data.cache_dir",
+    "optimizer.generator_rate",
+    "optimizer.discriminator_rate",
+    "optimizer.max_grad_norm",
+)
 """Settings that a resumed run may have changed and still be the same run."""
 
 

@@ -17,6 +17,7 @@ from cocosnet_hf import (
     TranslationNetwork,
 )
 from cocosnet_hf.bundled import locate
+from cocosnet_hf.datasets import DataSettings
 
 from .checkpoints import complete_folder
 from .config import TrainConfig
@@ -139,15 +140,17 @@ def _reads_condition(old: Tensor, new: Tensor, given: int, wanted: int) -> bool:
     return new.shape == (old.shape[0], old.shape[1] - given + wanted, *old.shape[2:])
 
 
-def export_pipeline(networks: Networks, image_size: int, target: Path) -> None:
+def export_pipeline(networks: Networks, data: DataSettings, target: Path) -> None:
     """Save the networks as a folder that `CoCosPipeline.from_pretrained` loads.
 
-    float32, a float16 variant, and the discriminator beside them for further training.
+    float32, a float16 variant, and the discriminator beside them for further training. data: what
+    it learned from, whose size the pipeline keeps.
     """
     # Copies: the export casts them, and training may go on.
     correspondence = copy.deepcopy(networks.correspondence).eval()
     translation = copy.deepcopy(networks.translation).eval()
-    pipe = CoCosPipeline(correspondence, translation, networks.condition, image_size)
+    size = data.image_size, data.image_width
+    pipe = CoCosPipeline(correspondence, translation, networks.condition, *size)
     with complete_folder(target) as folder:
         pipe.save_pretrained(folder)
         networks.discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)

@@ -129,6 +129,7 @@ def run(trainer: "Trainer") -> Path | None:
         trainer.report(batch, painting)
         if trainer.told_to_stop():
             trainer.save()
+            trainer.accelerator.end_training()
             return None
     return trainer.finish()
 
@@ -340,7 +341,7 @@ class Trainer:
                 "best": self.best,
             }
             keep = self.config.output.keep
-            path = save_checkpoint(self._checkpoints, self.step, state, to_dict(self.config), keep)
+            path = save_checkpoint(self._checkpoints, self.step, state, self._described(), keep)
             self.accelerator.print(f"saved {path}", flush=True)
         self.accelerator.wait_for_everyone()
 
@@ -426,7 +427,7 @@ class Trainer:
         path = find_checkpoint(self._checkpoints, resume) if resume else None
         if path is None:
             return None
-        self.step, state = load_checkpoint(path, to_dict(self.config), MAY_CHANGE_ON_RESUME)
+        self.step, state = load_checkpoint(path, self._described(), MAY_CHANGE_ON_RESUME)
         for name, network in self.networks.modules().items():
             network.load_state_dict(state["networks"][name])
         for name, average in self.averages.items():
@@ -438,6 +439,10 @@ class Trainer:
         self.best = state["best"]
         self.accelerator.print(f"resumed from {path}", flush=True)
         return state["stream"]
+
+    def _described(self) -> dict[str, Any]:
+        """What must be the same for a resumed run to be the same run."""
+        return to_dict(self.config) | {"processes": self.accelerator.num_processes}
 
     def _note(self, group: str, terms: dict[str, Tensor]) -> None:
         for name, term in terms.items():
@@ -480,8 +485,9 @@ class Trainer:
         named = {name: value.item() for name, value in self.values.items()}
         broken = [f"{name} = {value}" for name, value in named.items() if not isfinite(value)]
         raise RuntimeError(
-            f"step {self.step} diverged: {', '.join(broken)}. Lower the rates or the losses' "
-            f"weights, or set optimizer.max_grad_norm, then go on with --resume latest."
+            f"step {self.step} diverged: {', '.join(broken)}. Lower optimizer.generator_rate and "
+            f"optimizer.discriminator_rate, or set optimizer.max_grad_norm, and go on with "
+            f"--resume latest; or start again with lower weights of the losses."
         )
 
     def _export(self, target: Path) -> None:
@@ -491,7 +497,7 @@ class Trainer:
             self.averages["translation"].module,
             self.networks.discriminator,
         )
-        export_pipeline(averaged, self.config.data.image_size, target)
+        export_pipeline(averaged, self.config.data, target)
 
     def _on_sigterm(self, *_: Any) -> None:
         self._terminated = True

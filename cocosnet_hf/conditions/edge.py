@@ -219,7 +219,7 @@ def fit_lines(lines: np.ndarray, height: int, width: int) -> np.ndarray:
     """Lines (H, W) bool at another size; a thin line survives being made smaller."""
     if lines.shape == (height, width):
         return lines
-    planes = torch.tensor(lines)[None].float()
+    planes = torch.tensor(np.ascontiguousarray(lines))[None].float()
     return F.adaptive_max_pool2d(planes, (height, width))[0].numpy() > 0
 
 

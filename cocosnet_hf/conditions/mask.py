@@ -431,9 +431,23 @@ def segment(photo: Picture, model: str) -> tuple[np.ndarray, dict[int, str]]:
     processor, network = _load_segmentation(model)
     with torch.inference_mode():
         logits = network(**processor(images=image, return_tensors="pt")).logits
-        logits = F.interpolate(logits, (image.height, image.width), mode="bilinear")
+        labels = enlarged_labels(logits[0], image.height, image.width)
     names = {int(label): name for label, name in network.config.id2label.items()}
-    return logits[0].argmax(0).numpy(), names
+    return labels.numpy(), names
+
+
+def enlarged_labels(logits: Tensor, height: int, width: int) -> Tensor:
+    """The class with the largest of bilinearly enlarged logits (K, h, w): (height, width) int64.
+
+    Class by class: of a phone's photo all at once would take gigabytes.
+    """
+    largest = torch.full((height, width), -torch.inf)
+    labels = torch.zeros((height, width), dtype=torch.int64)
+    for label, plane in enumerate(logits.float()):
+        plane = F.interpolate(plane[None, None], (height, width), mode="bilinear")[0, 0]
+        labels[plane > largest] = label
+        torch.maximum(largest, plane, out=largest)
+    return labels
 
 
 @functools.lru_cache(maxsize=2)

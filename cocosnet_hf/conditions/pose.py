@@ -194,7 +194,9 @@ class Pose:
             size = (source.get("canvas_height"), source.get("canvas_width"))
         if None in size:
             raise ValueError(
-                "The JSON does not say how large its picture is; pass size=(height, width)."
+                "The JSON does not say how large its picture is; pass size=(height, width), as a "
+                'condition {"openpose": path, "size": (height, width)}, or --condition-size on the '
+                "command line."
             )
         return cls.from_array([numbers[i : i + 3] for i in range(0, len(numbers), 3)], size)
 

@@ -31,7 +31,7 @@ class DataSettings:
         with keep_aspect to this short side, and a square of image_size is cut out of it.
     image_width: for standing figures and the like, the width of the training picture, whose height
         is image_size then: it is cut around the middle, and nothing is spent on empty sides. A
-        saved pipeline still paints any size.
+        saved pipeline still paints any size, by default the smallest that covers this one.
     flip: probability of a horizontal flip. swap_sides: a flip exchanges joints, classes and parts
         whose names differ in left and right only, such as l_eye and r_eye, eye_left and eye_right,
         and the classes of label_sides.
@@ -209,14 +209,32 @@ class DataSettings:
 def shares_rows(split: str, other: str) -> bool:
     """Whether one of two splits is the other or a part of it, such as train and train[:9].
 
-    Two parts of one split, such as train[:9] and train[9:], are not compared.
+    Parts whose overlap depends on the length of the split, such as train[:90%] and train[500:] or
+    train[-9:], are not compared.
     """
-    return any(
-        one == two or (_whole(one) == _whole(two) and {one, two} & {_whole(one)})
-        for one in split.split("+")
-        for two in other.split("+")
-    )
+    return any(_share_rows(one, two) for one in split.split("+") for two in other.split("+"))
 
 
-def _whole(part: str) -> str:
-    return part.partition("[")[0]
+def _share_rows(one: str, two: str) -> bool:
+    names, spans = zip(*(_span(part) for part in (one, two)), strict=True)
+    if names[0] != names[1]:
+        return False
+    if one == two or None in spans:  # equal, or one of them whole
+        return True
+    (first, last, unit), (other_first, other_last, other_unit) = spans
+    if min(first, last, other_first, other_last) < 0 or (
+        unit != other_unit and {first, other_first} != {0.0}
+    ):
+        return False
+    return max(first, other_first) < min(last, other_last)
+
+
+def _span(part: str) -> tuple[str, tuple[float, float, str] | None]:
+    """Name and (first, last, unit) of a part such as train[10%:20%]; None for a whole split."""
+    name, _, inside = part.partition("[")
+    if not inside.strip("]: "):
+        return name, None
+    first, _, last = (text.strip() for text in inside.removesuffix("]").partition(":"))
+    unit = "%" if "%" in inside else ""
+    ends = (text.rstrip("%") for text in (first or "0", last or "inf"))
+    return name, (*(float(end) for end in ends), unit)

@@ -119,6 +119,11 @@ def import_datasets() -> types.ModuleType:
 def _open_synthetic(settings: DataSettings, condition: Condition, seed: int) -> SyntheticExamples:
     if settings.streaming:
         raise ValueError("The drawn pictures need no streaming; set streaming: false.")
+    if "[" in settings.split:
+        raise ValueError(
+            f"The drawn pictures have no parts, got the split '{settings.split}'; take train, and "
+            "any other name for held-out ones."
+        )
     kinds = {MaskCondition: "mask", EdgeCondition: "edge", PoseCondition: "pose"}
     kind = kinds.get(type(condition))
     if kind is None:

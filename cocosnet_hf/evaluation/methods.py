@@ -224,6 +224,8 @@ def _folder_method(name: str, folder: Path) -> Method:
         if path.suffix.lower() in SUFFIXES:
             files.setdefault(path.stem, []).append(path)
 
+    shown: dict[Path, str] = {}
+
     def paint(pairs: Sequence[Pair]) -> list[Painting]:
         pictures = []
         for pair in pairs:
@@ -233,6 +235,12 @@ def _folder_method(name: str, folder: Path) -> Method:
                 raise ValueError(
                     f"The rival '{name}' must have one picture for each item, but {folder} holds "
                     f"{len(found)} called '{wanted}'."
+                )
+            if shown.setdefault(found[0], pair.target.name) != pair.target.name:
+                raise ValueError(
+                    f"The rival '{name}' has one picture, '{found[0].name}', for two items, "
+                    f"'{shown[found[0]]}' and '{pair.target.name}'; name its pictures and the "
+                    f"items (--id-column) without folders, each differently."
                 )
             pictures.append(_fitting(open_photo(found[0]), pair, name))
         return [Painting.of(pictures)]

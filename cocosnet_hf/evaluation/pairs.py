@@ -95,8 +95,8 @@ class EvaluationPairs:
         self.condition, self.exemplars, self.train_split = condition, exemplars, train_split
         if settings.split != train_split and shares_rows(settings.split, train_split):
             raise ValueError(
-                f"'{settings.split}' is a part of '{train_split}' or the reverse: photos would be "
-                "their own exemplars; cut both, such as train[860:] and train[:860]."
+                f"'{settings.split}' and '{train_split}' share photos, which would be their own "
+                "exemplars; cut both, such as train[860:] and train[:860]."
             )
         self.seed, self.pool_limit = seed, pool_limit
         self.reader = Reader(self.settings, condition)
@@ -228,6 +228,13 @@ class EvaluationPairs:
                 raise ValueError(
                     f"The label map of '{example.name}' must be one plane of class numbers, got a "
                     f"picture of mode {picture.mode}."
+                )
+            classes = self.settings.label_classes
+            if classes is not None and labels.max() >= classes:
+                raise ValueError(
+                    f"The label map of '{example.name}' must hold the classes 0..{classes - 1}, "
+                    f"got {int(labels.max())}; raise the number of label classes, or map the "
+                    "others to a class of their own by label groups."
                 )
         return Look(
             example.name,

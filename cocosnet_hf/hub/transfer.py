@@ -270,7 +270,11 @@ def _require_own_index(path: Path, source: str, components: Iterable[str]) -> No
             f"{source} is refused because its {INDEX_FILE} is no JSON object; expected one as "
             f"CoCosPipeline.save_pretrained writes it."
         )
-    foreign = [name for name in components if (index.get(name) or [None])[0] != LIBRARY]
+    foreign = [
+        name
+        for name in components
+        if not isinstance(index.get(name), list) or index[name][:1] != [LIBRARY]
+    ]
     if not isinstance(index.get("_class_name"), str):
         foreign.append("_class_name")
     if foreign:

@@ -270,9 +270,10 @@ class SPADEResidualBlock(nn.Module):
         if not self.has_shortcut or self.folded:
             return
         modulation, channels = self.norm_s.modulation, self.norm_s.channels
-        mix = self.conv_s.weight.flatten(1).double()
-        weight = torch.tensordot(mix, modulation.weight[channels:].double(), dims=1)
-        bias = mix @ modulation.bias[channels:].double()
+        # On the CPU: not every accelerator knows float64.
+        mix = self.conv_s.weight.flatten(1).cpu().double()
+        weight = torch.tensordot(mix, modulation.weight[channels:].cpu().double(), dims=1)
+        bias = mix @ modulation.bias[channels:].cpu().double()
         self.norm_s.modulation = plain_conv2d(
             modulation,
             torch.cat([modulation.weight[:channels], weight.to(modulation.weight)]),

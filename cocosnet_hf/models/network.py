@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from typing import Any
@@ -117,6 +118,19 @@ class Network(ModelMixin, ConfigMixin):
         super().save_pretrained(
             save_directory, variant=variant, max_shard_size=max_shard_size, **kwargs
         )
+
+    def register_to_config(self, **kwargs: Any) -> None:
+        """As in diffusers, but arguments that were given by position count as given.
+
+        diffusers notes them as defaults, and `from_config` would leave them out.
+        """
+        parameters = inspect.signature(type(self).__init__).parameters
+        unchanged = [
+            name
+            for name in kwargs.pop("_use_default_values", ())
+            if kwargs.get(name) == parameters[name].default
+        ]
+        super().register_to_config(**kwargs, _use_default_values=unchanged)
 
     def to_json_string(self) -> str:
         """The configuration, without the folder of this machine that it was loaded from."""

@@ -32,6 +32,7 @@ from .page import (
     SLOW,
     ExemplarCondition,
     Layout,
+    as_file,
     board,
     card,
     examples_of,
@@ -156,4 +157,4 @@ def _own_mask(tab: str, painter: Painter, gallery: Gallery) -> ExemplarCondition
         labels = read_label_map(file, "exemplar's label map")
         return painted_mask(mask_drawing(labels, condition, *labels.size), condition)
 
-    return ExemplarCondition([mask], read, lambda exhibit: [on_mask(exhibit)])
+    return ExemplarCondition([mask], read, lambda exhibit: [as_file(on_mask(exhibit))])

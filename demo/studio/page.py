@@ -293,7 +293,7 @@ def wire(
 
     def chosen(place: int) -> list[Any]:
         exhibit = gallery[place]
-        return [exhibit.picture, False, *own.offer(exhibit)]
+        return [as_file(exhibit.picture), False, *own.offer(exhibit)]
 
     choice = [look.exemplar, look.keep, *own.parts]
     look.suggest.click(suggest, layout.editor, [look.picker, look.order, *choice], **RAW)

@@ -27,10 +27,9 @@ from cocosnet_hf import (
     bundled_names,
 )
 from cocosnet_hf.applications import edit_photo, transfer_layer
+from cocosnet_hf.bundled import locate
 from cocosnet_hf.conditions import open_photo
 from cocosnet_hf.hub.publish import PIPELINE_VARIABLE
-from cocosnet_hf.models.network import nearest_side
-from cocosnet_hf.pipeline import MAX_ASPECT
 
 from .inputs import explained
 
@@ -109,14 +108,8 @@ class Painter:
 
         Raises ValueError for a longer picture than the pipeline takes.
         """
-        if max(width, height) > MAX_ASPECT * min(width, height):
-            raise ValueError(
-                f"a picture of {width} x {height} pixels is more than {MAX_ASPECT} times as long "
-                f"as wide; crop it first."
-            )
-        scale = self.pipe.config.image_size / min(width, height)
-        stride = self.pipe.translation.stride
-        return nearest_side(width * scale, stride), nearest_side(height * scale, stride)
+        height, width = self.pipe.size_for((height, width))
+        return width, height
 
     def paint(
         self,
@@ -185,19 +178,26 @@ def named_in_environment() -> dict[str, str]:
     return {tab: os.environ[variable_of(tab)] for tab in TABS if os.environ.get(variable_of(tab))}
 
 
+def open_pipeline(name: str) -> CoCosPipeline:
+    """A bundled pipeline by its name, another one by folder or Hub id."""
+    source, variant = locate(name)
+    return CoCosPipeline.from_pretrained(source, variant=variant).fold()
+
+
 def open_painters(names: Mapping[str, str]) -> dict[str, Painter | None]:
     """A painter for every tab: the named pipeline, else the bundled one, else None.
 
-    names: folders or Hub ids by tab. The pipeline that COCOSNET_PIPELINE names takes the tab of its
-    condition. Raises ValueError for a pipeline that paints from something else than its tab.
+    names: bundled names, folders or Hub ids by tab. The pipeline that COCOSNET_PIPELINE names takes
+    the tab of its condition. Raises ValueError for a pipeline that paints from something else than
+    its tab.
     """
     painters: dict[str, Painter | None] = {}
     if shared := os.environ.get(PIPELINE_VARIABLE):
-        pipe = CoCosPipeline.from_pretrained(shared).fold()
+        pipe = open_pipeline(shared)
         painters[_tab_of(pipe.condition, shared)] = Painter(pipe)
     for tab, kind in TABS.items():
         if tab in names:
-            pipe = CoCosPipeline.from_pretrained(names[tab]).fold()
+            pipe = open_pipeline(names[tab])
             if not isinstance(pipe.condition, kind):
                 raise ValueError(
                     f"the tab {tab} needs a pipeline with a {kind.type} condition, but "
