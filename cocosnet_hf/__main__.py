@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from .bundled import bundled_names, locate
+from .bundled import bundled_names, open_model
 from .conditions import EdgeCondition, PoseCondition, open_photo
 from .pipeline import CoCosPipeline
 
@@ -65,12 +65,6 @@ def main(argv: list[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         parser.error(str(error))
     print(options.output)
-
-
-def open_model(name: str, variant: str | None = None) -> CoCosPipeline:
-    """A bundled pipeline by its name, another one by folder or Hub id."""
-    source, variant = locate(name, variant)
-    return CoCosPipeline.from_pretrained(source, variant=variant).fold()
 
 
 def paint(pipe: CoCosPipeline, options: argparse.Namespace) -> Image.Image:

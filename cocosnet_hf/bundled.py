@@ -36,6 +36,12 @@ def locate(name: str, variant: str | None = None) -> tuple[str | Path, str | Non
     return name, None if plain or len(variants) != 1 else variants.pop()
 
 
+def open_model(name: str, variant: str | None = None) -> CoCosPipeline:
+    """A pipeline that a user named, folded; see `locate`."""
+    source, variant = locate(name, variant)
+    return CoCosPipeline.from_pretrained(source, variant=variant).fold()
+
+
 def bundled(name: str, dtype: torch.dtype = torch.float32) -> CoCosPipeline:
     """Open a pipeline that ships with this package, folded and ready to paint.
 

@@ -286,7 +286,7 @@ class _Checkpoint:
                     f"{path} must hold a flat dict of key to tensor, but {key!r} is a "
                     f"{type(value).__name__}; save the network's state_dict() alone."
                 )
-            strided = value.layout == torch.strided
+            strided = value.layout == torch.strided and not value.is_meta
             # A few bytes can stand for a tensor of any size, which would then be made.
             if not strided or value.nbytes > value.untyped_storage().nbytes():
                 raise ValueError(

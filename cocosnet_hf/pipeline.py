@@ -47,8 +47,8 @@ SIGNATURE_TOLERANCE = 0.05
 MAX_ASPECT = 8
 """Longest side over shortest above which a picture is refused unless its size is given."""
 
-ASPECT_TOLERANCE = 0.05
-"""Share by which an exemplar and its condition may differ in aspect before a warning."""
+ASPECT_TOLERANCE = 0.15
+"""Share by which an exemplar, fitted to a stride, and its condition may differ in aspect."""
 
 
 @dataclass
@@ -456,11 +456,10 @@ class CoCosPipeline(DiffusionPipeline):
                     f"{height} and {width} for {size[0]} x {size[1]}."
                 )
             require_stride("an encoded condition", source, stride)
-            return source.float()
+            return _in_range(source)
         if height is None or width is None:
             natural = self.condition.natural_size(source)
-            remedy = "crop it, or pass height= and width="
-            height, width = self.size_for(natural, remedy, height=height, width=width)
+            height, width = self.size_for(natural, height=height, width=width)
         return self.condition.encode(source, height, width)
 
     def _is_encoded(self, source: Any) -> bool:
@@ -477,17 +476,31 @@ class CoCosPipeline(DiffusionPipeline):
         return self.config.image_size, self.config.image_width or self.config.image_size
 
     def size_for(
+        self, natural: tuple[int, int], *, height: int | None = None, width: int | None = None
+    ) -> tuple[int, int]:
+        """(height, width) at which a condition of this natural size is painted.
+
+        height, width: as in a call. Raises ValueError for a condition that is too long, and for
+        sides that do not fit the networks.
+        """
+        stride = self.translation.stride
+        height, width = _side("height", height, stride), _side("width", width, stride)
+        if height is not None and width is not None:
+            return height, width
+        remedy = "crop it, or pass height= and width="
+        return self._size_for(natural, remedy, height=height, width=width)
+
+    def _size_for(
         self,
         natural: tuple[int, int],
-        remedy: str = "crop it first",
+        remedy: str,
         enlarged: float = 1.0,
         height: int | None = None,
         width: int | None = None,
     ) -> tuple[int, int]:
-        """(height, width) for a picture of these `natural` ones, in multiples of the stride.
+        """What `size_for` says, times `enlarged` if no side is given.
 
-        The other side follows a given one by the aspect; without either both follow `image_size`,
-        times `enlarged`. Raises ValueError, with this remedy, for a picture that is too long.
+        remedy: for a picture that is too long.
         """
         stride, short = self.translation.stride, min(natural)
         if max(natural) > MAX_ASPECT * short:
@@ -510,7 +523,7 @@ class CoCosPipeline(DiffusionPipeline):
     ) -> tuple[list[list[Tensor]], list[list[Tensor | None]]]:
         """Photos (3, H, W) in [-1, 1] and their encoded conditions, several for each item.
 
-        enlarged: see `size_for`.
+        enlarged: see `_size_for`.
         """
         sources = [_as_list(item, "exemplar") for item in _as_batch(exemplar, "exemplar")]
         if exemplar_condition is None:
@@ -552,7 +565,7 @@ class CoCosPipeline(DiffusionPipeline):
                     f"cannot tell it from the photo alone; pass exemplar_condition=, prepared like "
                     f"condition, or made by pipe.condition.from_photo(photo)."
                 )
-            source = self.condition.from_photo(photo_source)
+            return self.condition.encode(self.condition.from_photo(photo_source), *photo.shape[-2:])
         size = tuple(photo.shape[-2:])
         if not self._is_encoded(source):
             own = self.condition.natural_size(source)
@@ -569,7 +582,7 @@ class CoCosPipeline(DiffusionPipeline):
                 f"an encoded exemplar_condition must have its exemplar's size {size}, got "
                 f"{tuple(source.shape[-2:])}."
             )
-        return source.float()
+        return _in_range(source)
 
     def _load_photo(self, source: Any, enlarged: float) -> Tensor:
         """(3, H, W) in [-1, 1]; pictures are resized, tensors must fit."""
@@ -589,7 +602,7 @@ class CoCosPipeline(DiffusionPipeline):
                 )
             return source.float() * 2 - 1
         photo = open_photo(source, "exemplar")
-        height, width = self.size_for((photo.height, photo.width), "crop it", enlarged)
+        height, width = self._size_for((photo.height, photo.width), "crop it", enlarged)
         photo = photo.resize((width, height), Image.Resampling.BICUBIC)
         return torch.from_numpy(np.array(photo)).permute(2, 0, 1).float() / 127.5 - 1
 
@@ -723,6 +736,17 @@ class CoCosPipeline(DiffusionPipeline):
             scale_factor=self.correspondence.stride,
             mode=config.warp_upsampling,
         )
+
+
+def _in_range(encoded: Tensor) -> Tensor:
+    """An encoded condition as float32. Raises ValueError for values outside 0..1."""
+    low, high = encoded.min().item(), encoded.max().item()
+    if low < -1e-3 or high > 1 + 1e-3:
+        raise ValueError(
+            f"an encoded condition must hold values in 0..1, got {low:.3g}..{high:.3g}; make it "
+            f"with pipe.condition.encode(...), or scores of classes by softmax."
+        )
+    return encoded.float()
 
 
 def _side(name: str, side: Any, stride: int) -> int | None:

@@ -153,6 +153,11 @@ def test_settings_that_a_saved_pipeline_is_not_measured_with_are_refused(
     assert "leave out --sizes, --compile." in capsys.readouterr().err
 
 
+def test_every_cuda_device_is_measured_as_one():
+    assert benchmark.is_cuda("cuda") and benchmark.is_cuda("cuda:1")
+    assert not benchmark.is_cuda("cpu")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -262,6 +262,7 @@ def test_a_truncated_file_is_refused(legacy: bool, weights: Weights, tmp_path: P
         ({"theta.weight": torch.zeros(1, dtype=torch.int64)}, "finite floating-point"),
         ({"theta.weight": torch.tensor([float("nan")])}, "finite floating-point"),
         ({"theta.weight": torch.zeros(1).expand(10**7, 10**7)}, "numbers are all in the file"),
+        ({"theta.weight": torch.zeros(1, device="meta")}, "must be a plain tensor"),
         ({"theta.weight": torch.eye(3).to_sparse()}, "must be a plain tensor"),
     ],
 )

@@ -1134,6 +1134,9 @@ def test_without_the_datasets_library_the_error_says_how_to_install_it():
         ("train[:9]+test", "test[5:]", True),
         ("train[:]", "train[5:6]", True),
         ("train[:90%]", "train[-5:]", False),  # not known
+        ("train[-5:]", "train[-5:]", True),
+        ("train[:10%](closest)", "train[:5%]", False),  # not known
+        ("test + train", "train", True),
         ("train[10:20]", "train[10%:20%]", False),  # not known
     ],
 )

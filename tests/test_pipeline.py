@@ -379,6 +379,10 @@ def test_a_pipeline_for_narrow_pictures_paints_what_covers_their_size(
     pipe.save_pretrained(tmp_path)
     loaded = quiet(CoCosPipeline.from_pretrained(tmp_path))
     assert loaded.size_for(natural) == expected
+    assert loaded.size_for(natural, height=128) == (128, 128 * natural[1] // natural[0])
+    assert loaded.size_for(natural, height=32, width=80) == (32, 80)
+    with pytest.raises(ValueError, match="height must be a multiple of 8"):
+        loaded.size_for(natural, height=33)
     out = loaded(photo(1, *natural), photo(2, *natural))
     assert out.images[0].size == expected[::-1]
     assert out.matching.exemplar_sizes() == [[expected]]
@@ -429,6 +433,15 @@ def test_a_stretched_exemplar_condition_is_mentioned(
     logger.addHandler(caplog.handler)
     try:
         masks(labels(1), photo(2), labels(2))
+        strided = quiet(
+            CoCosPipeline(
+                tiny.correspondence(),
+                tiny.translation(channels=(12, 12, 10, 8, 6, 6)),
+                EdgeCondition(),
+                image_size=128,
+            )
+        )
+        strided(photo(1), photo(2, 100, 75), photo(2, 100, 75))  # 160 x 128 pixels
         assert caplog.text == ""
         masks(labels(1), photo(2), labels(2).T)
     finally:

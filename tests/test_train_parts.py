@@ -97,8 +97,6 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path):
         ("--data.validation_split=train[90%:]", "share photos.*train[:95%] and"),
         ("--data.validation_split=train", "share photos.*output.validate_every=0"),
         ("--data.split=train+validation", "share photos.*name another split"),
-        ("--data={validation_split: train, validation_source: ./synthetic}", "share photos"),
-        ("--data.split=train+validation", "share photos.*name another split"),
         ("seed=3", "must look like"),
         ("--seed", "must look like"),
     ],
@@ -108,6 +106,13 @@ def test_a_mistaken_setting_is_an_error_that_names_the_remedy(
 ):
     with pytest.raises(ValueError, match=message.replace("[", r"\[")):
         load_config(write_config(tmp_path), [override])
+
+
+def test_one_folder_written_in_two_ways_is_one_source(tmp_path: Path):
+    (tmp_path / "set").mkdir()
+    sources = {"source": str(tmp_path / "set"), "validation_source": f"{tmp_path}/./set"}
+    with pytest.raises(ValueError, match="share photos"):
+        load_config(write_config(tmp_path, data=sources | {"validation_split": "train"}))
 
 
 @pytest.mark.parametrize(
@@ -379,6 +384,7 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path: Path):
     with pytest.raises(ValueError, match="ema was 0.9"):
         load_checkpoint(path, now, ("output.",))
     assert load_checkpoint(path, now, ("output.", "ema"))[0] == 1
+    assert load_checkpoint(path, now | {"processes": 1}, ("output.", "ema"))[0] == 1
 
 
 def test_going_on_before_newer_checkpoints_is_refused(tmp_path: Path):

@@ -128,6 +128,7 @@ def load_checkpoint(
     """
     run = json.loads((path / RUN_FILE).read_text())
     before, now = flatten(run["config"]), flatten(config)
+    before.setdefault("processes", now.get("processes"))  # which older checkpoints do not tell
     changed = sorted(
         name
         for name in before.keys() | now.keys()

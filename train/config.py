@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import inspect
+import os
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -299,8 +300,10 @@ class TrainConfig:
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in 0..1, below 1, got {self.ema}.")
         data = self.data
-        other_source = data.validation_source or data.source
-        one_source = Path(other_source).resolve() == Path(data.source).resolve()
+        sources = [data.source, data.validation_source or data.source]
+        one_source = sources[0] == sources[1] or (
+            all(Path(source).exists() for source in sources) and os.path.samefile(*sources)
+        )
         if (
             self.output.validate_every
             and one_source

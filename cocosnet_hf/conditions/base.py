@@ -62,7 +62,7 @@ class Condition(ABC):
         """Make from a photo a source that `encode` accepts."""
 
     def validate_encoded(self, tensor: Tensor) -> None:
-        """Raise ValueError unless `tensor` is (K, H, W) or (B, K, H, W) with values in 0..1."""
+        """Raise ValueError unless `tensor` is (K, H, W) or (B, K, H, W) with finite values."""
         if tensor.ndim not in (3, 4) or tensor.shape[-3] != self.channels:
             raise ValueError(
                 f"An encoded '{self.type}' condition must have shape ({self.channels}, H, W) or "
@@ -72,12 +72,6 @@ class Condition(ABC):
         if not torch.isfinite(tensor).all():
             raise ValueError(
                 f"The encoded '{self.type}' condition contains NaN or infinite values."
-            )
-        low, high = tensor.min().item(), tensor.max().item()
-        if low < -1e-3 or high > 1 + 1e-3:
-            raise ValueError(
-                f"An encoded '{self.type}' condition must hold values in 0..1, got {low:.3g}.."
-                f"{high:.3g}; make it with condition.encode(...), scores of classes by softmax."
             )
 
     def one_encoded(self, encoded: Tensor) -> Tensor:

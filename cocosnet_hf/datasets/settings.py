@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
+
+SPAN = re.compile(r"\s*(\d*)(%?)\s*:\s*(\d*)(%?)\s*\]")
+"""What follows the bracket of a part of a split that counts from its start."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +34,13 @@ class DataSettings:
     image_size: side of the training picture. load_size: the picture is resized to this square, or
         with keep_aspect to this short side, and a square of image_size is cut out of it.
     image_width: for standing figures and the like, the width of the training picture, whose height
-        is image_size then: it is cut around the middle, and nothing is spent on empty sides. A
-        saved pipeline still paints any size, by default the smallest that covers this one.
+        is image_size then: it is cut around the middle, and nothing is spent on empty sides. With
+        keep_aspect the photo is made to cover it and as much around it as load_size leaves. A saved
+        pipeline paints any size, by default the smallest that covers this one.
     flip: probability of a horizontal flip. swap_sides: a flip exchanges joints, classes and parts
         whose names differ in left and right only, such as l_eye and r_eye, eye_left and eye_right,
         and the classes of label_sides.
-    warp: smooth random displacement of self exemplars, as a share of the side, such as 0.05.
+    warp: smooth random displacement of self exemplars, as a share of the height, such as 0.05.
     color: strength of the random colour change, 0 (off) to 1. A photo and its self exemplar change
         alike, so that what is carried stays the right answer.
     edge_jitter: how far the settings that find a photo's edges vary, 0 to below 1: blur and both
@@ -207,34 +212,38 @@ class DataSettings:
 
 
 def shares_rows(split: str, other: str) -> bool:
-    """Whether one of two splits is the other or a part of it, such as train and train[:9].
+    """Whether two splits certainly have rows in common, such as train and train[:9].
 
-    Parts whose overlap depends on the length of the split, such as train[:90%] and train[500:] or
-    train[-9:], are not compared.
+    Parts whose overlap depends on the length of the split, such as train[:90%] and train[500:], or
+    on counting from its end or on rounding, are only compared as they are written.
     """
-    return any(_share_rows(one, two) for one in split.split("+") for two in other.split("+"))
+    return any(_share_rows(one, two) for one in _parts(split) for two in _parts(other))
+
+
+def _parts(split: str) -> list[str]:
+    return [part.strip() for part in split.split("+")]
 
 
 def _share_rows(one: str, two: str) -> bool:
-    names, spans = zip(*(_span(part) for part in (one, two)), strict=True)
-    if names[0] != names[1]:
+    (name, span), (other_name, other_span) = _span(one), _span(two)
+    if name != other_name:
         return False
-    if one == two or None in spans:  # equal, or one of them whole
+    if one == two or "" in (span, other_span):
         return True
-    (first, last, unit), (other_first, other_last, other_unit) = spans
-    if min(first, last, other_first, other_last) < 0 or (
-        unit != other_unit and {first, other_first} != {0.0}
-    ):
+    if not (match := SPAN.fullmatch(span)) or not (other := SPAN.fullmatch(other_span)):
+        return False
+    (first, last, unit), (other_first, other_last, other_unit) = map(_ends, (match, other))
+    if unit != other_unit and {first, other_first} != {0.0}:
         return False
     return max(first, other_first) < min(last, other_last)
 
 
-def _span(part: str) -> tuple[str, tuple[float, float, str] | None]:
-    """Name and (first, last, unit) of a part such as train[10%:20%]; None for a whole split."""
-    name, _, inside = part.partition("[")
-    if not inside.strip("]: "):
-        return name, None
-    first, _, last = (text.strip() for text in inside.removesuffix("]").partition(":"))
-    unit = "%" if "%" in inside else ""
-    ends = (text.rstrip("%") for text in (first or "0", last or "inf"))
-    return name, (*(float(end) for end in ends), unit)
+def _span(part: str) -> tuple[str, str]:
+    """The name and the cut of a part such as train[10%:20%]; no cut for a whole split."""
+    name, _, cut = part.partition("[")
+    return name, "" if cut.replace(" ", "") in ("", ":]") else cut
+
+
+def _ends(match: re.Match[str]) -> tuple[float, float, str]:
+    first, first_unit, last, last_unit = match.groups()
+    return float(first or 0), float(last or "inf"), first_unit or last_unit

@@ -55,7 +55,8 @@ class EvaluationPairs:
     """The items of a split, each with one exemplar; `pairs[i]` is always the same.
 
     settings: the data; `split` is the tested part; the photo becomes a square of `image_size`, or
-    with keep_aspect the middle of it. What they say about exemplars is not used, but columns are.
+    with keep_aspect the middle of it, and of that the `image_width`. What they say about exemplars
+    is not used, but columns are.
     exemplars: "retrieval", the nearest photo of `train_split` (`cocosnet_hf.retrieval`); "random",
     one of them, drawn by the seed; "column", the data's own; or the path of a list file with lines
     `image, exemplar, ...` that names photos of train_split.

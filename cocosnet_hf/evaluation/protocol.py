@@ -137,7 +137,12 @@ class Run:
         self.pipe.to(self.state.device)
         condition = self.pipe.condition
         size = settings.size or self.pipe.config.image_size
-        self.data = dataclasses.replace(settings.data, image_size=size, load_size=size)
+        width = settings.data.image_width
+        if settings.size is None:
+            width = self.pipe.config.image_width
+        self.data = dataclasses.replace(
+            settings.data, image_size=size, load_size=size, image_width=width
+        )
         with self.state.main_process_first():  # the others then find data and index on the disk
             self.pairs = EvaluationPairs(
                 self.data,
@@ -315,6 +320,8 @@ class Run:
         settings, instruments = self.settings, self.scorer.instruments
         data = self.data
         shape = "short side, the middle cut out" if data.keep_aspect else "square"
+        if data.image_width is not None:
+            shape += f" and to {data.image_width} px of width around the middle"
         perceptual_source = (settings.perceptual or "").partition("=")[2] or None
         from_pool = settings.exemplars != COLUMN
         exemplars = {

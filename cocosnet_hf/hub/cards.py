@@ -148,7 +148,9 @@ def model_card(
         summary=f"Paints a picture with the layout of {summary} and the "
         f"look of an exemplar photo, in one forward pass.",
         parameters=f"{count / 1e6:.1f}",
-        image_size=pipe.config.image_size,
+        image_size=" x ".join(
+            str(side) for side in (pipe.config.image_size, pipe.config.image_width) if side
+        ),
         stride=pipe.translation.stride,
         install=INSTALL,
         sample=details.sample is not None,

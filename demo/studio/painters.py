@@ -27,7 +27,7 @@ from cocosnet_hf import (
     bundled_names,
 )
 from cocosnet_hf.applications import edit_photo, transfer_layer
-from cocosnet_hf.bundled import locate
+from cocosnet_hf.bundled import open_model
 from cocosnet_hf.conditions import open_photo
 from cocosnet_hf.hub.publish import PIPELINE_VARIABLE
 
@@ -178,12 +178,6 @@ def named_in_environment() -> dict[str, str]:
     return {tab: os.environ[variable_of(tab)] for tab in TABS if os.environ.get(variable_of(tab))}
 
 
-def open_pipeline(name: str) -> CoCosPipeline:
-    """A bundled pipeline by its name, another one by folder or Hub id."""
-    source, variant = locate(name)
-    return CoCosPipeline.from_pretrained(source, variant=variant).fold()
-
-
 def open_painters(names: Mapping[str, str]) -> dict[str, Painter | None]:
     """A painter for every tab: the named pipeline, else the bundled one, else None.
 
@@ -193,11 +187,11 @@ def open_painters(names: Mapping[str, str]) -> dict[str, Painter | None]:
     """
     painters: dict[str, Painter | None] = {}
     if shared := os.environ.get(PIPELINE_VARIABLE):
-        pipe = open_pipeline(shared)
+        pipe = open_model(shared)
         painters[_tab_of(pipe.condition, shared)] = Painter(pipe)
     for tab, kind in TABS.items():
         if tab in names:
-            pipe = open_pipeline(names[tab])
+            pipe = open_model(names[tab])
             if not isinstance(pipe.condition, kind):
                 raise ValueError(
                     f"the tab {tab} needs a pipeline with a {kind.type} condition, but "
