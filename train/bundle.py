@@ -68,10 +68,10 @@ POSES = CardDetails(
     "860 of 897 full-body photos of Clothing Co-Parsing (Yang, Luo, Lin, CVPR 2014), Apache-2.0, "
     "cut out on white. The joints were found by MoveNet. `layout.json` is drawn by "
     "`demo/draw_figures.py`, `exemplar.png` was painted by that version.",
-    limits="- Trained for two and a half hours on two CPU cores: faces, hands and hems are blurred, "
-    "plain cloth may get a weave, and it is best at 192 px.\n- A pose does not say what is worn: a skirt "
-    "may come out as trousers in its colours.\n- One person, standing, from head to feet, as high "
-    "as the picture, on a plain ground, which is kept.",
+    limits="- Trained for two and a half hours on two CPU cores: faces, hands and hems are "
+    "blurred, plain cloth may get a weave, and it is best at 192 px.\n- A pose does not say what "
+    "is worn: a skirt may come out as trousers in its colours.\n- One person, standing, from head "
+    "to feet, as high as the picture, on a plain ground, which is kept.",
 )
 DETAILS = {"edge-to-face": FACES, "pose-to-body": POSES, "mask-to-image": CLOTHES}
 """What the cards say of the data."""
