@@ -153,8 +153,12 @@ def test_the_command_opens_the_variant_that_is_asked_for(
     pipe.save_pretrained(folder, variant="other")
     target = tmp_path / "out.png"
     main([*photos, "--model", folder, "--variant", "other", "-o", str(target)])
-    expected = pipe.fold()(*photos).images[0]
-    assert np.array_equal(np.asarray(Image.open(target)), np.asarray(expected))
+    assert_same_but_for_rounding(Image.open(target), pipe.fold()(*photos).images[0])
+
+
+def assert_same_but_for_rounding(picture: Image.Image, other: Image.Image) -> None:
+    """Loaded weights may lie otherwise in memory than made ones and be summed in another order."""
+    np.testing.assert_allclose(np.asarray(picture, int), np.asarray(other, int), rtol=0, atol=1)
 
 
 @pytest.mark.parametrize("output", ["out", "out.mp3", "."])
@@ -206,9 +210,9 @@ def test_keypoints_of_openpose_itself_need_the_size_of_their_picture(
     assert "--condition-size" in capsys.readouterr().err
     main([*words, "--condition-size", *map(str, pose.size)])
     expected = pipe.fold()(pose, photos[1]).images[0]
-    assert np.array_equal(
-        np.asarray(Image.open(tmp_path / "out.png"))[:, -expected.width :], np.asarray(expected)
-    )
+    shown = Image.open(tmp_path / "out.png")
+    own = (shown.width - expected.width, 0, shown.width, shown.height)
+    assert_same_but_for_rounding(shown.crop(own), expected)
 
 
 @pytest.mark.parametrize(
