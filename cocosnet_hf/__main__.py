@@ -46,6 +46,13 @@ def main(argv: list[str] | None = None) -> None:
         help="of the picture that a keypoint file belongs to, where the file does not say",
     )
     parser.add_argument("--exemplar-condition", help="the exemplar's own, if the model needs it")
+    parser.add_argument(
+        "--exemplar-condition-size",
+        type=int,
+        nargs=2,
+        metavar=("HEIGHT", "WIDTH"),
+        help="of the exemplar, where the keypoint file of --exemplar-condition does not say",
+    )
     parser.add_argument("--variant", help="of the model's weights on the Hub, such as fp16")
     parser.add_argument("--height", type=int)
     parser.add_argument("--width", type=int)
@@ -77,15 +84,18 @@ def paint(pipe: CoCosPipeline, options: argparse.Namespace) -> Image.Image:
         if not isinstance(pipe.condition, EdgeCondition):
             raise ValueError(f"--drawing is for edges; {options.model} paints from other input.")
         source = {"edges": source}
-    if options.condition_size:
-        if not isinstance(pipe.condition, PoseCondition):
-            raise ValueError(f"--condition-size is for poses; {options.model} paints from others.")
-        source = {"openpose": source, "size": tuple(options.condition_size)}
+    source = sized(source, options.condition_size, pipe, "--condition-size")
+    own = sized(
+        options.exemplar_condition,
+        options.exemplar_condition_size,
+        pipe,
+        "--exemplar-condition-size",
+    )
     pipe.set_progress_bar_config(disable=True)
     out = pipe(
         source,
         options.exemplar,
-        options.exemplar_condition,
+        own,
         height=options.height,
         width=options.width,
     )
@@ -96,6 +106,18 @@ def paint(pipe: CoCosPipeline, options: argparse.Namespace) -> Image.Image:
     exemplar = open_photo(options.exemplar)
     exemplar = exemplar.resize((result.height * exemplar.width // exemplar.height, result.height))
     return strip([shown, exemplar, out.warped_exemplars[0], result])
+
+
+def sized(source: Any, size: list[int] | None, pipe: CoCosPipeline, flag: str) -> Any:
+    """A keypoint file together with the (height, width) given for it, or any source without one.
+
+    Raises ValueError where there is a size, but no keypoint file of a pipeline of poses.
+    """
+    if size is None:
+        return source
+    if not isinstance(pipe.condition, PoseCondition) or not isinstance(source, str):
+        raise ValueError(f"{flag} says how large the picture of a keypoint file is; there is none.")
+    return {"openpose": source, "size": tuple(size)}
 
 
 def strip(pictures: list[Image.Image]) -> Image.Image:

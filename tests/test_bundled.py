@@ -215,6 +215,26 @@ def test_keypoints_of_openpose_itself_need_the_size_of_their_picture(
     assert_same_but_for_rounding(shown.crop(own), expected)
 
 
+def test_keypoints_of_the_exemplar_need_the_size_of_their_picture_too(
+    photos: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    pipe = tiny.pipeline(PoseCondition(), mix_condition=True)
+    pipe.save_pretrained(tmp_path / "poses")
+    pose = SyntheticExamples("pose", 64)[0]["condition"]
+    person = {"pose_keypoints_2d": np.nan_to_num(pose.joints).ravel().tolist()}
+    said = {"canvas_height": pose.size[0], "canvas_width": pose.size[1]}
+    (tmp_path / "own.json").write_text(json.dumps({"people": [person]}))
+    (tmp_path / "pose.json").write_text(json.dumps({"people": [person]} | said))
+    words = [str(tmp_path / "pose.json"), photos[1], "--model", str(tmp_path / "poses")]
+    words += ["-o", str(tmp_path / "out.png"), "--exemplar-condition", str(tmp_path / "own.json")]
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "--exemplar-condition-size" in capsys.readouterr().err
+    main([*words, "--exemplar-condition-size", *map(str, pose.size)])
+    expected = pipe.fold()(pose, photos[1], pose).images[0]
+    assert_same_but_for_rounding(Image.open(tmp_path / "out.png"), expected)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -222,7 +242,8 @@ def test_keypoints_of_openpose_itself_need_the_size_of_their_picture(
         ({"model": "nothing/there"}, "HF_HUB_OFFLINE"),
         ({"height": "33"}, "multiple of 8"),
         ({"device": "gpu"}, "--device gpu cannot be used"),
-        ({"condition-size": "64 64"}, "--condition-size is for poses"),
+        ({"condition-size": "64 64"}, "--condition-size says how large"),
+        ({"exemplar-condition-size": "64 64"}, "--exemplar-condition-size says how large"),
     ],
 )
 def test_what_cannot_be_used_ends_with_a_message(
@@ -241,7 +262,7 @@ def test_what_cannot_be_used_ends_with_a_message(
             + ["--height", words["height"]]
             + [
                 part
-                for name in ("device", "condition-size")
+                for name in ("device", "condition-size", "exemplar-condition-size")
                 if name in words
                 for part in (f"--{name}", *words[name].split())
             ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import json
 import socket
 import struct
 import sys
@@ -306,6 +307,29 @@ def test_a_huge_pose_is_drawn_on_a_picture_of_bounded_size():
 def test_a_pose_on_a_picture_that_is_far_too_long_is_refused(size: tuple[int, int]):
     with pytest.raises(ValueError, match=f"{size[1]} x {size[0]} pixels, .* at most 8 times"):
         pose_of({"keypoints": pose(size).joints.tolist(), "size": list(size)})
+
+
+@pytest.mark.parametrize(("scale", "shift"), [(1, 0), (20, 5000), (0.1, 30)])
+def test_keypoints_without_a_size_stand_in_the_middle_of_a_square(
+    uploads: Path, scale: float, shift: float
+):
+    joints = pose().joints * (scale, scale, 1) + (shift, shift, 0)
+    content = [{"people": [{"pose_keypoints_2d": np.nan_to_num(joints).ravel().tolist()}]}]
+    (uploads / "openpose.json").write_text(json.dumps(content))
+    found = read_keypoints({"path": str(uploads / "openpose.json")})
+    assert found.size == (FIGURE_SIDE, FIGURE_SIDE)
+    corner, opposite = np.nanmin(found.joints[:, :2], 0), np.nanmax(found.joints[:, :2], 0)
+    assert (corner + opposite) / 2 == pytest.approx([FIGURE_SIDE / 2] * 2)
+    assert max(opposite - corner) == pytest.approx(0.8 * FIGURE_SIDE)
+    ratio = (opposite - corner) / (np.nanmax(joints, 0) - np.nanmin(joints, 0))[:2]
+    assert ratio[0] == pytest.approx(ratio[1])
+
+
+def test_keypoints_of_nobody_without_a_size_leave_all_joints_hidden(uploads: Path):
+    content = {"people": [{"pose_keypoints_2d": [0] * 54}]}
+    (uploads / "openpose.json").write_text(json.dumps(content))
+    found = read_keypoints({"path": str(uploads / "openpose.json")})
+    assert {row[2] for row in as_figure(found, standing_figure())["joints"]} == {0}
 
 
 def test_joints_that_the_condition_leaves_out_lie_hidden_where_they_were_found():

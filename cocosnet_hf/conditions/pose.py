@@ -195,8 +195,8 @@ class Pose:
         if None in size:
             raise ValueError(
                 "The JSON does not say how large its picture is; pass size=(height, width), as a "
-                'condition {"openpose": path, "size": (height, width)}, or --condition-size on the '
-                "command line."
+                'condition {"openpose": path, "size": (height, width)}, or on the command line '
+                "--condition-size or --exemplar-condition-size."
             )
         return cls.from_array([numbers[i : i + 3] for i in range(0, len(numbers), 3)], size)
 

@@ -38,6 +38,12 @@ FIGURE_SIDE = 256
 """Figures are drawn on canvases of at most this longer side: a limb has a fixed width in pixels,
 and models learn from photos of about this size."""
 
+FIGURE_SHARE = 0.8
+"""How much of a square canvas a figure spans whose file does not say where it stood."""
+
+UNSAID_SIZE = (4096, 4096)
+"""Read with keypoints whose file does not say its picture's size; holds those of any photo."""
+
 MAX_JSON_BYTES = 1_000_000
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -248,7 +254,27 @@ def read_keypoints(upload: Mapping[str, Any] | None) -> Pose:
         content = json.loads(path.read_text())
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"The keypoints are not a JSON file: {error}.") from error
-    return pose_of(content[0] if isinstance(content, list) and content else content)
+    content = content[0] if isinstance(content, list) and content else content
+    if isinstance(content, Mapping) and "people" in content and "canvas_height" not in content:
+        gr.Info(
+            "The file does not say how large its picture is: the figure is put in the middle of a "
+            "square.",
+            title="Keypoints without a picture's size",
+        )
+        return framed(Pose.from_openpose_json(dict(content), UNSAID_SIZE))
+    return pose_of(content)
+
+
+def framed(pose: Pose) -> Pose:
+    """A pose in the middle of a square of `FIGURE_SIDE`, of which it spans `FIGURE_SHARE`."""
+    found = pose.joints[~np.isnan(pose.joints[:, 0]), :2]
+    if not len(found):
+        return Pose(pose.joints, (FIGURE_SIDE, FIGURE_SIDE))
+    corner, opposite = found.min(0), found.max(0)
+    scale = FIGURE_SHARE * FIGURE_SIDE / max(*(opposite - corner), 1)
+    joints = pose.joints.copy()
+    joints[:, :2] = (joints[:, :2] - (corner + opposite) / 2) * scale + FIGURE_SIDE / 2
+    return Pose(joints, (FIGURE_SIDE, FIGURE_SIDE))
 
 
 def pose_of(content: Any) -> Pose:
