@@ -54,9 +54,13 @@ def main(argv: list[str] | None = None) -> None:
         help="of the exemplar, where the keypoint file of --exemplar-condition does not say",
     )
     parser.add_argument("--variant", help="of the model's weights on the Hub, such as fp16")
-    parser.add_argument("--height", type=int)
-    parser.add_argument("--width", type=int)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--height", type=int, help="of the result, if not the model's own size")
+    parser.add_argument("--width", type=int, help="of the result")
+    parser.add_argument(
+        "--device",
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="such as cpu or cuda:1; default: cuda where it can be used",
+    )
     options = parser.parse_args(argv)
     if Image.registered_extensions().get(options.output.suffix.lower()) not in Image.SAVE:
         parser.error(f"-o must name a picture such as out.png, got '{options.output}'.")
@@ -111,12 +115,17 @@ def paint(pipe: CoCosPipeline, options: argparse.Namespace) -> Image.Image:
 def sized(source: Any, size: list[int] | None, pipe: CoCosPipeline, flag: str) -> Any:
     """A keypoint file together with the (height, width) given for it, or any source without one.
 
-    Raises ValueError where there is a size, but no keypoint file of a pipeline of poses.
+    Raises ValueError for a size without a keypoint file, and where the pipeline paints from others.
     """
     if size is None:
         return source
-    if not isinstance(pipe.condition, PoseCondition) or not isinstance(source, str):
-        raise ValueError(f"{flag} says how large the picture of a keypoint file is; there is none.")
+    if not isinstance(pipe.condition, PoseCondition):
+        name = type(pipe.condition).__name__
+        raise ValueError(
+            f"{flag} is for keypoint files, but the model takes a {name}: leave it out."
+        )
+    if source is None:
+        raise ValueError(f"{flag} needs a keypoint file beside it; give one or leave it out.")
     return {"openpose": source, "size": tuple(size)}
 
 

@@ -15,6 +15,7 @@ a picture, those with a prepared exemplar, and the memory of a process that pain
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import platform
 import statistics
@@ -331,8 +332,11 @@ def peak_memory(preset: str, size: int, dtype: str, form: str, device: str) -> f
     return process_peak()
 
 
-def matching_alone(side: int, form: str) -> dict[str, float]:
-    """Seconds and extra peak MB of one warp between maps of side x side positions, C = 256."""
+def matching_alone(side: int, form: str, backward: bool) -> dict[str, float]:
+    """Seconds and extra peak MB of one warp between maps of side x side positions, C = 256.
+
+    backward: with the gradients for both maps and what is warped.
+    """
     generator = torch.Generator().manual_seed(0)
     content, style = torch.randn(2, 1, 256, side, side, generator=generator)
     values = torch.rand(1, 3, side, side, generator=generator)
@@ -343,10 +347,17 @@ def matching_alone(side: int, form: str) -> dict[str, float]:
             return plain_warp(content, style, values, config, patches=False)
         return Matching(content, style).warp(values)
 
+    def step() -> None:
+        with torch.enable_grad():
+            torch.autograd.grad(warp().square().sum(), (content, style, values))
+
+    if backward:
+        for leaf in (content, style, values):
+            leaf.requires_grad_()
     with running(form):
         torch.mm(content[0, 0], content[0, 0])  # lets the matrix library take its own buffers
         before = process_peak()
-        taken = seconds(warp, "cpu")
+        taken = seconds(step if backward else warp, "cpu")
     return {"seconds": taken, "extra_memory": process_peak() - before}
 
 
@@ -424,7 +435,7 @@ def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> str:
 def main(argv: list[str] | None = None) -> None:
     """Measure as the command line says, print the tables, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--preset", default="celebahq", choices=PRESETS)
+    parser.add_argument("--preset", default="celebahq", choices=PRESETS, help="networks")
     parser.add_argument(
         "--sizes",
         type=int,
@@ -432,13 +443,15 @@ def main(argv: list[str] | None = None) -> None:
         default=[256],
         help="of the networks, in pixels; may be none",
     )
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument(
+        "--dtypes", nargs="+", default=["float32", "bfloat16"], help="default: float32 bfloat16"
+    )
     parser.add_argument(
         "--device",
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="cpu, cuda or one such as cuda:1",
     )
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=5, help="calls of which medians are shown")
     parser.add_argument("--compile", action="store_true", help="also the compiled form")
     parser.add_argument(
         "--positions", type=int, nargs="*", default=[], help="also the matching alone, on the CPU"
@@ -509,11 +522,12 @@ def main(argv: list[str] | None = None) -> None:
             print(table(shown, formats), flush=True)
     for side in options.positions:
         forms = [PLAIN, OURS] if side**2 <= PLAIN_LIMIT else [OURS]
-        for form in forms:
-            result = in_fresh_process("matching_alone", side, form)
-            matchings.append({"side": side, "form": form} | result)
+        for form, backward in itertools.product(forms, (False, True)):
+            result = in_fresh_process("matching_alone", side, form, backward)
+            passes = "both" if backward else "forward"
+            matchings.append({"side": side, "form": form, "passes": passes} | result)
     if matchings:
-        formats = {"side": "", "form": "", "seconds": ".2f", "extra_memory": ".0f"}
+        formats = {"side": "", "form": "", "passes": "", "seconds": ".2f", "extra_memory": ".0f"}
         print(table(matchings, formats))
     for name, decibels in quality.items():
         print(f"image PSNR against float32, {name}: {decibels:.1f} dB")

@@ -116,7 +116,13 @@ def make_parser() -> argparse.ArgumentParser:
 
     measured = parser.add_argument_group("what is compared and measured")
     add = measured.add_argument
-    add("--rivals", nargs="*", metavar="RIVAL")
+    add(
+        "--rivals",
+        nargs="*",
+        metavar="exemplar|warped|nearest|NAME=module:function",
+        help="painted and scored beside the pipeline; the nearest photo is the exemplar itself "
+        "where it is retrieved",
+    )
     add(
         "--extractors",
         nargs="*",
@@ -131,8 +137,20 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add("--segmenter", metavar="HUB-ID|module:function", help="for mask accuracy and mIoU")
     add("--pose-finder", metavar="HUB-ID|module:function", help="for PCK")
-    add("--diversity", type=int, default=defaults.diversity, metavar="EXEMPLARS")
-    add("--diversity-items", type=int, default=defaults.diversity_items, metavar="N")
+    add(
+        "--diversity",
+        type=int,
+        default=defaults.diversity,
+        metavar="EXEMPLARS",
+        help="how many each condition is painted with to measure diversity; 0 leaves it out",
+    )
+    add(
+        "--diversity-items",
+        type=int,
+        default=defaults.diversity_items,
+        metavar="N",
+        help="conditions for that",
+    )
     add("--background", type=int, metavar="CLASS", help="the warp's accuracy also without it")
     add("--classes", action="store_true", help="also every metric class by class")
 

@@ -81,6 +81,15 @@ class PreparedExemplar:
     def __len__(self) -> int:
         return len(self.styles)
 
+    @classmethod
+    def batch(cls, items: Sequence[PreparedExemplar]) -> PreparedExemplar:
+        """Those of one pipeline, one after the other, as one batch."""
+        return cls(
+            tuple(style for item in items for style in item.styles),
+            tuple(photo for item in items for photo in item.photos),
+            items[0].made_by,
+        )
+
     def to(self, *args: Any, **kwargs: Any) -> PreparedExemplar:
         """The same on another device or in another precision, as `Tensor.to`."""
         return PreparedExemplar(
@@ -141,6 +150,11 @@ class CoCosPipeline(DiffusionPipeline):
         for name, network in networks.items():
             if network is None:
                 raise ValueError(f"a pipeline needs its {name} network, got None.")
+        for name, side in {"image_size": image_size, "image_width": image_width}.items():
+            if name == "image_width" and side is None:
+                continue
+            if not isinstance(side, Integral) or side < 1:
+                raise ValueError(f"{name} must be a number of pixels from 1 on, got {side!r}.")
         self.register_modules(**networks)
         self.register_to_config(condition=condition, image_size=image_size, image_width=image_width)
         self.condition = condition
@@ -285,7 +299,7 @@ class CoCosPipeline(DiffusionPipeline):
         condition: what the pipeline's condition object encodes (`pipe.condition`), or encoded
         tensors (K, H, W) or (B, K, H, W); a list is a batch. exemplar: PIL image, path, array
         (H, W, 3) or tensor (3, H, W), floating ones in 0..1; a list is a batch, a list of lists
-        gives each item several exemplars; or the result of `encode_exemplar`.
+        gives each item several exemplars; or results of `encode_exemplar`, one or a list.
         exemplar_condition: the exemplars' own conditions, laid out like exemplar, where the model
         needs them and cannot make them from the photo. One condition serves many exemplars and the
         reverse.
@@ -311,7 +325,8 @@ class CoCosPipeline(DiffusionPipeline):
             guide, prepared, matching = self._correspond(loaded, generator)
             warped = self._warp(matching, prepared, loaded.batch)
             bar.update()
-            guide = guide.to(self.translation.dtype).expand(loaded.batch, -1, -1, -1)
+            guide = _channels_last(guide.to(self.translation.dtype))
+            guide = guide.expand(loaded.batch, -1, -1, -1)
             images = self.translation(_channels_last(warped.to(guide)), guide)
             bar.update()
         self.maybe_free_model_hooks()
@@ -405,13 +420,15 @@ class CoCosPipeline(DiffusionPipeline):
             raise ValueError("regions and exemplar_regions restrict only together; pass both.")
         conditions = self._encode_conditions(condition, height, width)
         prepared, photos, photo_conditions = None, None, None
-        if isinstance(exemplar, PreparedExemplar):
+        if given := _prepared_ones(exemplar):
             if exemplar_condition is not None:
                 raise ValueError(
                     "a prepared exemplar already contains its condition; leave it out."
                 )
-            self._require_own(exemplar)
-            prepared, count = exemplar, len(exemplar)
+            for item in given:
+                self._require_own(item)
+            prepared = PreparedExemplar.batch(given)
+            count = len(prepared)
         else:
             sides = zip(conditions[0].shape[-2:], self._learned_size, strict=True)
             enlarged = max(1, min(side / learned for side, learned in sides))
@@ -658,8 +675,8 @@ class CoCosPipeline(DiffusionPipeline):
         if prepared is None:
             prepared = self._encode_photos(loaded.photos, loaded.photo_conditions, generator)
         guide = torch.stack([item.to(device) for item in loaded.conditions])
-        guide = _channels_last(guide.to(self.correspondence.dtype))
-        content = self.correspondence(guide, None).content
+        own = _channels_last(guide.to(self.correspondence.dtype))
+        content = self.correspondence(own, None).content
         prepared = prepared.to(device)
         return guide, prepared, self._match(content, prepared, loaded.batch, loaded.maps)
 
@@ -762,6 +779,18 @@ def _side(name: str, side: Any, stride: int) -> int | None:
             f"{nearest_side(side, stride)} would do."
         )
     return side
+
+
+def _prepared_ones(exemplar: Any) -> list[PreparedExemplar]:
+    """The prepared exemplars among the items of a call. Raises ValueError beside other ones."""
+    items = exemplar if isinstance(exemplar, (list, tuple)) else [exemplar]
+    found = [item for item in items if isinstance(item, PreparedExemplar)]
+    if found and len(found) < len(items):
+        raise ValueError(
+            f"a batch has prepared exemplars or pictures, got {len(found)} prepared ones among "
+            f"{len(items)}; prepare the others with encode_exemplar."
+        )
+    return found
 
 
 def _as_batch(source: Any, name: str) -> list:

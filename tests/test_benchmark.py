@@ -177,7 +177,9 @@ def test_what_cannot_be_measured_is_refused(
 def test_the_matching_is_measured_alone(capsys: pytest.CaptureFixture[str]):
     benchmark.main(["--sizes", "--positions", "16"])
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split(" | ")[:2] for line in lines[2:]] == [["| 16", "plain"], ["| 16", "ours"]]
+    assert [line.split(" | ")[:3] for line in lines[2:]] == [
+        ["| 16", form, passes] for form in ("plain", "ours") for passes in ("forward", "both")
+    ]
     with pytest.raises(SystemExit):
         benchmark.main(["--sizes"])
     assert "nothing to measure" in capsys.readouterr().err
@@ -200,9 +202,8 @@ def test_a_run_writes_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture
         assert (row["peak_memory"] is None) == (row["stage"] != "whole")
     assert figures["psnr"].keys() == {"64 bfloat16 plain", "64 bfloat16 ours"}
     assert min(figures["psnr"].values()) > 35
-    assert [(row["side"], row["form"]) for row in figures["matching"]] == [
-        (16, "plain"),
-        (16, "ours"),
+    assert [(row["side"], row["form"], row["passes"]) for row in figures["matching"]] == [
+        (16, form, passes) for form in ("plain", "ours") for passes in ("forward", "both")
     ]
     printed = capsys.readouterr().out
     assert "| 64 | bfloat16 | ours | whole |" in printed

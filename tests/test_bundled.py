@@ -230,6 +230,9 @@ def test_keypoints_of_the_exemplar_need_the_size_of_their_picture_too(
     with pytest.raises(SystemExit):
         main(words)
     assert "--exemplar-condition-size" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*words[:-2], "--exemplar-condition-size", "64", "64"])
+    assert "--exemplar-condition-size needs a keypoint file" in capsys.readouterr().err
     main([*words, "--exemplar-condition-size", *map(str, pose.size)])
     expected = pipe.fold()(pose, photos[1], pose).images[0]
     assert_same_but_for_rounding(Image.open(tmp_path / "out.png"), expected)
@@ -242,8 +245,8 @@ def test_keypoints_of_the_exemplar_need_the_size_of_their_picture_too(
         ({"model": "nothing/there"}, "HF_HUB_OFFLINE"),
         ({"height": "33"}, "multiple of 8"),
         ({"device": "gpu"}, "--device gpu cannot be used"),
-        ({"condition-size": "64 64"}, "--condition-size says how large"),
-        ({"exemplar-condition-size": "64 64"}, "--exemplar-condition-size says how large"),
+        ({"condition-size": "64 64"}, "--condition-size is for keypoint files"),
+        ({"exemplar-condition-size": "64 64"}, "--exemplar-condition-size is for keypoint files"),
     ],
 )
 def test_what_cannot_be_used_ends_with_a_message(

@@ -38,6 +38,7 @@ from studio import painters  # noqa: E402
 from studio.edge_tab import edge_drawing, lines_before  # noqa: E402
 from studio.gallery import Exhibit, gallery_of, standing_figure, store  # noqa: E402
 from studio.inputs import (  # noqa: E402
+    FIGURE_SHARE,
     FIGURE_SIDE,
     MAX_SIDE,
     as_canvas,
@@ -314,15 +315,18 @@ def test_keypoints_without_a_size_stand_in_the_middle_of_a_square(
     uploads: Path, scale: float, shift: float
 ):
     joints = pose().joints * (scale, scale, 1) + (shift, shift, 0)
+    joints[JOINTS.index("nose")] = (9 * SIZE * scale, 0, 0.2)  # too unsure to count
     content = [{"people": [{"pose_keypoints_2d": np.nan_to_num(joints).ravel().tolist()}]}]
     (uploads / "openpose.json").write_text(json.dumps(content))
-    found = read_keypoints({"path": str(uploads / "openpose.json")})
+    found = read_keypoints({"path": str(uploads / "openpose.json")}, min_score=0.3)
     assert found.size == (FIGURE_SIDE, FIGURE_SIDE)
-    corner, opposite = np.nanmin(found.joints[:, :2], 0), np.nanmax(found.joints[:, :2], 0)
-    assert (corner + opposite) / 2 == pytest.approx([FIGURE_SIDE / 2] * 2)
-    assert max(opposite - corner) == pytest.approx(0.8 * FIGURE_SIDE)
-    ratio = (opposite - corner) / (np.nanmax(joints, 0) - np.nanmin(joints, 0))[:2]
+    sure = joints[:, 2] > 0.3
+    before, after = joints[sure, :2], found.joints[sure, :2]
+    assert (after.min(0) + after.max(0)) / 2 == pytest.approx([FIGURE_SIDE / 2] * 2)
+    assert np.ptp(after, 0).max() == pytest.approx(FIGURE_SHARE * FIGURE_SIDE)
+    ratio = np.ptp(after, 0) / np.ptp(before, 0)
     assert ratio[0] == pytest.approx(ratio[1])
+    assert np.isnan(found.joints[~sure, :2]).all()
 
 
 def test_keypoints_of_nobody_without_a_size_leave_all_joints_hidden(uploads: Path):

@@ -195,6 +195,36 @@ def test_face_edges_equal_the_reference_in_every_value(file: str, case: str):
     assert torch.equal(encoded, expected)
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_part_masks_are_read_from_any_kind_of_file(mode: str, tmp_path: Path):
+    part = np.zeros((48, 64), np.uint8)
+    part[8:40, 16:48] = 255
+    Image.fromarray(part).convert(mode).save(tmp_path / "00000_skin.png")
+    photo = Image.new("RGB", (64, 48), "gray")
+    found = FACES.encode({"photo": photo, "parts": {"skin": tmp_path / "00000_skin.png"}}, 48, 64)
+    expected = FACES.encode({"photo": photo, "parts": {"skin": part > 0}}, 48, 64)
+    assert torch.equal(found, expected)
+
+
+def test_a_part_mask_whose_palette_begins_with_white_is_read_by_its_colours(tmp_path: Path):
+    part = np.zeros((48, 64), np.uint8)
+    part[8:40, 16:48] = 1
+    inverse = Image.fromarray(1 - part)
+    inverse.putpalette([255, 255, 255, 0, 0, 0])
+    inverse.save(tmp_path / "skin.png")
+    photo = Image.new("RGB", (64, 48), "gray")
+    found = FACES.encode({"photo": photo, "parts": {"skin": tmp_path / "skin.png"}}, 48, 64)
+    expected = FACES.encode({"photo": photo, "parts": {"skin": part}}, 48, 64)
+    assert torch.equal(found, expected)
+
+
+def test_a_photo_as_a_part_mask_is_refused():
+    photo = Image.new("RGB", (64, 48), "gray")
+    colored = Image.new("RGB", (64, 48), "red")
+    with pytest.raises(ValueError, match="mask of skin must be black where.*it has colours"):
+        FACES.encode({"photo": photo, "parts": {"skin": colored}}, 48, 64)
+
+
 def label_map() -> np.ndarray:
     labels = np.zeros((48, 64), np.uint8)
     labels[8:40, 16:48] = CELEBAMASK_FACE_CLASSES.index("skin")

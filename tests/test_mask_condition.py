@@ -152,6 +152,22 @@ def test_snapping_repairs_jpeg_colours(tmp_path: Path):
     assert (encoded == one_hot(blocks)).float().mean() > 0.999
 
 
+@pytest.mark.parametrize("tool", ["quantize", "convert"])
+def test_an_indexed_copy_of_a_colour_coded_mask_is_read_by_its_colours(tool: str, tmp_path: Path):
+    picture = colored(LABELS)
+    adaptive = {"palette": Image.Palette.ADAPTIVE, "colors": 3}
+    copy = picture.quantize(3) if tool == "quantize" else picture.convert("P", **adaptive)
+    copy.save(tmp_path / "mask.png")
+    assert np.unique(np.asarray(Image.open(tmp_path / "mask.png"))).tolist() == [0, 1, 2]
+    assert torch.equal(SHAPES.encode(tmp_path / "mask.png", 8, 10), one_hot(LABELS))
+
+
+def test_a_palette_of_other_colours_leaves_the_indices_as_they_are():
+    picture = Image.fromarray(LABELS.astype(np.uint8))
+    picture.putpalette([1, 2, 3, 4, 5, 6, 7, 8, 9])
+    assert torch.equal(SHAPES.encode(picture, 8, 10), one_hot(LABELS))
+
+
 def test_transparent_pixels_are_the_unknown_class():
     picture = colored(LABELS).convert("RGBA")
     picture.putpixel((4, 2), (12, 34, 56, 0))
@@ -243,6 +259,28 @@ def test_glasses_leave_the_class_beneath_them_set():
     assert torch.equal(faces.encode(torch.from_numpy(np.stack([labels, glasses])), 8, 8), encoded)
     picture = Image.fromarray((glasses * 255).astype(np.uint8))
     assert torch.equal(faces.encode({"labels": labels, "glasses": picture}, 8, 8), encoded)
+
+
+def test_glasses_may_be_a_picture_in_colour_as_the_data_set_saves_them():
+    glasses = Image.new("RGB", (8, 8))
+    glasses.paste("white", (0, 2, 8, 4))
+    encoded = MaskCondition.celebahq().encode(
+        {"labels": np.ones((8, 8), int), "glasses": glasses}, 8, 8
+    )
+    assert encoded[16].sum() == 16 and encoded[16, 2:4].all()
+
+
+def test_two_stacked_masks_are_not_taken_for_glasses():
+    with pytest.raises(ValueError, match=r"by 0 and 1, got the values \[5\]; several masks are a"):
+        MaskCondition.celebahq().encode(np.full((2, 8, 8), 5), 8, 8)
+
+
+def test_face_colours_are_those_of_the_data_set():
+    rgb = np.full((8, 8, 3), (76, 153, 0), np.uint8)
+    rgb[0] = (0, 0, 204)
+    faces = MaskCondition.celebahq()
+    labels = faces.encode(rgb, 8, 8).argmax(0)
+    assert [faces.classes[index] for index in labels[:2, 0]] == ["hair", "nose"]
 
 
 def test_glasses_of_another_size_than_the_labels_are_refused():

@@ -320,6 +320,17 @@ def test_a_prepared_exemplar_paints_the_same_without_encoding_again(edges: CoCos
     )
 
 
+def test_prepared_exemplars_are_a_batch_as_pictures_are(edges: CoCosPipeline):
+    prepared = [edges.encode_exemplar(photo(3)), edges.encode_exemplar([photo(4), photo(5, 48)])]
+    expected = run(edges, photo(1), [photo(3), photo(4), photo(5, 48)])
+    assert_same_images(run(edges, photo(1), prepared), expected)
+    with pytest.raises(ValueError, match="got 1 prepared ones among 2"):
+        edges(photo(1), [prepared[0], photo(4)])
+    other = tiny.pipeline(feature_channels=12).encode_exemplar(photo(3))
+    with pytest.raises(ValueError, match="prepared by another pipeline"):
+        edges(photo(1), [prepared[0], other])
+
+
 def test_a_prepared_exemplar_moves_to_another_precision(edges: CoCosPipeline):
     prepared = edges.encode_exemplar(photo(3)).to(torch.bfloat16)
     assert {t.dtype for item in prepared.styles + prepared.photos for t in item} == {torch.bfloat16}
@@ -658,6 +669,21 @@ def test_loading_in_half_precision_paints_about_the_same(edges: CoCosPipeline, t
     assert mixed.correspondence.dtype == torch.float32
     assert mixed.translation.dtype == torch.bfloat16
     assert run(quiet(mixed), photo(1), photo(2)).isfinite().all()
+    mixed = CoCosPipeline.from_pretrained(
+        tmp_path, dtype={"correspondence": torch.bfloat16, "default": torch.float32}
+    )
+    guides = []
+    mixed.translation.register_forward_pre_hook(lambda _, inputs: guides.append(inputs[1]))
+    run(quiet(mixed), photo(1), photo(2))
+    encoded = mixed.condition.encode(photo(1), *guides[0].shape[-2:])
+    assert torch.equal(guides[0][0], encoded)  # not by way of the other network's precision
+
+
+@pytest.mark.parametrize("side", [0, -8, "256", 1.5])
+def test_a_size_that_is_none_is_refused_when_the_pipeline_is_made(edges: CoCosPipeline, side: Any):
+    for name in ("image_size", "image_width"):
+        with pytest.raises(ValueError, match=f"{name} must be a number of pixels from 1 on"):
+            CoCosPipeline(**edges.components, condition=edges.condition, **{name: side})
 
 
 def test_a_pipeline_made_from_another_shares_its_networks(edges: CoCosPipeline):

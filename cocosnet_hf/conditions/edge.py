@@ -16,7 +16,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .base import Condition, Picture, check_sides, open_image, open_photo, resize_plane, to_numpy
-from .mask import CELEBAMASK_FACE_CLASSES, DEFAULT_FACE_PARSER, is_integer, normal_name, segment
+from .mask import (
+    CELEBAMASK_FACE_CLASSES,
+    DEFAULT_FACE_PARSER,
+    is_integer,
+    normal_name,
+    read_part,
+    segment,
+)
 
 FACE_PARTS = "skin l_brow r_brow l_eye r_eye l_ear r_ear nose u_lip mouth l_lip eye_g hair".split()
 """The parts of a face in the order of the channels (spec section 8.3)."""
@@ -280,7 +287,7 @@ def _read_parts(parts: Any) -> dict[str, np.ndarray]:
         if unknown := sorted(set(parts) - set(FACE_PARTS)):
             raise ValueError(f"Unknown face parts {unknown}; known are {FACE_PARTS}.")
         masks = {
-            name: _read_plane(mask, f"mask of {name}") > 0
+            name: read_part(mask, f"mask of {name}")
             for name, mask in parts.items()
             if mask is not None
         }

@@ -31,9 +31,10 @@ CELEBAMASK_FACE_CLASSES = (
     "background skin nose glasses l_eye r_eye l_brow r_brow l_ear r_ear mouth u_lip l_lip hair hat "
     "ear_r neck_l neck cloth"
 ).split()
+# In the official order, the colours in which CelebAMask-HQ's own tools draw its classes.
 FACE_COLORS = (
-    "#202028 #f2c9a5 #6b4226 #b07d4f #8f5f37 #2f7fd6 #4fa8f0 #e8995c #d07f45 #ffb48a #e0455a "
-    "#7a1230 #b82a46 #dcb08c #4f8f5f #8a5fd0 #10c8c0 #ffd23f #ff8fd0"
+    "#000000 #cc0000 #0000cc #00ffff #ffcccc #3333ff #cc00cc #663300 #ff0000 #4c9900 #ffff00 "
+    "#66cc00 #000099 #ff9933 #00cc00 #ff3399 #cccc00 #00cccc #003300"
 ).split()
 
 DEFAULT_SCENE_PARSER = "openmmlab/upernet-convnext-small"
@@ -55,9 +56,9 @@ class MaskCondition(Condition):
     parser: Hub id of a transformers segmentation model for `from_photo`, classes matched by name.
 
     Sources that `encode` accepts (pictures may be paths, PIL images or arrays):
-    an index map: modes 1, L, I, I;16 and P (a palette picture means its indices), or an integer
-        array or tensor (H, W) or (1, H, W);
-    a colour-coded picture: RGB or RGBA, or an array (H, W, 3 or 4) of uint8;
+    an index map: modes 1, L, I, I;16 and P, or an integer array or tensor (H, W) or (1, H, W);
+    a colour-coded picture: RGB or RGBA, an array (H, W, 3 or 4) of uint8, or P where the palette
+        has class colours in another order than the classes, as an indexed copy of one has;
     a soft or one-hot mask: array or tensor (K, H, W) with values in [0, 1];
     with an overlay: {"labels": index map, <overlay's name>: 0/1 mask}, or integers (2, H, W).
     """
@@ -279,10 +280,20 @@ class MaskCondition(Condition):
             source, on_top = self._split(source)
         elif self._carries_overlay(source):
             source, on_top = source
+            self._require_marks(on_top)
         else:
             on_top = None
         labels = self._read_labels(source)
         return labels, None if on_top is None else self._read_overlay(on_top, labels.shape)
+
+    def _require_marks(self, plane: np.ndarray | Tensor) -> None:
+        """Raise ValueError for a second plane of integers that is no mask, such as more labels."""
+        found = np.unique(to_numpy(plane, "mask")).tolist()
+        if not set(found) <= {0, 1, 255}:
+            raise ValueError(
+                f"The second plane of integers (2, H, W) says where {self.classes[self.overlay]} "
+                f"lie, by 0 and 1, got the values {found[:5]}; several masks are a list."
+            )
 
     def _split(self, source: Mapping[str, Any]) -> tuple[Any, Any]:
         """{"labels": ..., <overlay's name>: ...} -> (labels, overlay mask or None)."""
@@ -314,6 +325,8 @@ class MaskCondition(Condition):
         return self._classes_of_values(array)
 
     def _read_image(self, image: Image.Image) -> np.ndarray:
+        if image.mode == "P" and self._is_indexed_copy(image):
+            image = image.convert("RGBA")
         if image.mode in ("1", "L", "P", "I") or image.mode.startswith("I;16"):
             return self._classes_of_values(np.asarray(image))
         if image.mode not in ("RGB", "RGBA"):
@@ -324,15 +337,27 @@ class MaskCondition(Condition):
         rgba = np.asarray(image.convert("RGBA"))
         return self._classes_of_colors(rgba[:, :, :3], visible=rgba[:, :, 3] >= 128)
 
+    def _is_indexed_copy(self, image: Image.Image) -> bool:
+        """Whether the colours of a palette picture are classes, but other ones than its indices."""
+        found = np.unique(np.asarray(image))
+        palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        if len(found) == 1 or found[-1] >= len(palette):
+            return False
+        of_color = {int(code): index for index, code in enumerate(color_codes(self.palette))}
+        classes = [of_color.get(int(code)) for code in color_codes(palette[found])]
+        if None in classes or len(set(classes)) < len(found):
+            return False
+        return classes != [self.values.get(int(index), int(index)) for index in found]
+
     def _read_overlay(self, source: Any, shape: tuple[int, ...]) -> np.ndarray:
         what = f"{self.classes[self.overlay]} mask"
         if isinstance(source, (np.ndarray, Tensor)):
-            plane = to_numpy(source, what)
+            plane = to_numpy(source, what) > 0
         else:
-            plane = np.asarray(open_image(source, what).convert("L"))
+            plane = read_part(source, what)
         if plane.shape != shape:
             raise ValueError(f"The {what} must have the labels' size {shape}, got {plane.shape}.")
-        return plane > 0
+        return plane
 
     def _classes_of_values(self, values: np.ndarray) -> np.ndarray:
         """Pixel values of an index map -> class indices."""
@@ -384,6 +409,37 @@ def _resized(labels: np.ndarray, height: int, width: int) -> Tensor:
     """Class indices (H, W) at another size, nearest: (height, width) int64."""
     labels = resize_plane(labels.astype(np.int32), height, width, NEAREST)
     return torch.from_numpy(labels.astype(np.int64))
+
+
+def read_part(source: Picture, what: str) -> np.ndarray:
+    """Where the mask of one part is set, that is neither 0 nor black: (H, W) bool.
+
+    source: integers or booleans (H, W), or a picture in greys, whose file may have colours or a
+    palette; CelebAMask-HQ saves its parts as RGB. Raises ValueError for anything else.
+    """
+    if isinstance(source, (np.ndarray, Tensor)):
+        plane = to_numpy(source, what)
+        if plane.ndim != 2 or not is_integer(plane):
+            raise ValueError(
+                f"The {what} must be integers or bool (H, W), got {plane.dtype} {plane.shape}."
+            )
+        check_sides(*plane.shape, f"The {what}")
+        return plane > 0
+    image = open_image(source, what)
+    if image.mode not in ("P", "LA", "RGB", "RGBA"):
+        if image.mode not in ("1", "L", "I") and not image.mode.startswith("I;16"):
+            raise ValueError(
+                f"The {what} must be a picture in greys or RGB, got mode {image.mode}; convert it."
+            )
+        return np.asarray(image) > 0
+    rgba = np.asarray(image.convert("RGBA"))
+    colors, visible = rgba[:, :, :3], rgba[:, :, 3] >= 128
+    if image.mode != "P" and (colors != colors[:, :, :1]).any():
+        raise ValueError(
+            f"The {what} must be black where the part is not and grey or white where it is; it has "
+            "colours, as photos and maps of several parts have."
+        )
+    return colors.any(2) & visible
 
 
 def is_color_array(source: Any) -> bool:

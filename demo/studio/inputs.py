@@ -243,8 +243,12 @@ def mask_drawing(mask: Any, condition: MaskCondition, width: int, height: int) -
     return drawing
 
 
-def read_keypoints(upload: Mapping[str, Any] | None) -> Pose:
-    """The pose of an uploaded OpenPose file. Raises ValueError for any other file."""
+def read_keypoints(upload: Mapping[str, Any] | None, min_score: float = 0.0) -> Pose:
+    """The pose of an uploaded OpenPose file. Raises ValueError for any other file.
+
+    Where the file does not say how large its picture is, the figure of the joints above `min_score`
+    stands in the middle of a square, and the visitor is told.
+    """
     path = _uploaded(upload or {}, "file of keypoints")
     if path.stat().st_size > MAX_JSON_BYTES:
         raise ValueError(
@@ -255,24 +259,31 @@ def read_keypoints(upload: Mapping[str, Any] | None) -> Pose:
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise ValueError(f"The keypoints are not a JSON file: {error}.") from error
     content = content[0] if isinstance(content, list) and content else content
-    if isinstance(content, Mapping) and "people" in content and "canvas_height" not in content:
-        gr.Info(
-            "The file does not say how large its picture is: the figure is put in the middle of a "
-            "square.",
-            title="Keypoints without a picture's size",
-        )
-        return framed(Pose.from_openpose_json(dict(content), UNSAID_SIZE))
-    return pose_of(content)
+    if not isinstance(content, Mapping) or "people" not in content:
+        return pose_of(content)
+    if None not in (content.get("canvas_height"), content.get("canvas_width")):
+        return pose_of(content)
+    pose = framed(Pose.from_openpose_json(dict(content), UNSAID_SIZE), min_score)
+    gr.Info(
+        "The file does not say how large its picture is: the figure is put in the middle of a "
+        "square.",
+        title="Keypoints without a picture's size",
+    )
+    return pose
 
 
-def framed(pose: Pose) -> Pose:
-    """A pose in the middle of a square of `FIGURE_SIDE`, of which it spans `FIGURE_SHARE`."""
-    found = pose.joints[~np.isnan(pose.joints[:, 0]), :2]
+def framed(pose: Pose, min_score: float = 0.0) -> Pose:
+    """A pose in the middle of a square of `FIGURE_SIDE`, of which it spans `FIGURE_SHARE`.
+
+    Joints whose score is not above `min_score` are left out.
+    """
+    joints = pose.joints.copy()
+    joints[~(joints[:, 2] > min_score)] = (np.nan, np.nan, 0)
+    found = joints[~np.isnan(joints[:, 0]), :2]
     if not len(found):
-        return Pose(pose.joints, (FIGURE_SIDE, FIGURE_SIDE))
+        return Pose(joints, (FIGURE_SIDE, FIGURE_SIDE))
     corner, opposite = found.min(0), found.max(0)
     scale = FIGURE_SHARE * FIGURE_SIDE / max(*(opposite - corner), 1)
-    joints = pose.joints.copy()
     joints[:, :2] = (joints[:, :2] - (corner + opposite) / 2) * scale + FIGURE_SIDE / 2
     return Pose(joints, (FIGURE_SIDE, FIGURE_SIDE))
 

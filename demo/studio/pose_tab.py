@@ -111,7 +111,7 @@ def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
 
     @explained
     def uploaded(file: dict[str, Any] | None) -> gr.HTML:
-        return gr.HTML(figure(read_keypoints(file), condition), guide="")
+        return gr.HTML(figure(read_keypoints(file, condition.min_score), condition), guide="")
 
     @explained
     def from_photo(file: dict[str, Any] | None) -> gr.HTML:
