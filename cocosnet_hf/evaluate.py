@@ -93,7 +93,12 @@ def make_parser() -> argparse.ArgumentParser:
     add("--split", default="test", help="the tested part")
     add("--train-split", default=defaults.train_split, help="where exemplars come from")
     for name in COLUMNS:
-        add(f"--{name.replace('_', '-')}", default=getattr(DataSettings, name), metavar="NAME")
+        add(
+            f"--{name.replace('_', '-')}",
+            default=getattr(DataSettings, name),
+            metavar="NAME",
+            help="default: %(default)s",
+        )
     add("--label-classes", type=int, metavar="N", help="number of classes of the labels column")
     add(
         "--label-groups",
@@ -120,8 +125,8 @@ def make_parser() -> argparse.ArgumentParser:
         "--rivals",
         nargs="*",
         metavar="exemplar|warped|nearest|NAME=module:function",
-        help="painted and scored beside the pipeline; the nearest photo is the exemplar itself "
-        "where it is retrieved",
+        help="painted and scored beside the pipeline; default: warped and exemplar, and nearest "
+        "where that is not the exemplar itself",
     )
     add(
         "--extractors",

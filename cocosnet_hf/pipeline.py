@@ -36,7 +36,7 @@ from .hub import (
 from .hub.cards import CARD_FILE
 from .matching import Matching
 from .models import CorrespondenceNetwork, TranslationNetwork
-from .models.network import nearest_side, require_safe, require_stride, without_place
+from .models.network import Network, nearest_side, require_safe, require_stride, without_place
 from .presets import preset
 
 logger = logging.get_logger(__name__)
@@ -80,15 +80,6 @@ class PreparedExemplar:
 
     def __len__(self) -> int:
         return len(self.styles)
-
-    @classmethod
-    def batch(cls, items: Sequence[PreparedExemplar]) -> PreparedExemplar:
-        """Those of one pipeline, one after the other, as one batch."""
-        return cls(
-            tuple(style for item in items for style in item.styles),
-            tuple(photo for item in items for photo in item.photos),
-            items[0].made_by,
-        )
 
     def to(self, *args: Any, **kwargs: Any) -> PreparedExemplar:
         """The same on another device or in another precision, as `Tensor.to`."""
@@ -322,10 +313,10 @@ class CoCosPipeline(DiffusionPipeline):
             condition, exemplar, exemplar_condition, height, width, regions, exemplar_regions
         )
         with self.progress_bar(total=2) as bar:
-            guide, prepared, matching = self._correspond(loaded, generator)
+            prepared, matching = self._correspond(loaded, generator)
             warped = self._warp(matching, prepared, loaded.batch)
             bar.update()
-            guide = _channels_last(guide.to(self.translation.dtype))
+            guide = self._guide(loaded, self.translation)
             guide = guide.expand(loaded.batch, -1, -1, -1)
             images = self.translation(_channels_last(warped.to(guide)), guide)
             bar.update()
@@ -358,7 +349,7 @@ class CoCosPipeline(DiffusionPipeline):
         loaded = self._load(
             condition, exemplar, exemplar_condition, height, width, regions, exemplar_regions
         )
-        _, _, matching = self._correspond(loaded, generator)
+        _, matching = self._correspond(loaded, generator)
         self.maybe_free_model_hooks()
         return matching
 
@@ -427,7 +418,7 @@ class CoCosPipeline(DiffusionPipeline):
                 )
             for item in given:
                 self._require_own(item)
-            prepared = PreparedExemplar.batch(given)
+            prepared = _as_one_batch(given)
             count = len(prepared)
         else:
             sides = zip(conditions[0].shape[-2:], self._learned_size, strict=True)
@@ -669,16 +660,20 @@ class CoCosPipeline(DiffusionPipeline):
 
     def _correspond(
         self, loaded: _Loaded, generator: torch.Generator | list[torch.Generator] | None
-    ) -> tuple[Tensor, PreparedExemplar, Matching]:
-        """The conditions (B or 1, K, H, W) and the exemplars on the device, and their matching."""
-        device, prepared = self._execution_device, loaded.prepared
+    ) -> tuple[PreparedExemplar, Matching]:
+        """The exemplars on the device, and their matching with the conditions."""
+        prepared = loaded.prepared
         if prepared is None:
             prepared = self._encode_photos(loaded.photos, loaded.photo_conditions, generator)
-        guide = torch.stack([item.to(device) for item in loaded.conditions])
-        own = _channels_last(guide.to(self.correspondence.dtype))
-        content = self.correspondence(own, None).content
-        prepared = prepared.to(device)
-        return guide, prepared, self._match(content, prepared, loaded.batch, loaded.maps)
+        content = self.correspondence(self._guide(loaded, self.correspondence), None).content
+        prepared = prepared.to(self._execution_device)
+        return prepared, self._match(content, prepared, loaded.batch, loaded.maps)
+
+    def _guide(self, loaded: _Loaded, network: Network) -> Tensor:
+        """The conditions (B or 1, K, H, W) on the device, as a network computes."""
+        device = self._execution_device
+        guide = torch.stack([item.to(device, network.dtype) for item in loaded.conditions])
+        return _channels_last(guide)
 
     def _encode_photos(
         self,
@@ -784,6 +779,11 @@ def _side(name: str, side: Any, stride: int) -> int | None:
 def _prepared_ones(exemplar: Any) -> list[PreparedExemplar]:
     """The prepared exemplars among the items of a call. Raises ValueError beside other ones."""
     items = exemplar if isinstance(exemplar, (list, tuple)) else [exemplar]
+    for item in items:
+        if isinstance(item, (list, tuple)) and _prepared_ones(item):
+            raise ValueError(
+                "several exemplars of one item are prepared together: encode_exemplar([[a, b]])."
+            )
     found = [item for item in items if isinstance(item, PreparedExemplar)]
     if found and len(found) < len(items):
         raise ValueError(
@@ -791,6 +791,15 @@ def _prepared_ones(exemplar: Any) -> list[PreparedExemplar]:
             f"{len(items)}; prepare the others with encode_exemplar."
         )
     return found
+
+
+def _as_one_batch(items: list[PreparedExemplar]) -> PreparedExemplar:
+    """Prepared exemplars of one pipeline, one after the other."""
+    return PreparedExemplar(
+        tuple(styles for item in items for styles in item.styles),
+        tuple(photos for item in items for photos in item.photos),
+        items[0].made_by,
+    )
 
 
 def _as_batch(source: Any, name: str) -> list:

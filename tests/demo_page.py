@@ -35,7 +35,7 @@ SIZE = 64
 CONDITIONS: dict[str, Condition] = {
     "mask-to-image": MaskCondition(classes=SCENE_CLASSES),
     "edge-to-face": EdgeCondition(),
-    "pose-to-body": PoseCondition(),
+    "pose-to-body": PoseCondition(min_score=0.3),
 }
 
 

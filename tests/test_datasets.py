@@ -234,7 +234,7 @@ def test_a_narrow_picture_and_its_mask_lie_on_each_other():
         assert torch.equal(narrow["condition_labels"], wide["condition_labels"][:, 12:28])
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "P", "I", "I;16", "RGB"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "indexed copy", "I", "I;16", "RGB"])
 def test_label_pictures_of_every_mode_keep_their_values(mode: str):
     classes = MaskCondition(("a", "b"), colors=("#000000", "#ffffff"))
     pixels = np.kron(np.eye(4, dtype=np.uint8), np.ones((10, 10), np.uint8))
@@ -243,11 +243,14 @@ def test_label_pictures_of_every_mode_keep_their_values(mode: str):
     elif mode == "P":
         mask = Image.fromarray(pixels)
         mask.putpalette(classes.palette.tobytes())
+    elif mode == "indexed copy":
+        mask = Image.fromarray(1 - pixels)
+        mask.putpalette(classes.palette[::-1].tobytes())
     elif mode == "1":
         mask = Image.fromarray(pixels > 0)
     else:
         mask = Image.fromarray(pixels.astype({"L": "u1", "I": "i4", "I;16": "u2"}[mode]))
-    assert mask.mode == mode
+    assert mask.mode == {"indexed copy": "P"}.get(mode, mode)
     row = {"image": Image.fromarray(pixels * 255).convert("RGB"), "condition": mask, "id": mode}
     for warp in (0.0, 0.05):
         settings = replace(MEMORY, load_size=40, warp=warp)

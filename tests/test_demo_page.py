@@ -284,6 +284,20 @@ def test_a_photo_that_a_model_labels_is_another_layout(tmp_path: Path, files: Pa
 
 
 @pytest.mark.slow
+def test_keypoints_without_a_size_become_a_figure_in_a_square(address: str, tmp_path: Path):
+    joints = np.nan_to_num(pose().joints)
+    joints[0] = (9 * SIZE, 0, 0.2)
+    content = {"people": [{"pose_keypoints_2d": joints.ravel().tolist()}]}
+    (tmp_path / "pose.json").write_text(json.dumps(content))
+    visitor = Visitor(address, "unsized")
+    (figure,) = visitor.do("pose-to-body-upload", "upload", visitor.upload(tmp_path / "pose.json"))
+    assert figure["size"] == [256, 256]
+    found = np.array(figure["joints"])
+    assert found[0, 2] == 0
+    assert np.ptp(found[found[:, 2] > 0, 1]) == pytest.approx(0.8 * 256, abs=1)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("aspect", [(1, 8), (5, 1), (8, 1)], ids=["tall", "lying", "flat"])
 def test_what_the_page_makes_of_a_long_file_can_be_painted(
     address: str, files: Path, tmp_path: Path, aspect: tuple[int, int]

@@ -221,8 +221,12 @@ def test_a_part_mask_whose_palette_begins_with_white_is_read_by_its_colours(tmp_
 def test_a_photo_as_a_part_mask_is_refused():
     photo = Image.new("RGB", (64, 48), "gray")
     colored = Image.new("RGB", (64, 48), "red")
-    with pytest.raises(ValueError, match="mask of skin must be black where.*it has colours"):
-        FACES.encode({"photo": photo, "parts": {"skin": colored}}, 48, 64)
+    several = Image.linear_gradient("L").resize((64, 48))
+    several.putpalette(list(range(256)) * 3)
+    assert several.mode == "P"
+    for part in (colored, several):
+        with pytest.raises(ValueError, match="mask of skin must be black where.*it has colours"):
+            FACES.encode({"photo": photo, "parts": {"skin": part}}, 48, 64)
 
 
 def label_map() -> np.ndarray:

@@ -162,6 +162,33 @@ def test_an_indexed_copy_of_a_colour_coded_mask_is_read_by_its_colours(tool: str
     assert torch.equal(SHAPES.encode(tmp_path / "mask.png", 8, 10), one_hot(LABELS))
 
 
+@pytest.mark.parametrize("label", [1, 2])
+def test_an_indexed_copy_of_one_class_is_read_by_its_colour(label: int):
+    copy = colored(np.full((8, 10), label)).quantize(1)
+    assert np.asarray(copy).max() == 0
+    assert SHAPES.encode(copy, 8, 10)[label].all()
+
+
+def test_what_is_transparent_in_an_indexed_copy_is_unknown():
+    copy = Image.fromarray((2 - LABELS).astype(np.uint8))
+    copy.putpalette([*SHAPES.palette[::-1].ravel().tolist(), 1, 2, 3])
+    copy.putpixel((4, 2), 3)
+    copy.info["transparency"] = 3
+    with pytest.raises(ValueError, match="1 transparent pixels.*unknown"):
+        SHAPES.encode(copy, 8, 10)
+    knowing = MaskCondition.from_names(SHAPES.classes, colors=SHAPES.colors, unknown=2)
+    labels = LABELS.copy()
+    labels[2, 4] = 2
+    assert torch.equal(knowing.encode(copy, 8, 10), one_hot(labels))
+
+
+def test_a_palette_of_zeros_leaves_the_indices_as_they_are():
+    shapes = MaskCondition(("ground", "disk", "square"), colors=("#0000ff", "#ff0000", "#000000"))
+    picture = Image.fromarray(np.ones((8, 10), np.uint8))
+    picture.putpalette([0] * 9)
+    assert shapes.encode(picture, 8, 10)[1].all()
+
+
 def test_a_palette_of_other_colours_leaves_the_indices_as_they_are():
     picture = Image.fromarray(LABELS.astype(np.uint8))
     picture.putpalette([1, 2, 3, 4, 5, 6, 7, 8, 9])
@@ -271,7 +298,7 @@ def test_glasses_may_be_a_picture_in_colour_as_the_data_set_saves_them():
 
 
 def test_two_stacked_masks_are_not_taken_for_glasses():
-    with pytest.raises(ValueError, match=r"by 0 and 1, got the values \[5\]; several masks are a"):
+    with pytest.raises(ValueError, match=r"holds 0 and 1 \(or 255\), got \[5\]; several masks are"):
         MaskCondition.celebahq().encode(np.full((2, 8, 8), 5), 8, 8)
 
 

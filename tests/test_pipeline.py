@@ -326,6 +326,8 @@ def test_prepared_exemplars_are_a_batch_as_pictures_are(edges: CoCosPipeline):
     assert_same_images(run(edges, photo(1), prepared), expected)
     with pytest.raises(ValueError, match="got 1 prepared ones among 2"):
         edges(photo(1), [prepared[0], photo(4)])
+    with pytest.raises(ValueError, match="prepared together"):
+        edges(photo(1), [prepared])
     other = tiny.pipeline(feature_channels=12).encode_exemplar(photo(3))
     with pytest.raises(ValueError, match="prepared by another pipeline"):
         edges(photo(1), [prepared[0], other])

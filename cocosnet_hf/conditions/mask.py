@@ -280,20 +280,10 @@ class MaskCondition(Condition):
             source, on_top = self._split(source)
         elif self._carries_overlay(source):
             source, on_top = source
-            self._require_marks(on_top)
         else:
             on_top = None
         labels = self._read_labels(source)
         return labels, None if on_top is None else self._read_overlay(on_top, labels.shape)
-
-    def _require_marks(self, plane: np.ndarray | Tensor) -> None:
-        """Raise ValueError for a second plane of integers that is no mask, such as more labels."""
-        found = np.unique(to_numpy(plane, "mask")).tolist()
-        if not set(found) <= {0, 1, 255}:
-            raise ValueError(
-                f"The second plane of integers (2, H, W) says where {self.classes[self.overlay]} "
-                f"lie, by 0 and 1, got the values {found[:5]}; several masks are a list."
-            )
 
     def _split(self, source: Mapping[str, Any]) -> tuple[Any, Any]:
         """{"labels": ..., <overlay's name>: ...} -> (labels, overlay mask or None)."""
@@ -325,8 +315,7 @@ class MaskCondition(Condition):
         return self._classes_of_values(array)
 
     def _read_image(self, image: Image.Image) -> np.ndarray:
-        if image.mode == "P" and self._is_indexed_copy(image):
-            image = image.convert("RGBA")
+        image = self.in_its_colors(image)
         if image.mode in ("1", "L", "P", "I") or image.mode.startswith("I;16"):
             return self._classes_of_values(np.asarray(image))
         if image.mode not in ("RGB", "RGBA"):
@@ -337,22 +326,37 @@ class MaskCondition(Condition):
         rgba = np.asarray(image.convert("RGBA"))
         return self._classes_of_colors(rgba[:, :, :3], visible=rgba[:, :, 3] >= 128)
 
-    def _is_indexed_copy(self, image: Image.Image) -> bool:
-        """Whether the colours of a palette picture are classes, but other ones than its indices."""
-        found = np.unique(np.asarray(image))
-        palette = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-        if len(found) == 1 or found[-1] >= len(palette):
-            return False
+    def in_its_colors(self, image: Image.Image) -> Image.Image:
+        """An indexed copy of a colour-coded mask as RGBA, any other picture as it is.
+
+        A palette picture is such a copy if what is visible of it has the colours of classes, each
+        index another one, and these are not the classes that its indices name. All black counts as
+        no colour: a palette of zeros has it.
+        """
+        if image.mode != "P":
+            return image
+        found, first = np.unique(np.asarray(image), return_index=True)
+        colored = image.convert("RGBA")
+        rgba = np.asarray(colored).reshape(-1, 4)[first]
+        visible = rgba[:, 3] >= 128
+        codes = color_codes(rgba[visible, :3])
         of_color = {int(code): index for index, code in enumerate(color_codes(self.palette))}
-        classes = [of_color.get(int(code)) for code in color_codes(palette[found])]
-        if None in classes or len(set(classes)) < len(found):
-            return False
-        return classes != [self.values.get(int(index), int(index)) for index in found]
+        classes = [of_color.get(int(code)) for code in codes]
+        named = [self.values.get(int(index), int(index)) for index in found[visible]]
+        if not codes.any() or None in classes or len(set(classes)) < len(classes):
+            return image
+        return image if classes == named else colored
 
     def _read_overlay(self, source: Any, shape: tuple[int, ...]) -> np.ndarray:
         what = f"{self.classes[self.overlay]} mask"
         if isinstance(source, (np.ndarray, Tensor)):
-            plane = to_numpy(source, what) > 0
+            values = to_numpy(source, what)
+            if not np.isin(values, (0, 1, 255)).all():
+                raise ValueError(
+                    f"The {what}, also as the second plane of integers (2, H, W), holds 0 and 1 "
+                    f"(or 255), got {np.unique(values)[:5].tolist()}; several masks are a list."
+                )
+            plane = values > 0
         else:
             plane = read_part(source, what)
         if plane.shape != shape:
@@ -414,8 +418,8 @@ def _resized(labels: np.ndarray, height: int, width: int) -> Tensor:
 def read_part(source: Picture, what: str) -> np.ndarray:
     """Where the mask of one part is set, that is neither 0 nor black: (H, W) bool.
 
-    source: integers or booleans (H, W), or a picture in greys, whose file may have colours or a
-    palette; CelebAMask-HQ saves its parts as RGB. Raises ValueError for anything else.
+    source: integers or booleans (H, W), or a picture in greys of any mode, or one of two colours
+    with a palette; CelebAMask-HQ saves its parts as RGB. Raises ValueError for anything else.
     """
     if isinstance(source, (np.ndarray, Tensor)):
         plane = to_numpy(source, what)
@@ -434,10 +438,11 @@ def read_part(source: Picture, what: str) -> np.ndarray:
         return np.asarray(image) > 0
     rgba = np.asarray(image.convert("RGBA"))
     colors, visible = rgba[:, :, :3], rgba[:, :, 3] >= 128
-    if image.mode != "P" and (colors != colors[:, :, :1]).any():
+    in_greys = (colors == colors[:, :, :1]).all()
+    if not in_greys and (image.mode != "P" or len(np.unique(color_codes(colors[visible]))) > 2):
         raise ValueError(
             f"The {what} must be black where the part is not and grey or white where it is; it has "
-            "colours, as photos and maps of several parts have."
+            "colours, as a photo or a map of several parts has."
         )
     return colors.any(2) & visible
 

@@ -193,6 +193,7 @@ class Reader:
             source: Any = self._pose(condition, image, name)
         elif isinstance(self.condition, MaskCondition):
             source = self._label_map(condition, f"condition of {name}")
+            source = self.condition.in_its_colors(source)  # a cut may lack what tells it
         else:
             source = _picture(condition, f"condition of {name}")
             if isinstance(self.condition, PartEdgeCondition):
