@@ -58,9 +58,9 @@ CLOTHES = CardDetails(
     data="860 of 897 full-body photos of Clothing Co-Parsing (Yang, Luo, Lin, CVPR 2014), "
     "Apache-2.0, cut out on white. `layout.png` is drawn by `demo/draw_figures.py`, `exemplar.png` "
     "was painted by this model.",
-    limits="- Trained for 75 minutes on two CPU cores: faces and hands are blurred, plain cloth "
-    "may get a faint weave, and it is best at 128 px.\n- One person, standing, from head to feet, "
-    "as high as the picture, on a white or plain ground.",
+    limits="- Trained for two hours and a half on two CPU cores: faces and hands are soft, plain "
+    "cloth may get a faint weave, and it is best at 192 px.\n- One person, standing, from head to "
+    "feet, as high as the picture, on a white or plain ground.",
 )
 POSES = CardDetails(
     license="apache-2.0",
