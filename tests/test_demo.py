@@ -420,7 +420,7 @@ def test_a_pose_is_found_in_a_photo_by_a_model_that_is_at_hand(
     photo, condition = noise(size=(48, 96)), CONDITIONS["pose-to-body"]
     editor = found_in(photo, condition)
     expected = condition.from_photo(photo, str(folder))
-    assert editor.value == as_figure(expected, standing_figure())
+    assert editor.value == as_figure(expected, standing_figure(), condition.min_score)
     assert editor.props["guide"].startswith("data:image/png")
     assert asked == []
 
