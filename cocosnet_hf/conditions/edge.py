@@ -19,8 +19,8 @@ from .base import Condition, Picture, check_sides, open_image, open_photo, resiz
 from .mask import (
     CELEBAMASK_FACE_CLASSES,
     DEFAULT_FACE_PARSER,
-    is_integer,
     normal_name,
+    read_integers,
     read_part,
     segment,
 )
@@ -311,13 +311,7 @@ def _read_parts(parts: Any) -> dict[str, np.ndarray]:
 def _read_plane(source: Any, what: str) -> np.ndarray:
     """A picture or array of one plane, (H, W) integers; a palette picture means its indices."""
     if isinstance(source, (np.ndarray, Tensor)):
-        plane = to_numpy(source, what)
-        if plane.ndim != 2 or not is_integer(plane):
-            raise ValueError(
-                f"The {what} must be integers or bool (H, W), got {plane.dtype} {plane.shape}."
-            )
-        check_sides(*plane.shape, f"The {what}")
-        return plane
+        return read_integers(source, what)
     image = open_image(source, what)
     if image.mode not in ("1", "L", "P", "I") and not image.mode.startswith("I;16"):
         raise ValueError(f"The {what} must be one plane (mode 1, L, P or I), got {image.mode}.")

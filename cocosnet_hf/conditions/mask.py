@@ -422,13 +422,7 @@ def read_part(source: Picture, what: str) -> np.ndarray:
     with a palette; CelebAMask-HQ saves its parts as RGB. Raises ValueError for anything else.
     """
     if isinstance(source, (np.ndarray, Tensor)):
-        plane = to_numpy(source, what)
-        if plane.ndim != 2 or not is_integer(plane):
-            raise ValueError(
-                f"The {what} must be integers or bool (H, W), got {plane.dtype} {plane.shape}."
-            )
-        check_sides(*plane.shape, f"The {what}")
-        return plane > 0
+        return read_integers(source, what) > 0
     image = open_image(source, what)
     if image.mode not in ("P", "LA", "RGB", "RGBA"):
         if image.mode not in ("1", "L", "I") and not image.mode.startswith("I;16"):
@@ -445,6 +439,17 @@ def read_part(source: Picture, what: str) -> np.ndarray:
             "colours, as a photo or a map of several parts has."
         )
     return colors.any(2) & visible
+
+
+def read_integers(source: np.ndarray | Tensor, what: str) -> np.ndarray:
+    """An array of one plane, (H, W) integers or bool. Raises ValueError for anything else."""
+    plane = to_numpy(source, what)
+    if plane.ndim != 2 or not is_integer(plane):
+        raise ValueError(
+            f"The {what} must be integers or bool (H, W), got {plane.dtype} {plane.shape}."
+        )
+    check_sides(*plane.shape, f"The {what}")
+    return plane
 
 
 def is_color_array(source: Any) -> bool:
