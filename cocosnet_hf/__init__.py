@@ -15,10 +15,12 @@ from .conditions import (
 from .losses import contextual_loss
 from .matching import Matching
 from .models import (
+    BlendingTranslationNetwork,
     CorrespondenceNetwork,
     CorrespondenceOutput,
     DistilledVGG19Features,
     MultiscaleDiscriminator,
+    ProjectedDiscriminator,
     TranslationNetwork,
     VGG19Features,
 )
@@ -29,6 +31,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "PRESETS",
+    "BlendingTranslationNetwork",
     "CoCosPipeline",
     "CoCosPipelineOutput",
     "Condition",
@@ -44,6 +47,7 @@ __all__ = [
     "PoseCondition",
     "PreparedExemplar",
     "Preset",
+    "ProjectedDiscriminator",
     "TranslationNetwork",
     "VGG19Features",
     "bundled",

@@ -13,7 +13,9 @@ MODELS = f"{LIBRARY}.models"
 NETWORKS = [
     f"{MODELS}.{name}" for name in ("correspondence", "translation", "discriminator", "vgg")
 ]
-TORCH_ONLY = [f"{LIBRARY}.matching", f"{LIBRARY}.losses"]
+TORCH_ONLY = [
+    f"{LIBRARY}.{name}" for name in ("matching", "correlation", "coherence", "losses", "sharpness")
+]
 
 FORBIDDEN = [
     (LIBRARY, ["train", "demo", "tests"]),

@@ -412,7 +412,7 @@ def test_the_noise_has_the_strength_of_the_configuration():
         ({"patch_size": 2}, "patch_size must be odd"),
         ({"temperature": 0.0}, "temperature must be positive"),
         ({"exemplar_noise": -1.0}, "exemplar_noise must not be negative"),
-        ({"warp": "median"}, '"mean" or "patch", got \'median\''),
+        ({"warp": "median"}, '"mean", "patch" or "coherent", got \'median\''),
         ({"warp_upsampling": "cubic"}, '"nearest" or "bilinear", got \'cubic\''),
         ({"adaptor_kernel_size": 5}, "must be 3 or 4, got 5"),
     ],

@@ -11,7 +11,7 @@ from test_train_run import SETTINGS
 from torch import Tensor
 
 from cocosnet_hf import DistilledVGG19Features, Matching, losses
-from cocosnet_hf.models import blocks
+from cocosnet_hf.models import blocks, correspondence
 from train import benchmark, objective
 from train.config import LossWeights
 
@@ -66,9 +66,7 @@ def test_a_plain_step_has_the_terms_of_ours():
     found = {}
     for form in (benchmark.PLAIN, benchmark.OURS):
         with benchmark.running(form):
-            painting = objective.paint(
-                *networks, dict(networks[0].config), batch, target=batch.image
-            )
+            painting = objective.paint(*networks, networks[0], batch, target=batch.image)
             found[form] = objective.generator_terms(
                 weights, painting, batch, tiny.discriminator(3), perceptual, 3, False
             )
@@ -79,11 +77,11 @@ def test_a_plain_step_has_the_terms_of_ours():
 
 
 def test_the_plain_form_is_undone_even_after_an_error():
-    ours = objective.Matching, losses.contextual_loss, blocks.attend
+    ours = correspondence.Matching, losses.contextual_loss, blocks.attend
     with pytest.raises(ZeroDivisionError), benchmark.running(benchmark.PLAIN):
-        assert objective.Matching is benchmark.PlainMatching
+        assert correspondence.Matching is benchmark.PlainMatching
         raise ZeroDivisionError
-    assert (objective.Matching, losses.contextual_loss, blocks.attend) == ours
+    assert (correspondence.Matching, losses.contextual_loss, blocks.attend) == ours
 
 
 @pytest.mark.parametrize("limit", [4, 7, 8, 37, 100])

@@ -52,9 +52,7 @@ def test_the_trainer_paints_what_the_pipeline_paints(settings: dict):
     pipe = tiny.pipeline(condition, **settings)
     example = batch()
     with torch.no_grad():
-        painting = paint(
-            pipe.correspondence, pipe.translation, dict(pipe.correspondence.config), example
-        )
+        painting = paint(pipe.correspondence, pipe.translation, pipe.correspondence, example)
     photos = (example.exemplar + 1) / 2
     out = pipe(example.condition, photos, example.exemplar_condition, output_type="pt")
     torch.testing.assert_close((painting.image + 1) / 2, out.images, rtol=0, atol=1e-4)
@@ -64,7 +62,7 @@ def test_the_trainer_paints_what_the_pipeline_paints(settings: dict):
 
 def test_noise_takes_the_place_of_the_exemplars_condition_after_the_warm_up():
     correspondence = tiny.correspondence(3, exemplar_noise=0.01)
-    settings, example = dict(correspondence.config), batch()
+    example = batch()
     other = dataclasses.replace(example, exemplar_condition=example.exemplar_condition.flip(1))
     found = {}
     for noise in (False, True):
@@ -72,7 +70,7 @@ def test_noise_takes_the_place_of_the_exemplars_condition_after_the_warm_up():
         for item in (example, other):
             torch.manual_seed(0)
             painting = paint(
-                correspondence, tiny.translation(3), settings, item, exemplar_noise=noise
+                correspondence, tiny.translation(3), correspondence, item, exemplar_noise=noise
             )
             styles.append(painting.features.style)
         found[noise] = torch.equal(*styles)
@@ -81,18 +79,17 @@ def test_noise_takes_the_place_of_the_exemplars_condition_after_the_warm_up():
 
 def test_what_is_not_finite_is_refused_except_in_a_training_step_which_looks_at_its_losses():
     correspondence, translation, example = tiny.correspondence(3), tiny.translation(3), batch()
-    settings = dict(correspondence.config)
     example = dataclasses.replace(example, exemplar=example.exemplar * float("nan"))
     with torch.no_grad(), pytest.raises(ValueError, match="style contains NaN"):
-        paint(correspondence, translation, settings, example)
-    painting = paint(correspondence, translation, settings, example)
+        paint(correspondence, translation, correspondence, example)
+    painting = paint(correspondence, translation, correspondence, example)
     terms = generator_terms(ONLY_PIXELS, painting, example, None, None, 0, False)
     assert terms["self_pixel"].isnan()
 
 
 def test_terms_of_weight_0_are_neither_computed_nor_returned():
     correspondence, example = tiny.correspondence(3), batch()
-    painting = paint(correspondence, tiny.translation(3), dict(correspondence.config), example)
+    painting = paint(correspondence, tiny.translation(3), correspondence, example)
     # Neither discriminator nor perceptual network could be called.
     terms = generator_terms(ONLY_PIXELS, painting, example, None, None, 0, False)
     assert terms.keys() == {"self_pixel"}
@@ -102,7 +99,7 @@ def test_terms_of_weight_0_are_neither_computed_nor_returned():
 
 def test_classes_that_no_label_has_change_no_loss():
     correspondence, example = tiny.correspondence(3), batch()
-    painting = paint(correspondence, tiny.translation(3), dict(correspondence.config), example)
+    painting = paint(correspondence, tiny.translation(3), correspondence, example)
     largest = max(int(example.condition_labels.max()), int(example.exemplar_labels.max()))
     weights = dataclasses.replace(ONLY_PIXELS, warped_mask=1)
     terms = []
@@ -118,7 +115,8 @@ def test_a_training_step_reads_no_value_of_a_tensor_so_that_no_gpu_is_waited_for
 ):
     # Fake tensors have no values: whatever asks for one, or for the size of a choice, is an error.
     monkeypatch.setattr(losses, "_require_classes", lambda *_: None)  # looks on a CPU only
-    weights = LossWeights(cycle=1, self_warp=1, warped_mask=1, self_pixel=1)
+    added = {"self_laplacian": 1, "known_flow": 1, "region_flow": 1}
+    weights = LossWeights(cycle=1, self_warp=1, warped_mask=1, self_pixel=1, **added)
     with FakeTensorMode():
         painters = tiny.NETWORK_SETTINGS
         correspondence = CorrespondenceNetwork(3, **painters["correspondence"])
@@ -127,11 +125,20 @@ def test_a_training_step_reads_no_value_of_a_tensor_so_that_no_gpu_is_waited_for
         perceptual = VGG19Features("caffe").requires_grad_(False)
         labels = torch.zeros(2, 2, 64, 64, dtype=torch.long)
         photos, masks = torch.ones(2, 2, 2, 3, 64, 64)
-        example = Batch(photos[0], masks[0], photos[1], masks[1], torch.ones(2), *labels, classes=3)
+        example = Batch(
+            photos[0],
+            masks[0],
+            photos[1],
+            masks[1],
+            torch.ones(2),
+            *labels,
+            classes=3,
+            flow=torch.ones(2, 2, 16, 16),
+        )
         painting = paint(
             correspondence,
             translation,
-            dict(correspondence.config),
+            correspondence,
             example,
             target=example.image,
         )
@@ -150,7 +157,7 @@ def test_a_training_step_reads_no_value_of_a_tensor_so_that_no_gpu_is_waited_for
 def test_the_discriminators_loss_does_not_reach_the_painting_networks():
     correspondence, example = tiny.correspondence(3), batch(48)
     translation, discriminator = tiny.translation(3), tiny.discriminator(3)
-    painting = paint(correspondence, translation, dict(correspondence.config), example)
+    painting = paint(correspondence, translation, correspondence, example)
     terms = discriminator_terms(LossWeights(), painting, example, discriminator, augment=True)
     sum(terms.values()).backward()
     assert all(parameter.grad is None for parameter in translation.parameters())
@@ -160,7 +167,7 @@ def test_the_discriminators_loss_does_not_reach_the_painting_networks():
 def test_an_exemplar_that_is_the_target_carries_its_own_labels():
     # Projections that are one and the same match every position with itself.
     correspondence, example = tiny.correspondence(3), batch()
-    painting = paint(correspondence, tiny.translation(3), dict(correspondence.config), example)
+    painting = paint(correspondence, tiny.translation(3), correspondence, example)
     style = painting.features.style
     matching = type(painting.matching)(style, style)
     example = dataclasses.replace(example, condition_labels=example.exemplar_labels)
@@ -174,17 +181,15 @@ def test_an_exemplar_that_is_the_target_carries_its_own_labels():
 def test_metrics_without_labels_leave_the_accuracies_out():
     correspondence = tiny.correspondence(3)
     example = dataclasses.replace(batch(), condition_labels=None, exemplar_labels=None)
-    metrics, *_ = validate(
-        correspondence, tiny.translation(3), dict(correspondence.config), [example, example]
-    )
+    metrics, *_ = validate(correspondence, tiny.translation(3), [example, example])
     assert metrics.keys() == {"target_l1", "copy_score", "confidence", "entropy", "swd"}
 
 
 def test_validation_measures_all_batches_together():
     correspondence, translation = tiny.correspondence(3), tiny.translation(3)
-    settings, example = dict(correspondence.config), batch()
-    single, *_ = validate(correspondence, translation, settings, [example])
-    double, first, painting = validate(correspondence, translation, settings, [example, example])
+    example = batch()
+    single, *_ = validate(correspondence, translation, [example])
+    double, first, painting = validate(correspondence, translation, [example, example])
     assert double == pytest.approx(single, rel=1e-5)
     assert first is example
     assert 0 < single["entropy"] < 1
@@ -195,24 +200,21 @@ def test_validation_measures_all_batches_together():
 def test_a_model_of_noise_is_validated_as_it_is_used():
     correspondence = tiny.correspondence(3, exemplar_noise=5.0)
     translation, example = tiny.translation(3), batch()
-    settings = dict(correspondence.config)
-    found, _, painting = validate(correspondence, translation, settings, [example])
-    again, *_ = validate(correspondence, translation, settings, [example])
+    found, _, painting = validate(correspondence, translation, [example])
+    again, *_ = validate(correspondence, translation, [example])
     assert again == found
     other = dataclasses.replace(example, exemplar_condition=1 - example.exemplar_condition)
-    _, _, unmoved = validate(correspondence, translation, settings, [other])
+    _, _, unmoved = validate(correspondence, translation, [other])
     torch.testing.assert_close(unmoved.image, painting.image)
     with torch.no_grad():
-        seen = paint(correspondence, translation, settings, example)
+        seen = paint(correspondence, translation, correspondence, example)
     assert (seen.image - painting.image).abs().max() > 1e-3
 
 
 def test_a_picture_with_its_exemplars_colours_has_the_highest_colour_relevance():
     correspondence, translation = tiny.correspondence(3), tiny.translation(3)
     example, perceptual = batch(), tiny.lively(DistilledVGG19Features())
-    metrics, _, painting = validate(
-        correspondence, translation, dict(correspondence.config), [example], perceptual
-    )
+    metrics, _, painting = validate(correspondence, translation, [example], perceptual)
     assert metrics["colour_relevance"] < 0.999
     painting = dataclasses.replace(painting, image=example.exemplar)
     example = dataclasses.replace(example, condition_labels=example.exemplar_labels)
@@ -225,7 +227,7 @@ def test_a_picture_with_its_exemplars_colours_has_the_highest_colour_relevance()
 def test_validation_without_data_is_an_error():
     correspondence = tiny.correspondence(3)
     with pytest.raises(ValueError, match="name a split"):
-        validate(correspondence, tiny.translation(3), dict(correspondence.config), [])
+        validate(correspondence, tiny.translation(3), [])
 
 
 @pytest.mark.slow
@@ -253,7 +255,7 @@ def test_a_recipe_gives_every_term_of_the_official_training(task: str, tmp_path:
     painting = paint(
         pipe.correspondence,
         pipe.translation,
-        dict(pipe.correspondence.config),
+        pipe.correspondence,
         example,
         target=example.image,
     )

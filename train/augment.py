@@ -53,3 +53,23 @@ def diff_augment(condition: Tensor, *images: Tensor) -> list[Tensor]:
         return flat.gather(2, index).unflatten(2, (height, width))
 
     return [move(condition), *(move(recolor(image)) for image in images)]
+
+
+def random_shift(*images: Tensor, most: int = 7) -> list[Tensor]:
+    """The same window of every image, (H - most) x (W - most), at a random place for the batch.
+
+    Before a network with strides: seen at every offset in turn, no pixel of a picture counts more
+    than its neighbours, and no lattice pays. images (B, C, H, W); views come back. Draws from
+    torch's global generator, on the CPU. Raises ValueError for images of different sizes or without
+    a pixel more than `most` in height and width.
+    """
+    sizes = {tuple(image.shape[-2:]) for image in images}
+    if len(sizes) != 1 or most < 0 or min(min(size) for size in sizes) <= most:
+        raise ValueError(
+            f"images must have one height and width of more than most = {most} >= 0 pixels, got "
+            f"{sorted(sizes)}."
+        )
+    ((height, width),) = sizes
+    top, left = torch.randint(most + 1, (2,)).tolist()
+    rows, columns = slice(top, top + height - most), slice(left, left + width - most)
+    return [image[..., rows, columns] for image in images]

@@ -42,8 +42,7 @@ from cocosnet_hf.benchmark import (
     table,
 )
 from cocosnet_hf.memory import process_peak
-from cocosnet_hf.models import blocks
-from train import objective
+from cocosnet_hf.models import blocks, correspondence
 from train.config import OutputConfig, PerceptualConfig, ScheduleConfig, TrainConfig
 from train.train import Trainer, make_parser, optimize, parse_config
 
@@ -75,7 +74,7 @@ class PlainMatching:
     stride = 4
 
     def __init__(
-        self, content: Tensor, style: Tensor, *, patch_size: int, temperature: float, **_: bool
+        self, content: Tensor, style: Tensor, *, patch_size: int, temperature: float, **_: Any
     ):
         self.content_size, self.style_size = content.shape[-2:], style.shape[-2:]
         with torch.autocast(content.device.type, enabled=False):
@@ -113,14 +112,14 @@ def plain_contextual_loss(features: Tensor, exemplar_features: Tensor) -> Tensor
 @contextmanager
 def running(form: str) -> Iterator[None]:
     """For the plain form the plain functions in the places of ours."""
-    ours = objective.Matching, losses.contextual_loss, blocks.attend
+    ours = correspondence.Matching, losses.contextual_loss, blocks.attend
     if form == PLAIN:
-        objective.Matching, losses.contextual_loss = PlainMatching, plain_contextual_loss
+        correspondence.Matching, losses.contextual_loss = PlainMatching, plain_contextual_loss
         blocks.attend = plain_attend
     try:
         yield
     finally:
-        objective.Matching, losses.contextual_loss, blocks.attend = ours
+        correspondence.Matching, losses.contextual_loss, blocks.attend = ours
 
 
 def settings(

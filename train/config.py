@@ -14,9 +14,11 @@ from typing import Any, Literal
 import yaml
 
 from cocosnet_hf import (
+    BlendingTranslationNetwork,
     Condition,
     CorrespondenceNetwork,
     MultiscaleDiscriminator,
+    ProjectedDiscriminator,
     TranslationNetwork,
     VGG19Features,
     condition_from_config,
@@ -26,7 +28,14 @@ from cocosnet_hf.models.perceptual import PerceptualNetwork
 from cocosnet_hf.models.vgg import open_perceptual
 from cocosnet_hf.presets import preset
 
-MATCHING_TERMS = ("domain_alignment", "cycle", "self_warp", "warped_mask")
+MATCHING_TERMS = (
+    "domain_alignment",
+    "cycle",
+    "self_warp",
+    "warped_mask",
+    "known_flow",
+    "region_flow",
+)
 """The terms that look at the correspondence only, not at what is painted from it."""
 
 
@@ -37,6 +46,9 @@ class LossWeights:
     Zhang et al. 2020, section 3.3; the terms are the functions of `cocosnet_hf.losses`.
     self_pixel: mean absolute difference of picture and target, on self pairs only (not in the
     paper; does for runs without a perceptual network what pseudo_exemplar does).
+    self_laplacian: the same band by band. known_flow, region_flow: that the matching finds the
+    places that the distortion of a self pair, or the regions of two photos, say; both need
+    data.flow_stride. These three are the functions of `cocosnet_hf.sharpness`.
 
     A run of `MATCHING_TERMS` alone paints no picture: it teaches the correspondence network in a
     fraction of the time and leaves the translation network as it is. Validations still paint.
@@ -52,6 +64,9 @@ class LossWeights:
     self_warp: float = 0.0
     warped_mask: float = 0.0
     self_pixel: float = 0.0
+    self_laplacian: float = 0.0
+    known_flow: float = 0.0
+    region_flow: float = 0.0
 
     def __post_init__(self) -> None:
         if self.feature_matching and not self.adversarial:
@@ -124,8 +139,21 @@ class ScheduleConfig:
         return 1.0 if unit < self.constant else 1 - (unit - self.constant) / self.decay
 
 
-def _options(cls: type) -> Any:
-    return field(default_factory=dict, metadata={"options_of": cls})
+def _options(*classes: type) -> Any:
+    """Constructor arguments of one of these classes, which `class` names; by default the first."""
+    return field(default_factory=dict, metadata={"options_of": classes})
+
+
+TRANSLATIONS = (TranslationNetwork, BlendingTranslationNetwork)
+DISCRIMINATORS = (MultiscaleDiscriminator, ProjectedDiscriminator)
+
+
+def make_network(options: Mapping[str, Any], classes: Sequence[type], channels: int) -> Any:
+    """The network that such options describe, for conditions of this many channels."""
+    options = dict(options)
+    name = options.pop("class", classes[0].__name__)
+    (chosen,) = (cls for cls in classes if cls.__name__ == name)
+    return chosen(channels, **options)
 
 
 @dataclass(frozen=True)
@@ -134,9 +162,11 @@ class NetworkConfig:
 
     task: a published task whose condition and network settings are the defaults below it.
     condition: the condition's `to_config`; lists may be written as lists. The other three are
-    constructor arguments of the networks, without the condition's channels.
+    constructor arguments of the networks, without the condition's channels; translation and
+    discriminator may name a `class` other than the paper's.
     init_from: folder or Hub id of a pipeline to start from: its condition and networks replace all
     of the above, except the discriminator if it has none beside it.
+    freeze_correspondence: keep the matching as it is, and train the painting alone.
     transfer_from: bundled name, folder or Hub id of a pipeline with another condition, whose
     weights correspondence and translation start with; see `transfer_weights` for the layers that
     read the condition.
@@ -145,10 +175,11 @@ class NetworkConfig:
     task: str | None = None
     condition: dict[str, Any] = field(default_factory=dict)
     correspondence: dict[str, Any] = _options(CorrespondenceNetwork)
-    translation: dict[str, Any] = _options(TranslationNetwork)
-    discriminator: dict[str, Any] = _options(MultiscaleDiscriminator)
+    translation: dict[str, Any] = _options(*TRANSLATIONS)
+    discriminator: dict[str, Any] = _options(*DISCRIMINATORS)
     init_from: str | None = None
     transfer_from: str | None = None
+    freeze_correspondence: bool = False
 
     def __post_init__(self) -> None:
         if self.init_from is not None and self.transfer_from is not None:
@@ -280,7 +311,9 @@ class TrainConfig:
     """One training run.
 
     ema: decay of the averaged weights, which are what is validated and exported. diff_augment:
-    change what the discriminator sees, for small sets.
+    change what the discriminator sees, for small sets. crop: side of the random window that is
+    painted of each training picture, in pixels; 0 for all of it. perceptual_shift: most pixels by
+    which pictures are moved before the perceptual network sees them, against lattices.
     """
 
     output_dir: str
@@ -288,6 +321,8 @@ class TrainConfig:
     seed: int = 0
     ema: float = 0.999
     diff_augment: bool = False
+    crop: int = 0
+    perceptual_shift: int = 0
     networks: NetworkConfig = field(default_factory=NetworkConfig)
     losses: LossWeights = field(default_factory=LossWeights)
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
@@ -453,9 +488,13 @@ def _typed(value: Any, hint: Any, name: str, metadata: Mapping[str, Any]) -> Any
     if origin is dict:
         if not isinstance(value, dict):
             raise ValueError(f"{name} must be a group of settings, got {value!r}.")
-        if cls := metadata.get("options_of"):
-            known = dict.fromkeys(inspect.signature(cls).parameters)
-            known.pop("condition_channels")
+        if classes := metadata.get("options_of"):
+            names = [cls.__name__ for cls in classes]
+            chosen = value.get("class", names[0])
+            if chosen not in names:
+                raise ValueError(f"{name}.class must be one of {', '.join(names)}, got {chosen!r}.")
+            known = dict.fromkeys(inspect.signature(classes[names.index(chosen)]).parameters)
+            known["class"] = known.pop("condition_channels")
             _refuse_unknown(value, known, name + ".")
         return _string_keys(value)
     if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):

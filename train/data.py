@@ -153,8 +153,13 @@ class TrainingData:
     def _to_batch(self, example: Mapping[str, Tensor]) -> Batch:
         example = send_to_device(dict(example), self.accelerator.device, non_blocking=True)
         if isinstance(self.condition, MaskCondition):
-            example["condition"] = self.condition.one_hot(example["condition_labels"])
-            example["exemplar_condition"] = self.condition.one_hot(example["exemplar_labels"])
+            scale = self.config.data.matching_scale
+            for side, name in (("condition", ""), ("exemplar", "exemplar_")):
+                labels = example[f"{side}_labels"]
+                example[f"{name}condition"] = self.condition.one_hot(labels)
+                if scale > 1:
+                    labels = labels[:, scale // 2 :: scale, scale // 2 :: scale]
+                    example[f"matching_{name}condition"] = self.condition.one_hot(labels)
         if self.config.speed.channels_last:
             for name in PICTURES:
                 example[name] = example[name].contiguous(memory_format=torch.channels_last)

@@ -1,8 +1,11 @@
 """The networks of a run: made from its config or from a pipeline, and exported as one."""
 
 import copy
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.utils import logging
@@ -10,21 +13,26 @@ from huggingface_hub import snapshot_download
 from torch import Tensor, nn
 
 from cocosnet_hf import (
+    BlendingTranslationNetwork,
     CoCosPipeline,
     Condition,
     CorrespondenceNetwork,
     MultiscaleDiscriminator,
+    ProjectedDiscriminator,
     TranslationNetwork,
 )
 from cocosnet_hf.bundled import locate
 from cocosnet_hf.datasets import DataSettings
 
 from .checkpoints import complete_folder
-from .config import TrainConfig
+from .config import DISCRIMINATORS, TRANSLATIONS, TrainConfig, make_network
 
 logger = logging.get_logger(__name__)
 
 DISCRIMINATOR_FOLDER = "discriminator"
+
+MATCHING_USE = {"temperature", "warp", "warp_upsampling"}
+"""Settings of a correspondence network that its weights do not depend on."""
 
 
 @dataclass
@@ -33,8 +41,8 @@ class Networks:
 
     condition: Condition
     correspondence: CorrespondenceNetwork
-    translation: TranslationNetwork
-    discriminator: MultiscaleDiscriminator
+    translation: TranslationNetwork | BlendingTranslationNetwork
+    discriminator: MultiscaleDiscriminator | ProjectedDiscriminator
 
     @classmethod
     def build(cls, config: TrainConfig) -> "Networks":
@@ -51,8 +59,8 @@ class Networks:
         networks = cls(
             condition,
             CorrespondenceNetwork(channels, **chosen.correspondence_arguments()).train(),
-            TranslationNetwork(channels, **chosen.translation).train(),
-            MultiscaleDiscriminator(channels, **chosen.discriminator).train(),
+            make_network(chosen.translation, TRANSLATIONS, channels).train(),
+            make_network(chosen.discriminator, DISCRIMINATORS, channels).train(),
         )
         if chosen.transfer_from is not None:
             networks._transfer(chosen.transfer_from)
@@ -68,17 +76,30 @@ class Networks:
             folder = Path(snapshot_download(source, allow_patterns=f"{DISCRIMINATOR_FOLDER}/*"))
         pipe = CoCosPipeline.from_pretrained(folder, variant=variant)
         if (folder / DISCRIMINATOR_FOLDER).is_dir():
-            discriminator = MultiscaleDiscriminator.from_pretrained(folder / DISCRIMINATOR_FOLDER)
+            discriminator = open_discriminator(folder / DISCRIMINATOR_FOLDER)
         else:
             logger.warning(f"{source} has no discriminator: a new one is trained.")
-            discriminator = MultiscaleDiscriminator(
-                pipe.condition.channels, **config.networks.discriminator
+            discriminator = make_network(
+                config.networks.discriminator, DISCRIMINATORS, pipe.condition.channels
             )
+        chosen, channels = config.networks, pipe.condition.channels
+        correspondence, translation = pipe.correspondence, pipe.translation
+        # How the matching is used has no weights, and may change from stage to stage.
+        uses = {
+            key: chosen.correspondence[key] for key in MATCHING_USE & chosen.correspondence.keys()
+        }
+        correspondence.register_to_config(**uses)
+        if (
+            chosen.translation.get("class", type(translation).__name__)
+            != type(translation).__name__
+        ):
+            translation = make_network(chosen.translation, TRANSLATIONS, channels)
+        if chosen.discriminator.get("class", type(discriminator).__name__) != (
+            type(discriminator).__name__
+        ):
+            discriminator = make_network(chosen.discriminator, DISCRIMINATORS, channels)
         return cls(
-            pipe.condition,
-            pipe.correspondence.train(),
-            pipe.translation.train(),
-            discriminator.train(),
+            pipe.condition, correspondence.train(), translation.train(), discriminator.train()
         )
 
     def _transfer(self, source: str) -> None:
@@ -98,6 +119,20 @@ class Networks:
             "translation": self.translation,
             "discriminator": self.discriminator,
         }
+
+
+def _names_another(options: Mapping[str, Any], network: nn.Module) -> bool:
+    """Whether options ask for another class than that of a network."""
+    return options.get("class", type(network).__name__) != type(network).__name__
+
+
+def open_discriminator(folder: Path) -> MultiscaleDiscriminator | ProjectedDiscriminator:
+    """A saved discriminator of whichever class its configuration names."""
+    name = json.loads((folder / "config.json").read_text()).get("_class_name")
+    for cls in DISCRIMINATORS:
+        if cls.__name__ == name:
+            return cls.from_pretrained(folder)
+    raise ValueError(f"{folder} holds a {name}, which is no discriminator of this package.")
 
 
 @torch.no_grad()

@@ -157,7 +157,6 @@ class Trainer:
             create_repository(config.output.push_to_hub, private=config.output.private or None)
         torch.manual_seed(config.seed)
         self.networks = self.build_networks()
-        self.settings = dict(self.networks.correspondence.config)
         self.perceptual = (
             config.perceptual.load() if config.losses.need_perceptual_network else None
         )
@@ -212,6 +211,7 @@ class Trainer:
                 self.perceptual,
                 config.perceptual.layer_index,
                 config.diff_augment,
+                config.perceptual_shift,
             )
         self.accelerator.backward(sum(terms.values()))
         self.networks.discriminator.requires_grad_(True)
@@ -316,10 +316,13 @@ class Trainer:
         return paint(
             self._prepared["correspondence"],
             self._prepared["translation"] if self.config.losses.need_picture else None,
-            self.settings,
+            self.networks.correspondence,
             batch,
-            exemplar_noise=self._warmed_up and self.settings["exemplar_noise"] > 0,
-            target=batch.image if self.config.losses.domain_alignment else None,
+            exemplar_noise=self._warmed_up
+            and self.networks.correspondence.config.exemplar_noise > 0,
+            target=batch.for_matching().image if self.config.losses.domain_alignment else None,
+            crop=self.config.crop,
+            frozen=self.config.networks.freeze_correspondence,
         )
 
     def save(self) -> None:
@@ -354,7 +357,6 @@ class Trainer:
             metrics, batch, painting = validate(
                 self.averages["correspondence"].module,
                 self.averages["translation"].module,
-                self.settings,
                 self.data.validation_batches(),
                 self.perceptual,
             )

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from cocosnet_hf import CorrespondenceNetwork, sharpness
 from cocosnet_hf.evaluation import carry_labels, style_relevance, swd
 from cocosnet_hf.models.perceptual import PerceptualNetwork
 
@@ -16,15 +17,14 @@ from .objective import Batch, Painting, paint
 
 @torch.no_grad()
 def validate(
-    correspondence: nn.Module,
+    correspondence: CorrespondenceNetwork,
     translation: nn.Module,
-    settings: dict,
     batches: Iterable[Batch],
     perceptual: PerceptualNetwork | None = None,
 ) -> tuple[dict[str, float], Batch, Painting]:
     """Mean metrics over held-out batches, and the first batch with its painting, to look at.
 
-    The networks are in evaluation mode; settings: the correspondence network's config. Beside
+    The networks are in evaluation mode. Beside
     `batch_metrics` there is swd, the sliced Wasserstein distance of all outputs to all targets,
     times 1000, and with a perceptual network and labels `colour_relevance`. A model with
     exemplar_noise paints with noise, as it is used, the same at each call. Raises ValueError if
@@ -33,13 +33,15 @@ def validate(
     found: dict[str, list[float]] = {}
     outputs, targets = [], []
     first: tuple[Batch, Painting] | None = None
-    noisy = settings["exemplar_noise"] > 0
+    noisy = correspondence.config.exemplar_noise > 0
     for number, batch in enumerate(batches):
         devices = [batch.condition.device] if batch.condition.is_cuda else []
         with torch.random.fork_rng(devices, enabled=noisy):
             if noisy:
                 torch.manual_seed(number)
-            painting = paint(correspondence, translation, settings, batch, exemplar_noise=noisy)
+            painting = paint(
+                correspondence, translation, correspondence, batch, exemplar_noise=noisy
+            )
         first = first or (batch, painting)
         metrics = batch_metrics(batch, painting)
         if perceptual is not None and batch.exemplar_labels is not None:
@@ -73,6 +75,7 @@ def batch_metrics(batch: Batch, painting: Painting) -> dict[str, float]:
     if painting.matching is None:
         return metrics
     matching, positions = painting.matching, painting.grid_exemplar[0, 0].numel()
+    batch = batch.for_matching()
     metrics |= {
         "confidence": matching.confidence().mean().item(),
         "entropy": matching.entropy().mean().item() / math.log(positions),
@@ -81,6 +84,10 @@ def batch_metrics(batch: Batch, painting: Painting) -> dict[str, float]:
         carried = carry_labels(matching, batch.condition_labels, batch.exemplar_labels)
         metrics["warp_accuracy"] = carried.accuracy().mean().item()
         metrics["identity_accuracy"] = carried.identity_accuracy().mean().item()
+    if batch.flow is not None:
+        names = ("known_flow_error", "region_flow_error")
+        found = sharpness.flow_error(matching, batch.flow, batch.is_self)
+        metrics |= {name: value for name, value in zip(names, found, strict=True) if value == value}
     return metrics
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..conditions import Condition, EdgeCondition, MaskCondition
+from .flows import known_flow, region_flow
 from .geometry import NEAREST, Geometry, change_color, color_change
 from .reading import Example
 from .settings import DataSettings
@@ -29,13 +30,29 @@ class TrainingExample(_Always, total=False):
     photo's own subject, else 0; condition, exemplar_condition (K, H, W) float32 in [0, 1], not for
     masks: `MaskCondition.one_hot` makes them from the labels on the device, to which 151 classes at
     256 pixels would otherwise travel as 80 MB;
-    condition_labels, exemplar_labels (H, W) int64, for masks and where there is a labels_column.
+    matching_condition, matching_exemplar_condition: the same at the size of the matching, where
+    matching_scale says that it is smaller;
+    condition_labels, exemplar_labels (H, W) int64, for masks and where there is a labels_column;
+    flow (2, H / flow_stride, W / flow_stride) float32: for the centre of each cell (x, y) in pixels
+    of the exemplar, NaN where unknown: exact for the photo itself, else by `region_flow` of labels.
     """
 
     condition: Tensor
     exemplar_condition: Tensor
     condition_labels: Tensor
     exemplar_labels: Tensor
+    matching_condition: Tensor
+    matching_exemplar_condition: Tensor
+    flow: Tensor
+
+
+class _Pictures(NamedTuple):
+    """Photo, encoded condition, the same for the matching, label map: of one example."""
+
+    photo: Tensor
+    encoded: Tensor | None
+    matched: Tensor | None
+    labels: Tensor | None
 
 
 def compose(
@@ -54,13 +71,12 @@ def compose(
     same_subject = is_self or settings.same_look
     exemplar = target if is_self else exemplar
     geometry = Geometry.draw(target.image.size, settings, rng)
-    other = Geometry.draw(
-        exemplar.image.size, settings, rng, warp=settings.warp if is_self else 0.0
-    )
-    image, encoded, labels = _tensors(
+    distortion = {"warp": settings.warp, "zoom": settings.zoom} if is_self else {}
+    other = Geometry.draw(exemplar.image.size, settings, rng, **distortion)
+    image, encoded, matched, labels = _tensors(
         target, geometry, jittered(condition, settings, rng), settings
     )
-    look, exemplar_encoded, exemplar_labels = _tensors(
+    look, exemplar_encoded, exemplar_matched, exemplar_labels = _tensors(
         exemplar, other, jittered(condition, settings, rng), settings
     )
     if settings.augment and settings.color > 0:
@@ -77,9 +93,22 @@ def compose(
     if encoded is not None and exemplar_encoded is not None:
         example["condition"] = encoded
         example["exemplar_condition"] = exemplar_encoded
+    if matched is not None and exemplar_matched is not None:
+        example["matching_condition"] = matched
+        example["matching_exemplar_condition"] = exemplar_matched
     if labels is not None and exemplar_labels is not None:
         example["condition_labels"] = labels
         example["exemplar_labels"] = exemplar_labels
+    if settings.flow_stride:
+        maps = None if labels is None else (labels.numpy(), exemplar_labels.numpy())
+        stride = settings.flow_stride
+        if is_self:
+            flow = known_flow(geometry, other, stride)
+        elif maps is not None:
+            flow = region_flow(*maps, stride)
+        else:
+            flow = np.full((2, *(side // stride for side in image.shape[1:])), np.nan, np.float32)
+        example["flow"] = torch.from_numpy(flow)
     return example
 
 
@@ -94,25 +123,28 @@ def jittered(condition: Condition, settings: DataSettings, rng: np.random.Genera
 
 def _tensors(
     example: Example, geometry: Geometry, condition: Condition, settings: DataSettings
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Photo in [-1, 1], encoded condition and label map of one example through its geometry.
+) -> _Pictures:
+    """What an example is made of, through its geometry; the photo in [-1, 1].
 
     Of a mask, which a picture gives without doubt, only the label map.
     """
     photo = geometry.picture(example.image)
     source = geometry.source(example.condition, example.image, photo)
-    encoded = None
+    encoded = matched = None
     height, width = settings.image_size, settings.width
     try:
         if isinstance(condition, MaskCondition):
             labels = geometry.classes(condition.labels(source, height, width), condition)
         else:
             encoded = geometry.encoded(condition.encode(source, height, width), condition)
+            if (scale := settings.matching_scale) > 1:
+                small = condition.encode(source, height // scale, width // scale)
+                matched = geometry.encoded(small, condition)
             labels = None if example.labels is None else _index_map(example, geometry, settings)
     except ValueError as error:
         raise ValueError(f"The condition of '{example.name}' cannot be used: {error}") from error
     pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1)
-    return pixels.float() / 127.5 - 1, encoded, labels
+    return _Pictures(pixels.float() / 127.5 - 1, encoded, matched, labels)
 
 
 def _index_map(example: Example, geometry: Geometry, settings: DataSettings) -> Tensor:

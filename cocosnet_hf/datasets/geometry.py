@@ -24,8 +24,9 @@ NEAREST, BICUBIC = Image.Resampling.NEAREST, Image.Resampling.BICUBIC
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
-    """Resize to `load`, cut `size` at `corner`, flip, displace; all are (x, y) or (width, height).
+    """Resize to `load`, cut at `corner`, flip, displace; all are (x, y) or (width, height).
 
+    size: of the result. cut: what is cut and enlarged to it, by default as large as it.
     displacement: (H, W, 2) of x, y in pixels to the place a position is filled from, or None.
     """
 
@@ -35,6 +36,7 @@ class Geometry:
     flipped: bool = False
     swap_sides: bool = False
     displacement: np.ndarray | None = None
+    cut: tuple[int, int] | None = None
 
     @classmethod
     def draw(
@@ -43,8 +45,12 @@ class Geometry:
         settings: DataSettings,
         rng: np.random.Generator,
         warp: float = 0.0,
+        zoom: float = 0.0,
     ) -> Geometry:
-        """A random one for a photo of this (width, height); the middle cut if augment is off."""
+        """A random one for a photo of this (width, height); the middle cut if augment is off.
+
+        warp, zoom: of a self exemplar, see `DataSettings`.
+        """
         cut = (settings.width, settings.image_size)
         spare = settings.load_size - settings.image_size
         load = (settings.load_size, settings.load_size)
@@ -61,14 +67,25 @@ class Geometry:
         corner = (margin + int(rng.integers(room[0] + 1)), int(rng.integers(room[1] + 1)))
         flipped = bool(rng.random() < settings.flip)
         displacement = smooth_displacement(cut, warp, rng) if warp > 0 else None
-        return cls(load, corner, cut, flipped, settings.swap_sides, displacement)
+        part = None
+        if zoom > 0:
+            share = rng.uniform(1 - zoom, 1)
+            part = tuple(max(2, round(side * share)) for side in cut)
+            corner = tuple(
+                left + int(rng.integers(side - smaller + 1))
+                for left, side, smaller in zip(corner, cut, part, strict=True)
+            )
+        return cls(load, corner, cut, flipped, settings.swap_sides, displacement, part)
 
     def picture(self, image: Image.Image, resample: Image.Resampling = BICUBIC) -> Image.Image:
         """A picture through this geometry; label maps need resample NEAREST and keep their mode."""
-        (left, top), (width, height) = self.corner, self.size
+        (left, top), (width, height) = self.corner, self.cut or self.size
         if image.size != self.load:
             image = image.resize(self.load, resample)
         image = image.crop((left, top, left + width, top + height))
+        width, height = self.size
+        if image.size != self.size:
+            image = image.resize(self.size, resample)
         if self.flipped:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         if self.displacement is None:
@@ -87,18 +104,38 @@ class Geometry:
         So the stick figure, drawn with a fixed width, grows and shrinks with the photo, unless the
         condition has a draw_height.
         """
-        scale = np.array(self.load) / pose.size[::-1]
         joints = np.array(pose.joints)
-        points = (joints[:, :2] + 0.5) * scale - 0.5 - np.array(self.corner)
-        if self.flipped:
-            points[:, 0] = self.size[0] - 1 - points[:, 0]
-        if self.displacement is not None:
-            points = self._displaced(points)
+        points = self.placed((joints[:, :2] + 0.5) / np.array(pose.size[::-1]))
+        scale = self._enlargement * np.array(self.load) / pose.size[::-1]
         joints[:, :2] = (points + 0.5) / scale - 0.5
         if self.flipped and self.swap_sides:
             joints = joints[mirrored_order(JOINTS)]
         width, height = (round(side) for side in self.size / scale)
         return Pose(joints, (height, width))
+
+    def placed(self, shares: np.ndarray) -> np.ndarray:
+        """Where points (..., 2) of the photo, as shares of its width and height, end up: pixels."""
+        points = (shares * np.array(self.load) - np.array(self.corner)) * self._enlargement - 0.5
+        if self.flipped:
+            points[..., 0] = self.size[0] - 1 - points[..., 0]
+        return points if self.displacement is None else self._displaced(points)
+
+    def origin(self, points: np.ndarray) -> np.ndarray:
+        """The inverse of `placed`: from pixels (..., 2) to shares of the photo."""
+        points = self.filled_from(points)
+        if self.flipped:
+            points[..., 0] = self.size[0] - 1 - points[..., 0]
+        return ((points + 0.5) / self._enlargement + np.array(self.corner)) / np.array(self.load)
+
+    def filled_from(self, points: np.ndarray) -> np.ndarray:
+        """The pixels (..., 2) before the displacement that fill those after it."""
+        if self.displacement is None:
+            return np.array(points)
+        return points + self._displacement_at(points)
+
+    @property
+    def _enlargement(self) -> np.ndarray:
+        return np.array(self.size) / np.array(self.cut or self.size)
 
     def source(self, source: Any, photo: Image.Image, moved_photo: Image.Image) -> Any:
         """A condition's source through this geometry; where it is the photo, the moved photo."""
@@ -127,12 +164,24 @@ class Geometry:
         return encoded[[0, *parts, len(FACE_PARTS) + 1]]
 
     def _displaced(self, points: np.ndarray) -> np.ndarray:
-        """Where points (N, 2) end up: q with q + displacement(q) = p, by fixed-point iteration."""
-        found, last = points, np.array(self.size) - 1
-        for _ in range(5):
-            nearest = np.nan_to_num(found).round().clip(0, last).astype(np.intp)
-            found = points - self.displacement[nearest[:, 1], nearest[:, 0]]
+        """Where points (..., 2) end up: q with q + displacement(q) = p, by iteration."""
+        found = points
+        for _ in range(12):
+            # Half steps also settle where the displacement changes as fast as the place.
+            found = found + 0.7 * (points - self.filled_from(found))
         return found
+
+    def _displacement_at(self, points: np.ndarray) -> np.ndarray:
+        """The displacement at points (..., 2) between the pixels."""
+        last = np.array(self.size) - 1
+        points = np.nan_to_num(points).clip(0, last)
+        low = np.minimum(points.astype(np.intp), last - 1)
+        share_x, share_y = np.moveaxis(points - low, -1, 0)[..., None]
+        left, top = np.moveaxis(low, -1, 0)
+        field = self.displacement
+        upper = field[top, left] * (1 - share_x) + field[top, left + 1] * share_x
+        lower = field[top + 1, left] * (1 - share_x) + field[top + 1, left + 1] * share_x
+        return upper * (1 - share_y) + lower * share_y
 
 
 def smooth_displacement(

@@ -41,11 +41,17 @@ class DataSettings:
         whose names differ in left and right only, such as l_eye and r_eye, eye_left and eye_right,
         and the classes of label_sides.
     warp: smooth random displacement of self exemplars, as a share of the height, such as 0.05.
+    zoom: a self exemplar shows a random part of what it would, between 1 - zoom of its sides and
+        all of it.
     color: strength of the random colour change, 0 (off) to 1. A photo and its self exemplar change
         alike, so that what is carried stays the right answer.
     edge_jitter: how far the settings that find a photo's edges vary, 0 to below 1: blur and both
         thresholds are multiplied by up to 1 + edge_jitter or divided by it, so that a model learns
         lines of any amount. Only for edges made from photos; lines of one photo vary together.
+    flow_stride: pixels for each of the places whose flow to the exemplar an example holds; 0 for no
+        flows. What is matched has this many pixels of the picture for each position.
+    matching_scale: how many times smaller a picture is matched than painted; conditions other than
+        masks are encoded at that size too.
     augment: whether there is any of this: cut, flip, warp, colour and jitter. Without it the middle
         is cut.
 
@@ -88,9 +94,12 @@ class DataSettings:
     flip: float = 0.5
     swap_sides: bool = True
     warp: float = 0.0
+    zoom: float = 0.0
     color: float = 0.0
     edge_jitter: float = 0.0
     augment: bool = True
+    flow_stride: int = 0
+    matching_scale: int = 1
 
     real_probability: float = 0.7
     hard_probability: float = 0.2
@@ -147,6 +156,19 @@ class DataSettings:
             )
         if not 0 <= self.edge_jitter < 1:
             raise ValueError(f"'edge_jitter' must be in 0..1, below 1, got {self.edge_jitter}.")
+        if not 0 <= self.zoom <= 0.5:
+            raise ValueError(f"'zoom' must be in 0..0.5, got {self.zoom}.")
+        for name, step in (
+            ("flow_stride", self.flow_stride),
+            ("matching_scale", self.matching_scale),
+        ):
+            if step < (name == "matching_scale") or any(
+                step and side % step for side in (self.image_size, self.width)
+            ):
+                raise ValueError(
+                    f"'{name}' must divide the picture's {self.image_size} x {self.width} pixels, "
+                    f"got {step}."
+                )
         if not 0 <= self.warp <= 0.2:
             raise ValueError(f"'warp' must be in 0..0.2 of the side, got {self.warp}.")
         if min(self.easy_candidates, self.hard_rank, self.exemplar_buffer) < 1:

@@ -1,7 +1,8 @@
 """The correspondence network: condition and exemplar brought into one domain (section 3.1)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,8 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
+from ..coherence import CoherentFlow, Pin
+from ..matching import Matching, Nested
 from .blocks import (
     InstanceNormResidualBlock,
     SPADEResidualBlock,
@@ -36,6 +39,21 @@ class CorrespondenceOutput(BaseOutput):
     content_features: Tensor | None = None
     style_features: Tensor | None = None
     target_features: Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Warp:
+    """The exemplar seen through a matching.
+
+    picture (B, 3, H, W): in the condition's layout. grid (B, 3, h, w): one mean colour for each
+    position. features (B, C, H, W): what a translation network reads: the picture itself, or with
+    warp="coherent" the picture, the soft warp and the flow's trust. flow: of warp="coherent".
+    """
+
+    picture: Tensor
+    grid: Tensor
+    features: Tensor
+    flow: CoherentFlow | None = None
 
 
 class DomainAdaptor(nn.Module):
@@ -117,7 +135,8 @@ class CorrespondenceNetwork(Network):
     noise that stands in for it (supplement, section 5).
     patch_size, temperature, warp, warp_upsampling: how the pipeline matches and warps
     (specification, sections 5.4 and 5.5): side of the compared patches; softmax divisor; "mean"
-    warps the average colour of each position and upsamples, "patch" warps 4x4 pixels.
+    warps the average colour of each position and upsamples, "patch" warps 4x4 pixels; "coherent",
+    not in the paper, moves the pixels themselves by the flow of `Matching.coherent`.
     """
 
     stride = 4
@@ -137,7 +156,7 @@ class CorrespondenceNetwork(Network):
         exemplar_noise: float = 0.0,
         patch_size: int = 3,
         temperature: float = 0.01,
-        warp: Literal["mean", "patch"] = "mean",
+        warp: Literal["mean", "patch", "coherent"] = "mean",
         warp_upsampling: Literal["nearest", "bilinear"] = "nearest",
     ):
         super().__init__()
@@ -147,8 +166,8 @@ class CorrespondenceNetwork(Network):
             raise ValueError(f"temperature must be positive, got {temperature}.")
         if exemplar_noise < 0:
             raise ValueError(f"exemplar_noise must not be negative, got {exemplar_noise}.")
-        if warp not in ("mean", "patch"):
-            raise ValueError(f'warp must be "mean" or "patch", got {warp!r}.')
+        if warp not in ("mean", "patch", "coherent"):
+            raise ValueError(f'warp must be "mean", "patch" or "coherent", got {warp!r}.')
         if warp_upsampling not in ("nearest", "bilinear"):
             raise ValueError(
                 f'warp_upsampling must be "nearest" or "bilinear", got {warp_upsampling!r}.'
@@ -227,6 +246,57 @@ class CorrespondenceNetwork(Network):
         if target is not None:
             output["target_features"] = self.exemplar_adaptor(target)
         return CorrespondenceOutput(**output)
+
+    @property
+    def warp_channels(self) -> int:
+        """Channels of `Warp.features`."""
+        return 8 if self.config.warp == "coherent" else 3
+
+    def match(self, content: Tensor, style: Tensor | Nested, **options: Any) -> Matching:
+        """The matching of two projections as this network learned it.
+
+        options: of `Matching`: regions, and check_finite.
+        """
+        config = self.config
+        return Matching(
+            content,
+            style,
+            patch_size=config.patch_size,
+            temperature=config.temperature,
+            stride=self.stride,
+            **options,
+        )
+
+    def warp(
+        self,
+        matching: Matching,
+        photos: Tensor | Nested,
+        size: tuple[int, int] | None = None,
+        pins: Sequence[Sequence[Pin]] = (),
+    ) -> Warp:
+        """The exemplars in the condition's layout, as `warp` and `warp_upsampling` say.
+
+        photos: laid out like the matching's style; at the size they were matched at, or with
+        warp="coherent" at any. size: (H, W) of the result with warp="coherent"; otherwise, and by
+        default, `stride` pixels for each position. pins: see `Matching.coherent`.
+        """
+        mode = self.config.warp
+        if mode == "patch":
+            picture = matching.warp(photos, patches=True)
+            return Warp(picture, F.avg_pool2d(picture, self.stride), picture)
+        if mode == "mean":
+            grid = matching.warp(photos)
+            upsampling = self.config.warp_upsampling
+            picture = F.interpolate(grid, scale_factor=self.stride, mode=upsampling)
+            return Warp(picture, grid, picture)
+        grid = matching.warp(matching.at_grid(photos))
+        if size is None:
+            size = tuple(side * self.stride for side in grid.shape[-2:])
+        flow = matching.coherent(pins=pins)
+        picture = flow.warp(photos, size)
+        soft = F.interpolate(grid, size, mode="bilinear")
+        trust = F.interpolate(flow.trust(), size, mode="bilinear")
+        return Warp(picture, grid, torch.cat([picture, soft, trust], dim=1), flow)
 
     def _noise(
         self, features: Tensor, generator: torch.Generator | list[torch.Generator] | None

@@ -1,0 +1,188 @@
+"""A translation network that copies where the match is good and paints where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from diffusers import ModelMixin  # noqa: F401  (diffusers looks the base class up in this module)
+from diffusers.configuration_utils import register_to_config
+from diffusers.utils import BaseOutput
+from torch import Tensor, nn
+
+from .blocks import LEAKY_SLOPE, leaky_relu_
+from .network import Network, require_channels, require_stride
+from .translation import LARGEST_KEPT
+
+TRUSTED_AT_FIRST = 2.0
+"""Logit of the blend before training: 88 % of each pixel is copied."""
+
+WARP_CHANNELS = 8
+"""The sharp warp (3), the soft warp (3), correlation and consistency."""
+
+
+@dataclass
+class BlendingOutput(BaseOutput):
+    """What the network makes of a warp: image = blend * sharp warp + (1 - blend) * painted.
+
+    image, painted (B, 3, H, W) in [-1, 1]; blend (B, 1, H, W) in 0..1: how much is copied.
+    """
+
+    image: Tensor
+    painted: Tensor
+    blend: Tensor
+
+
+class ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of each position.
+
+    Statistics over positions would differ between the cuts that the network learns from and the
+    whole pictures that it paints.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x and the result are (B, C, H, W)."""
+        rows = x.permute(0, 2, 3, 1)
+        return F.layer_norm(rows, rows.shape[-1:], self.weight, self.bias).permute(0, 3, 1, 2)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(relu(norm(x))))), at first x itself."""
+
+    def __init__(self, channels: int, norm: type[nn.Module] = ChannelNorm):
+        super().__init__()
+        self.norm = norm(channels)
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x and the result are (B, C, H, W)."""
+        return x + self.second(leaky_relu_(self.first(F.leaky_relu(self.norm(x), LEAKY_SLOPE))))
+
+
+class BlendingTranslationNetwork(Network):
+    """A U-net over the sharp warp, that closes its seams and paints what the exemplar lacks.
+
+    Where the exemplar has what the condition asks for, its own pixels are better than any that a
+    network of this size paints, so the picture is a blend of both, at first mostly of the warp.
+    The condition joins at half size and below: at full size, the kinks of a distance map turn into
+    ripples. What is painted starts from the soft warp, whose colours are right and whose texture is
+    missing.
+
+    condition_channels: K of the condition. channels: widths at full size, 1/2, 1/4 and 1/8, of
+    which the last serves 1/16 as well. condition_width: features of the condition at 1/2; twice as
+    many at 1/4 and 1/8.
+    """
+
+    stride = 16
+    warp_channels = WARP_CHANNELS
+
+    @register_to_config
+    def __init__(
+        self,
+        condition_channels: int,
+        channels: Sequence[int] = (24, 48, 96, 128),
+        condition_width: int = 16,
+    ):
+        super().__init__()
+        if len(channels) != 4 or any(width % 8 for width in channels):
+            raise ValueError(
+                f"channels must be four multiples of 8, for full size, 1/2, 1/4 and 1/8, got "
+                f"{tuple(channels)}."
+            )
+        full, half, quarter, eighth = channels
+        deep = 2 * condition_width
+        self.condition_half = nn.Conv2d(condition_channels, condition_width, 3, padding=1)
+        self.condition_quarter = nn.Conv2d(condition_width, deep, 4, stride=2, padding=1)
+        self.condition_eighth = nn.Conv2d(deep, deep, 4, stride=2, padding=1)
+
+        self.stem = nn.Conv2d(3 + 2, full, 3, padding=1)
+        self.down_half = nn.Conv2d(full, half - condition_width, 4, stride=2, padding=1)
+        self.encode_half = ResidualBlock(half)
+        # The soft warp's colours join at the size of the matching's grid or a little above.
+        self.down_quarter = nn.Conv2d(half, quarter - deep - 16, 4, stride=2, padding=1)
+        self.soft = nn.Conv2d(3, 16, 3, padding=1)
+        self.encode_quarter = ResidualBlock(quarter)
+        self.down_eighth = nn.Conv2d(quarter, eighth - deep, 4, stride=2, padding=1)
+        self.encode_eighth = ResidualBlock(eighth)
+        self.down_sixteenth = nn.Conv2d(eighth, eighth, 4, stride=2, padding=1)
+        self.encode_sixteenth = nn.Sequential(ResidualBlock(eighth), ResidualBlock(eighth))
+
+        self.join_eighth = nn.Conv2d(2 * eighth, eighth, 1)
+        self.decode_eighth = ResidualBlock(eighth)
+        self.join_quarter = nn.Conv2d(eighth + quarter, quarter, 1)
+        self.decode_quarter = nn.Sequential(ResidualBlock(quarter), ResidualBlock(quarter))
+        self.join_half = nn.Conv2d(quarter + half, half, 1)
+        self.decode_half = nn.Sequential(ResidualBlock(half), ResidualBlock(half))
+        self.narrow = nn.Conv2d(half, full, 1)
+        self.join_full = nn.Conv2d(2 * full, full, 3, padding=1)
+        self.decode_full = ResidualBlock(full, nn.Identity)
+        self.output_conv = nn.Conv2d(full, 4, 3, padding=1)
+        nn.init.normal_(self.output_conv.weight, std=1e-3)
+        with torch.no_grad():
+            self.output_conv.bias.zero_()[3] = TRUSTED_AT_FIRST
+
+    def forward(self, warped_exemplar: Tensor, condition: Tensor) -> BlendingOutput:
+        """Paint the picture.
+
+        warped_exemplar (B, 8, H, W): the sharp and the soft warp in [-1, 1], the correlation of
+        each place and its consistency, as `CorrespondenceNetwork.warp` gives them. condition
+        (B, K, H, W); H and W multiples of `stride`. Raises ValueError for other shapes.
+        """
+        require_channels("warped_exemplar", warped_exemplar, WARP_CHANNELS)
+        require_channels("condition", condition, self.config.condition_channels)
+        require_stride("condition", condition, self.stride)
+        if warped_exemplar.shape[-2:] != condition.shape[-2:]:
+            raise ValueError(
+                f"warped_exemplar and condition must agree in height and width, got "
+                f"{tuple(warped_exemplar.shape)} and {tuple(condition.shape)}."
+            )
+        sharp, soft, trust = warped_exemplar.split([3, 3, 2], dim=1)
+        asked_half = self.condition_half(F.avg_pool2d(condition, 2))
+        asked_quarter = self.condition_quarter(F.leaky_relu(asked_half, LEAKY_SLOPE))
+        asked_eighth = self.condition_eighth(F.leaky_relu(asked_quarter, LEAKY_SLOPE))
+
+        full = self.stem(torch.cat([sharp, trust], dim=1))
+        half = self.down_half(F.leaky_relu(full, LEAKY_SLOPE))
+        half = self.encode_half(torch.cat([half, asked_half], dim=1))
+        quarter = self.down_quarter(F.leaky_relu(half, LEAKY_SLOPE))
+        colors = self.soft(F.avg_pool2d(soft, 4))
+        quarter = self.encode_quarter(torch.cat([quarter, colors, asked_quarter], dim=1))
+        eighth = self.down_eighth(F.leaky_relu(quarter, LEAKY_SLOPE))
+        eighth = self.encode_eighth(torch.cat([eighth, asked_eighth], dim=1))
+        x = self.encode_sixteenth(self.down_sixteenth(F.leaky_relu(eighth, LEAKY_SLOPE)))
+
+        x = self.decode_eighth(self.join_eighth(torch.cat([_doubled(x), eighth], dim=1)))
+        x = self.decode_quarter(self.join_quarter(torch.cat([_doubled(x), quarter], dim=1)))
+        x = self.decode_half(self.join_half(torch.cat([_doubled(x), half], dim=1)))
+        x = self.join_full(leaky_relu_(torch.cat([_doubled(self.narrow(x)), full], dim=1)))
+        change, trusted = self.output_conv(F.leaky_relu(self.decode_full(x), LEAKY_SLOPE)).split(
+            [3, 1], 1
+        )
+
+        kept = soft.float().clamp(-LARGEST_KEPT, LARGEST_KEPT)
+        painted = torch.tanh(change + torch.atanh(kept).to(change.dtype))
+        blend = torch.sigmoid(trusted)
+        return BlendingOutput(blended(sharp, painted, blend), painted, blend)
+
+
+def blended(sharp: Tensor, painted: Tensor, blend: Tensor, strength: float = 0.5) -> Tensor:
+    """blend * sharp warp + (1 - blend) * painted, with the odds of the blend times s / (1 - s).
+
+    strength s in 0..1: 0.5 as the network decided, 0 only what is painted, 1 only what is copied.
+    """
+    copied = strength * blend
+    share = copied / (copied + (1 - strength) * (1 - blend)).clamp_min(1e-6)
+    return torch.lerp(painted, sharp, share if strength != 0.5 else blend)
+
+
+def _doubled(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear")

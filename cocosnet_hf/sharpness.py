@@ -1,0 +1,63 @@
+"""Terms that are not in the paper, for pictures that are sharp: known flows, and fine detail.
+
+A class's mass in the softmax row, which the labels' term counts, does not grow when the row finds
+the right place within the class: it says nothing against a row that spreads over all of it, and
+what such a row warps is soft. Where places are known, the likelihood of the place itself is better.
+"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from .matching import Matching
+
+
+def known_flow_losses(matching: Matching, flow: Tensor, is_self: Tensor) -> tuple[Tensor, Tensor]:
+    """-mean log share of the right places: where they are exact, and where they are only likely.
+
+    flow (B, 2, h, w): (x, y) in pixels of the exemplar as it was matched, NaN where unknown.
+    is_self (B,): 1 where the exemplar is the distorted photo itself, whose flow is exact. Returns
+    two scalars, 0 where no place of its kind is known. Gradients reach what the matching was made
+    from.
+    """
+    stride = matching.stride
+    places = ((flow - (stride - 1) / 2) / stride).permute(0, 2, 3, 1)
+    shares = matching.log_share(places)
+    known = ~shares.isnan()
+    chosen = (known & (is_self > 0)[:, None, None], known & (is_self == 0)[:, None, None])
+    exact, likely = (-shares.where(mask, 0).sum() / mask.sum().clamp_min(1) for mask in chosen)
+    return exact, likely
+
+
+def flow_error(matching: Matching, flow: Tensor, is_self: Tensor) -> tuple[float, float]:
+    """Median distance, in cells, of the best matches from the places of `known_flow_losses`.
+
+    For exact and for likely places; NaN where there is none.
+    """
+    found = matching.flow().permute(0, 3, 1, 2)
+    distance = (found - flow).square().sum(1).sqrt() / matching.stride
+    return tuple(
+        distance[is_self == kind].nanmedian().item() if (is_self == kind).any() else float("nan")
+        for kind in (1, 0)
+    )
+
+
+def laplacian_pyramid_loss(
+    output: Tensor, target: Tensor, is_self: Tensor, levels: int = 4
+) -> Tensor:
+    """sum_l 2^-l mean |L_l(output) - L_l(target)| over pairs of a photo with itself.
+
+    L_l: the bands of a Laplacian pyramid (Burt and Adelson 1983), fine to coarse, the rest last,
+    the finer the heavier: each band counts twice as much as the one below it. Both (B, 3, H, W);
+    is_self (B,). Returns a scalar, 0 without such pairs.
+    """
+    difference = (output.float() - target.detach().float()) * is_self[:, None, None, None]
+    total = difference.new_zeros(())
+    for level in range(levels):
+        coarse = F.avg_pool2d(difference, 2)
+        band = difference - F.interpolate(coarse, size=difference.shape[-2:], mode="bilinear")
+        total = total + band.abs().mean() / 2**level
+        difference = coarse
+    total = total + difference.abs().mean() / 2**levels
+    return total * len(is_self) / is_self.sum().clamp_min(1)
