@@ -196,7 +196,8 @@ def discriminator_real_loss(real: Judgements) -> Tensor:
 def discriminator_feature_matching_loss(fake: Judgements, real: Judgements) -> Tensor:
     """sum_l mean |D_l(fake) - D_l(real)| over all maps but the logits, averaged over the scales.
 
-    Real features are detached. Returns a scalar. Raises ValueError if the two do not agree in
+    A scale of logits alone, as of a head on frozen features, is left out. Real features are
+    detached. Returns a scalar. Raises ValueError if the two do not agree in
     scales, layers and shapes. Source: Wang et al. 2018 (pix2pixHD); specification, section 10.2.
     """
     if [len(outputs) for outputs in fake] != [len(outputs) for outputs in real]:
@@ -206,6 +207,8 @@ def discriminator_feature_matching_loss(fake: Judgements, real: Judgements) -> T
         )
     scales = []
     for fake_outputs, real_outputs in zip(fake, real, strict=True):
+        if len(fake_outputs) == 1:
+            continue
         layers = []
         for output, target in zip(fake_outputs[:-1], real_outputs[:-1], strict=True):
             _require_alike(fake=output, real=target)

@@ -246,6 +246,11 @@ class Matching:
             for item in self._columns
         ]
 
+    def grids(self) -> list[tuple[tuple[int, int], list[tuple[int, int]]]]:
+        """(h, w) of the positions of each item's condition, and of each of its exemplars."""
+        own = (self._height, self._width)
+        return [(own, [(side.height, side.width) for side in item]) for item in self._columns]
+
     def exemplar_index(self) -> Tensor:
         """Which of the item's exemplars each position's best match is in: (B, h, w) integers."""
         index = torch.stack([best.exemplar for best in self._best])

@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import Self
 
+from .coherence import Pin
 from .conditions import Condition, condition_from_config, open_photo
 from .conditions.mask import is_integer
 from .hub import (
@@ -35,7 +36,8 @@ from .hub import (
 )
 from .hub.cards import CARD_FILE
 from .matching import Matching
-from .models import CorrespondenceNetwork, TranslationNetwork
+from .models import BlendingTranslationNetwork, CorrespondenceNetwork, TranslationNetwork
+from .models.blending import blend_share, enlarged
 from .models.network import Network, nearest_side, require_safe, require_stride, without_place
 from .presets import preset
 
@@ -57,12 +59,15 @@ class CoCosPipelineOutput(BaseOutput):
 
     images: the pictures, and warped_exemplars: what the exemplars look like in the condition's
     layout, as lists of PIL images, (B, H, W, 3) arrays or (B, 3, H, W) tensors, both in 0..1.
-    matching: the correspondence between condition and exemplar.
+    matching: the correspondence between condition and exemplar. blend: of a pipeline that blends,
+    how much of each place is copied from the warped exemplar, as grey PIL images, (B, H, W, 1)
+    arrays or (B, 1, H, W) tensors in 0..1.
     """
 
     images: list[Image.Image] | np.ndarray | Tensor
     warped_exemplars: list[Image.Image] | np.ndarray | Tensor | None = None
     matching: Matching | None = None
+    blend: list[Image.Image] | np.ndarray | Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +99,14 @@ class PreparedExemplar:
 class _Loaded:
     """What a call was given, as tensors: exemplars are either prepared or photos.
 
-    conditions: (K, H, W) each. photos, photo_conditions: for each item of the batch, those of its
-    exemplars. maps: the regions of conditions and exemplars.
+    conditions: (K, H, W) each, and matched: the same as the correspondence network sees them.
+    size: (height, width) of the pictures. photos, photo_conditions: for each item of the batch,
+    those of its exemplars. maps: the regions of conditions and exemplars.
     """
 
     conditions: list[Tensor]
+    matched: list[Tensor]
+    size: tuple[int, int]
     prepared: PreparedExemplar | None
     photos: list[list[Tensor]] | None
     photo_conditions: list[list[Tensor | None]] | None
@@ -117,6 +125,9 @@ class CoCosPipeline(DiffusionPipeline):
     object (its `to_config`), or the object. image_size: the short side of pictures whose size is
     not given, in pixels. image_width: of networks that learned pictures of another width than
     height, image_size by image_width: the smallest size that covers it then takes that place.
+    matching_scale: how many times smaller than that pictures are matched.
+    A pipeline whose correspondence network warps coherently paints larger pictures than it learned
+    at that size, and takes their finest detail from the exemplar.
     Both networks are put in evaluation mode: in training, each use changes their spectral norms.
     """
 
@@ -125,10 +136,11 @@ class CoCosPipeline(DiffusionPipeline):
     def __init__(
         self,
         correspondence: CorrespondenceNetwork,
-        translation: TranslationNetwork,
+        translation: TranslationNetwork | BlendingTranslationNetwork,
         condition: dict | Condition | None = None,
         image_size: int = 256,
         image_width: int | None = None,
+        matching_scale: int = 1,
     ):
         super().__init__()
         if condition is None:
@@ -146,8 +158,25 @@ class CoCosPipeline(DiffusionPipeline):
                 continue
             if not isinstance(side, Integral) or side < 1:
                 raise ValueError(f"{name} must be a number of pixels from 1 on, got {side!r}.")
+        if correspondence.warp_channels != translation.warp_channels:
+            raise ValueError(
+                f"the translation network reads warps of {translation.warp_channels} channels, the "
+                f"correspondence network's warp='{correspondence.config.warp}' makes "
+                f"{correspondence.warp_channels}; a BlendingTranslationNetwork needs 'coherent'."
+            )
+        known = (1, 2, 4) if _is_coherent(correspondence) else (1,)
+        if matching_scale not in known:
+            raise ValueError(
+                f"matching_scale must be 1, 2 or 4, and 1 unless the correspondence network warps "
+                f"coherently, got {matching_scale!r}."
+            )
         self.register_modules(**networks)
-        self.register_to_config(condition=condition, image_size=image_size, image_width=image_width)
+        self.register_to_config(
+            condition=condition,
+            image_size=image_size,
+            image_width=image_width,
+            matching_scale=matching_scale,
+        )
         self.condition = condition
         self.correspondence.eval()
         self.translation.eval()
@@ -281,6 +310,9 @@ class CoCosPipeline(DiffusionPipeline):
         width: int | None = None,
         regions: Any = None,
         exemplar_regions: Any = None,
+        scale: float | None = None,
+        strength: float = 0.5,
+        points: Any = None,
         generator: torch.Generator | list[torch.Generator] | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
@@ -301,6 +333,13 @@ class CoCosPipeline(DiffusionPipeline):
         regions, exemplar_regions: integer maps (H, W), for each condition and each exemplar: a
         position then only looks at exemplar positions of its own region, and anywhere if no
         exemplar has that region or if it is -1.
+        scale: how many times larger than by default the picture is, in place of height and width.
+        strength: of a pipeline that blends, how much is copied from the exemplar, 0..1: 0.5 as it
+        learned, 0 nothing, 1 everything.
+        points: for a pipeline that warps coherently, pairs ((x, y), (x', y')) of a place in the
+        condition and the place in its exemplar that must be seen there, both as shares 0..1 of
+        width and height; a third entry says which of several exemplars. A list of such lists, one
+        for each item, for a batch.
         generator: makes the noise of a model with `exemplar_noise`.
         output_type: "pil", "np" or "pt".
 
@@ -309,16 +348,15 @@ class CoCosPipeline(DiffusionPipeline):
         """
         if output_type not in ("pil", "np", "pt"):
             raise ValueError(f'output_type must be "pil", "np" or "pt", got {output_type!r}.')
+        self._require_knobs(strength, points, scale, height, width)
         loaded = self._load(
-            condition, exemplar, exemplar_condition, height, width, regions, exemplar_regions
+            condition, exemplar, exemplar_condition, height, width, regions, exemplar_regions, scale
         )
         with self.progress_bar(total=2) as bar:
             prepared, matching = self._correspond(loaded, generator)
-            warped = self._warp(matching, prepared, loaded.batch)
             bar.update()
-            guide = self._guide(loaded, self.translation)
-            guide = guide.expand(loaded.batch, -1, -1, -1)
-            images = self.translation(_channels_last(warped.to(guide)), guide)
+            pins = _pins(points, matching, loaded.batch)
+            images, warped, blend = self._painted(loaded, prepared, matching, strength, pins)
             bar.update()
         self.maybe_free_model_hooks()
 
@@ -326,7 +364,11 @@ class CoCosPipeline(DiffusionPipeline):
             self.image_processor.postprocess(batch_of.float(), output_type)
             for batch_of in (images, warped)
         ]
-        output = CoCosPipelineOutput(*pictures, matching)
+        if blend is not None:
+            blend = self.image_processor.postprocess(
+                blend.float(), output_type, do_denormalize=[False] * len(blend)
+            )
+        output = CoCosPipelineOutput(*pictures, matching, blend)
         return output if return_dict else output.to_tuple()
 
     @torch.no_grad()
@@ -405,11 +447,12 @@ class CoCosPipeline(DiffusionPipeline):
         width: int | None,
         regions: Any,
         exemplar_regions: Any,
+        scale: float | None = None,
     ) -> _Loaded:
         """The arguments of a call as tensors. Raises ValueError for what cannot be used."""
         if (regions is None) != (exemplar_regions is None):
             raise ValueError("regions and exemplar_regions restrict only together; pass both.")
-        conditions = self._encode_conditions(condition, height, width)
+        conditions, matched, size = self._encode_conditions(condition, height, width, scale)
         prepared, photos, photo_conditions = None, None, None
         if given := _prepared_ones(exemplar):
             if exemplar_condition is not None:
@@ -421,7 +464,7 @@ class CoCosPipeline(DiffusionPipeline):
             prepared = _as_one_batch(given)
             count = len(prepared)
         else:
-            sides = zip(conditions[0].shape[-2:], self._learned_size, strict=True)
+            sides = zip(size, self._learned_size, strict=True)
             enlarged = max(1, min(side / learned for side, learned in sides))
             photos, photo_conditions = self._load_exemplars(exemplar, exemplar_condition, enlarged)
             count = len(photos)
@@ -433,16 +476,19 @@ class CoCosPipeline(DiffusionPipeline):
                     f"or as many {name} as the other has."
                 )
         maps = self._load_regions(
-            regions, exemplar_regions, conditions, photos if prepared is None else prepared.photos
+            regions, exemplar_regions, matched, photos if prepared is None else prepared.photos
         )
-        return _Loaded(conditions, prepared, photos, photo_conditions, maps, batch)
+        return _Loaded(conditions, matched, size, prepared, photos, photo_conditions, maps, batch)
 
     def _encode_conditions(
-        self, source: Any, height: int | None, width: int | None
-    ) -> list[Tensor]:
+        self, source: Any, height: int | None, width: int | None, scale: float | None
+    ) -> tuple[list[Tensor], list[Tensor], tuple[int, int]]:
+        """The conditions as painted from and as matched, and the size of the pictures."""
         stride = self.translation.stride
         height, width = _side("height", height, stride), _side("width", width, stride)
         sources = _as_batch(source, "condition")
+        if _is_coherent(self.correspondence):
+            return self._encode_at_two_sizes(sources, height, width, scale)
         encoded = [self._encode_condition(item, height, width, stride) for item in sources]
         sizes = {tuple(item.shape[-2:]) for item in encoded}
         if len(sizes) > 1:
@@ -450,7 +496,78 @@ class CoCosPipeline(DiffusionPipeline):
                 f"the conditions of a batch must agree in size, got {sorted(sizes)}; pass height= "
                 f"and width=, or call the pipeline once for each."
             )
-        return encoded
+        return encoded, encoded, sizes.pop()
+
+    def _encode_at_two_sizes(
+        self, sources: list, height: int | None, width: int | None, scale: float | None
+    ) -> tuple[list[Tensor], list[Tensor], tuple[int, int]]:
+        """As `_encode_conditions`, for networks that paint and match at the size they learned."""
+        stride = self.translation.stride
+        natural = []
+        for item in sources:
+            if self._is_encoded(item):
+                self.condition.validate_encoded(item)
+                natural.append(tuple(item.shape[-2:]))
+            else:
+                natural.append(self.condition.natural_size(item))
+        wanted = set()
+        for item, own in zip(sources, natural, strict=True):
+            keeps = self._is_encoded(item) and not (height or width)
+            fitted = own if keeps else self.size_for(own, height=height, width=width)
+            if keeps:
+                require_stride("an encoded condition", item, stride)
+            if scale is not None:
+                fitted = tuple(nearest_side(side * scale, stride) for side in fitted)
+            wanted.add(fitted)
+        if len(wanted) > 1:
+            raise ValueError(
+                f"the conditions of a batch must agree in size, got {sorted(wanted)}; pass height= "
+                f"and width=, or call the pipeline once for each."
+            )
+        size = wanted.pop()
+        base = self._size_for(size, "pass another height and width")
+        painted = tuple(min(own, learned) for own, learned in zip(size, base, strict=True))
+        matched = self._matching_size(base)
+        return (
+            [self._encoded_at(item, *painted) for item in sources],
+            [self._encoded_at(item, *matched) for item in sources],
+            size,
+        )
+
+    def _encoded_at(self, source: Any, height: int, width: int) -> Tensor:
+        if not self._is_encoded(source):
+            return self.condition.encode(source, height, width)
+        encoded = _in_range(source)
+        if tuple(encoded.shape[-2:]) == (height, width):
+            return encoded
+        return F.interpolate(encoded[None], (height, width), mode="area")[0]
+
+    def _matching_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """At which a picture of this size, fitted to what the networks learned, is matched."""
+        stride, scale = self.correspondence.stride, self.config.matching_scale
+        return tuple(nearest_side(side / scale, stride) for side in size)
+
+    def _require_knobs(
+        self, strength: float, points: Any, scale: float | None, height: Any, width: Any
+    ) -> None:
+        if not 0 <= strength <= 1:
+            raise ValueError(f"strength must be in 0..1, got {strength!r}.")
+        if scale is not None and (height is not None or width is not None):
+            raise ValueError("scale stands in place of height and width; pass either.")
+        if scale is not None and not 0 < scale <= 16:
+            raise ValueError(f"scale must be above 0 and at most 16, got {scale!r}.")
+        if _is_coherent(self.correspondence):
+            return
+        for name, is_set in {
+            "strength": strength != 0.5,
+            "points": points is not None,
+            "scale": scale is not None,
+        }.items():
+            if is_set:
+                raise ValueError(
+                    f"{name} belongs to pipelines that warp coherently and blend; this one paints "
+                    f"with a {type(self.translation).__name__}: leave it out."
+                )
 
     def _encode_condition(
         self, source: Any, height: int | None, width: int | None, stride: int
@@ -573,8 +690,9 @@ class CoCosPipeline(DiffusionPipeline):
                     f"cannot tell it from the photo alone; pass exemplar_condition=, prepared like "
                     f"condition, or made by pipe.condition.from_photo(photo)."
                 )
-            return self.condition.encode(self.condition.from_photo(photo_source), *photo.shape[-2:])
-        size = tuple(photo.shape[-2:])
+            made = self.condition.from_photo(photo_source)
+            return self.condition.encode(made, *self._matched_size_of(photo))
+        size = self._matched_size_of(photo)
         if not self._is_encoded(source):
             own = self.condition.natural_size(source)
             if abs(math.log(own[0] * size[1] / (own[1] * size[0]))) > ASPECT_TOLERANCE:
@@ -585,12 +703,12 @@ class CoCosPipeline(DiffusionPipeline):
                 )
             return self.condition.encode(source, *size)
         self.condition.validate_encoded(source)
-        if tuple(source.shape[-2:]) != size:
+        if tuple(source.shape[-2:]) != tuple(photo.shape[-2:]):
             raise ValueError(
-                f"an encoded exemplar_condition must have its exemplar's size {size}, got "
-                f"{tuple(source.shape[-2:])}."
+                f"an encoded exemplar_condition must have its exemplar's size "
+                f"{tuple(photo.shape[-2:])}, got {tuple(source.shape[-2:])}."
             )
-        return _in_range(source)
+        return self._encoded_at(source, *size)
 
     def _load_photo(self, source: Any, enlarged: float) -> Tensor:
         """(3, H, W) in [-1, 1]; pictures are resized, tensors must fit."""
@@ -636,15 +754,21 @@ class CoCosPipeline(DiffusionPipeline):
                 f"{len(own)} and {[len(i) for i in other]}."
             )
         return (
-            [self._load_region(*pair) for pair in zip(own, conditions, strict=True)],
             [
-                [self._load_region(*pair) for pair in zip(*item, strict=True)]
+                self._load_region(region, tuple(encoded.shape[-2:]))
+                for region, encoded in zip(own, conditions, strict=True)
+            ],
+            [
+                [
+                    self._load_region(region, self._matched_size_of(photo))
+                    for region, photo in zip(*item, strict=True)
+                ]
                 for item in zip(other, photos, strict=True)
             ],
         )
 
-    def _load_region(self, region: Any, like: Tensor) -> Tensor:
-        """A region map at the grid of the matching for a picture `like`."""
+    def _load_region(self, region: Any, size: tuple[int, int]) -> Tensor:
+        """A region map at the grid of the matching for a picture that is matched at this size."""
         region = region if isinstance(region, Tensor) else np.array(region)
         if region.ndim != 2 or not is_integer(region) or min(region.shape) == 0:
             raise ValueError(
@@ -652,7 +776,7 @@ class CoCosPipeline(DiffusionPipeline):
                 f"{tuple(region.shape)}."
             )
         region = torch.as_tensor(region)
-        grid = tuple(side // self.correspondence.stride for side in like.shape[-2:])
+        grid = tuple(side // self.correspondence.stride for side in size)
         # float64 holds every integer that a region is likely to be.
         return F.interpolate(region[None, None].double(), size=grid, mode="nearest")[0, 0].long()
 
@@ -665,14 +789,15 @@ class CoCosPipeline(DiffusionPipeline):
         prepared = loaded.prepared
         if prepared is None:
             prepared = self._encode_photos(loaded.photos, loaded.photo_conditions, generator)
-        content = self.correspondence(self._guide(loaded, self.correspondence), None).content
+        guide = self._guide(loaded.matched, self.correspondence)
+        content = self.correspondence(guide, None).content
         prepared = prepared.to(self._execution_device)
         return prepared, self._match(content, prepared, loaded.batch, loaded.maps)
 
-    def _guide(self, loaded: _Loaded, network: Network) -> Tensor:
+    def _guide(self, conditions: list[Tensor], network: Network) -> Tensor:
         """The conditions (B or 1, K, H, W) on the device, as a network computes."""
         device = self._execution_device
-        guide = torch.stack([item.to(device, network.dtype) for item in loaded.conditions])
+        guide = torch.stack([item.to(device, network.dtype) for item in conditions])
         return _channels_last(guide)
 
     def _encode_photos(
@@ -701,7 +826,8 @@ class CoCosPipeline(DiffusionPipeline):
             own = None
             if conditions[group[0][0]][group[0][1]] is not None:
                 own = torch.stack([conditions[i][j].to(device, dtype) for i, j in group])
-            inputs = _channels_last(batch.to(dtype)), own if own is None else _channels_last(own)
+            seen = self._as_matched(batch)
+            inputs = _channels_last(seen.to(dtype)), own if own is None else _channels_last(own)
             style = self.correspondence(None, *inputs, generator=generator).style
             styles |= dict(zip(group, style, strict=True))
             on_device |= dict(zip(group, batch, strict=True))
@@ -720,34 +846,125 @@ class CoCosPipeline(DiffusionPipeline):
         batch: int,
         maps: tuple[list[Tensor], list[list[Tensor]]] | None,
     ) -> Matching:
-        config = self.correspondence.config
         own, other = maps or (None, None)
         if own is not None:
             own = torch.stack([region.to(content.device) for region in own])
             own = own.expand(batch, -1, -1)
             other = [[region.to(content.device) for region in item] for item in other]
             other = _as_one_tensor(_broadcast(other, batch))
-        return Matching(
+        return self.correspondence.match(
             content.expand(batch, -1, -1, -1),
             _as_one_tensor(_broadcast(prepared.styles, batch)),
-            patch_size=config.patch_size,
-            temperature=config.temperature,
-            stride=self.correspondence.stride,
+            pixels=self.config.matching_scale,
             content_regions=own,
             style_regions=other,
         )
 
-    def _warp(self, matching: Matching, prepared: PreparedExemplar, batch: int) -> Tensor:
-        """The exemplar in the condition's layout and at its size, (B, 3, H, W) in [-1, 1]."""
-        photos = _as_one_tensor(_broadcast(prepared.photos, batch))
-        config = self.correspondence.config
-        if config.warp == "patch":
-            return matching.warp(photos, patches=True)
-        return F.interpolate(
-            matching.warp(photos),
-            scale_factor=self.correspondence.stride,
-            mode=config.warp_upsampling,
-        )
+    def _matched_size_of(self, photo: Tensor) -> tuple[int, int]:
+        """(height, width) at which an exemplar (..., H, W) is matched."""
+        size = tuple(photo.shape[-2:])
+        if not _is_coherent(self.correspondence):
+            return size
+        return self._matching_size(self._size_for(size, "crop it"))
+
+    def _as_matched(self, photos: Tensor) -> Tensor:
+        """Photos (B, 3, H, W) at the size at which they are matched."""
+        size = self._matched_size_of(photos)
+        if tuple(photos.shape[-2:]) == size:
+            return photos
+        return F.interpolate(photos, size, mode="bilinear", antialias=True)
+
+    def _painted(
+        self,
+        loaded: _Loaded,
+        prepared: PreparedExemplar,
+        matching: Matching,
+        strength: float,
+        pins: list[list[Pin]],
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Picture and warped exemplar (B, 3, H, W) in [-1, 1]; the blend (B, 1, H, W), or None."""
+        items = _broadcast(prepared.photos, loaded.batch)
+        guide = self._guide(loaded.conditions, self.translation)
+        guide = guide.expand(loaded.batch, -1, -1, -1)
+        size = tuple(guide.shape[-2:])
+        if not _is_coherent(self.correspondence):
+            warp = self.correspondence.warp(matching, _as_one_tensor(items))
+            image = self.translation(_channels_last(warp.features.to(guide)), guide)
+            return image, warp.picture, None
+        small = _as_one_tensor(_at_most(items, matching, size, size))
+        warp = self.correspondence.warp(matching, small, size, pins)
+        output = self.translation(_channels_last(warp.features.to(guide)), guide)
+        share = blend_share(output.blend, strength)
+        image = torch.lerp(output.painted, warp.picture.to(share), share)
+        if loaded.size == size:
+            return image, warp.picture, share
+        large = _as_one_tensor(_at_most(items, matching, size, loaded.size))
+        warped = warp.flow.warp(large, loaded.size)
+        share = share.float()
+        image = enlarged(image.float(), share, warped)
+        return image, warped, F.interpolate(share, loaded.size, mode="bilinear")
+
+
+def _is_coherent(correspondence: CorrespondenceNetwork) -> bool:
+    return correspondence.config.warp == "coherent"
+
+
+def _at_most(
+    items: Sequence[Sequence[Tensor]],
+    matching: Matching,
+    painted: tuple[int, int],
+    wanted: tuple[int, int],
+) -> list[list[Tensor]]:
+    """Photos, those made smaller that are finer than a picture of the wanted size shows."""
+    scale = max(a / b for a, b in zip(wanted, painted, strict=True))
+    resized: dict[int, Tensor] = {}
+
+    def fitted(photo: Tensor, matched: tuple[int, int]) -> Tensor:
+        size = tuple(round(side * scale) for side in matched)
+        if min(b / a for a, b in zip(size, photo.shape[-2:], strict=True)) <= 1.01:
+            return photo
+        if id(photo) not in resized:
+            small = F.interpolate(photo[None].float(), size, mode="bilinear", antialias=True)
+            resized[id(photo)] = small[0]
+        return resized[id(photo)]
+
+    return [
+        [fitted(photo, matched) for photo, matched in zip(*item, strict=True)]
+        for item in zip(items, matching.exemplar_sizes(), strict=True)
+    ]
+
+
+def _pins(points: Any, matching: Matching, batch: int) -> list[list[Pin]]:
+    """Pairs of points, in shares, as the matching's cells. Raises ValueError for other values."""
+    if points is None:
+        return []
+    shape = "pairs ((x, y), (x', y')) of shares in 0..1, or a list of such pairs for each item"
+    try:
+        nested = points if np.ndim(points[0][0][0]) else [points] * batch
+        given = [[(tuple(a), tuple(b), *rest) for a, b, *rest in item] for item in nested]
+        flat = [value for item in given for pair in item for point in pair[:2] for value in point]
+        if not all(0 <= value <= 1 for value in flat) or len(given) != batch:
+            raise ValueError(f"got {points!r} for {batch} items")
+        if any(len(point) != 2 for item in given for pair in item for point in pair[:2]):
+            raise ValueError(f"got {points!r}")
+    except (TypeError, IndexError, ValueError) as error:
+        raise ValueError(f"points must be {shape}; {error}.") from error
+    grids = matching.grids()
+    pins = []
+    for item, (own, others) in zip(given, grids, strict=True):
+        pins.append([])
+        for target, source, *number in item:
+            chosen = int(number[0]) if number else 0
+            if not 0 <= chosen < len(others):
+                raise ValueError(
+                    f"points name exemplar {chosen}, but an item has {len(others)} of them."
+                )
+            places = (
+                (x * width - 0.5, y * height - 0.5)
+                for (x, y), (height, width) in ((target, own), (source, others[chosen]))
+            )
+            pins[-1].append(Pin(*places, chosen))
+    return pins
 
 
 def _in_range(encoded: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from cocosnet_hf import (
 )
 from cocosnet_hf.bundled import locate
 from cocosnet_hf.datasets import DataSettings
+from cocosnet_hf.models import EfficientNetLite0Features
 
 from .checkpoints import complete_folder
 from .config import DISCRIMINATORS, TRANSLATIONS, TrainConfig, make_network
@@ -121,6 +122,19 @@ class Networks:
         }
 
 
+def attach_backbones(
+    discriminator: ProjectedDiscriminator, config: TrainConfig, device: torch.device
+) -> None:
+    """Give a discriminator the frozen networks that it judges by."""
+    makers = {
+        "efficientnet-lite0": EfficientNetLite0Features.from_package,
+        "vgg19-distilled": config.perceptual.load,
+    }
+    discriminator.attach(
+        {name: makers[name]().to(device) for name in discriminator.config.backbones}
+    )
+
+
 def _names_another(options: Mapping[str, Any], network: nn.Module) -> bool:
     """Whether options ask for another class than that of a network."""
     return options.get("class", type(network).__name__) != type(network).__name__
@@ -185,7 +199,9 @@ def export_pipeline(networks: Networks, data: DataSettings, target: Path) -> Non
     correspondence = copy.deepcopy(networks.correspondence).eval()
     translation = copy.deepcopy(networks.translation).eval()
     size = data.image_size, data.image_width
-    pipe = CoCosPipeline(correspondence, translation, networks.condition, *size)
+    pipe = CoCosPipeline(
+        correspondence, translation, networks.condition, *size, data.matching_scale
+    )
     with complete_folder(target) as folder:
         pipe.save_pretrained(folder)
         networks.discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)

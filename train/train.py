@@ -30,7 +30,7 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
 from torch import Tensor, nn
 
-from cocosnet_hf import CoCosPipeline
+from cocosnet_hf import CoCosPipeline, ProjectedDiscriminator
 from cocosnet_hf.hub import create_repository, write_card
 from cocosnet_hf.hub.publish import publish_folder
 from train.card import run_details
@@ -43,7 +43,7 @@ from train.checkpoints import (
 from train.config import MAY_CHANGE_ON_RESUME, TrainConfig, load_config, to_dict
 from train.data import TrainingData
 from train.ema import ModuleEMA
-from train.networks import Networks, export_pipeline
+from train.networks import Networks, attach_backbones, export_pipeline
 from train.objective import Batch, Painting, discriminator_terms, generator_terms, paint
 from train.recompute import recompute_activations
 from train.report import Report, picture_grid
@@ -162,6 +162,8 @@ class Trainer:
         )
         if self.perceptual is not None:
             self.perceptual.to(self.accelerator.device)
+        if isinstance(self.networks.discriminator, ProjectedDiscriminator):
+            attach_backbones(self.networks.discriminator, config, self.accelerator.device)
         self._prepare_networks()
         self.step = 0
         self.best: float | None = None
@@ -394,9 +396,13 @@ class Trainer:
                 recompute_activations(network)
             if speed.compile:
                 network.compile()
-        prepared = self.accelerator.prepare(*networks.values())
-        self._prepared = dict(zip(networks, prepared, strict=True))
-        painters = [networks["correspondence"], networks["translation"]]
+        trained = dict(networks)
+        if self.config.networks.freeze_correspondence:
+            # In evaluation mode: each use would move its spectral norms.
+            trained.pop("correspondence").eval().requires_grad_(False)
+        prepared = self.accelerator.prepare(*trained.values())
+        self._prepared = networks | dict(zip(trained, prepared, strict=True))
+        painters = [trained[name] for name in ("correspondence", "translation") if name in trained]
         adam, betas = torch.optim.Adam, rates.betas
         # With the full rate, to which the schedule is applied before every step.
         self._optimizers: dict[str, tuple[torch.optim.Optimizer, float]] = {
@@ -469,6 +475,7 @@ class Trainer:
         return time.perf_counter(), self.step, self.data.seconds_waited
 
     def _draw(self, name: str, batch: Batch, painting: Painting) -> None:
+        batch = painting.batch or batch
         count = min(GRID_ROWS, len(batch.image))
         grid = picture_grid(
             self.networks.condition,

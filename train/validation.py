@@ -66,11 +66,13 @@ def batch_metrics(batch: Batch, painting: Painting) -> dict[str, float]:
     share of its largest value, 1 if every position looks at all places alike. warp_accuracy: share
     of positions to which the matching carries a label that is the condition's own;
     identity_accuracy: the same for an exemplar that is not moved at all, which is what it must
-    exceed. Only the first two of a painting without matching.
+    exceed. Only the first two of a painting without matching. Of windows, copy_score is the
+    difference from the warped exemplar.
     """
+    window = painting.batch or batch
     metrics = {
-        "target_l1": F.l1_loss(painting.image.float(), batch.image).item(),
-        "copy_score": F.l1_loss(painting.image.float(), batch.exemplar).item(),
+        "target_l1": F.l1_loss(painting.image.float(), window.image).item(),
+        "copy_score": F.l1_loss(painting.image.float(), window.exemplar).item(),
     }
     if painting.matching is None:
         return metrics

@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..conditions import Condition, EdgeCondition, MaskCondition
-from .flows import known_flow, region_flow
+from ..conditions import Condition, EdgeCondition, MaskCondition, Pose, PoseCondition
+from .flows import agreeing, known_flow, limb_flow, region_flow
 from .geometry import NEAREST, Geometry, change_color, color_change
 from .reading import Example
 from .settings import DataSettings
@@ -34,7 +34,8 @@ class TrainingExample(_Always, total=False):
     matching_scale says that it is smaller;
     condition_labels, exemplar_labels (H, W) int64, for masks and where there is a labels_column;
     flow (2, H / flow_stride, W / flow_stride) float32: for the centre of each cell (x, y) in pixels
-    of the exemplar, NaN where unknown: exact for the photo itself, else by `region_flow` of labels.
+    of the exemplar, NaN where unknown: exact for the photo itself, else what poses (`limb_flow`)
+    and labels (`region_flow`) say.
     """
 
     condition: Tensor
@@ -47,12 +48,13 @@ class TrainingExample(_Always, total=False):
 
 
 class _Pictures(NamedTuple):
-    """Photo, encoded condition, the same for the matching, label map: of one example."""
+    """Photo, encoded condition, the same for the matching, label map, joints: of one example."""
 
     photo: Tensor
     encoded: Tensor | None
     matched: Tensor | None
     labels: Tensor | None
+    joints: np.ndarray | None
 
 
 def compose(
@@ -73,12 +75,9 @@ def compose(
     geometry = Geometry.draw(target.image.size, settings, rng)
     distortion = {"warp": settings.warp, "zoom": settings.zoom} if is_self else {}
     other = Geometry.draw(exemplar.image.size, settings, rng, **distortion)
-    image, encoded, matched, labels = _tensors(
-        target, geometry, jittered(condition, settings, rng), settings
-    )
-    look, exemplar_encoded, exemplar_matched, exemplar_labels = _tensors(
-        exemplar, other, jittered(condition, settings, rng), settings
-    )
+    shown = _tensors(target, geometry, jittered(condition, settings, rng), settings)
+    seen = _tensors(exemplar, other, jittered(condition, settings, rng), settings)
+    image, look = shown.photo, seen.photo
     if settings.augment and settings.color > 0:
         change = color_change(settings.color, rng)
         image = change_color(image, change)
@@ -90,26 +89,47 @@ def compose(
         "exemplar": look,
         "is_self": torch.tensor(float(same_subject)),
     }
-    if encoded is not None and exemplar_encoded is not None:
-        example["condition"] = encoded
-        example["exemplar_condition"] = exemplar_encoded
-    if matched is not None and exemplar_matched is not None:
-        example["matching_condition"] = matched
-        example["matching_exemplar_condition"] = exemplar_matched
-    if labels is not None and exemplar_labels is not None:
-        example["condition_labels"] = labels
-        example["exemplar_labels"] = exemplar_labels
+    if shown.encoded is not None and seen.encoded is not None:
+        example["condition"] = shown.encoded
+        example["exemplar_condition"] = seen.encoded
+    if shown.matched is not None and seen.matched is not None:
+        example["matching_condition"] = shown.matched
+        example["matching_exemplar_condition"] = seen.matched
+    if shown.labels is not None and seen.labels is not None:
+        example["condition_labels"] = shown.labels
+        example["exemplar_labels"] = seen.labels
     if settings.flow_stride:
-        maps = None if labels is None else (labels.numpy(), exemplar_labels.numpy())
-        stride = settings.flow_stride
-        if is_self:
-            flow = known_flow(geometry, other, stride)
-        elif maps is not None:
-            flow = region_flow(*maps, stride)
+        known = known_flow(geometry, other, settings.flow_stride) if is_self else None
+        if known is None:
+            flow = _likely_flow(shown, seen, settings.flow_stride)
+        elif geometry.exchanges_sides != other.exchanges_sides:
+            flow = _within_labels(known, shown, seen)  # a left eye is a right one in the other
         else:
-            flow = np.full((2, *(side // stride for side in image.shape[1:])), np.nan, np.float32)
+            flow = known
         example["flow"] = torch.from_numpy(flow)
     return example
+
+
+def _likely_flow(target: _Pictures, exemplar: _Pictures, stride: int) -> np.ndarray:
+    """Between two photos: along the limbs of their poses, elsewhere by the regions of their labels.
+
+    Where both have labels, these agree. NaN everywhere for photos that have neither.
+    """
+    height, width = target.photo.shape[1:]
+    flow = np.full((2, height // stride, width // stride), np.nan, np.float32)
+    if target.labels is not None and exemplar.labels is not None:
+        flow = region_flow(target.labels.numpy(), exemplar.labels.numpy(), stride)
+    if target.joints is not None and exemplar.joints is not None:
+        limbs = limb_flow(target.joints, exemplar.joints, (width, height), stride)
+        limbs = _within_labels(limbs, target, exemplar)
+        flow = np.where(np.isnan(limbs), flow, limbs)
+    return flow
+
+
+def _within_labels(flow: np.ndarray, target: _Pictures, exemplar: _Pictures) -> np.ndarray:
+    if target.labels is None or exemplar.labels is None:
+        return flow
+    return agreeing(flow, target.labels.numpy(), exemplar.labels.numpy())
 
 
 def jittered(condition: Condition, settings: DataSettings, rng: np.random.Generator) -> Condition:
@@ -144,7 +164,11 @@ def _tensors(
     except ValueError as error:
         raise ValueError(f"The condition of '{example.name}' cannot be used: {error}") from error
     pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1)
-    return _Pictures(pixels.float() / 127.5 - 1, encoded, matched, labels)
+    joints = None
+    if isinstance(condition, PoseCondition) and isinstance(example.condition, Pose):
+        joints = geometry.joints(example.condition)
+        joints[joints[:, 2] <= condition.min_score] = np.nan
+    return _Pictures(pixels.float() / 127.5 - 1, encoded, matched, labels, joints)
 
 
 def _index_map(example: Example, geometry: Geometry, settings: DataSettings) -> Tensor:
@@ -156,7 +180,7 @@ def _index_map(example: Example, geometry: Geometry, settings: DataSettings) -> 
             f"{tuple(labels.shape)} from {int(labels.min())} to {int(labels.max())}; raise "
             "label_classes, or map the others to a class of their own."
         )
-    if geometry.flipped and geometry.swap_sides:
+    if geometry.exchanges_sides:
         order = torch.arange(settings.label_classes)
         for first, second in settings.label_sides:
             order[[first, second]] = order[[second, first]]

@@ -21,6 +21,12 @@ from .settings import DataSettings
 
 NEAREST, BICUBIC = Image.Resampling.NEAREST, Image.Resampling.BICUBIC
 
+MOST_STEPS = 60
+"""After which a place that the inverse of a displacement has not found is given up, as at folds."""
+
+SETTLED = 0.05
+"""Pixels that are near enough to it."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Geometry:
@@ -104,18 +110,23 @@ class Geometry:
         So the stick figure, drawn with a fixed width, grows and shrinks with the photo, unless the
         condition has a draw_height.
         """
-        joints = np.array(pose.joints)
-        points = self.placed((joints[:, :2] + 0.5) / np.array(pose.size[::-1]))
-        scale = self._enlargement * np.array(self.load) / pose.size[::-1]
-        joints[:, :2] = (points + 0.5) / scale - 0.5
-        if self.flipped and self.swap_sides:
-            joints = joints[mirrored_order(JOINTS)]
+        joints = self.joints(pose)
+        scale = self.enlargement * np.array(self.load) / pose.size[::-1]
+        joints[:, :2] = (joints[:, :2] + 0.5) / scale - 0.5
         width, height = (round(side) for side in self.size / scale)
         return Pose(joints, (height, width))
 
+    def joints(self, pose: Pose) -> np.ndarray:
+        """The joints' new places in pixels of the result, beside their scores: (18, 3)."""
+        joints = np.array(pose.joints)
+        joints[:, :2] = self.placed((joints[:, :2] + 0.5) / np.array(pose.size[::-1]))
+        if self.exchanges_sides:
+            joints = joints[mirrored_order(JOINTS)]
+        return joints
+
     def placed(self, shares: np.ndarray) -> np.ndarray:
         """Where points (..., 2) of the photo, as shares of its width and height, end up: pixels."""
-        points = (shares * np.array(self.load) - np.array(self.corner)) * self._enlargement - 0.5
+        points = (shares * np.array(self.load) - np.array(self.corner)) * self.enlargement - 0.5
         if self.flipped:
             points[..., 0] = self.size[0] - 1 - points[..., 0]
         return points if self.displacement is None else self._displaced(points)
@@ -125,7 +136,7 @@ class Geometry:
         points = self.filled_from(points)
         if self.flipped:
             points[..., 0] = self.size[0] - 1 - points[..., 0]
-        return ((points + 0.5) / self._enlargement + np.array(self.corner)) / np.array(self.load)
+        return ((points + 0.5) / self.enlargement + np.array(self.corner)) / np.array(self.load)
 
     def filled_from(self, points: np.ndarray) -> np.ndarray:
         """The pixels (..., 2) before the displacement that fill those after it."""
@@ -134,7 +145,13 @@ class Geometry:
         return points + self._displacement_at(points)
 
     @property
-    def _enlargement(self) -> np.ndarray:
+    def exchanges_sides(self) -> bool:
+        """Whether what is left becomes right in names too: of joints, classes and parts."""
+        return self.flipped and self.swap_sides
+
+    @property
+    def enlargement(self) -> np.ndarray:
+        """Of what is cut, along (x, y)."""
         return np.array(self.size) / np.array(self.cut or self.size)
 
     def source(self, source: Any, photo: Image.Image, moved_photo: Image.Image) -> Any:
@@ -152,23 +169,28 @@ class Geometry:
 
     def classes(self, labels: Tensor, condition: MaskCondition) -> Tensor:
         """Exchange left and right classes of a label map (H, W) int64 after a flip."""
-        if not (self.flipped and self.swap_sides):
+        if not self.exchanges_sides:
             return labels
         return torch.tensor(mirrored_order(condition.classes))[labels]
 
     def encoded(self, encoded: Tensor, condition: Condition) -> Tensor:
         """Exchange left and right channels of an encoded condition (K, H, W) after a flip."""
-        if not (self.flipped and self.swap_sides and isinstance(condition, PartEdgeCondition)):
+        if not (self.exchanges_sides and isinstance(condition, PartEdgeCondition)):
             return encoded
         parts = [1 + index for index in mirrored_order(FACE_PARTS)]
         return encoded[[0, *parts, len(FACE_PARTS) + 1]]
 
     def _displaced(self, points: np.ndarray) -> np.ndarray:
         """Where points (..., 2) end up: q with q + displacement(q) = p, by iteration."""
-        found = points
-        for _ in range(12):
+        found = np.array(points)
+        moving = np.ones(found.shape[:-1], bool)
+        for _ in range(MOST_STEPS):
             # Half steps also settle where the displacement changes as fast as the place.
-            found = found + 0.7 * (points - self.filled_from(found))
+            error = points[moving] - self.filled_from(found[moving])
+            found[moving] += 0.5 * error
+            moving[moving] = np.abs(error).max(-1) > SETTLED
+            if not moving.any():
+                break
         return found
 
     def _displacement_at(self, points: np.ndarray) -> np.ndarray:

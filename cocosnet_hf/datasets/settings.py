@@ -156,15 +156,15 @@ class DataSettings:
             )
         if not 0 <= self.edge_jitter < 1:
             raise ValueError(f"'edge_jitter' must be in 0..1, below 1, got {self.edge_jitter}.")
-        if not 0 <= self.zoom <= 0.5:
-            raise ValueError(f"'zoom' must be in 0..0.5, got {self.zoom}.")
+        if not 0 <= self.zoom < 0.5:
+            raise ValueError(f"'zoom' must be in 0..0.5, below 0.5, got {self.zoom}.")
+        if self.matching_scale not in (1, 2, 4):
+            raise ValueError(f"'matching_scale' must be 1, 2 or 4, got {self.matching_scale}.")
         for name, step in (
             ("flow_stride", self.flow_stride),
             ("matching_scale", self.matching_scale),
         ):
-            if step < (name == "matching_scale") or any(
-                step and side % step for side in (self.image_size, self.width)
-            ):
+            if step < 0 or any(step and side % step for side in (self.image_size, self.width)):
                 raise ValueError(
                     f"'{name}' must divide the picture's {self.image_size} x {self.width} pixels, "
                     f"got {step}."

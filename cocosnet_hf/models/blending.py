@@ -171,17 +171,32 @@ class BlendingTranslationNetwork(Network):
         kept = soft.float().clamp(-LARGEST_KEPT, LARGEST_KEPT)
         painted = torch.tanh(change + torch.atanh(kept).to(change.dtype))
         blend = torch.sigmoid(trusted)
-        return BlendingOutput(blended(sharp, painted, blend), painted, blend)
+        return BlendingOutput(torch.lerp(painted, sharp.to(painted), blend), painted, blend)
 
 
-def blended(sharp: Tensor, painted: Tensor, blend: Tensor, strength: float = 0.5) -> Tensor:
-    """blend * sharp warp + (1 - blend) * painted, with the odds of the blend times s / (1 - s).
+def blend_share(blend: Tensor, strength: float) -> Tensor:
+    """The blend (B, 1, H, W) with its odds times s / (1 - s), for a strength s in 0..1.
 
-    strength s in 0..1: 0.5 as the network decided, 0 only what is painted, 1 only what is copied.
+    0.5: as the network decided; 0: nothing is copied; 1: nothing is painted.
     """
+    if strength == 0.5:
+        return blend
     copied = strength * blend
-    share = copied / (copied + (1 - strength) * (1 - blend)).clamp_min(1e-6)
-    return torch.lerp(painted, sharp, share if strength != 0.5 else blend)
+    return copied / (copied + (1 - strength) * (1 - blend)).clamp_min(1e-6)
+
+
+def enlarged(image: Tensor, share: Tensor, warp: Tensor) -> Tensor:
+    """A picture at the size of a larger sharp warp, from which its finest bands come.
+
+    As in a Laplacian pyramid (Burt and Adelson 1983) of two bands: the coarse one is the picture,
+    (B, 3, h, w), the fine one that of the warp (B, 3, H, W), as far as share (B, 1, h, w) says that
+    the picture is copied from it.
+    """
+    small, large = image.shape[-2:], warp.shape[-2:]
+    coarse = F.interpolate(warp, small, mode="bilinear", antialias=True)
+    detail = warp - F.interpolate(coarse, large, mode="bicubic")
+    trusted = F.interpolate(share, large, mode="bilinear")
+    return (F.interpolate(image, large, mode="bicubic") + trusted * detail).clamp(-1, 1)
 
 
 def _doubled(x: Tensor) -> Tensor:

@@ -252,9 +252,12 @@ class CorrespondenceNetwork(Network):
         """Channels of `Warp.features`."""
         return 8 if self.config.warp == "coherent" else 3
 
-    def match(self, content: Tensor, style: Tensor | Nested, **options: Any) -> Matching:
+    def match(
+        self, content: Tensor, style: Tensor | Nested, *, pixels: int = 1, **options: Any
+    ) -> Matching:
         """The matching of two projections as this network learned it.
 
+        pixels: of the painted picture for each pixel that this network saw, in both directions.
         options: of `Matching`: regions, and check_finite.
         """
         config = self.config
@@ -263,7 +266,7 @@ class CorrespondenceNetwork(Network):
             style,
             patch_size=config.patch_size,
             temperature=config.temperature,
-            stride=self.stride,
+            stride=self.stride * pixels,
             **options,
         )
 

@@ -28,6 +28,8 @@ class TranslationNetwork(Network):
     networks need long to learn to carry over; not in the paper.
     """
 
+    warp_channels = 3
+
     @register_to_config
     def __init__(
         self,
