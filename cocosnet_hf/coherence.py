@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .correlation import ANYWHERE, Side, Tiles
+from .correlation import ANYWHERE, Side, Tiles, highest
 
 SMOOTHNESS = 0.05
 """Correlation that a position gives up for each cell by which it differs from its neighbours."""
@@ -243,12 +243,12 @@ class _Nearest:
                 for column_range in tiles.column_ranges():
                     v = side.positions(column_range)
                     logits = tiles.logits(row_range, column_range)
-                    value, where = logits.max(1)
+                    value, where = highest(logits, 1)
                     better = value > best[u]
                     best[u] = torch.where(better, value, best[u])
                     position[u] = torch.where(better, where + v.start, position[u])
                     exemplar[u] = torch.where(better, index, exemplar[u])
-                    value, where = logits.max(0)
+                    value, where = highest(logits, 0)
                     better = value > back_best[v]
                     back_best[v] = torch.where(better, value, back_best[v])
                     back[v] = torch.where(better, where + u.start, back[v])

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .coherence import ROUNDS, SMOOTHNESS, CoherentFlow, Pin, coherent_flow
-from .correlation import FLOOR, TINY, Attend, Side, Tiles
+from .correlation import FLOOR, TINY, Attend, Side, Tiles, highest
 
 Nested = Sequence[Sequence[Tensor]]
 """For each item of the batch, one tensor for each of its exemplars."""
@@ -321,7 +321,7 @@ class Matching:
                 u = rows.positions(row_range)
                 for column_range in tiles.column_ranges():
                     logits = tiles.logits(row_range, column_range)
-                    value, where = logits.max(1)
+                    value, where = highest(logits, 1)
                     better = value > logit[u]
                     start = side.positions(column_range).start
                     logit[u] = torch.where(better, value, logit[u])

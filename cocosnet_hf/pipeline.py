@@ -37,7 +37,7 @@ from .hub import (
 from .hub.cards import CARD_FILE
 from .matching import Matching
 from .models import BlendingTranslationNetwork, CorrespondenceNetwork, TranslationNetwork
-from .models.blending import blend_share, enlarged
+from .models.blending import blend_share, enlarged, with_strength
 from .models.network import Network, nearest_side, require_safe, require_stride, without_place
 from .presets import preset
 
@@ -893,9 +893,10 @@ class CoCosPipeline(DiffusionPipeline):
             return image, warp.picture, None
         small = _as_one_tensor(_at_most(items, matching, size, size))
         warp = self.correspondence.warp(matching, small, size, pins)
-        output = self.translation(_channels_last(warp.features.to(guide)), guide)
+        features = _channels_last(warp.features.to(guide))
+        output = self.translation(features, guide)
         share = blend_share(output.blend, strength)
-        image = torch.lerp(output.painted, warp.picture.to(share), share)
+        image = with_strength(features, output, strength)
         if loaded.size == size:
             return image, warp.picture, share
         large = _as_one_tensor(_at_most(items, matching, size, loaded.size))

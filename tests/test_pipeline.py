@@ -598,6 +598,7 @@ def test_the_index_names_the_package_however_the_pipeline_came_to_be(
         "condition": {"type": "edge", "sigma": 1.0, "low": 0.1, "high": 0.2, "reach": 32.0},
         "image_size": 32,
         "image_width": None,
+        "matching_scale": 1,
     }
     loaded = CoCosPipeline.from_pretrained(tmp_path / "made")
     loaded.save_pretrained(tmp_path / "loaded")

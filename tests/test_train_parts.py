@@ -187,7 +187,14 @@ TERMS = {item.name for item in dataclasses.fields(LossWeights)}
 @pytest.mark.parametrize("name", sorted(TERMS - {"feature_matching"}))  # never without adversarial
 def test_only_terms_of_the_matching_need_no_picture(name: str):
     weights = LossWeights(**dict.fromkeys(TERMS, 0.0) | {name: 1.0})
-    of_matching = name in ("domain_alignment", "cycle", "self_warp", "warped_mask")
+    of_matching = name in (
+        "domain_alignment",
+        "cycle",
+        "self_warp",
+        "warped_mask",
+        "known_flow",
+        "region_flow",
+    )
     assert weights.need_picture != of_matching
 
 

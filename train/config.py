@@ -1,5 +1,6 @@
 """A training run as data: one YAML file and command-line overrides into frozen dataclasses."""
 
+import copy
 import dataclasses
 import difflib
 import inspect
@@ -384,15 +385,29 @@ def load_config(
     """Read a run from YAML files and overrides such as `--data.batch_size=4`.
 
     Each file changes what those before it set, group by group, and the overrides what all of them
-    set. Raises ValueError for an unknown setting, naming the nearest known one, for a value of
-    another type, for an override that is not `--name=value` and for text that is not YAML.
+    set. The `stages` of a recipe are left out, see `load_stages`. Raises ValueError for an unknown
+    setting, naming the nearest known one, for a value of another type, for an override that is not
+    `--name=value` and for text that is not YAML.
     """
+    values = read_files(paths)
+    values.pop("stages", None)
+    return build_config(values, overrides)
+
+
+def read_files(paths: str | Path | Sequence[str | Path]) -> dict[str, Any]:
+    """The settings of YAML files, each on top of those before it."""
     values: dict[str, Any] = {}
     for path in [paths] if isinstance(paths, (str, Path)) else paths:
         found = _parsed(Path(path).read_text(), str(path))
         if not isinstance(found, dict):
             raise ValueError(f"{path} must hold settings as `name: value`, got {found!r}.")
-        values = _on_top(found, values)
+        values = on_top(found, values)
+    return values
+
+
+def build_config(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainConfig:
+    """The run that settings with overrides on top describe. Raises what `load_config` raises."""
+    values = copy.deepcopy(dict(values))
     for override in overrides:
         name, equals, value = override.removeprefix("--").partition("=")
         if not override.startswith("--") or not equals:
@@ -414,12 +429,12 @@ def _parsed(text: str, name: str) -> Any:
         raise ValueError(f"{name} is not valid YAML: {error}") from error
 
 
-def _on_top(upper: dict[str, Any], lower: dict[str, Any]) -> dict[str, Any]:
+def on_top(upper: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:
     """Both groups of settings in one; where both set a value, the upper one's."""
     merged = dict(lower)
     for name, value in upper.items():
         both = isinstance(value, dict) and isinstance(lower.get(name), dict)
-        merged[name] = _on_top(value, lower[name]) if both else value
+        merged[name] = on_top(value, lower[name]) if both else value
     return merged
 
 

@@ -199,7 +199,6 @@ class RivalTrainer(Trainer):
             self.validate()
         if not self._due(output.checkpoint_every):
             self.save()
-        self.accelerator.end_training()
         return self._target
 
     @property

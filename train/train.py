@@ -3,14 +3,19 @@
     accelerate launch train/train.py --config train/configs/quickstart.yaml
     accelerate launch train/train.py --config ... --resume latest --output.keep=5
     accelerate launch train/train.py --config ... --config train/configs/layers/8gb.yaml
+    accelerate launch train/train.py --config ... --stage painter
     python train/train.py --config ... --dry-run
 
 The output folder then holds `pipeline/`, which `CoCosPipeline.from_pretrained` loads, `best/`, the
-same at the best validation, `pictures/` to look at, `checkpoints/` and TensorBoard's `logs/`.
+same at the best validation, `pictures/` to look at, `checkpoints/` and TensorBoard's `logs/`. A file
+with `stages` is that many runs one after another, see `load_stages`: each has all this in a folder of
+its own name, and the last one's pipeline comes to the output folder.
 """
 
 import argparse
+import dataclasses
 import os
+import shutil
 import signal
 import sys
 import time
@@ -26,8 +31,9 @@ if __package__ in (None, ""):  # started as a file, whose folder is then searche
 import numpy as np
 import torch
 import yaml
-from accelerate import Accelerator
-from accelerate.utils import ProjectConfiguration
+from accelerate import Accelerator, PartialState
+from accelerate.state import AcceleratorState, GradientState
+from accelerate.utils import ProjectConfiguration, parse_flag_from_env
 from torch import Tensor, nn
 
 from cocosnet_hf import CoCosPipeline, ProjectedDiscriminator
@@ -35,6 +41,7 @@ from cocosnet_hf.hub import create_repository, write_card
 from cocosnet_hf.hub.publish import publish_folder
 from train.card import run_details
 from train.checkpoints import (
+    complete_folder,
     find_checkpoint,
     list_checkpoints,
     load_checkpoint,
@@ -47,6 +54,7 @@ from train.networks import Networks, attach_backbones, export_pipeline
 from train.objective import Batch, Painting, discriminator_terms, generator_terms, paint
 from train.recompute import recompute_activations
 from train.report import Report, picture_grid
+from train.stages import Stage, load_stages
 from train.validation import batch_metrics, validate
 
 BEST_METRICS = {"warp_accuracy": 1, "target_l1": -1}
@@ -62,11 +70,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="print the resolved run and the parameter counts"
     )
-    known, config = parse_config(parser, arguments)
+    parser.add_argument("--stage", metavar="NAME", help="only this one of the recipe's stages")
+    known, overrides = parser.parse_known_args(arguments)
+    try:
+        stages = load_stages(known.config, overrides, known.stage)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    if len(stages) > 1 and known.resume not in (None, "latest"):
+        parser.error("a checkpoint is of one stage: say --resume latest, or which by --stage.")
     if known.dry_run:
-        print(describe(config))
+        print(describe_stages(stages))
+    elif stages[0].name is None:
+        train(stages[0].config, known.resume)
     else:
-        train(config, known.resume)
+        train_stages(stages, known.resume)
 
 
 def make_parser(doc: str) -> argparse.ArgumentParser:
@@ -103,11 +120,30 @@ def parse_config(
         parser.error(str(error))
 
 
-def describe(config: TrainConfig) -> str:
-    """The resolved run as YAML, and how many parameters it trains."""
+def describe_stages(stages: Sequence[Stage]) -> str:
+    """Each resolved run as a document of YAML."""
+    texts, starts = [], {}
+    for stage in stages:
+        networks = stage.config.networks
+        # A pipeline that is still to be trained has the networks that its own stage starts with.
+        start = starts.get(networks.init_from, (networks.init_from, networks.transfer_from))
+        if not stage.pipeline.is_dir():
+            starts[str(stage.pipeline)] = start
+        heading = f"# stage {stage.name}\n" if stage.name is not None else ""
+        texts.append(heading + describe(stage.config, start))
+    return "\n---\n".join(texts)
+
+
+def describe(config: TrainConfig, start: tuple[str | None, str | None]) -> str:
+    """The resolved run as YAML, and how many parameters it trains.
+
+    start: init_from and transfer_from of the networks that are counted.
+    """
+    networks = dataclasses.replace(config.networks, init_from=start[0], transfer_from=start[1])
+    counted = Networks.build(dataclasses.replace(config, networks=networks))
     counts = {
         name: sum(parameter.numel() for parameter in network.parameters())
-        for name, network in Networks.build(config).modules().items()
+        for name, network in counted.modules().items()
     }
     lines = [f"# {name}: {count:,} parameters" for name, count in counts.items()]
     return yaml.safe_dump(to_dict(config), sort_keys=False) + "\n".join(lines)
@@ -125,13 +161,63 @@ def train(config: TrainConfig, resume: str | None = None) -> Path | None:
 
 def run(trainer: "Trainer") -> Path | None:
     """Every step that is left, and its end: what `train` says."""
+    folder = complete(trainer)
+    trainer.close()
+    PartialState().destroy_process_group()
+    return folder
+
+
+def complete(trainer: "Trainer") -> Path | None:
+    """Every step that is left, and what is written after them or on SIGTERM."""
     for batch, painting in optimize(trainer):
         trainer.report(batch, painting)
         if trainer.told_to_stop():
             trainer.save()
-            trainer.accelerator.end_training()
             return None
     return trainer.finish()
+
+
+def train_stages(stages: Sequence[Stage], resume: str | None = None) -> Path | None:
+    """Stage after stage in one process, to the end or until SIGTERM.
+
+    resume: as of `train`; then those that are complete are skipped. Returns the folder of the last
+    pipeline, None after SIGTERM. Raises what `train` raises, FileExistsError before any training.
+    """
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
+    left = [stage for stage in stages if not (resume and stage.is_complete)]
+    for stage in stages:
+        if stage not in left:
+            state.print(f"stage {stage.name} is complete: {stage.pipeline}", flush=True)
+    for stage in left:  # here, not after hours in the stages before it
+        if resume is None:
+            refuse_checkpoints(stage.config)
+        if state.is_main_process:
+            reserve_repository(stage.config)
+    state.wait_for_everyone()  # nothing is written before all have seen what is there
+    folder: Path | None = stages[-1].copy_to or stages[-1].pipeline
+    for stage in left:
+        folder = train_stage(stage, resume)
+        if folder is None:
+            break
+    state.destroy_process_group()
+    return folder
+
+
+def train_stage(stage: Stage, resume: str | None) -> Path | None:
+    """One stage, after which the process is ready for the next; None if none may follow."""
+    trainer = Trainer(stage.config, resume)
+    folder = complete(trainer)
+    if folder is not None and stage.copy_to is not None:
+        if trainer.accelerator.is_main_process:
+            with complete_folder(stage.copy_to) as copied:
+                shutil.copytree(folder, copied, dirs_exist_ok=True)
+        folder = stage.copy_to
+    elif folder is not None:
+        trainer.accelerator.wait_for_everyone()  # until the next stage's start is written
+        if trainer.told_to_stop():  # while the last lines were written
+            folder = None
+    trainer.close()
+    return folder
 
 
 def optimize(trainer: "Trainer") -> Iterator[tuple[Batch, Painting]]:
@@ -152,9 +238,8 @@ class Trainer:
         self.config = config
         self.folder = Path(config.output_dir)
         self.accelerator = make_accelerator(config)
-        if config.output.push_to_hub is not None and self.accelerator.is_main_process:
-            # What may not be written to fails now.
-            create_repository(config.output.push_to_hub, private=config.output.private or None)
+        if self.accelerator.is_main_process:
+            reserve_repository(config)
         torch.manual_seed(config.seed)
         self.networks = self.build_networks()
         self.perceptual = (
@@ -173,7 +258,7 @@ class Trainer:
         )
         self.tracker = Report(self.accelerator, self.folder, self.step)
         self._terminated = False
-        signal.signal(signal.SIGTERM, self._on_sigterm)
+        self._handler = signal.signal(signal.SIGTERM, self._on_sigterm)
 
     # The lines of the loop -----------------------------------------------------------------------
 
@@ -293,8 +378,18 @@ class Trainer:
             write_card(target, CoCosPipeline.from_pretrained(target), output.push_to_hub, details)
             if output.push_to_hub is not None:
                 self._publish(target, output.push_to_hub)
-        self.accelerator.end_training()
         return target
+
+    def close(self) -> None:
+        """Release what stands in the way of another trainer; the processes stay connected."""
+        for tracker in self.accelerator.trackers:
+            tracker.finish()
+        self.accelerator.free_memory()
+        AcceleratorState._reset_state()  # which keeps the precision of the first run
+        GradientState._reset_state()
+        if self.config.speed.compile:
+            torch.compiler.reset()
+        signal.signal(signal.SIGTERM, self._handler)
 
     def _publish(self, folder: Path, repo_id: str) -> None:
         try:
@@ -374,7 +469,7 @@ class Trainer:
 
     @property
     def _checkpoints(self) -> Path:
-        return self.folder / "checkpoints"
+        return checkpoints_folder(self.config)
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.step % every == 0
@@ -427,11 +522,8 @@ class Trainer:
 
     def _restore(self, resume: str | None) -> list[Any] | None:
         """Take over a checkpoint, if there is one; where a streamed data set stood."""
-        if resume is None and list_checkpoints(self._checkpoints):
-            raise FileExistsError(
-                f"{self.folder} holds checkpoints already; go on with --resume latest, or choose "
-                f"another output_dir."
-            )
+        if resume is None:
+            refuse_checkpoints(self.config)
         path = find_checkpoint(self._checkpoints, resume) if resume else None
         if path is None:
             return None
@@ -510,6 +602,26 @@ class Trainer:
 
     def _on_sigterm(self, *_: Any) -> None:
         self._terminated = True
+
+
+def checkpoints_folder(config: TrainConfig) -> Path:
+    """Where a run writes its checkpoints."""
+    return Path(config.output_dir, "checkpoints")
+
+
+def refuse_checkpoints(config: TrainConfig) -> None:
+    """Raises FileExistsError if a new run would write where another has been."""
+    if list_checkpoints(checkpoints_folder(config)):
+        raise FileExistsError(
+            f"{config.output_dir} holds checkpoints already; go on with --resume latest, or choose "
+            f"another output_dir."
+        )
+
+
+def reserve_repository(config: TrainConfig) -> None:
+    """What may not be written to fails now, not after the training."""
+    if config.output.push_to_hub is not None:
+        create_repository(config.output.push_to_hub, private=config.output.private or None)
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:

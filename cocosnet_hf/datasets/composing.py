@@ -75,6 +75,10 @@ def compose(
     geometry = Geometry.draw(target.image.size, settings, rng)
     distortion = {"warp": settings.warp, "zoom": settings.zoom} if is_self else {}
     other = Geometry.draw(exemplar.image.size, settings, rng, **distortion)
+    if is_self and settings.flow_stride:
+        # A mirrored eye is exactly the other eye, and means its own side: flows and labels agree
+        # only where both are mirrored or neither is.
+        other = dataclasses.replace(other, flipped=geometry.flipped)
     shown = _tensors(target, geometry, jittered(condition, settings, rng), settings)
     seen = _tensors(exemplar, other, jittered(condition, settings, rng), settings)
     image, look = shown.photo, seen.photo
@@ -99,13 +103,11 @@ def compose(
         example["condition_labels"] = shown.labels
         example["exemplar_labels"] = seen.labels
     if settings.flow_stride:
-        known = known_flow(geometry, other, settings.flow_stride) if is_self else None
-        if known is None:
-            flow = _likely_flow(shown, seen, settings.flow_stride)
-        elif geometry.exchanges_sides != other.exchanges_sides:
-            flow = _within_labels(known, shown, seen)  # a left eye is a right one in the other
-        else:
-            flow = known
+        flow = (
+            known_flow(geometry, other, settings.flow_stride)
+            if is_self
+            else _likely_flow(shown, seen, settings.flow_stride)
+        )
         example["flow"] = torch.from_numpy(flow)
     return example
 
@@ -121,15 +123,10 @@ def _likely_flow(target: _Pictures, exemplar: _Pictures, stride: int) -> np.ndar
         flow = region_flow(target.labels.numpy(), exemplar.labels.numpy(), stride)
     if target.joints is not None and exemplar.joints is not None:
         limbs = limb_flow(target.joints, exemplar.joints, (width, height), stride)
-        limbs = _within_labels(limbs, target, exemplar)
+        if target.labels is not None and exemplar.labels is not None:
+            limbs = agreeing(limbs, target.labels.numpy(), exemplar.labels.numpy())
         flow = np.where(np.isnan(limbs), flow, limbs)
     return flow
-
-
-def _within_labels(flow: np.ndarray, target: _Pictures, exemplar: _Pictures) -> np.ndarray:
-    if target.labels is None or exemplar.labels is None:
-        return flow
-    return agreeing(flow, target.labels.numpy(), exemplar.labels.numpy())
 
 
 def jittered(condition: Condition, settings: DataSettings, rng: np.random.Generator) -> Condition:

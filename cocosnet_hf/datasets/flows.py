@@ -51,16 +51,13 @@ def region_flow(labels: np.ndarray, exemplar_labels: np.ndarray, stride: int) ->
     agree, which brings eyes to eyes and their corners to corners. NaN where the exemplar lacks the
     class, has little of it, or another one at that place.
     """
-    height, width = labels.shape
-    points = centres((width, height), stride)
-    places = np.full(points.shape, np.nan)
+    points = centres(labels.shape[::-1], stride)
     asked = _label_at(labels, points)
-    own, other = _moments(labels), _moments(exemplar_labels)
-    for label in own.keys() & other.keys():
-        mean, deviation, exemplar_mean, exemplar_deviation = *own[label], *other[label]
-        scale = (exemplar_deviation / deviation).clip(1 / LARGEST_SCALE, LARGEST_SCALE)
-        chosen = asked == label
-        places[chosen] = exemplar_mean + scale * (points[chosen] - mean)
+    classes = int(max(labels.max(), exemplar_labels.max())) + 1
+    mean, deviation = _moments(labels, classes)
+    exemplar_mean, exemplar_deviation = _moments(exemplar_labels, classes)
+    scale = (exemplar_deviation / deviation).clip(1 / LARGEST_SCALE, LARGEST_SCALE)
+    places = exemplar_mean[asked] + scale[asked] * (points - mean[asked])
     return agreeing(_as_flow(places), labels, exemplar_labels)
 
 
@@ -128,16 +125,21 @@ def _start_and_direction(joints: np.ndarray, limb: tuple[int, int]) -> tuple[com
     return start, end - start
 
 
-def _moments(labels: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Mean and standard deviation (2,) of the (x, y) of each class that has enough pixels."""
-    height, width = labels.shape
-    flat = labels.ravel()
-    y, x = np.divmod(np.arange(flat.size), width)
-    counts = np.bincount(flat)
-    sums = [np.bincount(flat, weights) for weights in (x, y, x * x, y * y)]
-    found = {}
-    for label in np.flatnonzero(counts >= LEAST_SHARE * flat.size):
-        mean_x, mean_y, square_x, square_y = (total[label] / counts[label] for total in sums)
-        variance = np.array([square_x - mean_x**2, square_y - mean_y**2])
-        found[int(label)] = np.array([mean_x, mean_y]), np.sqrt(variance.clip(0.25))
-    return found
+def _moments(labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the (x, y) of each class's pixels: (classes, 2) each.
+
+    NaN for a class that has too few.
+    """
+    moments = []
+    for axis in (1, 0):
+        side = labels.shape[axis]
+        place = np.arange(side)
+        apart = labels.astype(np.intp) * side + (place if axis else place[:, None])
+        counts = np.bincount(apart.ravel(), minlength=classes * side).reshape(classes, side)
+        pixels = counts.sum(1)
+        pixels = np.where(pixels >= max(1, LEAST_SHARE * labels.size), pixels, np.nan)
+        mean = counts @ place / pixels
+        variance = counts @ place**2 / pixels - mean**2
+        moments.append((mean, np.sqrt(variance.clip(0.25))))
+    means, deviations = zip(*moments, strict=True)
+    return np.stack(means, axis=1), np.stack(deviations, axis=1)

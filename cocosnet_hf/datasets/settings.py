@@ -49,7 +49,8 @@ class DataSettings:
         thresholds are multiplied by up to 1 + edge_jitter or divided by it, so that a model learns
         lines of any amount. Only for edges made from photos; lines of one photo vary together.
     flow_stride: pixels for each of the places whose flow to the exemplar an example holds; 0 for no
-        flows. What is matched has this many pixels of the picture for each position.
+        flows. What is matched has this many pixels of the picture for each position. With flows a
+        self exemplar is flipped as its photo is, so that left stays left.
     matching_scale: how many times smaller a picture is matched than painted; conditions other than
         masks are encoded at that size too.
     augment: whether there is any of this: cut, flip, warp, colour and jitter. Without it the middle

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 
 from .blocks import LEAKY_SLOPE, leaky_relu_
 from .network import Network, require_channels, require_stride
-from .translation import LARGEST_KEPT
 
 TRUSTED_AT_FIRST = 2.0
-"""Logit of the blend before training: 88 % of each pixel is copied."""
+"""Logit of the blend before training: 88 % of the sharp warp, 12 % of the soft one."""
 
 WARP_CHANNELS = 8
 """The sharp warp (3), the soft warp (3), correlation and consistency."""
@@ -25,14 +24,15 @@ WARP_CHANNELS = 8
 
 @dataclass
 class BlendingOutput(BaseOutput):
-    """What the network makes of a warp: image = blend * sharp warp + (1 - blend) * painted.
+    """What the network makes of a warp: image = blend * sharp + (1 - blend) * soft + change.
 
-    image, painted (B, 3, H, W) in [-1, 1]; blend (B, 1, H, W) in 0..1: how much is copied.
+    image (B, 3, H, W), as a picture in [-1, 1] and a little beyond; change (B, 3, H, W); blend
+    (B, 1, H, W) in 0..1: how much of the sharp warp's texture is copied.
     """
 
     image: Tensor
-    painted: Tensor
     blend: Tensor
+    change: Tensor
 
 
 class ChannelNorm(nn.Module):
@@ -72,10 +72,10 @@ class BlendingTranslationNetwork(Network):
     """A U-net over the sharp warp, that closes its seams and paints what the exemplar lacks.
 
     Where the exemplar has what the condition asks for, its own pixels are better than any that a
-    network of this size paints, so the picture is a blend of both, at first mostly of the warp.
-    The condition joins at half size and below: at full size, the kinks of a distance map turn into
-    ripples. What is painted starts from the soft warp, whose colours are right and whose texture is
-    missing.
+    network of this size paints, so the picture begins as the warp.
+    What it paints is added: to the sharp warp where that is trusted, elsewhere to the soft one,
+    whose colours are right and whose texture is missing. The condition joins at half size and
+    below: at full size, the kinks of a distance map turn into ripples.
 
     condition_channels: K of the condition. channels: widths at full size, 1/2, 1/4 and 1/8, of
     which the last serves 1/16 as well. condition_width: features of the condition at 1/2; twice as
@@ -168,10 +168,22 @@ class BlendingTranslationNetwork(Network):
             [3, 1], 1
         )
 
-        kept = soft.float().clamp(-LARGEST_KEPT, LARGEST_KEPT)
-        painted = torch.tanh(change + torch.atanh(kept).to(change.dtype))
         blend = torch.sigmoid(trusted)
-        return BlendingOutput(torch.lerp(painted, sharp.to(painted), blend), painted, blend)
+        return BlendingOutput(torch.lerp(soft, sharp, blend) + change, blend, change)
+
+
+def with_strength(warped_exemplar: Tensor, output: BlendingOutput, strength: float) -> Tensor:
+    """The picture (B, 3, H, W) with more or less of the exemplar, for a strength s in 0..1.
+
+    0.5: as the network decided. Below, the odds of the blend are multiplied by s / (1 - s), so that
+    0 copies no texture; above, by the same, and the change by 2 (1 - s), so that 1 is the sharp
+    warp itself. warped_exemplar, output: what the network was given and returned.
+    """
+    if strength == 0.5:
+        return output.image
+    sharp, soft, _ = warped_exemplar.split([3, 3, 2], dim=1)
+    base = torch.lerp(soft, sharp, blend_share(output.blend, strength))
+    return base + min(1.0, 2 * (1 - strength)) * output.change
 
 
 def blend_share(blend: Tensor, strength: float) -> Tensor:

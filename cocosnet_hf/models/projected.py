@@ -78,7 +78,7 @@ class BlurPoolPatchDiscriminator(nn.Module):
             conv2d(width, next_width, 3, padding=1, spectral=True)
             for width, next_width in zip(widths, widths[1:], strict=False)
         )
-        self.logits = conv2d(8 * c, 1, 3, padding=1)
+        self.logits = nn.Conv2d(8 * c, 1, 3, padding=1)
         self.pool = BlurPool()
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -107,7 +107,8 @@ class FeatureHead(nn.Module):
         self.reduce = conv2d(in_channels, channels, 1)
         nn.init.xavier_normal_(self.reduce.weight)  # no norm behind it would undo a small gain
         self.conv = conv2d(channels, channels, 3, padding=1, spectral=True)
-        self.logits = conv2d(channels, 1, 3, padding=1)
+        # With the small official gain a head would need hundreds of steps to say anything.
+        self.logits = nn.Conv2d(channels, 1, 3, padding=1)
 
     def forward(self, features: Tensor) -> Tensor:
         """features (B, C, h, w); returns logits (B, 1, h, w)."""
