@@ -1,4 +1,4 @@
-"""A recipe's stages as data: runs after one another, each of which goes on with the last weights."""
+"""The stages of a recipe: runs one after another, each from the weights of the one before."""
 
 import dataclasses
 import re

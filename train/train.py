@@ -7,9 +7,9 @@
     python train/train.py --config ... --dry-run
 
 The output folder then holds `pipeline/`, which `CoCosPipeline.from_pretrained` loads, `best/`, the
-same at the best validation, `pictures/` to look at, `checkpoints/` and TensorBoard's `logs/`. A file
-with `stages` is that many runs one after another, see `load_stages`: each has all this in a folder of
-its own name, and the last one's pipeline comes to the output folder.
+same at the best validation, `pictures/` to look at, `checkpoints/` and TensorBoard's `logs/`. A
+recipe with `stages` (see `load_stages`) is as many runs one after another: each has all this in a
+folder of its name, and the last one's pipeline comes to the output folder.
 """
 
 import argparse
@@ -122,7 +122,8 @@ def parse_config(
 
 def describe_stages(stages: Sequence[Stage]) -> str:
     """Each resolved run as a document of YAML."""
-    texts, starts = [], {}
+    texts: list[str] = []
+    starts: dict[str, tuple[str | None, str | None]] = {}
     for stage in stages:
         networks = stage.config.networks
         # A pipeline that is still to be trained has the networks that its own stage starts with.
@@ -389,7 +390,8 @@ class Trainer:
         GradientState._reset_state()
         if self.config.speed.compile:
             torch.compiler.reset()
-        signal.signal(signal.SIGTERM, self._handler)
+        if not self._terminated:  # a second signal does not cut off the way out
+            signal.signal(signal.SIGTERM, self._handler)
 
     def _publish(self, folder: Path, repo_id: str) -> None:
         try:

@@ -23,8 +23,8 @@ from .pairs import EvaluationPairs, Pair
 from .picture_sets import SUFFIXES, unit_range
 
 TARGET, PIPELINE, WARPED = "target", "pipeline", "warped exemplar"
-EXEMPLAR, NEAREST = "exemplar", "nearest photo"
-BUILT_IN = {"warped": WARPED, "exemplar": EXEMPLAR, "nearest": NEAREST}
+SHARP, EXEMPLAR, NEAREST = "sharp exemplar", "exemplar", "nearest photo"
+BUILT_IN = {"warped": WARPED, "sharp": SHARP, "exemplar": EXEMPLAR, "nearest": NEAREST}
 """Rivals that need nothing but the run, by their name on the command line."""
 
 
@@ -79,21 +79,33 @@ class Method:
         return tuple(self.made_by)
 
 
+MATCHING_RIVALS: dict[str, tuple[str, Callable[..., Tensor]]] = {
+    "warped": (
+        "the exemplar seen through the pipeline's matching",
+        lambda out, pairs: out.warped_exemplars,
+    ),
+    "sharp": (
+        "the exemplar's own pixels, moved by the coherent flow of the pipeline's matching",
+        lambda out, pairs: sharp_exemplars(out, pairs),
+    ),
+}
+"""Rivals that the pipeline's own matching makes: in words, and from its output for some pairs."""
+
+
 def pipeline_method(
-    pipe: CoCosPipeline, name: str, with_warped: bool = True, background: int | None = None
+    pipe: CoCosPipeline,
+    name: str,
+    rivals: Sequence[str] = tuple(MATCHING_RIVALS),
+    background: int | None = None,
 ) -> Method:
-    """The pipeline, with its `matching_scores`, and its warped exemplars."""
+    """The pipeline, with its `matching_scores`, and those `MATCHING_RIVALS` that are asked for."""
+    chosen = [MATCHING_RIVALS[rival] for rival in MATCHING_RIVALS if rival in rivals]
 
     def paint(pairs: Sequence[Pair]) -> list[Painting]:
         out = run_pipeline(pipe, pairs)
         scores = matching_scores(out.matching, pairs, background)
-        paintings = [Painting(out.images.float().cpu(), scores), Painting.of(out.warped_exemplars)]
-        return paintings[: len(made_by)]
-
-    made_by = {PIPELINE: name}
-    if with_warped:
-        made_by[WARPED] = "the exemplar seen through the pipeline's matching"
-    return Method(made_by, paint)
+        painting = Painting(out.images.float().cpu(), scores)
+        return [painting, *(Painting.of(make(out, pairs)) for _, make in chosen)]
 
 
 def run_pipeline(pipe: CoCosPipeline, pairs: Sequence[Pair]) -> CoCosPipelineOutput:

@@ -1,0 +1,75 @@
+"""The terms beside the paper's: known flows count places, the pyramid counts bands."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cocosnet_hf import Matching
+from cocosnet_hf.sharpness import flow_error, known_flow_losses, laplacian_pyramid_loss
+
+
+def normal(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def centres(size: int) -> Tensor:
+    """(1, 2, size, size): the flow that leaves everything where it is, 4 pixels a position."""
+    y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    return torch.stack([x, y])[None] * 4 + 1.5
+
+
+def test_the_right_places_cost_less_than_wrong_ones_and_have_no_error():
+    features = normal(2, 8, 8, 8)
+    matching, is_self = Matching(features, features), torch.tensor([1.0, 0.0])
+    right = centres(8).expand(2, -1, -1, -1)
+    exact, likely = known_flow_losses(matching, right, is_self)
+    for loss, wrong in zip(
+        (exact, likely), known_flow_losses(matching, right.flip(3), is_self), strict=True
+    ):
+        assert 0 < loss < wrong
+    assert flow_error(matching, right, is_self) == (0, 0)
+    assert flow_error(matching, right + torch.tensor([8.0, 0]).view(1, 2, 1, 1), is_self) == (2, 2)
+
+
+def test_unknown_places_and_missing_kinds_cost_nothing():
+    features = normal(1, 8, 8, 8).requires_grad_()
+    flow = centres(8)
+    flow[..., 2:] = torch.nan
+    matching, own = Matching(features, features), torch.ones(1)
+    exact, likely = known_flow_losses(matching, flow, own)
+    assert exact > 0 and likely == 0
+    known = known_flow_losses(matching, centres(8), own)[0]
+    assert exact != known
+    exact.backward()
+    assert torch.isfinite(features.grad).all()
+    nothing = known_flow_losses(matching, torch.full_like(flow, torch.nan), own)
+    assert nothing == (0, 0)
+
+
+def test_a_few_steps_on_known_flows_find_the_places():
+    target = normal(1, 8, 8, 8)
+    moved = target.roll(2, dims=3).clone().requires_grad_()
+    flow = centres(8)
+    optimizer = torch.optim.Adam([moved], 0.2)
+    for _ in range(60):
+        loss = known_flow_losses(Matching(target, moved), flow, torch.ones(1))[0]
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert flow_error(Matching(target, moved), flow, torch.ones(1))[0] == 0
+
+
+def test_the_pyramid_counts_a_fine_error_more_than_a_coarse_one_and_self_pairs_only():
+    target = torch.zeros(2, 3, 32, 32)
+    checks = torch.tensor([1.0, -1.0]).repeat(16)
+    fine = target + 0.5 * checks * checks[:, None]
+    coarse = target + 0.5 * F.interpolate(normal(2, 3, 2, 2).sign(), 32, mode="nearest")
+    every = torch.ones(2)
+    assert laplacian_pyramid_loss(fine, target, every) > laplacian_pyramid_loss(
+        coarse, target, every
+    )
+    assert laplacian_pyramid_loss(target, target, every) == 0
+    first = laplacian_pyramid_loss(fine, target, torch.tensor([1.0, 0.0]))
+    assert first == pytest.approx(laplacian_pyramid_loss(fine[:1], target[:1], every[:1]))
+    assert laplacian_pyramid_loss(fine, target, torch.zeros(2)) == 0
