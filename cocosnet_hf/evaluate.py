@@ -10,9 +10,10 @@ whatever has not changed since; what has is named and refused. Several processes
 -m cocosnet_hf.evaluate ...) share the work. --card puts the figures into the card of the pipeline,
 in its folder or on the Hub.
 
---rivals are painted and scored alike: exemplar (unchanged), warped (the exemplar, warped), nearest
-(the training photo of the nearest layout), NAME=FOLDER (pictures called like the items) and
-NAME=package.module:function (a function from encoded condition and exemplar photo to picture).
+--rivals are painted and scored alike: exemplar (unchanged), warped (the exemplar, warped), sharp
+(its own pixels, moved by the same matching), nearest (the training photo of the nearest layout),
+NAME=FOLDER (pictures called like the items) and NAME=package.module:function (a function from
+encoded condition and exemplar photo to picture).
 """
 
 from __future__ import annotations
@@ -124,7 +125,7 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         "--rivals",
         nargs="*",
-        metavar="exemplar|warped|nearest|NAME=module:function",
+        metavar="exemplar|warped|sharp|nearest|NAME=module:function",
         help="painted and scored beside the pipeline; default: warped and exemplar, and nearest "
         "where that is not the exemplar itself",
     )

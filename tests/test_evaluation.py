@@ -338,6 +338,36 @@ def test_the_pipeline_paints_the_pairs_and_says_how_it_matched(pairs: Evaluation
     assert not warped.scores[0].values
 
 
+@pytest.mark.parametrize("warp", ["mean", "patch", "coherent"])
+def test_the_sharp_exemplar_is_the_photo_moved_by_the_coherent_flow(
+    warp: str, pairs: EvaluationPairs
+):
+    networks = tiny.correspondence(SCENE.channels, warp=warp), tiny.translation(SCENE.channels)
+    if warp == "coherent":
+        networks = networks[0], tiny.lively(BlendingTranslationNetwork(SCENE.channels))
+    pipe = CoCosPipeline(*networks, SCENE, SIDE)
+    pipe.set_progress_bar_config(disable=True)
+    some = [pairs[0], pairs[1]]
+    method = pipeline_method(pipe, "tiny", ("sharp", "warped"))
+    assert list(method.made_by) == ["pipeline", "warped exemplar", "sharp exemplar"]
+    _, warped, sharp = method.paint(some)
+    photos = torch.stack([pair.exemplar.photo for pair in some]) / 255
+    flow = run_pipeline(pipe, some).matching.coherent()
+    torch.testing.assert_close(sharp.pictures, flow.warp(photos, (SIDE, SIDE)), atol=1e-5, rtol=0)
+    same = (sharp.pictures - warped.pictures).abs().max() < 1e-4
+    assert bool(same) == (warp == "coherent")
+
+
+def test_the_rivals_of_the_matching_are_painted_where_they_are_asked_for(pairs: EvaluationPairs):
+    pipe = tiny.pipeline(SCENE, image_size=SIDE)
+    assert list(pipeline_method(pipe, "tiny", ()).made_by) == ["pipeline"]
+    method = pipeline_method(pipe, "tiny", ("exemplar", "sharp"))
+    assert list(method.made_by) == ["pipeline", "sharp exemplar"]
+    assert [painting.pictures.shape for painting in method.paint([pairs[0]])] == [
+        (1, 3, SIDE, SIDE)
+    ] * 2
+
+
 def test_noise_of_a_pipeline_depends_on_the_item_alone(pairs: EvaluationPairs):
     pipe = tiny.pipeline(SCENE, image_size=SIDE, exemplar_noise=0.5)
     method = pipeline_method(pipe, "tiny")
@@ -443,7 +473,7 @@ def test_what_makes_a_rivals_pictures_tells_a_change_of_its_files(
     ("spec", "error", "message"),
     [
         ("..=rivals:blurred", ValueError, "with a name of its own"),
-        ("nobody", ValueError, "A rival is one of warped, exemplar, nearest"),
+        ("nobody", ValueError, "A rival is one of warped, sharp, exemplar, nearest"),
         ("pipeline=rivals:blurred", ValueError, "with a name of its own"),
         ("theirs=no/such/folder", ValueError, "There is no folder 'no/such/folder'"),
         ("theirs=rivals:nobody", ImportError, "'rivals' has no 'nobody'"),
@@ -789,7 +819,7 @@ def test_a_run_goes_on_where_it_was_and_rivals_can_be_added(
         pipeline,
         perceptual,
         output,
-        rivals=("warped", "exemplar", "blur=rivals:blurred"),
+        rivals=("warped", "sharp", "exemplar", "blur=rivals:blurred"),
         batch_size=3,
     )
     again = evaluate(more)
@@ -797,6 +827,7 @@ def test_a_run_goes_on_where_it_was_and_rivals_can_be_added(
         found = again.find(result.method, result.metric, result.format)
         assert found.estimate.value == pytest.approx(result.estimate.value, rel=1e-4, abs=1e-6)
     assert again.find("blur", "SSIM") is not None
+    assert again.find("sharp exemplar", "SSIM") is not None
     after = times(output)
     untouched = [path for path in before if "exemplar" in path.parts or "target" in path.parts]
     assert untouched and all(after[path] == before[path] for path in untouched)
@@ -933,6 +964,7 @@ def test_files_that_do_not_belong_to_a_run_are_noticed(
         ({"rivals": ("exemplar", "exemplar")}, ValueError, "rival needs a name of its own"),
         ({"rivals": ("a b=rivals:blurred", "A-b=rivals:tensors")}, ValueError, "a name of its own"),
         ({"rivals": ("warped", "warped-exemplar=rivals:blurred")}, ValueError, "since it names a"),
+        ({"rivals": ("sharp", "sharp-exemplar=rivals:blurred")}, ValueError, "since it names a"),
         ({"diversity": 1}, ValueError, "'diversity' must be 0 or at least 2"),
         ({"batch_size": 0}, ValueError, "'batch_size' must be at least 1"),
         ({"background": 99}, ValueError, "'background' must be one of the"),

@@ -79,33 +79,44 @@ class Method:
         return tuple(self.made_by)
 
 
-MATCHING_RIVALS: dict[str, tuple[str, Callable[..., Tensor]]] = {
-    "warped": (
-        "the exemplar seen through the pipeline's matching",
-        lambda out, pairs: out.warped_exemplars,
-    ),
-    "sharp": (
-        "the exemplar's own pixels, moved by the coherent flow of the pipeline's matching",
-        lambda out, pairs: sharp_exemplars(out, pairs),
-    ),
-}
-"""Rivals that the pipeline's own matching makes: in words, and from its output for some pairs."""
-
-
 def pipeline_method(
     pipe: CoCosPipeline,
     name: str,
-    rivals: Sequence[str] = tuple(MATCHING_RIVALS),
+    rivals: Sequence[str] = ("warped",),
     background: int | None = None,
 ) -> Method:
-    """The pipeline, with its `matching_scores`, and those `MATCHING_RIVALS` that are asked for."""
-    chosen = [MATCHING_RIVALS[rival] for rival in MATCHING_RIVALS if rival in rivals]
+    """The pipeline, with its `matching_scores`, and the rivals that its own matching makes.
+
+    rivals: of which "warped" and "sharp" (see `sharp_exemplars`) are painted.
+    """
+    made_by = {PIPELINE: name}
+    if "warped" in rivals:
+        made_by[WARPED] = "the exemplar seen through the pipeline's matching"
+    if "sharp" in rivals:
+        made_by[SHARP] = "the exemplar's own pixels, moved as the pipeline's matching says"
 
     def paint(pairs: Sequence[Pair]) -> list[Painting]:
         out = run_pipeline(pipe, pairs)
         scores = matching_scores(out.matching, pairs, background)
-        painting = Painting(out.images.float().cpu(), scores)
-        return [painting, *(Painting.of(make(out, pairs)) for _, make in chosen)]
+        paintings = [Painting(out.images.float().cpu(), scores)]
+        if WARPED in made_by:
+            paintings.append(Painting.of(out.warped_exemplars))
+        if SHARP in made_by:
+            paintings.append(Painting.of(sharp_exemplars(out, pairs)))
+        return paintings
+
+    return Method(made_by, paint)
+
+
+def sharp_exemplars(out: CoCosPipelineOutput, pairs: Sequence[Pair]) -> Tensor:
+    """The exemplars warped by the coherent flow of the matching, (B, 3, H, W) in 0..1.
+
+    As sharp as the photos, of the size of the pictures, and not trained, whichever warp the
+    pipeline learned with; of one that warps coherently these are its warped exemplars.
+    """
+    photos = torch.stack([unit_range(pair.exemplar.photo) for pair in pairs])
+    flow = out.matching.coherent()
+    return flow.warp(photos.to(flow.position.device), tuple(out.images.shape[-2:]))
 
 
 def run_pipeline(pipe: CoCosPipeline, pairs: Sequence[Pair]) -> CoCosPipelineOutput:

@@ -60,8 +60,8 @@ class EvaluationSettings:
     `split` is the tested part. size: side of all pictures in pixels; None for the pipeline's own.
     output: the folder everything is written to. exemplars, train_split, seed, limit, pool_limit:
     see `EvaluationPairs`.
-    rivals: see `load_rival`, and "warped", the exemplar seen through the pipeline's matching; None
-    for all built-in ones that make sense.
+    rivals: see `load_rival`, and "warped", the exemplar seen through the pipeline's matching, and
+    "sharp", see `sharp_exemplars`; None for all built-in ones that make sense but "sharp".
     extractors: of Frechet and kernel distance, see `load_extractor`. perceptual: see
     `load_perceptual`. lpips: whether there is to be LPIPS. Where these three are "auto", Inception,
     VGG19 from the Hub and LPIPS are taken if they can be loaded here.
@@ -164,8 +164,8 @@ class Run:
         self.scorer = Scorer(condition, instruments, self.state.device)
         rivals = settings.chosen_rivals
         self.methods = [
-            pipeline_method(self.pipe, settings.pipeline, "warped" in rivals, settings.background),
-            *(load_rival(spec, self.pairs) for spec in rivals if spec != "warped"),
+            pipeline_method(self.pipe, settings.pipeline, rivals, settings.background),
+            *(load_rival(spec, self.pairs) for spec in rivals if spec not in ("warped", "sharp")),
             target_method(),
         ]
         names = [name for method in self.methods for name in method.names]
