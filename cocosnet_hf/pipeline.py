@@ -113,6 +113,12 @@ class _Loaded:
     maps: tuple[list[Tensor], list[list[Tensor]]] | None
     batch: int
 
+    @property
+    def exemplar_counts(self) -> list[int]:
+        """How many exemplars each item has."""
+        items = self.photos if self.prepared is None else self.prepared.photos
+        return [len(item) for item in _broadcast(items, self.batch)]
+
 
 class CoCosPipeline(DiffusionPipeline):
     """Paints a picture with the layout of a condition and the look of an exemplar.
@@ -352,10 +358,11 @@ class CoCosPipeline(DiffusionPipeline):
         loaded = self._load(
             condition, exemplar, exemplar_condition, height, width, regions, exemplar_regions, scale
         )
+        pairs = _pairs_of_points(points, loaded.exemplar_counts)
         with self.progress_bar(total=2) as bar:
             prepared, matching = self._correspond(loaded, generator)
             bar.update()
-            pins = _pins(points, matching, loaded.batch)
+            pins = _pins(pairs, matching)
             images, warped, blend = self._painted(loaded, prepared, matching, strength, pins)
             bar.update()
         self.maybe_free_model_hooks()
@@ -935,36 +942,50 @@ def _at_most(
     ]
 
 
-def _pins(points: Any, matching: Matching, batch: int) -> list[list[Pin]]:
-    """Pairs of points, in shares, as the matching's cells. Raises ValueError for other values."""
+def _pairs_of_points(points: Any, counts: list[int]) -> list[list[tuple]]:
+    """For each item its pairs of points in shares, with the number of the exemplar.
+
+    counts: of each item's exemplars. Raises ValueError for other values.
+    """
     if points is None:
-        return []
+        return [[] for _ in counts]
     shape = "pairs ((x, y), (x', y')) of shares in 0..1, or a list of such pairs for each item"
     try:
-        nested = points if np.ndim(points[0][0][0]) else [points] * batch
-        given = [[(tuple(a), tuple(b), *rest) for a, b, *rest in item] for item in nested]
-        flat = [value for item in given for pair in item for point in pair[:2] for value in point]
-        if not all(0 <= value <= 1 for value in flat) or len(given) != batch:
-            raise ValueError(f"got {points!r} for {batch} items")
-        if any(len(point) != 2 for item in given for pair in item for point in pair[:2]):
-            raise ValueError(f"got {points!r}")
+        # An item's list may be empty: the first pair that there is tells lists of pairs from lists.
+        is_nested = len(points) > 0 and all(
+            len(item) == 0 or np.ndim(item[0][0]) > 0 for item in points
+        )
+        given = []
+        for item in points if is_nested else [points] * len(counts):
+            given.append([])
+            for (x, y), (other_x, other_y), *number in item:
+                if not all(0 <= value <= 1 for value in (x, y, other_x, other_y)):
+                    raise ValueError(f"got {points!r}")
+                if len(number) > 1:
+                    raise ValueError(f"got more than two points and an exemplar in {points!r}")
+                given[-1].append(((x, y), (other_x, other_y), number[0] if number else 0))
+        if len(given) != len(counts):
+            raise ValueError(f"got {points!r} for {len(counts)} items")
     except (TypeError, IndexError, ValueError) as error:
         raise ValueError(f"points must be {shape}; {error}.") from error
-    grids = matching.grids()
+    for item, count in zip(given, counts, strict=True):
+        for *_, number in item:
+            if number not in range(count):
+                raise ValueError(f"points name exemplar {number}, but an item has {count} of them.")
+    return given
+
+
+def _pins(given: list[list[tuple]], matching: Matching) -> list[list[Pin]]:
+    """Pairs of points, in shares, as the matching's cells."""
     pins = []
-    for item, (own, others) in zip(given, grids, strict=True):
+    for item, (own, others) in zip(given, matching.grids(), strict=True):
         pins.append([])
-        for target, source, *number in item:
-            chosen = int(number[0]) if number else 0
-            if not 0 <= chosen < len(others):
-                raise ValueError(
-                    f"points name exemplar {chosen}, but an item has {len(others)} of them."
-                )
+        for target, source, number in item:
             places = (
                 (x * width - 0.5, y * height - 0.5)
-                for (x, y), (height, width) in ((target, own), (source, others[chosen]))
+                for (x, y), (height, width) in ((target, own), (source, others[int(number)]))
             )
-            pins[-1].append(Pin(*places, chosen))
+            pins[-1].append(Pin(*places, int(number)))
     return pins
 
 

@@ -26,6 +26,8 @@ from segmenter import save_segmenter
 from torch import Tensor
 
 from cocosnet_hf import (
+    BlendingTranslationNetwork,
+    CoCosPipeline,
     DistilledVGG19Features,
     EdgeCondition,
     MaskCondition,

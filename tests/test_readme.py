@@ -14,7 +14,7 @@ from cocosnet_hf import MaskCondition, Matching, bundled
 from cocosnet_hf.bundled import ASSETS
 
 README = Path(__file__).parent.parent / "README.md"
-PAINTING, APPLICATIONS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+PAINTING, BLENDING, APPLICATIONS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
 FACES = ASSETS / "edge-to-face" / "examples"
 
 
@@ -36,6 +36,19 @@ def test_the_example_of_painting_runs(folder: Path):
     exec(PAINTING, names)
     assert names["out"].images[0].size == names["out"].warped_exemplars[0].size == (72, 64)
     assert isinstance(names["out"].matching, Matching)
+
+
+def test_the_example_of_blending_runs(folder: Path):
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (300, 300, 3), np.uint8)).save(folder / "exemplar.jpg")
+    mask = Image.fromarray(rng.integers(0, 2, (64, 64), np.uint8))
+    mask.save(folder / "mask.png")
+    masks = MaskCondition.from_names(["ground", "sky"])
+    pipe = tiny.blending_pipeline(masks)
+    condition = {"exemplar_condition": mask}
+    names: dict[str, Any] = {"pipe": lambda *paths, **knobs: pipe(*paths, **condition, **knobs)}
+    exec(BLENDING, names)
+    assert names["out"].images[0].size == names["out"].blend[0].size == (256, 256)
 
 
 def test_the_example_of_applications_runs(folder: Path):

@@ -1,5 +1,7 @@
 """The terms beside the paper's: known flows count places, the pyramid counts bands."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -75,3 +77,71 @@ def test_the_pyramid_counts_a_fine_error_more_than_a_coarse_one_and_self_pairs_o
     first = laplacian_pyramid_loss(fine, target, torch.tensor([1.0, 0.0]))
     assert first == pytest.approx(laplacian_pyramid_loss(fine[:1], target[:1], every[:1]))
     assert laplacian_pyramid_loss(fine, target, torch.zeros(2)) == 0
+
+
+def maps(seed: int, *shapes: tuple[int, ...]) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+# Known flows
+
+
+def test_exact_and_likely_places_are_averaged_apart():
+    content, style = maps(0, (3, 6, 5, 6), (3, 6, 4, 7))
+    flow = torch.rand(3, 2, 5, 6, generator=torch.Generator().manual_seed(0))
+    flow = flow * torch.tensor([27.0, 15.0])[:, None, None]
+    flow[0, :, 2], flow[1, 0, :, 3] = float("nan"), float("nan")
+    matching = Matching(content, style, temperature=0.1)
+    exact, likely = known_flow_losses(matching, flow, torch.tensor([1.0, 0.0, 1.0]))
+    places = (flow.permute(0, 2, 3, 1) - 1.5) / 4
+    shares = matching.log_share(places)
+    assert exact.item() == pytest.approx(-shares[[0, 2]].nanmean().item(), rel=1e-5)
+    assert likely.item() == pytest.approx(-shares[1].nanmean().item(), rel=1e-5)
+    assert exact > 0
+    assert likely > 0
+
+
+def test_the_error_is_the_median_of_cells_for_each_kind():
+    (features,) = maps(4, (3, 32, 7, 7))
+    matching = Matching(features, features, patch_size=1)
+    flow = centres(7).repeat(3, 1, 1, 1)
+    flow[1] += torch.tensor([12.0, 16.0]).view(2, 1, 1)
+    flow[2, :, 1:] = torch.nan
+    assert flow_error(matching, flow, torch.tensor([1.0, 0.0, 1.0])) == pytest.approx((0, 5))
+    exact, likely = flow_error(matching, flow, torch.ones(3))
+    assert exact == 0
+    assert math.isnan(likely)
+    exact, likely = flow_error(matching, torch.full_like(flow, float("nan")), torch.zeros(3))
+    assert math.isnan(exact)
+    assert math.isnan(likely)
+
+
+# The Laplacian pyramid
+
+
+def test_a_checkerboard_lies_in_the_finest_band_and_a_constant_in_the_rest():
+    y, x = torch.meshgrid(torch.arange(32), torch.arange(48), indexing="ij")
+    checkers = ((x + y) % 2 * 2.0 - 1).expand(2, 3, 32, 48)
+    zeros, ones = torch.zeros(2, 3, 32, 48), torch.ones(2)
+    assert laplacian_pyramid_loss(checkers, zeros, ones).item() == pytest.approx(1)
+    assert laplacian_pyramid_loss(zeros + 0.5, zeros, ones).item() == pytest.approx(0.5 / 16)
+    found = laplacian_pyramid_loss(zeros + 0.5, zeros, ones, levels=2)
+    assert found.item() == pytest.approx(0.5 / 4)
+
+
+def test_fine_differences_count_more_than_coarse_ones():
+    pictures = []
+    for period in (2, 4, 8, 16):
+        stripes = (torch.arange(64) // (period // 2) % 2 * 2.0 - 1).expand(1, 3, 64, 64)
+        pictures.append(laplacian_pyramid_loss(stripes, torch.zeros(1, 3, 64, 64), torch.ones(1)))
+    assert pictures == sorted(pictures, reverse=True)
+
+
+@pytest.mark.parametrize("size", [(30, 50), (17, 33)])
+def test_its_gradient_reaches_the_output_and_not_the_target(size: tuple[int, int]):
+    output, target = (part.requires_grad_() for part in maps(6, (2, 3, *size), (2, 3, *size)))
+    laplacian_pyramid_loss(output, target, torch.tensor([1.0, 0.0])).backward()
+    assert target.grad is None
+    assert output.grad[0].abs().min() > 0
+    assert not output.grad[1].any()

@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from cocosnet_hf import (
+    BlendingTranslationNetwork,
     CoCosPipeline,
     Condition,
     CorrespondenceNetwork,
@@ -83,5 +84,16 @@ def pipeline(
         condition,
         image_size,
     )
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def blending_pipeline(condition: Condition | None = None, image_size: int = 64) -> CoCosPipeline:
+    """A quiet pipeline that warps coherently, at half of its size, and blends."""
+    condition = condition or EdgeCondition()
+    torch.manual_seed(0)
+    painter = lively(BlendingTranslationNetwork(condition.channels, (8, 24, 64, 64)))
+    matcher = correspondence(condition.channels, warp="coherent")
+    made = CoCosPipeline(matcher, painter, condition, image_size, matching_scale=2)
     made.set_progress_bar_config(disable=True)
     return made

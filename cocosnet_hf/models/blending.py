@@ -100,6 +100,11 @@ class BlendingTranslationNetwork(Network):
             )
         full, half, quarter, eighth = channels
         deep = 2 * condition_width
+        if min(full, half - condition_width, quarter - deep - 16, eighth - deep) < 1:
+            raise ValueError(
+                f"channels must be above 0, condition_width = {condition_width}, "
+                f"{deep + 16} and {deep}, to have room for what joins them, got {tuple(channels)}."
+            )
         self.condition_half = nn.Conv2d(condition_channels, condition_width, 3, padding=1)
         self.condition_quarter = nn.Conv2d(condition_width, deep, 4, stride=2, padding=1)
         self.condition_eighth = nn.Conv2d(deep, deep, 4, stride=2, padding=1)
@@ -193,6 +198,8 @@ def blend_share(blend: Tensor, strength: float) -> Tensor:
     """
     if strength == 0.5:
         return blend
+    if strength == 1:  # also where the network would copy nothing at all
+        return torch.ones_like(blend)
     copied = strength * blend
     return copied / (copied + (1 - strength) * (1 - blend)).clamp_min(1e-6)
 
