@@ -13,6 +13,7 @@ from .blocks import conv2d, leaky_relu_, reflect_pad
 from .efficientnet import EfficientNetLite0Features
 from .network import Network, require_channels
 
+_PATCH_GAIN = 2.0  # what spectral norm and the blur take from a map in one layer
 _SMALLEST_SIDE = 32  # of the distilled VGG, which mirrors borders at stride 16
 
 
@@ -67,7 +68,9 @@ class BlurPool(nn.Module):
 class BlurPoolPatchDiscriminator(nn.Module):
     """Judges patches of 68 pixels of a picture, given its condition, without aliasing.
 
-    Without instance norm as well, which would hide from it how strong contrasts are.
+    Without instance norm as well, which would hide from it how strong contrasts are. On the
+    official tiny weights, spectral norm alone lets the maps fade from layer to layer, and each step
+    of Adam overthrows the weights: hence weights at unit gain, and a constant gain in each layer.
     """
 
     def __init__(self, in_channels: int, base_channels: int):
@@ -78,7 +81,10 @@ class BlurPoolPatchDiscriminator(nn.Module):
             conv2d(width, next_width, 3, padding=1, spectral=True)
             for width, next_width in zip(widths, widths[1:], strict=False)
         )
+        for layer in self.layers:
+            nn.init.xavier_normal_(layer.parametrizations.weight.original)
         self.logits = nn.Conv2d(8 * c, 1, 3, padding=1)
+        nn.init.xavier_normal_(self.logits.weight)
         self.pool = BlurPool()
 
     def forward(self, x: Tensor) -> list[Tensor]:
@@ -87,9 +93,9 @@ class BlurPoolPatchDiscriminator(nn.Module):
         # The blur is a multiple faster on maps laid out so.
         x = x.contiguous(memory_format=torch.channels_last)
         for layer in self.layers[:-1]:
-            x = self.pool(leaky_relu_(layer(x)))
+            x = _PATCH_GAIN * self.pool(leaky_relu_(layer(x)))
             features.append(x)
-        features.append(leaky_relu_(self.layers[-1](x)))
+        features.append(_PATCH_GAIN * leaky_relu_(self.layers[-1](x)))
         return [*features, self.logits(features[-1])]
 
 
@@ -107,6 +113,7 @@ class FeatureHead(nn.Module):
         self.reduce = conv2d(in_channels, channels, 1)
         nn.init.xavier_normal_(self.reduce.weight)  # no norm behind it would undo a small gain
         self.conv = conv2d(channels, channels, 3, padding=1, spectral=True)
+        nn.init.xavier_normal_(self.conv.parametrizations.weight.original)
         # With the small official gain a head would need hundreds of steps to say anything.
         self.logits = nn.Conv2d(channels, 1, 3, padding=1)
 
