@@ -136,6 +136,16 @@ def test_every_input_matters(painter: BlendingTranslationNetwork):
 
 
 @torch.no_grad()
+def test_the_condition_joins_at_half_size_already():
+    painter = network()
+    for silenced in (painter.condition_quarter, painter.condition_eighth):
+        silenced.weight.zero_()
+    warp, condition = inputs()
+    change = painter(warp, condition).change
+    assert (painter(warp, 1 - condition).change - change).abs().max() > 1e-3
+
+
+@torch.no_grad()
 def test_a_cut_along_x_is_painted_as_its_part_of_the_whole(painter: BlendingTranslationNetwork):
     warp, condition = inputs(1, 32, 480)
     whole, cut = painter(warp, condition), painter(warp[..., 64:416], condition[..., 64:416])

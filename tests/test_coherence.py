@@ -337,7 +337,7 @@ def test_coherence_removes_the_isolated_outliers_of_the_best_match():
 
 
 def reference(
-    content: Tensor, styles: list[Tensor], patch_size: int, rounds: int
+    content: Tensor, styles: list[Tensor], patch_size: int, rounds: int, smoothness: float
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Exemplar (h, w), position (h, w, 2), score and consistency (h, w), by N x N and loops."""
     height, width = content.shape[-2:]
@@ -378,7 +378,7 @@ def reference(
                     for other in near
                 ]
                 score = correlation[side][y, x, row, column].item()
-                energy = score - SMOOTHNESS * sum(apart) / 9
+                energy = score - smoothness * sum(apart) / 9
                 energies.append((energy, (side, column - x, row - y)))
             renewed[x, y] = max(energies, key=lambda pair: pair[0])[1]
         if renewed == state:
@@ -406,16 +406,32 @@ def reference(
 
 
 @pytest.mark.parametrize(
-    ("patch_size", "rounds", "seed"), [(3, 8, 0), (3, 1, 1), (1, 8, 2), (1, 2, 3)]
+    ("patch_size", "rounds", "smoothness", "seed"),
+    [
+        (3, 8, SMOOTHNESS, 0),
+        (3, 1, SMOOTHNESS, 1),
+        (1, 8, SMOOTHNESS, 2),
+        (1, 2, SMOOTHNESS, 3),
+        (1, 8, 0.3, 23),  # cells that change twice
+        (1, 8, 0.3, 86),
+    ],
 )
-def test_it_equals_plain_loops_over_the_whole_correlation(patch_size: int, rounds: int, seed: int):
+def test_it_equals_plain_loops_over_the_whole_correlation(
+    patch_size: int, rounds: int, smoothness: float, seed: int
+):
     content, first, second = maps(20 + seed, (1, 4, 6, 7), (4, 5, 8), (4, 7, 4))
-    # Parts that agree a little, so that there is something to propagate.
-    content[0, :, 1:5, 1:5] += first[:, 0:4, 2:6]
-    content[0, :, :, 4:] += second[:, :6, :3]
-    flow = Matching(content, [[first, second]], patch_size=patch_size).coherent(rounds=rounds)
+    # Parts that agree a little, so that there is something to propagate: of displacements that
+    # differ by much, or that are the same in both exemplars.
+    if seed % 2:
+        content[0, :, 1:5, 1:5] += first[:, 0:4, 2:6]
+        content[0, :, :, 4:] += second[:, :6, :3]
+    else:
+        content[0, :, :5, :] += first[:, :, :7]
+        content[0, :, :, :4] += second[:, :6, :]
+    matching = Matching(content, [[first, second]], patch_size=patch_size)
+    flow = matching.coherent(rounds=rounds, smoothness=smoothness)
     found = (flow.exemplar[0], flow.position[0], flow.score[0], flow.consistency[0])
-    expected = reference(content[0], [first, second], patch_size, rounds)
+    expected = reference(content[0], [first, second], patch_size, rounds, smoothness)
     assert torch.equal(found[0], expected[0])
     assert set(found[0].unique().tolist()) == {0, 1}
     for ours, plain in zip(found[1:], expected[1:], strict=True):
@@ -572,6 +588,34 @@ def test_a_pin_names_its_exemplar():
     assert flow.exemplar[0, 4, 4] == 1
     assert flow.position[0, 4, 4].tolist() == pytest.approx([8, 3], abs=1e-5)
     assert flow.exemplar[0, 0, 0] == 0
+
+
+def test_a_pin_prefers_its_own_exemplar_to_the_same_displacement_in_another():
+    content, other = maps(50, (1, 8, 9, 9), (8, 9, 9))
+    pin = Pin((4, 4), (4, 4), exemplar=1)
+    flow = Matching(content, [[content[0], other]]).coherent(pins=[[pin]])
+    assert flow.exemplar[0, 4, 4] == 1
+    assert flow.position[0, 4, 4].tolist() == pytest.approx([4, 4], abs=1e-5)
+
+
+def test_a_pin_gains_nothing_in_the_other_items_of_a_batch():
+    content, (style, _) = pinned_pair()
+    style = style[None]  # shared, so that both items look into the same exemplar
+    free = Matching(content, style).coherent()
+    # What the second item's neighbour does, so that the displacement is there to be taken.
+    x, y = (free.position[1, 5, 9].round() - torch.tensor([1.0, 0.0])).tolist()
+    flow = Matching(content, style).coherent(pins=[[Pin((8, 5), (x, y))], []])
+    assert flow.position[0, 5, 8].tolist() == pytest.approx([x, y], abs=1e-5)
+    assert (free.position[1, 5, 8] - torch.tensor([x, y])).abs().max() > 0.6
+    assert torch.equal(flow.position[1], free.position[1])
+
+
+def test_a_pin_does_not_lead_other_items_to_an_exemplar_that_is_not_theirs():
+    first, second, foreign = maps(51, (8, 9, 9), (8, 9, 9), (8, 9, 9))
+    matching = Matching(torch.stack([first, second]), [[second], [foreign]])
+    flow = matching.coherent(pins=[[Pin((4, 4), (4, 4))], []])
+    assert torch.equal(flow.position[1], matching.coherent().position[1])
+    assert flow.score[1].max() < 0.99
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (12, 0), (0, 10), (12, 10)])

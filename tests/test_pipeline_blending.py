@@ -263,6 +263,15 @@ def test_masks_are_matched_at_half_their_size():
     assert torch.equal(out.matching.flow(), Matching(content, style[None], stride=8).flow())
 
 
+@torch.no_grad()
+def test_an_encoded_condition_of_the_exemplar_is_matched_at_half_its_size(pipe: CoCosPipeline):
+    own = EdgeCondition().encode(photo(3), 64, 80)
+    prepared = pipe.encode_exemplar(tensor(2), own)
+    seen = F.interpolate(tensor(2)[None] * 2 - 1, (32, 40), mode="bilinear", antialias=True)
+    small = F.interpolate(own[None], (32, 40), mode="area")
+    same(prepared.styles[0][0], pipe.correspondence(None, seen, small).style[0])
+
+
 # Strength and points
 
 
