@@ -20,7 +20,14 @@ from cocosnet_hf.conditions import (
 )
 from cocosnet_hf.conditions.pose import JOINTS
 from cocosnet_hf.datasets import DataSettings, Geometry, TrainingExamples, open_training_data
-from cocosnet_hf.datasets.flows import agreeing, centres, known_flow, limb_flow, region_flow
+from cocosnet_hf.datasets.flows import (
+    agreeing,
+    centres,
+    known_flow,
+    limb_flow,
+    region_flow,
+    without_flat_places,
+)
 from cocosnet_hf.synthetic import SCENE_CLASSES, SyntheticExamples, write_imagefolder
 
 STRIDE = 4
@@ -145,7 +152,7 @@ def test_a_place_that_only_a_repeated_border_fills_has_no_flow():
 def test_a_self_pair_with_flows_is_flipped_as_one_and_keeps_its_labels():
     labels = np.zeros((96, 96), np.uint8)
     labels[24:72, 8:40], labels[24:72, 56:88] = 1, 2
-    photo = Image.new("RGB", (96, 96))
+    photo = coordinates(96, 96)
     rows = ListRows([{"image": photo, "condition": Image.fromarray(labels), "id": "face"}])
     classes = MaskCondition.from_names(["skin", "l_eye", "r_eye"])
     data = TrainingExamples(rows, classes, replace(SETTINGS, condition_column="condition"))
@@ -276,7 +283,7 @@ def pose_rows() -> ListRows:
     other = regions(96, 96, c1=(34, 4, 46, 76))
     maps = [Image.fromarray(plane.astype(np.uint8)) for plane in (labels, other)]
     poses = [Pose(joints, (96, 96)) for joints in (ARM, TURNED)]
-    photo = Image.new("RGB", (96, 96))
+    photo = coordinates(96, 96)
     row = {"image": photo, "condition": poses[0], "labels": maps[0], "id": "one"}
     row |= {"exemplar": photo, "exemplar_condition": poses[1], "exemplar_labels": maps[1]}
     return ListRows([row])
@@ -326,6 +333,20 @@ def test_two_photos_without_labels_and_poses_have_no_flow():
     flow = TrainingExamples(rows, EdgeCondition(), settings)[0]["flow"]
     assert flow.shape == (2, 24, 24)
     assert flow.isnan().all()
+
+
+def test_a_flat_place_has_no_flow_and_a_faint_texture_has():
+    photo = torch.full((3, 96, 64), 0.9)
+    photo[:, 40:60, 16:40] += 0.05 * ((torch.arange(24) // 4) % 2)
+    flow = without_flat_places(torch.ones(2, 24, 16), photo)
+    assert not flow[:, 10:15, 4:10].isnan().any()
+    assert flow[:, :8].isnan().all() and flow[:, 17:].isnan().all()
+    assert flow[:, :, 12:].isnan().all()
+    one_channel = photo.clone()
+    one_channel[:2] = 0.9
+    assert torch.equal(
+        without_flat_places(torch.ones(2, 24, 16), one_channel).isnan(), flow.isnan()
+    )
 
 
 # The data set with flows

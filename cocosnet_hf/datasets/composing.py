@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..conditions import Condition, EdgeCondition, MaskCondition, Pose, PoseCondition
-from .flows import agreeing, known_flow, limb_flow, region_flow
+from .flows import agreeing, known_flow, limb_flow, region_flow, without_flat_places
 from .geometry import NEAREST, Geometry, change_color, color_change
 from .reading import Example
 from .settings import DataSettings
@@ -108,7 +108,7 @@ def compose(
             if is_self
             else _likely_flow(shown, seen, settings.flow_stride)
         )
-        example["flow"] = torch.from_numpy(flow)
+        example["flow"] = without_flat_places(torch.from_numpy(flow), shown.photo)
     return example
 
 

@@ -7,6 +7,8 @@ target (x, y) in pixels of the exemplar, whose pixel centres are whole numbers; 
 from __future__ import annotations
 
 import numpy as np
+import torch.nn.functional as F
+from torch import Tensor
 
 from ..conditions.pose import LIMBS
 from .geometry import Geometry
@@ -25,6 +27,9 @@ LIMB_REACH = 0.3
 
 SHORTEST_LIMB = 2.0
 """Pixels below which a limb, seen from its end, has no direction."""
+
+FLAT = 0.03
+"""Range of the values in [-1, 1] of a place and those around it, below which it shows nothing."""
 
 
 def known_flow(target: Geometry, exemplar: Geometry, stride: int) -> np.ndarray:
@@ -96,6 +101,20 @@ def agreeing(flow: np.ndarray, labels: np.ndarray, exemplar_labels: np.ndarray) 
     within = inside(places, (width, height))
     there = _label_at(exemplar_labels, np.where(within[..., None], places, 0))
     return np.where(within & (there == asked), flow, np.float32(np.nan))
+
+
+def without_flat_places(flow: Tensor, photo: Tensor) -> Tensor:
+    """A flow (2, h, w), NaN where the photo (3, H, W) shows one colour in a cell and around it.
+
+    A white ground looks alike everywhere: no matching can find a place of it, and any will do.
+    """
+    around = photo.shape[-1] // flow.shape[-1] * 3
+    step = around // 3
+    smooth = F.avg_pool2d(photo, 3, 1, 1, count_include_pad=False)  # noise and lossy files aside
+    padded = F.pad(smooth[None], (step,) * 4, mode="replicate")
+    highest, lowest = (F.max_pool2d(sign * padded, around, step) for sign in (1, -1))
+    flat = (highest + lowest).amax(1) < FLAT
+    return flow.masked_fill(flat, float("nan"))
 
 
 def inside(places: np.ndarray, size: tuple[int, int]) -> np.ndarray:
