@@ -14,8 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .coherence import ROUNDS, SMOOTHNESS, CoherentFlow, Pin, coherent_flow
+from .coherence import CoherentFlow, coherent_flow
 from .correlation import FLOOR, TINY, Attend, Side, Tiles, highest
+from .propagation import ROUNDS, SMOOTHNESS, Pin
 
 Nested = Sequence[Sequence[Tensor]]
 """For each item of the batch, one tensor for each of its exemplars."""
@@ -228,7 +229,7 @@ class Matching:
 
         smoothness: correlation given up for each cell that a position differs from its neighbours.
         rounds: of propagation, at most. pins: for each item, pairs of points that must match. Has
-        no gradient. See `coherence` for the steps.
+        no gradient. See `coherence` and `propagation` for the steps.
         """
         return coherent_flow(
             self._rows,

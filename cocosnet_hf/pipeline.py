@@ -21,7 +21,6 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import Self
 
-from .coherence import Pin
 from .conditions import Condition, condition_from_config, open_photo
 from .conditions.mask import is_integer
 from .hub import (
@@ -40,6 +39,7 @@ from .models import BlendingTranslationNetwork, CorrespondenceNetwork, Translati
 from .models.blending import blend_share, enlarged, with_strength
 from .models.network import Network, nearest_side, require_safe, require_stride, without_place
 from .presets import preset
+from .propagation import Pin
 
 logger = logging.get_logger(__name__)
 

@@ -8,12 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cocosnet_hf import Matching
-from cocosnet_hf.coherence import (
+from cocosnet_hf.coherence import CoherentFlow
+from cocosnet_hf.propagation import (
+    CROWDING_TEMPERATURE,
     FARTHEST,
     PIN_WEIGHT,
     SMOOTHNESS,
     SUBCELL_TEMPERATURE,
-    CoherentFlow,
     Pin,
 )
 
@@ -38,6 +39,15 @@ def picture(height: int, width: int) -> Tensor:
 def grid(height: int = SIZE, width: int = SIZE) -> Tensor:
     y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     return torch.stack([x, y], dim=-1).float()
+
+
+def plain_crowding(correlations: list[Tensor]) -> list[Tensor]:
+    """(h', w') for each exemplar's places, from the whole correlations (h, w, h', w')."""
+    logits = [each.flatten(2).flatten(0, 1) / CROWDING_TEMPERATURE for each in correlations]
+    wanted = torch.cat(logits, dim=1).softmax(1).sum(0)
+    crowding = CROWDING_TEMPERATURE * (wanted / wanted.mean()).log().clamp_min(0)
+    parts = crowding.split([each.shape[1] for each in logits])
+    return [part.view(each.shape[2:]) for part, each in zip(parts, correlations, strict=True)]
 
 
 def test_a_map_that_is_matched_with_itself_stays_where_it_is():
@@ -66,7 +76,7 @@ def test_a_position_that_disagrees_with_all_around_it_follows_them():
     matching = Matching(wrong, features, patch_size=1)
     scattered = (matching.flow()[0] - 1.5) / 4 - grid()
     assert scattered.abs().max() > 2
-    coherent = matching.coherent(smoothness=0.2).position[0] - grid()
+    coherent = matching.coherent(smoothness=0.3).position[0] - grid()
     assert coherent.abs().max() < 1.6
 
 
@@ -78,6 +88,7 @@ def test_propagation_is_the_plain_one():
         for each in (content, style)
     )
     scores = (rows.t() @ columns).view(SIZE, SIZE, SIZE, SIZE)
+    correlation, scores = scores, scores - plain_crowding([scores])[0]
     best = scores.flatten(2).argmax(2)
     flow = {(y, x): divmod(int(best[y, x]), SIZE) for y in range(SIZE) for x in range(SIZE)}
     clamp = range(SIZE)
@@ -108,7 +119,7 @@ def test_propagation_is_the_plain_one():
     agree = [tuple(nearest[y, x].flip(0).tolist()) == flow[y, x] for y in clamp for x in clamp]
     # Rounding of what lies between the cells may go to the neighbour.
     assert sum(agree) > 0.9 * len(agree)
-    expected = torch.tensor([[scores[y, x][flow[y, x]] for x in clamp] for y in clamp])
+    expected = torch.tensor([[correlation[y, x][flow[y, x]] for x in clamp] for y in clamp])
     torch.testing.assert_close(found.score[0], expected, atol=1e-4, rtol=0)
 
 
@@ -347,6 +358,9 @@ def reference(
         for style in styles
     ]
 
+    crowding = plain_crowding(correlation)
+    less_crowded = [part - lost for part, lost in zip(correlation, crowding, strict=True)]
+
     def onto(side: int, x: int, y: int) -> tuple[int, int]:
         rows, columns = styles[side].shape[-2:]
         return min(max(x, 0), columns - 1), min(max(y, 0), rows - 1)
@@ -360,9 +374,9 @@ def reference(
     grid = list(itertools.product(range(height), range(width)))
     state = {}
     for y, x in grid:
-        best = [part[y, x].max() for part in correlation]
+        best = [part[y, x].max() for part in less_crowded]
         side = int(torch.stack(best).argmax())
-        row, column = divmod(int(correlation[side][y, x].argmax()), styles[side].shape[-1])
+        row, column = divmod(int(less_crowded[side][y, x].argmax()), styles[side].shape[-1])
         state[x, y] = side, column - x, row - y
     for _ in range(rounds):
         renewed = {}
@@ -377,7 +391,7 @@ def reference(
                     else FARTHEST
                     for other in near
                 ]
-                score = correlation[side][y, x, row, column].item()
+                score = less_crowded[side][y, x, row, column].item()
                 energy = score - smoothness * sum(apart) / 9
                 energies.append((energy, (side, column - x, row - y)))
             renewed[x, y] = max(energies, key=lambda pair: pair[0])[1]
@@ -714,3 +728,25 @@ def test_log_share_refuses_other_shapes_and_several_exemplars():
         Matching(content, first[None]).log_share(torch.zeros(1, 2, 5, 6))
     with pytest.raises(ValueError, match="one exemplar for each item"):
         Matching(content, [[first, second]]).log_share(torch.zeros(1, 5, 6, 2))
+
+
+def test_a_place_that_many_would_look_at_shares_them_with_places_that_resemble_it():
+    (style,) = maps(30, (1, 64, 1, 12))
+    popular = style[..., :1]
+    style[..., 1:6] = popular + 0.45 * style[..., 1:6]
+    content = popular + 0.3 * maps(31, (1, 64, 1, 12))[0]
+    matching = Matching(content, style, patch_size=1, stride=1)
+    nearest = matching.flow()[0, 0, :, 0]
+    assert (nearest == 0).all()
+    shared = matching.coherent(smoothness=0).position[0, 0, :, 0].round()
+    assert len(shared.unique()) >= 3
+    assert shared.max() <= 5
+
+
+def test_a_permutation_of_the_exemplar_crowds_nothing():
+    (style,) = maps(32, (1, 64, 8, 8))
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    content = style.flatten(2)[..., order].view_as(style)
+    matching = Matching(content, style, patch_size=1, stride=1)
+    found = matching.coherent(smoothness=0).position[0].round()
+    same(found, torch.stack([order % 8, order // 8], -1).view(8, 8, 2).float())

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from cocosnet_hf import CoCosPipeline, CoCosPipelineOutput, EdgeCondition, MaskCondition, Matching
-from cocosnet_hf.coherence import Pin
 from cocosnet_hf.models.blending import blend_share, enlarged, with_strength
+from cocosnet_hf.propagation import Pin
 
 CLASSES = MaskCondition.from_names(["sky", "tree", "water"])
 

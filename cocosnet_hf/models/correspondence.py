@@ -12,8 +12,9 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
 
-from ..coherence import CoherentFlow, Pin
+from ..coherence import CoherentFlow
 from ..matching import Matching, Nested
+from ..propagation import Pin
 from .blocks import (
     InstanceNormResidualBlock,
     SPADEResidualBlock,
