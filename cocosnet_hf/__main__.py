@@ -17,8 +17,9 @@ import torch
 from PIL import Image
 
 from .bundled import bundled_names, open_model
-from .conditions import EdgeCondition, PoseCondition, open_photo
+from .conditions import EdgeCondition, PoseCondition
 from .pipeline import CoCosPipeline
+from .strips import call_strip
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -103,13 +104,9 @@ def paint(pipe: CoCosPipeline, options: argparse.Namespace) -> Image.Image:
         height=options.height,
         width=options.width,
     )
-    result = out.images[0]
     if not options.show:
-        return result
-    shown = pipe.condition.preview(pipe.condition.encode(source, result.height, result.width))
-    exemplar = open_photo(options.exemplar)
-    exemplar = exemplar.resize((result.height * exemplar.width // exemplar.height, result.height))
-    return strip([shown, exemplar, out.warped_exemplars[0], result])
+        return out.images[0]
+    return call_strip(pipe, source, options.exemplar, out)
 
 
 def sized(source: Any, size: list[int] | None, pipe: CoCosPipeline, flag: str) -> Any:
@@ -127,16 +124,6 @@ def sized(source: Any, size: list[int] | None, pipe: CoCosPipeline, flag: str) -
     if source is None:
         raise ValueError(f"{flag} needs a keypoint file beside it; give one or leave it out.")
     return {"openpose": source, "size": tuple(size)}
-
-
-def strip(pictures: list[Image.Image]) -> Image.Image:
-    """Pictures of one height side by side."""
-    joined = Image.new("RGB", (sum(picture.width for picture in pictures), pictures[0].height))
-    left = 0
-    for picture in pictures:
-        joined.paste(picture, (left, 0))
-        left += picture.width
-    return joined
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def build(preset: str, size: int, dtype: torch.dtype, device: str) -> tuple[CoCo
 
 @torch.no_grad()
 def randomize(network: nn.Module, generator: torch.Generator) -> None:
-    """Normal weights under which signals neither die out nor explode (specification, 1.1)."""
+    """Normal weights under which signals neither die out nor explode (official networks, 1.1)."""
     for name, parameter in network.named_parameters():
         drawn = torch.randn(parameter.shape, generator=generator)
         if parameter.ndim > 1:
@@ -169,7 +169,7 @@ def stages(pipe: CoCosPipeline, inputs: Inputs, form: str) -> dict[str, Callable
 def plain_warp(
     content: Tensor, style: Tensor, values: Tensor, config: Any, patches: bool
 ) -> Tensor:
-    """What `Matching.warp` computes, written down as it is (specification, 5.4 and 5.5)."""
+    """What `Matching.warp` computes, written down as it is (official networks, 5.4 and 5.5)."""
     correlation = plain_correlation(content, style, config.patch_size)
     shares = (correlation / config.temperature).softmax(dim=2)
     return plain_view(shares, values, content.shape[-2:], style.shape[-2:], patches)

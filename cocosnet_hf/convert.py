@@ -83,8 +83,8 @@ DISCRIMINATOR_NAMES: Names = (
 )
 # One of our layers holds two official ones, one after the other along the output channels.
 JOINED = ("modulation.", ("mlp_gamma.", "mlp_beta."))
-# Official keys without effect (specification, 4.3): biases that an instance norm removes again, and
-# a decoder that is never called.
+# Official keys without effect (official networks, 4.3): biases that an instance norm removes again,
+# and a decoder that is never called.
 UNUSED = {
     CorrespondenceNetwork: r"^layer\.\d\.conv[12]\.bias$",
     MultiscaleDiscriminator: r"^discriminator_\d\.dec\.",
@@ -131,7 +131,7 @@ def convert_checkpoint(
 
     Returns `output`. Raises FileNotFoundError if a file is not there, FileExistsError if `output`
     holds files, and ValueError if a file is not a plain state dict or not exactly the expected one.
-    Nothing that a file contains is executed. Source: specification, section 4.
+    Nothing that a file contains is executed. Source: official networks, 4.
     """
     folder, output = Path(folder), Path(output)
     wanted = None if task is None else preset(task)

@@ -2,8 +2,8 @@
 
 The official networks compare 3x3 patches: each position is a vector of D = 9 C numbers, centred
 and scaled to unit length, M(u, v) is the product of two of them, and softmax(M / temperature) over
-v says where in the exemplar position u looks (Zhang et al. 2020, equations 2 and 3; specification,
-section 5.4). With theta, phi the two maps, zero outside, m a patch's mean and n its length after
+v says where in the exemplar position u looks (Zhang et al. 2020, equations 2 and 3; official
+networks, 5.4). With theta, phi the two maps, zero outside, m a patch's mean and n its length after
 centring:
 
     S(u, v) = sum over d of <theta(u + d), phi(v + d)>            the patch product

@@ -1,8 +1,8 @@
 """The terms of the training objective, each a pure function of tensors, without its weight.
 
-Source of every term: Zhang et al. 2020, section 3.3 of the paper, in the form of the official
-training (specification, sections 5.6 and 10). Where the two differ, the official form is taken and
-the docstring says so. Gradients reach what the networks made; targets are detached.
+Source of every term: Zhang et al. 2020, section 3.3, in the form of the official training (official
+networks, 5.6 and 10). Where the two differ, the official form is taken and the docstring says so.
+Gradients reach what the networks made; targets are detached.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def domain_alignment_loss(condition_features: Tensor, target_features: Tensor) -
 
     Both (B, C, h, w), at unit length per position, as `CorrespondenceNetwork` returns them; the
     gradient reaches both. Returns a scalar. Raises ValueError for shapes that differ.
-    Source: section 3.3, "domain alignment"; specification, section 5.6.
+    Source: Zhang et al. 2020, section 3.3, "domain alignment"; official networks, 5.6.
     """
     _require_alike(condition_features=condition_features, target_features=target_features)
     return F.l1_loss(condition_features.float(), target_features.float())
@@ -61,7 +61,8 @@ def pseudo_exemplar_loss(
     s_b = flag_b / (sum of flags + 1e-5), as in the official code; since the mean divides by B too,
     a self-referenced sample counts 1 / (B n), not 1 / n. Returns a scalar, 0 without such samples.
     Raises ValueError for shapes or numbers of layers that do not agree.
-    Source: section 3.3, "losses for pseudo exemplar pairs"; specification, section 10.3.
+    Source: Zhang et al. 2020, section 3.3, "losses for pseudo exemplar pairs"; official networks,
+    10.3.
     """
     if not len(features) == len(target_features) == len(layer_weights):
         raise ValueError(
@@ -79,8 +80,8 @@ def perceptual_loss(features: Tensor, target_features: Tensor) -> Tensor:
     """mean (F(output) - F(target))^2 on one layer: the output must mean what the target means.
 
     Both (B, C, h, w). Returns a scalar. Raises ValueError for shapes that differ.
-    Source: section 3.3, "perceptual loss", there with an L1 norm; the official code and
-    specification, section 10.3, take the square, on relu5_2 for ade20k and else on relu4_2.
+    Source: Zhang et al. 2020, section 3.3, "perceptual loss", there with an L1 norm; official
+    networks, 10.3, with the square, on relu5_2 for ade20k and else on relu4_2.
     """
     _require_alike(features=features, target_features=target_features)
     return F.mse_loss(features.float(), target_features.detach().float())
@@ -108,11 +109,11 @@ def contextual_loss(
     is "position". Returns a scalar in float32. Gradients reach both maps, so detach the one that
     must not learn.
 
-    form: "forward" asks that each feature of the output is one of the exemplar's (section 3.3 and
-    the official networks), "original" that each of the exemplar's is found in the output.
+    form: "forward" asks that each feature of the output is one of the exemplar's (Zhang et al.
+    2020, section 3.3), "original" that each of the exemplar's is found in the output.
     centering: "position" subtracts from both maps the exemplar's mean over channels at each
-    position, from x too (the official networks, specification, section 10.3); "channel" the
-    exemplar's mean over positions (Mechrez et al. 2018); None nothing.
+    position, from x too (official networks, 10.3); "channel" the exemplar's mean over positions
+    (Mechrez et al. 2018); None nothing.
     bandwidth, epsilon: h and epsilon of Mechrez et al. 2018, whose loss for training on data that
     is not aligned is `form="original", centering="channel", epsilon=1e-5`.
     tile_memory: bytes for the strips of A in work, by default 32 MiB on a CPU, 512 MiB elsewhere.
@@ -150,7 +151,7 @@ def layered_contextual_loss(
 
     features, exemplar_features: the three coarsest perceptual layers, fine to coarse, each
     (B, C, h, w); the exemplar's are detached. settings: as in `contextual_loss`. Returns a scalar.
-    Raises ValueError for another number of layers. Source: specification, section 10.3.
+    Raises ValueError for another number of layers. Source: official networks, 10.3.
     """
     if not len(features) == len(exemplar_features) == len(CONTEXTUAL_LAYERS):
         raise ValueError(
@@ -171,7 +172,8 @@ def layered_contextual_loss(
 def generator_adversarial_loss(fake: Judgements) -> Tensor:
     """-mean D(fake), averaged over the scales: the output must look real.
 
-    Returns a scalar. Source: section 3.3, "adversarial loss"; specification, section 10.2.
+    Returns a scalar.
+    Source: Zhang et al. 2020, section 3.3, "adversarial loss"; official networks, 10.2.
     """
     return _mean_over_scales([-outputs[-1].float().mean() for outputs in fake])
 
@@ -179,8 +181,8 @@ def generator_adversarial_loss(fake: Judgements) -> Tensor:
 def discriminator_fake_loss(fake: Judgements) -> Tensor:
     """mean max(0, 1 + D(fake)), averaged over the scales: half of the discriminator's hinge loss.
 
-    fake: judgements of an output that was detached. Returns a scalar. Source: section 3.3,
-    "adversarial loss"; specification, section 10.2.
+    fake: judgements of an output that was detached. Returns a scalar.
+    Source: Zhang et al. 2020, section 3.3, "adversarial loss"; official networks, 10.2.
     """
     return _mean_over_scales([F.relu(1 + outputs[-1].float()).mean() for outputs in fake])
 
@@ -188,7 +190,8 @@ def discriminator_fake_loss(fake: Judgements) -> Tensor:
 def discriminator_real_loss(real: Judgements) -> Tensor:
     """mean max(0, 1 - D(real)), averaged over the scales: the other half of the hinge loss.
 
-    Returns a scalar. Source: section 3.3, "adversarial loss"; specification, section 10.2.
+    Returns a scalar.
+    Source: Zhang et al. 2020, section 3.3, "adversarial loss"; official networks, 10.2.
     """
     return _mean_over_scales([F.relu(1 - outputs[-1].float()).mean() for outputs in real])
 
@@ -198,7 +201,7 @@ def discriminator_feature_matching_loss(fake: Judgements, real: Judgements) -> T
 
     A scale of logits alone, as of a head on frozen features, is left out. Real features are
     detached. Returns a scalar. Raises ValueError if the two do not agree in
-    scales, layers and shapes. Source: Wang et al. 2018 (pix2pixHD); specification, section 10.2.
+    scales, layers and shapes. Source: Wang et al. 2018 (pix2pixHD); official networks, 10.2.
     """
     if [len(outputs) for outputs in fake] != [len(outputs) for outputs in real]:
         raise ValueError(
@@ -225,7 +228,8 @@ def cyclic_warp_loss(cycle_exemplar: Tensor, exemplar: Tensor) -> Tensor:
 
     cycle_exemplar (B, 3, h, w); exemplar (B, 3, s h, s w), of which the mean of each s x s block is
     compared. Returns a scalar. Raises ValueError if one size is no multiple of the other.
-    Source: section 3.3, "correspondence regularization"; specification, section 10.4.
+    Source: Zhang et al. 2020, section 3.3, "correspondence regularization"; official networks,
+    10.4.
     """
     scale = exemplar.shape[-1] // cycle_exemplar.shape[-1]
     expected = (*cycle_exemplar.shape[:2], *(scale * side for side in cycle_exemplar.shape[-2:]))
@@ -241,7 +245,7 @@ def self_warp_loss(warped_exemplar: Tensor, target: Tensor, self_reference: Tens
     """mean(s_b |r - x_B|): the warped exemplar of a self pair must be the target.
 
     warped_exemplar, target (B, 3, H, W); self_reference (B,) and s_b as in `pseudo_exemplar_loss`.
-    Returns a scalar. Raises ValueError for shapes that do not agree. Source: specification, section
+    Returns a scalar. Raises ValueError for shapes that do not agree. Source: official networks,
     10.4 (deepfashion; not in the paper).
     """
     return _self_referenced_l1(warped_exemplar, target, self_reference)
@@ -259,7 +263,7 @@ def warped_mask_loss(
     exemplar_classes (B, s h, s w), (B, s h', s w'): integers in 0..K-1, of which the first of each
     s x s block is used (nearest). Returns a scalar, 0 if no position counts. Raises ValueError for
     sizes that do not fit and, on a CPU, classes outside 0..K-1; on a GPU, which would have to be
-    waited for, these are the device's own error. Source: specification, section 10.5.
+    waited for, these are the device's own error. Source: official networks, 10.5.
     """
     batch, count, height, width = warped_mask.shape
     scale = classes.shape[-1] // width

@@ -145,9 +145,9 @@ class Matching:
     def warp_back(self, values: Tensor) -> Tensor | list[list[Tensor]]:
         """See the condition's values from the exemplar: softmax over the condition's positions.
 
-        values (B, V, h, w), usually the warped exemplar, for the cycle loss (section 3.3). Returns
-        (B, V, h', w'), or as style came, lists of (V, h', w'). Regions restrict alike: an exemplar
-        position whose region the condition lacks looks everywhere.
+        values (B, V, h, w), usually the warped exemplar, for the cycle loss (Zhang et al. 2020,
+        section 3.3). Returns (B, V, h', w'), or as style came, lists of (V, h', w'). Regions
+        restrict alike: an exemplar position whose region the condition lacks looks everywhere.
         """
         self._require("values", values, (self._batch, values.shape[1], self._height, self._width))
         results = []

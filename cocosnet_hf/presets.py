@@ -1,4 +1,4 @@
-"""The published configurations, as data (specification, sections 4.3, 5 to 8)."""
+"""The published configurations, as data (official networks, 4.3, 5 to 8)."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,8 +28,8 @@ class Preset:
         return self.network_arguments() | self.correspondence
 
 
-# The published test commands say kernel 4 for the last three, the training commands 3 (section
-# 4.4); the converter looks at the weights.
+# The published test commands say kernel 4 for the last three, the training commands 3
+# (official networks, 4.4); the converter looks at the weights.
 PRESETS = {
     "ade20k": Preset(MaskCondition.ade20k()),
     "ade20k-noise": Preset(MaskCondition.ade20k(), {"exemplar_noise": 0.01}),

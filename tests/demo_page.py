@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import tiny
+import torch
 from PIL import Image
 
 from cocosnet_hf import (
@@ -20,8 +21,10 @@ from cocosnet_hf import (
     PoseCondition,
 )
 from cocosnet_hf.synthetic import SCENE_CLASSES
+from train.config import load_config
 
 DEMO = Path(__file__).parent.parent / "demo"
+RECIPES = DEMO.parent / "train" / "configs"
 sys.path.append(str(DEMO))
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 _uploads = tempfile.TemporaryDirectory()
@@ -48,6 +51,18 @@ def tiny_pipelines() -> dict[str, CoCosPipeline]:
         tab: tiny.pipeline(condition, SIZE, mix_condition=tab != "mask-to-image")
         for tab, condition in CONDITIONS.items()
     }
+
+
+def save_recipe_pipelines(folder: Path) -> dict[str, Condition]:
+    """Untrained pipelines as the bundled ones are stored, and the conditions of their recipes."""
+    found = {}
+    for tab in CONDITIONS:
+        recipe = load_config(RECIPES / f"{tab}.yaml").networks
+        found[tab] = recipe.make_condition()
+        mixed = recipe.correspondence_arguments().get("mix_condition", True)
+        pipe = tiny.pipeline(found[tab], SIZE, mix_condition=mixed)
+        pipe.to(torch.float16).save_pretrained(folder / tab, variant="fp16")
+    return found
 
 
 def painters() -> dict[str, Painter]:

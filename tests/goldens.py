@@ -1,6 +1,6 @@
 """Recorded arrays: what is kept of each, how near a second computation must come, their inputs.
 
-Source: specification, sections 1.2 (inputs), 2 (sub-sampling) and 3 (tolerances).
+Source: official networks, 1.2 (inputs), 2 (sub-sampling) and 3 (tolerances).
 """
 
 from collections.abc import Mapping
@@ -138,7 +138,7 @@ def network_inputs(task: str, arrays: Mapping[str, np.ndarray]) -> dict[str, Ten
 
 
 def encode(task: str, label: Tensor) -> Tensor:
-    """Stored labels (B, ?, H, W) uint8 to semantics (B, K, H, W), as section 8 says."""
+    """Stored labels (B, ?, H, W) uint8 to semantics (B, K, H, W) (official networks, 8)."""
     if task in ("celebahq-edge", "deepfashion"):
         return label.float() / 255
     classes = 19 if task == "celebahq" else 151

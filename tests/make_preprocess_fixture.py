@@ -1,6 +1,6 @@
 """Make tests/fixtures/preprocess.npz: small edge and pose inputs with their expected outputs.
 
-The outputs follow sections 8.3 and 8.4 of the specification, written down a second time. Layout as
+The outputs follow official networks, 8.3 and 8.4, written down a second time. Layout as
 in the reference file `golden_preprocess.npz`. The photos have the size of the output: versions of
 Pillow round a resized one differently. Run: python tests/make_preprocess_fixture.py
 """

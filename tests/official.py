@@ -1,6 +1,6 @@
 """Official-style checkpoints without the official weights: key manifests, formula weights, files.
 
-Source: specification, sections 1.1 (formula), 4.1 (files), 4.3 (keys) and 5 to 7 (shapes).
+Source: official networks, 1.1 (formula), 4.1 (files), 4.3 (keys) and 5 to 7 (shapes).
 """
 
 import zlib
@@ -165,7 +165,7 @@ def _discriminator(official: Official) -> Shapes:
 
 
 def formula_weights(net: str, shapes: Shapes) -> dict[str, Tensor]:
-    """The fixture weights of the specification, section 1.1, for the keys of one network."""
+    """The formula weights (official networks, 1.1) for the keys of one network."""
     weights = {
         key: _formula(f"{net}/{key}", shape)
         for key, shape in shapes.items()

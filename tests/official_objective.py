@@ -1,6 +1,6 @@
 """The objective of the official training, put together from the package's losses.
 
-Source: specification, sections 10.1 (weights) and 11 (what is fed to what).
+Source: official networks, 10.1 (weights) and 11 (what is fed to what).
 """
 
 from dataclasses import dataclass

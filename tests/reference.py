@@ -1,8 +1,8 @@
-"""The networks once more, in plain operations straight from the specification, as an oracle.
+"""The networks in plain operations, straight from docs/official_networks.md, as an oracle.
 
 Nothing here is shared with the package: official-style state dicts, the unfolded patches, the whole
 N x N correlation, an explicit softmax, no folding. `record(name, array)` receives every step under
-the names of the recorded arrays (specification, section 2).
+the names of the recorded arrays (official networks, 2).
 """
 
 from collections.abc import Callable

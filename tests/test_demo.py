@@ -18,7 +18,7 @@ import pytest
 import tiny
 import torch
 import torch.nn.functional as F
-from demo_page import CONDITIONS, DEMO, SIZE, UPLOADS, noise, pose, served
+from demo_page import CONDITIONS, SIZE, UPLOADS, noise, pose, save_recipe_pipelines, served
 from estimator import save_estimator
 from huggingface_hub import constants
 from loopback_hub import connected_hub
@@ -28,11 +28,8 @@ from segmenter import save_segmenter
 from cocosnet_hf import Condition, MaskCondition, Matching, PartEdgeCondition, Pose, bundled
 from cocosnet_hf.applications import edit_photo
 from cocosnet_hf.conditions.pose import DEFAULT_POSE_ESTIMATOR, JOINTS
-from cocosnet_hf.synthetic import SyntheticExamples, write_imagefolder
-from train.config import load_config
 
 gradio = pytest.importorskip("gradio", reason="needs the extra demo")
-import paint_gallery  # noqa: E402
 import studio.gallery  # noqa: E402
 from studio import painters  # noqa: E402
 from studio.edge_tab import edge_drawing, lines_before  # noqa: E402
@@ -70,8 +67,6 @@ from studio.views import (  # noqa: E402
     point_of,
     shown,
 )
-
-RECIPES = DEMO.parent / "train" / "configs"
 
 
 def bomb(path: Path) -> Path:
@@ -519,15 +514,8 @@ def test_an_exemplar_is_prepared_once_and_only_so_many_are_kept(monkeypatch: pyt
 @pytest.fixture
 def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Condition]:
     """Untrained pipelines in place of the bundled ones, with the conditions of their recipes."""
-    found = {}
-    for tab in CONDITIONS:
-        recipe = load_config(RECIPES / f"{tab}.yaml").networks
-        found[tab] = recipe.make_condition()
-        mixed = recipe.correspondence_arguments().get("mix_condition", True)
-        pipe = tiny.pipeline(found[tab], SIZE, mix_condition=mixed)
-        pipe.to(torch.float16).save_pretrained(tmp_path / "assets" / tab, variant="fp16")
     monkeypatch.setitem(bundled.__globals__, "ASSETS", tmp_path / "assets")
-    return found
+    return save_recipe_pipelines(tmp_path / "assets")
 
 
 def test_a_bundled_pipeline_has_its_tab_as_soon_as_it_is_there(assets: dict[str, Condition]):
@@ -545,46 +533,6 @@ def test_a_bundled_pipeline_has_its_tab_as_soon_as_it_is_there(assets: dict[str,
         page = httpx.get(f"{url}config").text
     assert "legwear_long" in page and "mask-to-image-paint" in page and "pose-to-body-paint" in page
     assert "does not come with this version" not in page
-
-
-@pytest.mark.parametrize("tab", CONDITIONS)
-def test_a_gallery_is_painted_by_the_bundled_pipeline(
-    assets: dict[str, Condition], tab: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(studio.gallery, "FOLDER", tmp_path / "gallery")
-    monkeypatch.setattr(paint_gallery, "FOLDER", tmp_path / "gallery")
-    source = write_imagefolder(SyntheticExamples("pose", SIZE, length=8), tmp_path / "people")
-    if tab == "edge-to-face":
-        source = source / "images"
-    sheet = tmp_path / "sheet.jpg"
-    paint_gallery.main([tab, str(source), "--keep", "4", "6", "1", "--sheet", str(sheet)])
-    assert Image.open(sheet).size == (10 * SIZE, SIZE)
-    paint_gallery.main([tab, str(source), "--keep", "4", "6", "1"])  # in place of the former ones
-    gallery = gallery_of(tab, assets[tab])
-    assert len(gallery) == 3 + (tab == "edge-to-face")
-    if tab != "edge-to-face":
-        stored = assets[tab].encode(gallery[0].condition, SIZE, SIZE)
-        drawn = paint_gallery.drawn_figures(assets[tab])[4]
-        assert (stored - assets[tab].encode(drawn, SIZE, SIZE)).abs().mean() < 0.01
-
-
-def test_people_painted_from_masks_are_pictures_for_poses_too(
-    assets: dict[str, Condition], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(paint_gallery, "FOLDER", tmp_path)
-    people = write_imagefolder(SyntheticExamples("pose", SIZE, length=6), tmp_path / "people")
-    words = ["mask-to-image", str(people), "--keep", "11", "0", "--poses"]
-    paint_gallery.main(words)
-    monkeypatch.setattr(studio.gallery, "FOLDER", tmp_path)
-    masks, poses = (gallery_of(tab, assets[tab]) for tab in ("mask-to-image", "pose-to-body"))
-    assert len(masks) == len(poses) == 2
-    assert all(map(np.array_equal, masks.pictures, poses.pictures))
-    for exhibit, number in zip(poses.exhibits, (11, 0), strict=True):
-        figure = paint_gallery.drawn_figures(assets["pose-to-body"])[number]
-        assert np.allclose(exhibit.condition.joints, figure.joints, atol=0.01)
-    for refused in ([*words[:2], "--poses"], ["pose-to-body", *words[1:]]):
-        with pytest.raises(SystemExit):
-            paint_gallery.main(refused)
 
 
 def test_a_stored_pose_has_its_missing_joints_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

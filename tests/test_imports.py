@@ -1,6 +1,11 @@
-"""The import arrows: blocks <- networks <- pipeline <- demo; a library imports no application."""
+"""The arrows: blocks <- networks <- pipeline <- train, demo <- tools.
+
+A library imports no application, and reads none of its files either: a path that a source names is
+an arrow too.
+"""
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,11 +19,12 @@ NETWORKS = [
     f"{MODELS}.{name}" for name in ("correspondence", "translation", "discriminator", "vgg")
 ]
 TORCH_ONLY = [
-    f"{LIBRARY}.{name}" for name in ("matching", "correlation", "coherence", "losses", "sharpness")
+    f"{LIBRARY}.{name}"
+    for name in ("matching", "correlation", "propagation", "coherence", "losses", "sharpness")
 ]
 
 FORBIDDEN = [
-    (LIBRARY, ["train", "demo", "tests"]),
+    (LIBRARY, ["train", "demo", "studio", "tools", "tests"]),
     (MODELS, [f"{LIBRARY}.pipeline", f"{LIBRARY}.convert", f"{LIBRARY}.benchmark"]),
     (f"{MODELS}.blocks", NETWORKS),
     (f"{MODELS}.correspondence", [f"{MODELS}.translation", f"{MODELS}.discriminator"]),
@@ -27,9 +33,15 @@ FORBIDDEN = [
     (f"{LIBRARY}.pipeline", [f"{LIBRARY}.convert", f"{LIBRARY}.benchmark"]),
     (f"{LIBRARY}.pipeline", [f"{LIBRARY}.hub.publish", f"{LIBRARY}.evaluation"]),
     (f"{LIBRARY}.hub.transfer", [f"{LIBRARY}.pipeline"]),
-    ("train", ["demo", "tests"]),
-    ("demo", ["train", "tests"]),
+    ("train", ["demo", "studio", "tools", "tests"]),
+    ("demo", ["train", "tools", "tests"]),
+    ("tools", ["tests"]),
 ]
+"""Who must not know whom. The demo's modules call their package `studio`, as a Space does."""
+
+ROOTS = (LIBRARY, "train", "demo", "tools")
+NAMED_FOLDER = re.compile(r"(?<![\w./-])(train|demo|tools|tests)/")
+FOLDERS = ("train", "demo", "tools", "tests")
 
 
 def within(module: str, package: str) -> bool:
@@ -48,14 +60,33 @@ def imported_modules(source: str, module: str, is_package: bool) -> Iterator[str
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
+def named_folders(source: str) -> Iterator[str]:
+    """Folders of this repository that a source names: "demo/x", root / "demo", Path("demo").
+
+    Comments are not seen, docstrings are.
+    """
+    for node in ast.walk(ast.parse(source)):
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield from NAMED_FOLDER.findall(node.value)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            parts = [node.left, node.right]
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            parts = node.args if called in ("Path", "PurePath", "join", "joinpath") else []
+        for part in parts:
+            if isinstance(part, ast.Constant) and part.value in FOLDERS:
+                yield part.value
+
+
 def violations(source: str, module: str, is_package: bool = False) -> list[str]:
-    """Every import of a module that points the wrong way."""
+    """Every import and every path of a module that points the wrong way."""
     imported = list(imported_modules(source, module, is_package))
     wrong = [
         name
         for importer, targets in FORBIDDEN
         if within(module, importer)
-        for name in imported
+        for name in (*imported, *named_folders(source))
         if any(within(name, target) for target in targets)
     ]
     if any(within(module, name) for name in TORCH_ONLY):
@@ -66,19 +97,19 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
             if name.split(".")[0] not in allowed
             and not any(within(name, package) for package in TORCH_ONLY)
         ]
-    return [f"{module} imports {name}" for name in wrong]
+    return [f"{module} imports or names {name}" for name in wrong]
 
 
 def modules() -> dict[str, Path]:
     found = {}
-    for root in (LIBRARY, "train", "demo"):
+    for root in ROOTS:
         for path in sorted((REPOSITORY / root).rglob("*.py")):
             parts = path.relative_to(REPOSITORY).with_suffix("").parts
             found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found
 
 
-def test_every_import_of_the_repository_points_the_right_way():
+def test_every_import_and_path_of_the_repository_points_the_right_way():
     wrong = []
     for module, path in modules().items():
         wrong += violations(path.read_text(), module, is_package=path.name == "__init__.py")
@@ -101,6 +132,11 @@ def test_the_modules_that_the_arrows_name_exist(module: str):
         ("cocosnet_hf.matching", "from .pipeline import CoCosPipeline"),
         ("cocosnet_hf.convert", "from train.objective import objective"),
         ("cocosnet_hf.pipeline", "from tests import reference"),
+        ("cocosnet_hf.pipeline", "from tools.recipes import RECIPES"),
+        ("cocosnet_hf.applications", "from studio.gallery import FOLDER"),
+        ("train.train", "from tools import bundle"),
+        ("demo.studio.gallery", "from tools.people import FIGURES"),
+        ("tools.bundle", "from tests import tiny"),
     ],
 )
 def test_an_import_against_an_arrow_is_reported(module: str, source: str):
@@ -114,7 +150,62 @@ def test_an_import_against_an_arrow_is_reported(module: str, source: str):
         ("cocosnet_hf.models.translation", "from .blocks import SPADE"),
         ("cocosnet_hf.matching", "import math\nfrom torch.nn import functional as F"),
         ("train.train", "from cocosnet_hf import CoCosPipeline"),
+        ("tools.paint_gallery", "from demo.studio.gallery import FOLDER"),
+        ("tools.recipes", "import train"),
     ],
 )
 def test_an_import_along_an_arrow_is_accepted(module: str, source: str):
     assert violations(source, module) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("demo.studio.gallery", 'RECIPES = Path(__file__).parents[2] / "train" / "configs"'),
+        ("demo.studio.gallery", 'recipe = open("train/configs/quickstart.yaml")'),
+        ("cocosnet_hf.benchmark", 'recipe = os.path.join(root, "train", "configs")'),
+        ("cocosnet_hf.benchmark", 'recipe = f"train/configs/{name}.yaml"'),
+        ("cocosnet_hf.hub.publish", 'def publish():\n    """What tools/bundle.py made."""'),
+        ("train.config", 'fixture = Path("tests", "fixtures")'),
+    ],
+)
+def test_a_path_against_an_arrow_is_reported(module: str, source: str):
+    assert violations(source, module) != []
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("train.train", 'usage = "accelerate launch train/train.py"'),
+        ("tools.bundle", 'recipe = "train/configs/edge-to-face.yaml"'),
+        ("cocosnet_hf.datasets.settings", 'split: str = "train"'),
+        ("cocosnet_hf.evaluation.pairs", 'folder = "out/train/pictures"'),
+        ("cocosnet_hf.pipeline", "# as train/train.py does"),
+    ],
+)
+def test_a_path_along_an_arrow_and_other_words_are_accepted(module: str, source: str):
+    assert violations(source, module) == []
+
+
+def test_the_demo_holds_only_modules_that_its_app_imports():
+    # Everything in its folder goes into a Space.
+    found = {
+        name.removeprefix("demo."): path for name, path in modules().items() if "demo." in name
+    }
+    reached, waiting = set(), ["app"]
+    while waiting:
+        name = waiting.pop()
+        if name in found and name not in reached:
+            reached.add(name)
+            waiting.append(name.rpartition(".")[0])
+            path = found[name]
+            is_package = path.name == "__init__.py"
+            for target in imported_modules(path.read_text(), name, is_package):
+                waiting += [target, target.rpartition(".")[0]]
+    assert reached == set(found)
+
+
+def test_a_command_is_not_a_library():
+    for module, path in modules().items():
+        imported = imported_modules(path.read_text(), module, path.name == "__init__.py")
+        assert not [name for name in imported if ".__main__" in name], module

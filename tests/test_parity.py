@@ -35,7 +35,7 @@ from cocosnet_hf.models.blocks import SPADE
 
 ADAPTOR_BLOCKS = ("head_0", "G_middle_0", "G_middle_1")
 GENERATOR_BLOCKS = (*ADAPTOR_BLOCKS, "up_0", "up_1", "up_2", "up_3")
-PARAMETERS = {  # specification, section 4.3: netG, netCorr, netD
+PARAMETERS = {  # official networks, 4.3: netG, netCorr, netD
     "ade20k": (96_664_260, 59_315_716, 6_862_194),
     "celebahq": (92_710_596, 53_574_564, 6_515_562),
     "celebahq-edge": (92_590_788, 53_380_676, 6_505_058),

@@ -391,7 +391,7 @@ def test_sigterm_saves_and_ends_cleanly(tmp_path: Path, to: str):
 
 @pytest.mark.slow
 def test_two_processes_see_the_losses_of_one_with_the_doubled_batch(tmp_path: Path):
-    # The other terms are normalised per process, as the specification says.
+    # The other terms are normalised per process, as in official networks, 11.
     overrides = [f"--losses.{name}=0" for name in ("self_warp", "self_pixel", "warped_mask")]
     overrides += ["--output.log_every=1", "--output.validate_every=0", "--output.grid_every=0"]
     one = start(config_file(tmp_path, "one"), *overrides, "--data.batch_size=4")

@@ -115,7 +115,7 @@ def far_terms(recorded: dict[str, float], found: dict[str, Tensor], limit: float
 def far_gradients(objective: OfficialObjective, recorded: dict[str, float]) -> list[str]:
     """A line for each parameter whose gradient norm is too far off. Attention gammas are left out.
 
-    Gradients of less than 0.1 are only compared with 0, as the specification advises.
+    Gradients of less than 0.1 are only compared with 0, as in official networks, 3.
     """
     lines = []
     for key, _, gradient in official_entries(objective, "parameters"):

@@ -93,7 +93,7 @@ class LossWeights:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """Adam with two time scales (Heusel et al. 2017; specification, section 11).
+    """Adam with two time scales (Heusel et al. 2017; official networks, 11).
 
     max_grad_norm: longer gradients are scaled down to this length, each network group by itself.
     """
@@ -117,7 +117,7 @@ class ScheduleConfig:
 
     unit: "epoch" for passes over the data, at the end of each of which the rates fall, or "step".
     mask_warmup: for how many units a model with exemplar_noise still sees the exemplar's own
-    condition (supplement, section 5).
+    condition (Zhang et al. 2020, supplement, section 5).
     """
 
     unit: Literal["step", "epoch"] = "step"

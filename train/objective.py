@@ -1,6 +1,6 @@
 """The whole objective: one forward pass of the networks, and every term of both sides' loss.
 
-Zhang et al. 2020, section 3.3, as in the official training (specification, section 10).
+Zhang et al. 2020, section 3.3, as in the official training (official networks, 10).
 """
 
 from collections.abc import Callable

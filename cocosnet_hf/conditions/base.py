@@ -217,7 +217,7 @@ def open_photo(source: Picture, what: str = "photo") -> Image.Image:
 def resize_plane(
     plane: np.ndarray, height: int, width: int, resample: Image.Resampling
 ) -> np.ndarray:
-    """Resize one (H, W) array of bool, uint8, int32 or float32 with Pillow, as the spec does."""
+    """An array (H, W), bool, uint8, int32 or float32, resized by Pillow (official networks, 8)."""
     if plane.shape == (height, width):
         return plane
     if plane.dtype == bool:

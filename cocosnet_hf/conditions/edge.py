@@ -26,7 +26,7 @@ from .mask import (
 )
 
 FACE_PARTS = "skin l_brow r_brow l_eye r_eye l_ear r_ear nose u_lip mouth l_lip eye_g hair".split()
-"""The parts of a face in the order of the channels (spec section 8.3)."""
+"""The parts of a face in the order of the channels (official networks, 8.3)."""
 
 # In the part files the skin lies beneath these parts too; in a label map they have cut it out.
 PARTS_ON_SKIN = "l_brow r_brow l_eye r_eye nose u_lip mouth l_lip eye_g".split()
@@ -36,8 +36,8 @@ PARTS_ON_SKIN = "l_brow r_brow l_eye r_eye nose u_lip mouth l_lip eye_g".split()
 class EdgeCondition(Condition):
     """Lines from a photo alone: channel 0 the lines, channel 1 the distance to the nearest one.
 
-    The distance is city-block, 1 at `reach` pixels and beyond. Two channels (paper section 3,
-    without the face parts that spec section 8.3 needs).
+    The distance is city-block, 1 at `reach` pixels and beyond. Two channels: the edges of Zhang et
+    al. 2020, section 3, without the face parts of the released weights (official networks, 8.3).
 
     sigma: smoothing before the Canny edge detector, in pixels.
     low, high: its two thresholds, as fractions of the grey range.
@@ -110,9 +110,9 @@ class EdgeCondition(Condition):
 class PartEdgeCondition(Condition):
     """CelebA-HQ edges: outlines of 13 face parts, distances to them, Canny edges around the face.
 
-    15 channels (spec section 8.3): 0 the outlines and the photo's edges outside the face, 1..13 the
-    distance to the outline of each of `FACE_PARTS` (1 everywhere for a missing part), 14 the
-    outlines.
+    15 channels (official networks, 8.3): 0 the outlines and the photo's edges outside the face,
+    1..13 the distance to the outline of each of `FACE_PARTS` (1 everywhere for a missing part), 14
+    the outlines.
 
     parser: Hub id of a transformers face parsing model for `from_photo`, parts matched by name.
 
@@ -210,7 +210,7 @@ def mask_outline(mask: np.ndarray) -> np.ndarray:
 def truncated_distance(lines: np.ndarray, reach: float = 765) -> np.ndarray:
     """City-block distance to the nearest line, (H, W) uint8, 255 at `reach` pixels and beyond.
 
-    255 everywhere where there is no line (spec section 8.3, whose distance is divided by 3).
+    255 everywhere where there is no line (official networks, 8.3, whose distance is divided by 3).
     """
     return np.minimum(line_distance(lines) / (reach / 255), 255).astype(np.uint8)
 

@@ -21,8 +21,8 @@ from .base import Condition, Picture, check_sides, open_image, open_photo, resiz
 
 NEAREST = Image.Resampling.NEAREST
 
-# The order of CelebA-HQ masks in the official CoCosNet data (spec section 8.2) and the order of the
-# label maps that CelebAMask-HQ users merge themselves; `glasses` is the part file `eye_g`.
+# The order of CelebA-HQ masks in the official CoCosNet data (official networks, 8.2) and the order
+# of the label maps that CelebAMask-HQ users merge themselves; `glasses` is the part file `eye_g`.
 OFFICIAL_FACE_CLASSES = (
     "background skin hair l_brow r_brow l_eye r_eye l_ear r_ear nose u_lip mouth l_lip neck cloth "
     "hat glasses ear_r neck_l"
@@ -43,7 +43,9 @@ DEFAULT_FACE_PARSER = "jonathandinu/face-parsing"
 
 @dataclasses.dataclass(frozen=True)
 class MaskCondition(Condition):
-    """One channel per class, 1 where the class is (paper section 3; spec sections 8.1 and 8.2).
+    """One channel per class, 1 where the class is.
+
+    Source: Zhang et al. 2020, section 3; official networks, 8.1 and 8.2.
 
     classes: class names, the index is the channel.
     colors: "#rrggbb" per class for previews and colour-coded input; generated if empty.
@@ -107,7 +109,7 @@ class MaskCondition(Condition):
 
     @classmethod
     def ade20k(cls) -> MaskCondition:
-        """ADE20K: 0 unknown, 1..150 the classes, pixel value 255 read as 150 (spec 8.1)."""
+        """ADE20K: 0 unknown, 1..150 the classes, value 255 read as 150 (official networks, 8.1)."""
         return cls(
             classes=("unknown", *ade20k.NAMES),
             colors=("#000000", *ade20k.COLORS),
@@ -118,7 +120,7 @@ class MaskCondition(Condition):
 
     @classmethod
     def celebahq(cls, order: str = "official") -> MaskCondition:
-        """CelebA-HQ faces in 19 channels, glasses lying on top of the other parts (spec 8.2).
+        """CelebA-HQ faces in 19 channels, glasses on top of other parts (official networks, 8.2).
 
         `order` says in which order an index map numbers its classes: "official" (2 hair, 9 nose) or
         "celebamask" (2 nose, 3 glasses, 13 hair); the channels are the same. Where an index map

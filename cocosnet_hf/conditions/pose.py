@@ -37,7 +37,7 @@ LIMBS = tuple(
         ).split()
     )
 )
-"""The 17 limbs as pairs of joint indices, in the order of the channels (spec section 8.4)."""
+"""The 17 limbs as pairs of joint indices, in the order of the channels (official networks, 8.4)."""
 
 BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
 """Where OpenPose's BODY_25 output (with a mid-hip at 8) holds the 18 joints."""
@@ -225,7 +225,7 @@ class Pose:
 
 @dataclasses.dataclass(frozen=True)
 class PoseCondition(Condition):
-    """One person's pose: a coloured stick figure and the distance to each limb (spec section 8.4).
+    """A person's pose: a coloured stick figure, distances to its limbs (official networks, 8.4).
 
     20 channels: 0..2 the stick figure in RGB, 3..19 the distance to each of `LIMBS`, 1 everywhere
     for a missing limb. Drawn, then resized.

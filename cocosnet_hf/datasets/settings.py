@@ -57,7 +57,8 @@ class DataSettings:
         is cut.
 
     real_probability, hard_probability: with r uniform in [0, 1), r < hard_probability takes the
-        hard exemplar, r < real_probability the easy one, else the photo itself (spec section 9).
+        hard exemplar, r < real_probability the easy one, else the photo itself (official networks,
+        9).
     exemplar_list: text file, in the source folder or by its path, of lines `image, ref1, ref2 ...`:
         the first reference is easy, the last hard. retrieve: exemplars from an index
         (`cocosnet_hf.retrieval`): easy is one of the easy_candidates nearest, hard the one of rank
@@ -222,7 +223,7 @@ class DataSettings:
         return inside if inside.is_file() else Path(self.exemplar_list)
 
     def for_validation(self) -> DataSettings:
-        """The same without augmentation, always with the easy exemplar (spec section 9, test)."""
+        """The same without augmentation, always with the easy exemplar (official networks, 9)."""
         return dataclasses.replace(
             self,
             load_size=self.image_size,

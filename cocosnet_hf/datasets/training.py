@@ -87,9 +87,9 @@ class TrainingExamples(Dataset[TrainingExample]):
     def _real_exemplar(
         self, row: Any, position: int, draw: float, rng: np.random.Generator
     ) -> Example | None:
-        """The exemplar that the uniform `draw` stands for (spec section 9); None: the photo itself.
+        """The exemplar that the uniform `draw` stands for (official networks, 9).
 
-        A broken exemplar is replaced by the photo itself.
+        None is the photo itself. A broken exemplar is replaced by the photo itself.
         """
         settings = self.settings
         if draw >= settings.real_probability:
@@ -252,8 +252,8 @@ def read_exemplar_list(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places of the first (easy) and last (hard) reference of each image, (N, 1) each, -1: none.
 
-    The file has lines `image, ref1, ref2, ...` (spec section 9). names, pool: what the images and
-    references may be called; a name that stands for several is an error, as is an unknown one.
+    The file has lines `image, ref1, ref2, ...` (official networks, 9). names, pool: what the images
+    and references may be called; a name that stands for several is an error, as is an unknown one.
     """
     if not Path(path).is_file():
         raise ValueError(f"There is no exemplar list '{path}'.")

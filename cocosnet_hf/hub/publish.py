@@ -169,7 +169,7 @@ def _name_pipeline(api: HfApi, space_id: str, pipeline: str | None) -> None:
 def package_files() -> dict[str, Path | bytes]:
     """This package by path: modules, what they read, and the bundled pipelines.
 
-    Nothing else that lies in its folder, such as what `train/bundle.py` has not finished. Raises
+    Nothing else that lies in its folder, such as a pipeline that is not finished. Raises
     ValueError for a bundled pipeline that could not be opened.
     """
     there = files_of(PACKAGE)

@@ -137,7 +137,8 @@ def works_in_pieces(x: Tensor) -> bool:
 def positional_norm(x: Tensor) -> Tensor:
     """(x - mean) / sqrt(var + 1e-5) over the channels at each position, var unbiased.
 
-    Source: Li et al. 2019 (positional normalisation); the supplement, section 2. (B, C, H, W).
+    Source: Li et al. 2019 (positional normalisation); Zhang et al. 2020, supplement, section 2;
+    official networks, 5.1. (B, C, H, W).
     Written as a layer norm, which divides by the biased variance: with b = (C - 1) / C,
     1 / sqrt(var / b + eps) = sqrt(b) / sqrt(var + b eps).
     """
@@ -164,8 +165,8 @@ def unit_length(x: Tensor) -> Tensor:
 class SPADE(nn.Module):
     """Scale and shift each position of a normalised map by what the condition says there.
 
-    Source: Park et al. 2019, equation 1, around positional instead of batch norm (the supplement,
-    section 2). The first half of `modulation`'s outputs is the scale itself, with a bias that
+    Source: Park et al. 2019, equation 1, around positional instead of batch norm (official
+    networks, 5.1). The first half of `modulation`'s outputs is the scale itself, with a bias that
     starts at 1, where the paper writes 1 + gamma.
     """
 
@@ -217,7 +218,7 @@ class SPADE(nn.Module):
 
 
 class SPADEResidualBlock(nn.Module):
-    """Two SPADE-modulated 3x3 convolutions around a shortcut (specification, section 5.1)."""
+    """Two SPADE-modulated 3x3 convolutions around a shortcut (official networks, 5.1)."""
 
     def __init__(
         self, in_channels: int, out_channels: int, condition_channels: int, hidden_channels: int
@@ -329,7 +330,7 @@ def _attend_rows(query: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]
 class SelfAttention(nn.Module):
     """Non-local block: every position looks at every 2x2-pooled position (Zhang et al. 2019).
 
-    Added to its input with a learned weight `gamma` that starts at 0 (specification, section 6).
+    Added to its input with a learned weight `gamma` that starts at 0 (official networks, 6).
     """
 
     def __init__(self, channels: int):
@@ -352,7 +353,7 @@ class SelfAttention(nn.Module):
 
 
 class InstanceNormResidualBlock(nn.Module):
-    """Two 3x3 convolutions with instance norm; one PReLU slope serves both (section 5.3)."""
+    """Two 3x3 convolutions with instance norm and one PReLU slope (official networks, 5.3)."""
 
     def __init__(self, channels: int):
         super().__init__()

@@ -1,4 +1,7 @@
-"""The correspondence network: condition and exemplar brought into one domain (section 3.1)."""
+"""The correspondence network: condition and exemplar brought into one domain.
+
+Zhang et al. 2020, section 3.1.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -58,7 +61,7 @@ class Warp:
 
 
 class DomainAdaptor(nn.Module):
-    """Maps a condition or a photo into the shared domain at a quarter of its size (section 5.2).
+    """Maps a condition or photo into the shared domain, at a quarter size (official networks, 5.2).
 
     Its SPADE blocks are conditioned on the adaptor's own input.
     """
@@ -121,9 +124,8 @@ class DomainAdaptor(nn.Module):
 class CorrespondenceNetwork(Network):
     """Turns condition and exemplar into two feature maps whose patches can be matched.
 
-    Zhang et al. 2020, section 3.1; layers as in the official networks (specification, section 5).
-    The defaults are the official widths. The supplement draws the adaptors differently; published
-    weights follow the specification, and so does this class.
+    Zhang et al. 2020, section 3.1; layers and, by default, widths as in official networks, 5. The
+    paper's supplement draws the adaptors differently; the published weights need them so.
 
     condition_channels: K of the condition. base_channels: width of the adaptors' first layer.
     feature_channels: C of features and projections. spade_channels: hidden width of each SPADE.
@@ -133,9 +135,9 @@ class CorrespondenceNetwork(Network):
     adaptor_kernel_size: kernel of the two strided adaptor layers, 3 or 4.
     mix_condition: append the condition to the features before the shared blocks; the exemplar then
     needs a condition of its own, unless exemplar_noise > 0: the standard deviation of the normal
-    noise that stands in for it (supplement, section 5).
+    noise that stands in for it (Zhang et al. 2020, supplement, section 5).
     patch_size, temperature, warp, warp_upsampling: how the pipeline matches and warps
-    (specification, sections 5.4 and 5.5): side of the compared patches; softmax divisor; "mean"
+    (official networks, 5.4 and 5.5): side of the compared patches; softmax divisor; "mean"
     warps the average colour of each position and upsamples, "patch" warps 4x4 pixels; "coherent",
     not in the paper, moves the pixels themselves by the flow of `Matching.coherent`.
     """

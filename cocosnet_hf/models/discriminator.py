@@ -11,7 +11,7 @@ from .network import Network, require_channels
 
 
 class PatchDiscriminator(nn.Module):
-    """Judges every patch of a picture, given its condition (specification, section 7)."""
+    """Judges every patch of a picture, given its condition (official networks, 7)."""
 
     def __init__(self, in_channels: int, base_channels: int):
         super().__init__()
@@ -40,7 +40,7 @@ class PatchDiscriminator(nn.Module):
 class MultiscaleDiscriminator(Network):
     """Patch discriminators of one structure on the picture and on halved copies of it.
 
-    Zhang et al. 2020, section 3.3; layers as in the official network (specification, section 7).
+    Zhang et al. 2020, section 3.3; layers as in official networks, 7.
 
     condition_channels: K of the condition. base_channels: width of the first layer.
     scales: number of discriminators, each seeing half the size of the one before.

@@ -1,4 +1,7 @@
-"""The translation network: paints the picture from the warped exemplar (section 3.2)."""
+"""The translation network: paints the picture from the warped exemplar.
+
+Zhang et al. 2020, section 3.2.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -19,7 +22,7 @@ LARGEST_KEPT = 0.97
 class TranslationNetwork(Network):
     """SPADE blocks from a coarse constant-free start up to the picture, with one attention block.
 
-    Zhang et al. 2020, section 3.2; layers as in the official network (specification, section 6).
+    Zhang et al. 2020, section 3.2; layers as in official networks, 6.
 
     condition_channels: K of the condition. channels: width after the blocks at strides 2^(n-1),
     ..., 2, 1, coarse to fine; the second coarsest stride has two blocks, attention sits at stride

@@ -15,7 +15,7 @@ from .perceptual import DistilledVGG19Features, PerceptualNetwork
 
 
 class VGG19Features(PerceptualNetwork):
-    """The 16 convolutions of VGG-19 (Simonyan and Zisserman 2015; specification, section 10.3).
+    """The 16 convolutions of VGG-19 (Simonyan and Zisserman 2015; official networks, 10.3).
 
     preprocessing: what the weights were trained on: "caffe" for BGR in 0..255 less the mean colour
     (the weights of the official training), "torchvision" for RGB in 0..1, normalised.

@@ -1,27 +1,31 @@
-"""Draw dressed people as label maps and poses: layouts for the demo that show nobody.
-
-    python demo/draw_figures.py FOLDER
-
-Writes masks/NN.png, in the class colours of the bundled `mask-to-image`, and poses/NN.json, the
-same figure's joints as an OpenPose file. Everything follows from the tables of this file.
-
-A body is drawn in units of which an upright person measures about 240: x to the right of the
-picture, y down, (0, 0) between the hips. A level says how far down the body something is: 0 are the
-shoulders, 1 the hips, 2 the knees, 3 the ankles.
-"""
+"""A figure as a label map and as joints, drawn from tables."""
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
 from cocosnet_hf.conditions.pose import JOINTS
+
+from .body import (
+    ARM,
+    CHIN,
+    CROWN,
+    LEG,
+    SIGNS,
+    TORSO,
+    UPPER_ARM,
+    WAIST,
+    Profile,
+    at,
+    between,
+    direction,
+    rounded,
+    skeleton,
+)
+from .figures import Figure, Garment
 
 SIDE = 256
 SUPERSAMPLING = 4
@@ -46,328 +50,6 @@ COLORS = {
 """The classes of the recipe mask-to-image, in its order and colours."""
 
 CLASSES = tuple(COLORS)
-
-SIGNS = {"r": -1, "l": 1}
-"""A person's right side is on the left of the picture."""
-
-UPPER_ARM, FOREARM, HAND = 35, 29, 13
-THIGH, SHIN, FOOT = 54, 53, 18
-SPINE, CHIN, CROWN = 65, 14, 46
-"""From the hips up to the neck's joint, from there up to the chin and to the crown."""
-SHOULDER, HIP = 19, 10.5
-"""From the middle to the joint."""
-
-Profile = Sequence[tuple[float, float]]
-"""Half a width at places, (place, half width), straight in between."""
-
-TORSO: Profile = (
-    (-0.14, 6), (-0.11, 10), (-0.06, 18), (0, 20), (0.1, 19), (0.3, 16.5), (0.45, 14.5),
-    (0.62, 13), (0.8, 15.5), (1, 18), (1.15, 18.2),
-)  # fmt: skip
-"""At a level."""
-
-WAIST = 0.66
-"""The level where skirts and trousers begin, and where wide clothes begin to widen."""
-
-LEG: Profile = (
-    (0, 8), (0.3, 9), (0.6, 7.8), (0.9, 6.1), (1.05, 5.9), (1.35, 6.3), (1.6, 5), (1.9, 3.4),
-)  # fmt: skip
-"""0 hip, 1 knee, 2 ankle."""
-
-ARM: Profile = ((0, 6), (0.4, 5.6), (0.9, 4.5), (1, 4.4), (1.25, 4.5), (1.7, 3.4), (2, 2.9))
-"""0 shoulder, 1 elbow, 2 wrist."""
-
-
-@dataclass(frozen=True)
-class Arm:
-    """Degrees of upper arm and forearm: 0 hangs down, 90 points away from the body.
-
-    hand: whether it is seen; a hand in a pocket is not.
-    """
-
-    upper: float
-    fore: float
-    hand: bool = True
-
-
-@dataclass(frozen=True)
-class Leg:
-    """Degrees as of an arm; `foot` is the way its toes point, `length` how long its shin looks."""
-
-    thigh: float
-    shin: float
-    foot: float
-    length: float = 1
-
-
-@dataclass(frozen=True)
-class Posture:
-    """How somebody stands, in degrees; what is tilted sinks to the picture's right.
-
-    arms, legs: right, left. lean: of the spine, tilt: of the head against it. turn: where the face
-    looks, from -1, the picture's left, to 1. front: the leg that is before the other, "r" or "l".
-    """
-
-    arms: tuple[Arm, Arm]
-    legs: tuple[Leg, Leg]
-    lean: float = 0
-    shoulders: float = 0
-    hips: float = 0
-    tilt: float = 0
-    turn: float = 0
-    front: str = "l"
-
-
-@dataclass(frozen=True)
-class Garment:
-    """What covers trunk or legs.
-
-    hem: the level where it ends. sleeve: where its sleeves end, from 0, none, to 2, the wrist.
-    ease: how far it is from the body. flare: how much farther one level below the waist.
-    neckline: the level of its lowest point.
-    """
-
-    hem: float
-    sleeve: float = 0
-    ease: float = 1.5
-    flare: float = 0
-    neckline: float = 0.2
-
-
-@dataclass(frozen=True)
-class Figure:
-    """Somebody to draw.
-
-    hair: "short", "bob", "long", "bun", "tail" or "curls". hat: "cap", "beanie" or "brim".
-    tucked: whether the top is under skirt, shorts or trousers. opening: half the gap of the coat.
-    heels: whether shoes are pumps. boot: the level up to which boots reach.
-    bag: "hand" or "shoulder", both at the left, or "clutch", in the right hand.
-    """
-
-    posture: Posture
-    hair: str
-    hat: str | None = None
-    glasses: bool = False
-    scarf: bool = False
-    top: Garment | None = None
-    tucked: bool = True
-    dress: Garment | None = None
-    belt: bool = False
-    coat: Garment | None = None
-    opening: float = 8
-    trousers: Garment | None = None
-    shorts: Garment | None = None
-    skirt: Garment | None = None
-    heels: bool = False
-    boot: float | None = None
-    bag: str | None = None
-
-
-FIGURES = (
-    Figure(  # at ease
-        Posture(
-            arms=(Arm(9, 3), Arm(14, 6)),
-            legs=(Leg(-1, -2, -12), Leg(9, 4, 38)),
-            lean=-2, shoulders=-2, hips=-4, tilt=4, turn=0.4,
-        ),
-        hair="long",
-        top=Garment(hem=0.8, sleeve=0.6, neckline=0.24),
-        trousers=Garment(hem=2.9, ease=1, flare=0.3),
-    ),
-    Figure(  # arms akimbo
-        Posture(
-            arms=(Arm(42, -46), Arm(40, -44)),
-            legs=(Leg(7, 3, -30), Leg(5, 5, 28)),
-            lean=1, shoulders=1, hips=2, turn=-0.3,
-        ),
-        hair="bob",
-        dress=Garment(hem=1.9, sleeve=0.55, flare=7),
-        belt=True,
-        heels=True,
-    ),
-    Figure(  # walking
-        Posture(
-            arms=(Arm(4, 12), Arm(22, 6)),
-            legs=(Leg(1, -1, -8), Leg(6, -6, 6, length=0.84)),
-            lean=1, shoulders=3, hips=-4, tilt=-2, turn=-0.5, front="r",
-        ),
-        hair="short",
-        top=Garment(hem=0.9, neckline=0.1),
-        coat=Garment(hem=1.8, sleeve=1.95, ease=4, flare=5),
-        opening=12,
-        trousers=Garment(hem=2.85, ease=1.4),
-    ),
-    Figure(  # waving
-        Posture(
-            arms=(Arm(10, 6), Arm(125, 170)),
-            legs=(Leg(4, 2, -22), Leg(4, 1, 28)),
-            lean=-3, shoulders=-6, hips=3, tilt=-3, turn=0.3,
-        ),
-        hair="bun",
-        glasses=True,
-        top=Garment(hem=0.75, sleeve=0.5),
-        skirt=Garment(hem=2.5, flare=8),
-    ),
-    Figure(  # a step to the side
-        Posture(
-            arms=(Arm(20, 10), Arm(17, 24)),
-            legs=(Leg(3, 0, -15), Leg(16, 13, 46)),
-            lean=-2, shoulders=2, hips=-3, tilt=4, turn=0.6,
-        ),
-        hair="curls",
-        top=Garment(hem=1.05, sleeve=0.7, ease=3),
-        tucked=False,
-        shorts=Garment(hem=1.6, ease=3, flare=3),
-        bag="shoulder",
-    ),
-    Figure(  # legs crossed, a hand on the hip
-        Posture(
-            arms=(Arm(12, -12), Arm(40, -48)),
-            legs=(Leg(-8, -15, -4), Leg(-5, -10, 2)),
-            lean=2, shoulders=-3, hips=3, tilt=-5, turn=-0.6, front="r",
-        ),
-        hair="tail",
-        top=Garment(hem=0.9, neckline=0.14),
-        coat=Garment(hem=1.15, sleeve=1.9, ease=3.5),
-        trousers=Garment(hem=2.9, ease=0.6),
-        boot=2.7,
-    ),
-    Figure(  # hands in pockets
-        Posture(
-            arms=(Arm(26, -25, hand=False), Arm(28, -27, hand=False)),
-            legs=(Leg(5, 3, -30), Leg(6, 4, 32)),
-            shoulders=1, tilt=2, turn=0.3,
-        ),
-        hair="short",
-        hat="beanie",
-        scarf=True,
-        top=Garment(hem=1, sleeve=1.9, ease=3, neckline=0.1),
-        coat=Garment(hem=1.65, sleeve=2, ease=5, flare=3),
-        opening=7,
-        trousers=Garment(hem=2.85, ease=2),
-    ),
-    Figure(  # a hand on the hip
-        Posture(
-            arms=(Arm(44, -48), Arm(10, 4)),
-            legs=(Leg(9, 5, -35), Leg(0, -2, 12)),
-            lean=2, shoulders=4, hips=-5, tilt=-4, turn=0.5,
-        ),
-        hair="long",
-        hat="brim",
-        dress=Garment(hem=1.65, flare=5, neckline=0.28),
-        boot=2.25,
-        bag="hand",
-    ),
-    Figure(  # legs apart
-        Posture(
-            arms=(Arm(12, 4), Arm(16, 2)),
-            legs=(Leg(10, 8, -36), Leg(10, 7, 34)),
-            shoulders=-1, turn=-0.2,
-        ),
-        hair="short",
-        glasses=True,
-        top=Garment(hem=1.1, sleeve=1.9, ease=3, neckline=0.12),
-        tucked=False,
-        trousers=Garment(hem=2.9, ease=2.2),
-    ),
-    Figure(  # holding something before the body
-        Posture(
-            arms=(Arm(14, -72), Arm(11, 4)),
-            legs=(Leg(1, -3, -6), Leg(7, 2, 30)),
-            lean=-1, shoulders=2, hips=-3, tilt=3, turn=-0.4,
-        ),
-        hair="bob",
-        glasses=True,
-        top=Garment(hem=0.9, neckline=0.24),
-        coat=Garment(hem=1, sleeve=1.7, ease=3),
-        skirt=Garment(hem=1.9, ease=1),
-        heels=True,
-        bag="clutch",
-    ),
-    Figure(  # a hand in the hair
-        Posture(
-            arms=(Arm(112, 236), Arm(14, 0)),
-            legs=(Leg(6, 2, -25), Leg(1, -1, 16)),
-            lean=3, shoulders=5, hips=4, tilt=-8, turn=-0.4, front="r",
-        ),
-        hair="long",
-        dress=Garment(hem=2.85, flare=8, neckline=0.24),
-        heels=True,
-    ),
-    Figure(  # strolling
-        Posture(
-            arms=(Arm(16, 10), Arm(6, -16)),
-            legs=(Leg(5, -7, -10, length=0.82), Leg(0, 1, 10)),
-            lean=-1, shoulders=-3, hips=4, turn=0.5,
-        ),
-        hair="tail",
-        hat="cap",
-        top=Garment(hem=1, sleeve=1.95, ease=3, neckline=0.12),
-        tucked=False,
-        trousers=Garment(hem=2.95, ease=0.3),
-        skirt=Garment(hem=1.4, flare=5),
-        boot=2.75,
-        bag="hand",
-    ),
-)  # fmt: skip
-
-
-def direction(degrees: float) -> np.ndarray:
-    """The unit vector at an angle from straight down towards the picture's right, (2,)."""
-    return np.array([np.sin(np.radians(degrees)), np.cos(np.radians(degrees))])
-
-
-def skeleton(posture: Posture) -> dict[str, np.ndarray]:
-    """The 18 joints, the tips of hands (`r_hand`) and feet (`r_toe`) and the `crown`, each (2,)."""
-    neck = -SPINE * direction(-posture.lean)
-    up = -direction(-posture.lean - posture.tilt)
-    aside = np.array([-up[1], up[0]])
-    nose = neck + 27 * up + 3.5 * posture.turn * aside
-    points = {"neck": neck, "nose": nose, "crown": neck + CROWN * up}
-    sides = zip(SIGNS.items(), posture.arms, posture.legs, strict=True)
-    for (side, sign), arm, leg in sides:
-        shoulder = neck + sign * SHOULDER * direction(90 - posture.shoulders)
-        elbow = shoulder + UPPER_ARM * direction(sign * arm.upper)
-        wrist = elbow + FOREARM * direction(sign * arm.fore)
-        hip = sign * HIP * direction(90 - posture.hips)
-        knee = hip + THIGH * direction(sign * leg.thigh)
-        ankle = knee + leg.length * SHIN * direction(sign * leg.shin)
-        own = {
-            "eye": nose + 3.5 * up + (4.6 * sign + posture.turn) * aside,
-            "ear": neck + 28.5 * up + (9.8 * sign - 2 * posture.turn) * aside,
-            "shoulder": shoulder,
-            "elbow": elbow,
-            "wrist": wrist,
-            "hand": wrist + HAND * direction(sign * arm.fore),
-            "hip": hip,
-            "knee": knee,
-            "ankle": ankle,
-            "toe": ankle + FOOT * direction(sign * leg.foot),
-        }
-        points |= {f"{side}_{name}": point for name, point in own.items()}
-    return points
-
-
-def at(profile: Profile, place: float | np.ndarray) -> np.ndarray:
-    """Half the width at one place or at several."""
-    places, widths = zip(*profile, strict=True)
-    return np.interp(place, places, widths)
-
-
-def between(path: Sequence[np.ndarray], places: float | np.ndarray) -> np.ndarray:
-    """Points on a path whose corners are at the places 0, 1, 2, ...: (2,) or (N, 2)."""
-    columns = np.transpose(path)
-    return np.stack([np.interp(places, np.arange(len(path)), column) for column in columns], -1)
-
-
-def rounded(corners: Sequence[np.ndarray]) -> np.ndarray:
-    """A closed outline whose corners are cut off four times (Chaikin 1974), (N, 2)."""
-    outline = np.array(corners)
-    for _ in range(4):
-        following = np.roll(outline, -1, axis=0)
-        cuts = 0.75 * outline + 0.25 * following, 0.25 * outline + 0.75 * following
-        outline = np.stack(cuts, axis=1).reshape(-1, 2)
-    return outline
 
 
 def frayed(labels: np.ndarray) -> np.ndarray:
@@ -713,25 +395,3 @@ def joints(figure: Figure) -> np.ndarray:
     drawing = Drawing(figure)
     points = drawing.pixels(np.array([drawing.points[name] for name in JOINTS]))
     return np.concatenate([points, np.ones((len(JOINTS), 1))], axis=1)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command line; `arguments` default to the process's own."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path)
-    folder = parser.parse_args(arguments).folder
-    masks, poses = folder / "masks", folder / "poses"
-    for kind in (masks, poses):
-        kind.mkdir(parents=True, exist_ok=True)
-    for place, figure in enumerate(FIGURES):
-        draw_layout(figure).save(masks / f"{place:02d}.png", optimize=True)
-        numbers = joints(figure).round(2).flatten().tolist()
-        people = [{"pose_keypoints_2d": numbers}]
-        content = {"people": people, "canvas_width": SIDE, "canvas_height": SIDE}
-        (poses / f"{place:02d}.json").write_text(json.dumps(content) + "\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -2,19 +2,25 @@
 
 from pathlib import Path
 
-import demo_page
-import draw_figures
 import numpy as np
-import paint_gallery
 import pytest
-import studio.gallery
-import tiny
-from draw_figures import CLASSES, COLORS, FIGURES, SIDE, Drawing, Figure, draw_layout, joints
 from PIL import Image
 
-from cocosnet_hf import Condition, Pose
+from cocosnet_hf import Condition
 from cocosnet_hf.conditions.pose import JOINTS, read_pose
-from cocosnet_hf.synthetic import SyntheticExamples, write_imagefolder
+from tools import draw_figures
+from tools.people import (
+    CLASSES,
+    COLORS,
+    FIGURES,
+    SIDE,
+    Drawing,
+    Figure,
+    draw_layout,
+    drawing,
+    joints,
+)
+from tools.recipes import recipe_file
 from train.config import load_config
 
 NAMED = [pytest.param(figure, id=f"{place:02d}") for place, figure in enumerate(FIGURES)]
@@ -23,9 +29,8 @@ NAMED = [pytest.param(figure, id=f"{place:02d}") for place, figure in enumerate(
 @pytest.fixture(scope="module")
 def recipes() -> dict[str, Condition]:
     """The conditions of the two bundled pipelines that paint people."""
-    configs = demo_page.DEMO.parent / "train" / "configs"
     tabs = ("mask-to-image", "pose-to-body")
-    return {tab: load_config(configs / f"{tab}.yaml").networks.make_condition() for tab in tabs}
+    return {tab: load_config(recipe_file(tab)).networks.make_condition() for tab in tabs}
 
 
 def test_the_colours_are_those_of_the_recipe(recipes: dict[str, Condition]):
@@ -42,7 +47,7 @@ def test_a_layout_is_read_as_it_was_drawn(figure: Figure, recipes: dict[str, Con
 @pytest.mark.parametrize("figure", NAMED)
 def test_a_figure_stands_in_the_middle_and_fills_the_height(figure: Figure):
     rows, columns = np.nonzero(Drawing(figure).labels())
-    assert abs(rows.min() - draw_figures.TOP) < 5 and abs(rows.max() - draw_figures.BOTTOM) < 5
+    assert abs(rows.min() - drawing.TOP) < 5 and abs(rows.max() - drawing.BOTTOM) < 5
     assert abs((columns.min() + columns.max()) / 2 - SIDE / 2) < 12
 
 
@@ -95,25 +100,3 @@ def test_the_written_files_are_read_by_both_conditions(
         assert np.allclose(read_pose(pose).joints, joints(figure), atol=0.01)
     encoded = recipes["pose-to-body"].encode(pose, 64, 64)
     assert (encoded[3:].amin((1, 2)) < 0.1).all()  # each of the 17 limbs is there
-
-
-@pytest.mark.parametrize("tab", ["mask-to-image", "pose-to-body"])
-def test_the_gallery_has_the_layouts_of_drawn_figures(
-    tab: str, recipes: dict[str, Condition], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    condition = recipes[tab]
-    pipe = tiny.pipeline(condition, 64, mix_condition=tab == "pose-to-body")
-    monkeypatch.setattr(paint_gallery, "bundled", lambda _: pipe)
-    monkeypatch.setattr(paint_gallery, "FOLDER", tmp_path / "gallery")
-    monkeypatch.setattr(studio.gallery, "FOLDER", tmp_path / "gallery")
-    people = write_imagefolder(SyntheticExamples("pose", 64, length=6), tmp_path / "people")
-    kept = (4 * paint_gallery.NEIGHBOURS + 1, 2 * paint_gallery.NEIGHBOURS)
-    paint_gallery.main([tab, str(people), "--keep", *map(str, kept)])
-    gallery = studio.gallery.gallery_of(tab, condition)
-    assert len(gallery) == 2
-    for exhibit, figure in zip(gallery.exhibits, (FIGURES[4], FIGURES[2]), strict=True):
-        drawn = draw_layout(figure)
-        if tab == "pose-to-body":
-            drawn = Pose(joints(figure), (SIDE, SIDE))
-        difference = condition.encode(exhibit.condition, 64, 64) - condition.encode(drawn, 64, 64)
-        assert difference.abs().mean() < 0.001

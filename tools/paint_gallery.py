@@ -1,39 +1,40 @@
 """Paint the pictures that the demo offers, so that it needs no photograph of anybody.
 
-    python demo/paint_gallery.py edge-to-face FOLDER --sheet sheet.jpg    # all, to choose from
-    python demo/paint_gallery.py edge-to-face FOLDER --keep 5 27 46
-    python demo/paint_gallery.py mask-to-image FOLDER --keep 38 27 15 --poses
+    python -m tools.paint_gallery edge-to-face FOLDER --sheet sheet.jpg    # all, to choose from
+    python -m tools.paint_gallery edge-to-face FOLDER --keep 5 27 46
+    python -m tools.paint_gallery mask-to-image FOLDER --keep 38 27 15 --poses
 
 FOLDER: photos of faces; for masks and poses a split of the recipe's image folder, whose
 metadata.jsonl has file_name, label_file_name and keypoints. Its photos lend their looks.
 
 Candidate i of the faces has the edges of photo i and the look of another photo with similar edges.
-Those of masks and poses have the layouts that draw_figures.py draws: candidate 5 f + r is figure f
-with the look of the photo whose layout is the r-th nearest. So none shows anybody. With --poses the
-people painted from masks, whose joints are known, are the pictures of the tab of poses as well.
+Those of masks and poses have the layouts that tools/draw_figures.py draws: candidate 5 f + r is
+figure f with the look of the photo whose layout is the r-th nearest. So none shows anybody. With
+--poses the people painted from masks, whose joints are known, are the pictures of the tab of poses
+as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
-import yaml
-from draw_figures import FIGURES, SIDE, draw_layout, joints
 from PIL import Image
-from studio.gallery import FOLDER, Exhibit, store
-from studio.painters import TABS
 
 from cocosnet_hf import Condition, MaskCondition, Pose, PoseCondition, bundled
-from cocosnet_hf.__main__ import strip
 from cocosnet_hf.conditions import open_photo
 from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.datasets.reading import Reader
 from cocosnet_hf.retrieval import ExemplarIndex
+from demo.studio.gallery import FOLDER, Exhibit, store
+from demo.studio.painters import TABS
+from train.config import load_config
 
-RECIPES = Path(__file__).parents[1] / "train" / "configs"
+from .people import FIGURES, SIDE, draw_layout, joints
+from .recipes import recipe_file
 
 FACES = 100
 """How many photos of faces are candidates."""
@@ -52,11 +53,9 @@ def read_folder(tab: str, folder: Path, condition: Condition, side: int) -> tupl
         paths = sorted(path for path in folder.iterdir() if path.is_file())[:FACES]
         photos = [squared(open_photo(path)) for path in paths]
         return photos, photos
-    recipe = yaml.safe_load((RECIPES / f"{tab}.yaml").read_text())["data"]
-    groups = recipe["label_groups"] if isinstance(condition, MaskCondition) else ()
-    settings = DataSettings(
-        condition_column=recipe["condition_column"], label_groups=tuple(map(tuple, groups))
-    )
+    recipe = load_config(recipe_file(tab)).data
+    groups = recipe.label_groups if isinstance(condition, MaskCondition) else ()
+    settings = DataSettings(condition_column=recipe.condition_column, label_groups=groups)
     reader = Reader(settings, condition)
     lines = (folder / "metadata.jsonl").read_text().splitlines()
     examples = []
@@ -107,11 +106,10 @@ def main(arguments: list[str] | None = None) -> None:
         picture = pipe(wanted[number], photos[look], own).images[0]
         exhibits.append(Exhibit(picture, wanted[number]))
     if options.sheet:
-        painted = [exhibit.picture for exhibit in exhibits]
-        rows = [strip(painted[start : start + 10]) for start in range(0, len(painted), 10)]
-        sheet = Image.new("RGB", (10 * side, len(rows) * side))
-        for place, row in enumerate(rows):
-            sheet.paste(row, (0, place * side))
+        sheet = Image.new("RGB", (10 * side, math.ceil(len(exhibits) / 10) * side))
+        for place, exhibit in enumerate(exhibits):
+            row, column = divmod(place, 10)
+            sheet.paste(exhibit.picture, (column * side, row * side))
         sheet.save(options.sheet)
     if options.keep:
         store(exhibits, FOLDER / options.tab, pipe.condition)

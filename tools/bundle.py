@@ -1,35 +1,30 @@
 """Put a finished run into the package, as a pipeline that `cocosnet_hf.bundled` opens.
 
-    python train/bundle.py mask-to-image --run out/mask-to-image-2 --log runs.log
+    python -m tools.bundle mask-to-image --run out/mask-to-image-2 --log runs.log
     python -m cocosnet_hf.evaluate mask-to-image ... -o out/retrieved
     python -m cocosnet_hf.evaluate mask-to-image ... --exemplars random -o out/random
-    python train/bundle.py mask-to-image --evaluation out/retrieved --random-evaluation out/random
+    python -m tools.bundle mask-to-image --evaluation out/retrieved --random-evaluation out/random
 
 and likewise edge-to-face and pose-to-body, with the options of each evaluation from the head of its
 recipe, train/configs/NAME.yaml. The half precision weights of --run go to cocosnet_hf/assets/NAME;
 without it those that are there stay, and must be what was evaluated. --log keeps the run's
 validation lines beside them; those of runs that go on from one another are one log. The card has
-the recipe, the terms of its data, the figures of the evaluations, a strip painted from
-NAME/examples, whose files must be free to show, and what one picture costs on this machine, which
-should do nothing else meanwhile.
+the recipe, what tools/cards/NAME.yaml says of the data and their terms, the figures of the
+evaluations, a strip painted from NAME/examples, whose files must be free to show, and what one
+picture costs on this machine, which should do nothing else meanwhile.
 """
 
 import argparse
-import dataclasses
 import re
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-if __package__ in (None, ""):  # started as a file, whose folder is then searched for modules
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
 import torch
+import yaml
 from huggingface_hub import EvalResult
 
 from cocosnet_hf import CoCosPipeline
-from cocosnet_hf.__main__ import main as paint
 from cocosnet_hf.benchmark import machine, painting, painting_table
 from cocosnet_hf.bundled import ASSETS, bundled
 from cocosnet_hf.evaluation.methods import PIPELINE, WARPED
@@ -37,44 +32,12 @@ from cocosnet_hf.evaluation.protocol import weights_digest
 from cocosnet_hf.evaluation.report import ARROWS, Block, Heading, Table, to_markdown, value_of
 from cocosnet_hf.evaluation.results import Evaluation, eval_results, exemplar_choice, kind_of
 from cocosnet_hf.hub import CardDetails, write_card
+from cocosnet_hf.strips import call_strip
 
-RECIPES = Path(__file__).parent / "configs"
+from .recipes import recipe_file
 
-FACES = CardDetails(
-    license="other",
-    license_name="celebamask-hq-non-commercial-research",
-    license_link="https://github.com/switchablenorms/CelebAMask-HQ",
-    data="860 of 900 CelebA-HQ photos with the label maps of CelebAMask-HQ, which are for "
-    "non-commercial research; so are these weights. None of the photos is shown here: `layout.jpg` "
-    "is NASA's portrait of Eileen Collins, in the public domain, and `exemplar.jpg` was painted by "
-    "this model.",
-    limits="- Trained for two hours on two CPU cores: soft, with ripples along dense lines, and "
-    "best at 128 px.\n- Yellowish green looks come out about 30 degrees of hue too orange.\n"
-    "- Faces like those of CelebA-HQ, from the front and cut out alike: eyes a little above the "
-    "middle, a quarter of the width apart.",
-)
-CLOTHES = CardDetails(
-    license="apache-2.0",
-    data="860 of 897 full-body photos of Clothing Co-Parsing (Yang, Luo, Lin, CVPR 2014), "
-    "Apache-2.0, cut out on white. `layout.png` is drawn by `demo/draw_figures.py`, `exemplar.png` "
-    "was painted by this model.",
-    limits="- Trained for two hours and a half on two CPU cores: faces and hands are soft, plain "
-    "cloth may get a faint weave, and it is best at 192 px.\n- One person, standing, from head to "
-    "feet, as high as the picture, on a white or plain ground.",
-)
-POSES = CardDetails(
-    license="apache-2.0",
-    data="The photos of the bundled `mask-to-image`, from an earlier version of which it started: "
-    "860 of 897 full-body photos of Clothing Co-Parsing (Yang, Luo, Lin, CVPR 2014), Apache-2.0, "
-    "cut out on white. The joints were found by MoveNet. `layout.json` is drawn by "
-    "`demo/draw_figures.py`, `exemplar.png` was painted by that version.",
-    limits="- Trained for two and a half hours on two CPU cores: faces, hands and hems are "
-    "blurred, plain cloth may get a weave, and it is best at 192 px.\n- A pose does not say what "
-    "is worn: a skirt may come out as trousers in its colours.\n- One person, standing, from head "
-    "to feet, as high as the picture, on a plain ground, which is kept.",
-)
-DETAILS = {"edge-to-face": FACES, "pose-to-body": POSES, "mask-to-image": CLOTHES}
-"""What the cards say of the data."""
+CARDS = Path(__file__).parent / "cards"
+"""What each card says of the data and the limits, as arguments of `CardDetails`."""
 
 SHOWN = (
     "warp_accuracy",
@@ -119,7 +82,7 @@ RUNS = 20
 def main(arguments: list[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("name", choices=DETAILS)
+    parser.add_argument("name", choices=sorted(path.stem for path in CARDS.glob("*.yaml")))
     parser.add_argument("--run", type=Path, help="output_dir of a finished training")
     parser.add_argument("--log", type=Path, help="what the training printed")
     parser.add_argument("--evaluation", type=Path, help="folder of python -m cocosnet_hf.evaluate")
@@ -296,11 +259,16 @@ def write_bundled_card(
     compared: the section on rivals, see `comparison`.
     """
     target = ASSETS / name
-    recipe = (RECIPES / f"{name}.yaml").read_text()
-    details = dataclasses.replace(DETAILS[name], recipe=recipe, results=results)
-    shown = ["--model", name, "--show", "-o", str(target / "sample.png")]
-    paint([str(condition), str(exemplar), *shown])
-    write_card(target, bundled(name), name, details)
+    details = CardDetails(
+        **yaml.safe_load((CARDS / f"{name}.yaml").read_text()),
+        recipe=recipe_file(name).read_text(),
+        results=results,
+    )
+    pipe = bundled(name)
+    pipe.set_progress_bar_config(disable=True)
+    out = pipe(str(condition), str(exemplar))
+    call_strip(pipe, str(condition), str(exemplar), out).save(target / "sample.png")
+    write_card(target, pipe, name, details)
     card = target / "README.md"
     opening = (
         f'from cocosnet_hf import CoCosPipeline\n\npipe = CoCosPipeline.from_pretrained("{name}")'

@@ -14,7 +14,7 @@ from skimage import data
 from cocosnet_hf import EdgeCondition, bundled
 from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.evaluation import Estimate, Evaluation, EvaluationSettings, Result, evaluate
-from train import bundle
+from tools import bundle
 from train.networks import Networks, export_pipeline
 
 NAME = "edge-to-face"

@@ -1,0 +1,83 @@
+"""The pictures that the demo offers, painted anew."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from demo_page import CONDITIONS, SIZE, save_recipe_pipelines
+from PIL import Image
+
+from cocosnet_hf import Condition, Pose, bundled
+from cocosnet_hf.synthetic import SyntheticExamples, write_imagefolder
+from demo.studio import gallery
+from tools import paint_gallery
+from tools.people import FIGURES, SIDE, draw_layout, joints
+
+
+@pytest.fixture
+def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Condition]:
+    """Untrained pipelines in place of the bundled ones, with the conditions of their recipes."""
+    monkeypatch.setitem(bundled.__globals__, "ASSETS", tmp_path / "assets")
+    return save_recipe_pipelines(tmp_path / "assets")
+
+
+@pytest.mark.parametrize("tab", CONDITIONS)
+def test_a_gallery_is_painted_by_the_bundled_pipeline(
+    assets: dict[str, Condition], tab: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(gallery, "FOLDER", tmp_path / "gallery")
+    monkeypatch.setattr(paint_gallery, "FOLDER", tmp_path / "gallery")
+    source = write_imagefolder(SyntheticExamples("pose", SIZE, length=8), tmp_path / "people")
+    if tab == "edge-to-face":
+        source = source / "images"
+    sheet = tmp_path / "sheet.jpg"
+    paint_gallery.main([tab, str(source), "--keep", "4", "6", "1", "--sheet", str(sheet)])
+    assert Image.open(sheet).size == (10 * SIZE, SIZE)
+    paint_gallery.main([tab, str(source), "--keep", "4", "6", "1"])  # in place of the former ones
+    found = gallery.gallery_of(tab, assets[tab])
+    assert len(found) == 3 + (tab == "edge-to-face")
+    if tab != "edge-to-face":
+        stored = assets[tab].encode(found[0].condition, SIZE, SIZE)
+        drawn = paint_gallery.drawn_figures(assets[tab])[4]
+        assert (stored - assets[tab].encode(drawn, SIZE, SIZE)).abs().mean() < 0.01
+
+
+def test_people_painted_from_masks_are_pictures_for_poses_too(
+    assets: dict[str, Condition], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(paint_gallery, "FOLDER", tmp_path)
+    people = write_imagefolder(SyntheticExamples("pose", SIZE, length=6), tmp_path / "people")
+    words = ["mask-to-image", str(people), "--keep", "11", "0", "--poses"]
+    paint_gallery.main(words)
+    monkeypatch.setattr(gallery, "FOLDER", tmp_path)
+    masks, poses = (
+        gallery.gallery_of(tab, assets[tab]) for tab in ("mask-to-image", "pose-to-body")
+    )
+    assert len(masks) == len(poses) == 2
+    assert all(map(np.array_equal, masks.pictures, poses.pictures))
+    for exhibit, number in zip(poses.exhibits, (11, 0), strict=True):
+        figure = paint_gallery.drawn_figures(assets["pose-to-body"])[number]
+        assert np.allclose(exhibit.condition.joints, figure.joints, atol=0.01)
+    for refused in ([*words[:2], "--poses"], ["pose-to-body", *words[1:]]):
+        with pytest.raises(SystemExit):
+            paint_gallery.main(refused)
+
+
+@pytest.mark.parametrize("tab", ["mask-to-image", "pose-to-body"])
+def test_the_gallery_has_the_layouts_of_drawn_figures(
+    tab: str, assets: dict[str, Condition], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    condition = assets[tab]
+    monkeypatch.setattr(paint_gallery, "FOLDER", tmp_path / "gallery")
+    monkeypatch.setattr(gallery, "FOLDER", tmp_path / "gallery")
+    people = write_imagefolder(SyntheticExamples("pose", 64, length=6), tmp_path / "people")
+    kept = (4 * paint_gallery.NEIGHBOURS + 1, 2 * paint_gallery.NEIGHBOURS)
+    paint_gallery.main([tab, str(people), "--keep", *map(str, kept)])
+    stored = gallery.gallery_of(tab, condition)
+    assert len(stored) == 2
+    for exhibit, figure in zip(stored.exhibits, (FIGURES[4], FIGURES[2]), strict=True):
+        drawn = draw_layout(figure)
+        if tab == "pose-to-body":
+            drawn = Pose(joints(figure), (SIDE, SIDE))
+        difference = condition.encode(exhibit.condition, 64, 64) - condition.encode(drawn, 64, 64)
+        assert difference.abs().mean() < 0.001

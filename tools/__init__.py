@@ -1,0 +1,1 @@
+"""What only the releaser runs, each as `python -m tools.NAME`."""
