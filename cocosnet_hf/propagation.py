@@ -84,8 +84,8 @@ class Nearest:
         position = torch.zeros(len(best), dtype=torch.long, device=best.device)
         exemplar = position.clone()
         for index, (side, losses) in enumerate(zip(columns, crowding, strict=True)):
-            for u, v, logits in _all_tiles(make_tiles(rows, side)):
-                value, where = highest(logits.sub_(losses[v]), 1)
+            for u, v, correlation in _all_tiles(make_tiles(rows, side)):
+                value, where = highest(correlation.sub_(losses[v]), 1)
                 better = value > best[u]
                 best[u] = torch.where(better, value, best[u])
                 position[u] = torch.where(better, where + v.start, position[u])
