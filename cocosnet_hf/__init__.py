@@ -1,6 +1,6 @@
 """One image's look on another image's layout."""
 
-from diffusers import ModelMixin  # noqa: F401  (diffusers looks up a component's base class here)
+from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffusers asks for it here
 
 from .bundled import bundled, bundled_names
 from .conditions import (
@@ -12,6 +12,7 @@ from .conditions import (
     PoseCondition,
     condition_from_config,
 )
+from .image_translation import ImageTranslationOutput, ImageTranslationPipeline
 from .losses import contextual_loss
 from .matching import Matching
 from .models import (
@@ -21,6 +22,7 @@ from .models import (
     DistilledVGG19Features,
     MultiscaleDiscriminator,
     ProjectedDiscriminator,
+    StyleEncoder,
     TranslationNetwork,
     VGG19Features,
 )
@@ -39,6 +41,8 @@ __all__ = [
     "CorrespondenceOutput",
     "DistilledVGG19Features",
     "EdgeCondition",
+    "ImageTranslationOutput",
+    "ImageTranslationPipeline",
     "MaskCondition",
     "Matching",
     "MultiscaleDiscriminator",
@@ -48,6 +52,7 @@ __all__ = [
     "PreparedExemplar",
     "Preset",
     "ProjectedDiscriminator",
+    "StyleEncoder",
     "TranslationNetwork",
     "VGG19Features",
     "bundled",

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from .bundled import bundled_names, open_model
-from .conditions import EdgeCondition, PoseCondition
+from .pictures import open_photo
 from .pipeline import CoCosPipeline
 from .strips import call_strip
 
@@ -46,6 +46,17 @@ def main(argv: list[str] | None = None) -> None:
         metavar=("HEIGHT", "WIDTH"),
         help="of the picture that a keypoint file belongs to, where the file does not say",
     )
+    parser.add_argument(
+        "--person",
+        type=int,
+        metavar="N",
+        help="which of several people in a keypoint file, from 0; default: who is there most",
+    )
+    parser.add_argument(
+        "--frame",
+        metavar="N|NAME",
+        help="which frame of a keypoint file of many, from 0 or by name; default: the first",
+    )
     parser.add_argument("--exemplar-condition", help="the exemplar's own, if the model needs it")
     parser.add_argument(
         "--exemplar-condition-size",
@@ -53,6 +64,12 @@ def main(argv: list[str] | None = None) -> None:
         nargs=2,
         metavar=("HEIGHT", "WIDTH"),
         help="of the exemplar, where the keypoint file of --exemplar-condition does not say",
+    )
+    parser.add_argument(
+        "--exemplar-person", type=int, metavar="N", help="as --person, of --exemplar-condition"
+    )
+    parser.add_argument(
+        "--exemplar-frame", metavar="N|NAME", help="as --frame, of --exemplar-condition"
     )
     parser.add_argument("--variant", help="of the model's weights on the Hub, such as fp16")
     parser.add_argument("--height", type=int, help="of the result, if not the model's own size")
@@ -86,27 +103,30 @@ def paint(pipe: CoCosPipeline, options: argparse.Namespace) -> Image.Image:
     """
     source: Any = options.condition
     if options.drawing:
-        if not isinstance(pipe.condition, EdgeCondition):
+        source = pipe.condition.as_drawing(source)
+        if source is None:
             raise ValueError(f"--drawing is for edges; {options.model} paints from other input.")
-        source = {"edges": source}
     source = sized(source, options.condition_size, pipe, "--condition-size")
+    source = of_several(source, options.person, options.frame, pipe, "--")
     own = sized(
         options.exemplar_condition,
         options.exemplar_condition_size,
         pipe,
         "--exemplar-condition-size",
     )
+    own = of_several(own, options.exemplar_person, options.exemplar_frame, pipe, "--exemplar-")
     pipe.set_progress_bar_config(disable=True)
+    source, exemplar = pipe.condition.open(source), open_photo(options.exemplar, "exemplar")
     out = pipe(
         source,
-        options.exemplar,
+        exemplar,
         own,
         height=options.height,
         width=options.width,
     )
     if not options.show:
         return out.images[0]
-    return call_strip(pipe, source, options.exemplar, out)
+    return call_strip(pipe, source, exemplar, out)
 
 
 def sized(source: Any, size: list[int] | None, pipe: CoCosPipeline, flag: str) -> Any:
@@ -116,14 +136,38 @@ def sized(source: Any, size: list[int] | None, pipe: CoCosPipeline, flag: str) -
     """
     if size is None:
         return source
-    if not isinstance(pipe.condition, PoseCondition):
+    height, width = size
+    known = pipe.condition.with_size(source, (height, width))
+    return for_keypoints(known, source, pipe, flag)
+
+
+def of_several(
+    source: Any, person: int | None, frame: str | None, pipe: CoCosPipeline, prefix: str
+) -> Any:
+    """A keypoint file with the person and frame meant, or any source where none is named.
+
+    prefix: of both flags. Raises ValueError as `sized`.
+    """
+    if person is None and frame is None:
+        return source
+    flag = f"{prefix}frame" if person is None else f"{prefix}person"
+    place = int(frame) if frame is not None and frame.isdecimal() else frame
+    return for_keypoints(pipe.condition.of_several(source, person, place), source, pipe, flag)
+
+
+def for_keypoints(known: Any | None, source: Any, pipe: CoCosPipeline, flag: str) -> Any:
+    """What a flag about keypoints made of a source.
+
+    Raises ValueError without a keypoint file, and where the pipeline paints from something else.
+    """
+    if known is None:
         name = type(pipe.condition).__name__
         raise ValueError(
             f"{flag} is for keypoint files, but the model takes a {name}: leave it out."
         )
     if source is None:
         raise ValueError(f"{flag} needs a keypoint file beside it; give one or leave it out.")
-    return {"openpose": source, "size": tuple(size)}
+    return known
 
 
 if __name__ == "__main__":

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from .conditions import Picture, open_image, open_photo
+from .pictures import Picture, open_image, open_photo, to_image, to_pixels
 from .pipeline import CoCosPipeline
 
 NOTICEABLE = 0.05
@@ -105,9 +104,8 @@ def transfer_layer(
         )
     if not 0 <= strength <= 1:
         raise ValueError(f"strength must be in 0..1, got {strength}.")
-    originals = [
-        open_photo(photo) for photo in (photos if isinstance(photos, (list, tuple)) else [photos])
-    ]
+    given: Sequence[Any] = photos if isinstance(photos, (list, tuple)) else [photos]
+    originals = [open_photo(photo) for photo in given]
     if conditions is None:
         conditions = [pipe.condition.from_photo(photo) for photo in originals]
     if len(conditions) != len(originals):
@@ -126,7 +124,7 @@ def transfer_layer(
 
 def _premultiplied(layer: Image.Image, size: Sequence[int]) -> Tensor:
     """Colour times opacity, and opacity: (4, H, W) in 0..1."""
-    rgba = torch.from_numpy(np.array(layer.convert("RGBA"))).permute(2, 0, 1).float() / 255
+    rgba = to_pixels(layer.convert("RGBA")).float() / 255
     rgba[:3] *= rgba[3:]
     return F.interpolate(rgba[None], tuple(size), mode="area")[0]
 
@@ -136,7 +134,5 @@ def _laid_on(photo: Image.Image, layer: Tensor, strength: float) -> Image.Image:
     layer = F.interpolate(
         layer.float().cpu() * strength, (photo.height, photo.width), mode="bilinear"
     )[0]
-    ground = torch.from_numpy(np.array(photo)).permute(2, 0, 1).float() / 255
-    mixed = layer[:3] + (1 - layer[3:]) * ground
-    pixels = (mixed.clamp(0, 1) * 255).round().byte()
-    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    ground = to_pixels(photo).float() / 255
+    return to_image(layer[:3] + (1 - layer[3:]) * ground, low=0)

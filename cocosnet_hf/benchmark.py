@@ -3,10 +3,11 @@
     python -m cocosnet_hf.benchmark --sizes 256 512 1024 --dtypes float32 bfloat16 --json out.json
     python -m cocosnet_hf.benchmark --paint mask-to-image layout.png exemplar.png
 
-The plain form is how the formulas are written down: unfolded patches, the N x N matrix, attention
-with its matrix, spectral norm divided out at each use, contiguous layout. All forms run in turn in
-one process, so that a drift of the machine meets each of them. On a CPU peak memory is that of a
-fresh process which does nothing else, on CUDA the allocator's. The weights are random.
+The plain form is how the formulas are written down (`reference`): unfolded patches, the N x N
+matrix, attention with its matrix, spectral norm divided out at each use, contiguous layout. All
+forms run in turn in one process, so that a drift of the machine meets each of them. On a CPU peak
+memory is that of a fresh process which does nothing else, on CUDA the allocator's. The
+weights are random.
 
 The second measures what a user of a trained pipeline waits for on the CPU: calls from two files to
 a picture, those with a prepared exemplar, and the memory of a process that paints one picture.
@@ -17,29 +18,27 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import platform
 import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from .bundled import locate
 from .matching import Matching
+from .measuring import gflop, is_cuda, machine, matrix_rate, seconds, table
 from .memory import process_peak
-from .models import blocks
+from .models.inference import RAW_WEIGHT
+from .models.network import channels_last
 from .pipeline import CoCosPipeline
 from .presets import PRESETS
+from .reference import ReferenceMatching, use_reference
 
 PLAIN, OURS, COMPILED = "plain", "ours", "compiled"
 PARTS = ("condition", "exemplar", "matching", "translation")
@@ -102,8 +101,8 @@ def randomize(network: nn.Module, generator: torch.Generator) -> None:
             parameter.copy_(0.25 + 0.1 * drawn)
     for module in network.modules():
         if nn.utils.parametrize.is_parametrized(module, "weight"):
-            norm = module.parametrizations.weight[0]
-            weight = module.parametrizations.weight.original.flatten(1)
+            weight = module.get_parameter(RAW_WEIGHT).flatten(1)
+            norm: Any = module.get_submodule("parametrizations.weight.0")
             norm._u.copy_(F.normalize(torch.randn(norm._u.shape, generator=generator), dim=0))
             norm._v.copy_(F.normalize(weight.t() @ norm._u, dim=0))
 
@@ -111,23 +110,23 @@ def randomize(network: nn.Module, generator: torch.Generator) -> None:
 def prepare(pipe: CoCosPipeline, inputs: Inputs, form: str) -> Inputs:
     """Put pipeline and inputs into this form, the pipeline in place."""
     if form == PLAIN:
+        use_reference(pipe.correspondence, pipe.translation)
         return inputs
     if not pipe.translation.folded:
         pipe.fold()
     if form == COMPILED:
         pipe.correspondence.compile()
         pipe.translation.compile()
+    own = inputs.exemplar_condition
     return Inputs(
-        *(
-            x if x is None else x.contiguous(memory_format=torch.channels_last)
-            for x in (inputs.condition, inputs.exemplar, inputs.exemplar_condition)
-        )
+        channels_last(inputs.condition),
+        channels_last(inputs.exemplar),
+        None if own is None else channels_last(own),
     )
 
 
 def stages(pipe: CoCosPipeline, inputs: Inputs, form: str) -> dict[str, Callable[[], Any]]:
     """The pipeline's parts as functions without arguments, and the whole of them in sequence."""
-    config = pipe.correspondence.config
     layout = torch.contiguous_format if form == PLAIN else torch.channels_last
 
     def condition() -> Tensor:
@@ -137,18 +136,8 @@ def stages(pipe: CoCosPipeline, inputs: Inputs, form: str) -> dict[str, Callable
         return pipe.correspondence(None, inputs.exemplar, inputs.exemplar_condition).style
 
     def warp(content: Tensor, style: Tensor) -> Tensor:
-        patches = config.warp == "patch"
-        if form == PLAIN:
-            warped = plain_warp(content, style, inputs.exemplar.float(), config, patches)
-        else:
-            matching = Matching(
-                content, style, patch_size=config.patch_size, temperature=config.temperature
-            )
-            warped = matching.warp(inputs.exemplar, patches=patches)
-        if not patches:
-            warped = F.interpolate(
-                warped, size=inputs.condition.shape[-2:], mode=config.warp_upsampling
-            )
+        matching = pipe.correspondence.match(content, style)
+        warped = pipe.correspondence.warp(matching, inputs.exemplar).picture
         return warped.to(inputs.condition).contiguous(memory_format=layout)
 
     def translation(warped: Tensor) -> Tensor:
@@ -166,104 +155,6 @@ def stages(pipe: CoCosPipeline, inputs: Inputs, form: str) -> dict[str, Callable
     }
 
 
-def plain_warp(
-    content: Tensor, style: Tensor, values: Tensor, config: Any, patches: bool
-) -> Tensor:
-    """What `Matching.warp` computes, written down as it is (official networks, 5.4 and 5.5)."""
-    correlation = plain_correlation(content, style, config.patch_size)
-    shares = (correlation / config.temperature).softmax(dim=2)
-    return plain_view(shares, values, content.shape[-2:], style.shape[-2:], patches)
-
-
-def plain_correlation(content: Tensor, style: Tensor, patch_size: int) -> Tensor:
-    """M (B, N, N') of `Matching`, all at once."""
-
-    def unfolded(features: Tensor) -> Tensor:
-        columns = F.unfold(features.float(), patch_size, padding=patch_size // 2)
-        columns = columns - columns.mean(dim=1, keepdim=True)
-        return columns / (columns.norm(dim=1, keepdim=True) + torch.finfo(torch.float64).eps)
-
-    return unfolded(content).mT @ unfolded(style)
-
-
-def plain_view(
-    shares: Tensor, values: Tensor, size: Sequence[int], source: Sequence[int], patches: bool
-) -> Tensor:
-    """values (B, V, s h', s w') at the positions `source` = (h', w'), seen from `size` = (h, w).
-
-    shares (B, h w, h' w'). Returns (B, V, h, w), or with patches (B, V, s h, s w).
-    """
-    scale = values.shape[-1] // source[-1]
-    if patches:
-        seen = (shares @ F.unfold(values, scale, stride=scale).mT).mT
-        return F.fold(seen, [side * scale for side in size], kernel_size=scale, stride=scale)
-    seen = (shares @ F.avg_pool2d(values, scale).flatten(2).mT).mT
-    return seen.unflatten(2, tuple(size))
-
-
-def plain_attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """What `blocks.attend` computes, written down as it is."""
-    return (query @ key.mT).softmax(dim=-1) @ value
-
-
-@contextmanager
-def running(form: str) -> Iterator[None]:
-    """No gradients, and for the plain form attention with its matrix and SPADE all at once."""
-    ours = blocks.attend, blocks.attend_in_tiles, blocks.STRIP_ENTRIES
-    if form == PLAIN:
-        blocks.attend = blocks.attend_in_tiles = plain_attend
-        blocks.STRIP_ENTRIES = 2**62
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        blocks.attend, blocks.attend_in_tiles, blocks.STRIP_ENTRIES = ours
-
-
-def is_cuda(device: str) -> bool:
-    """Whether `device`, such as cuda:0, is one; otherwise it is the CPU."""
-    return torch.device(device).type == "cuda"
-
-
-def seconds(function: Callable[[], Any], device: str) -> float:
-    """Wall time of one call, the device's work included."""
-    if is_cuda(device):
-        torch.cuda.synchronize(device)
-    start = time.perf_counter()
-    function()
-    if is_cuda(device):
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
-
-
-def gflop(function: Callable[[], Any]) -> float:
-    """Multiplications and additions of convolutions, matrix products and attention."""
-    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-
-    def count(q: Any, k: Any, v: Any, *_: Any, **__: Any) -> int:
-        return sdpa_flop_count(q, k, v)
-
-    with FlopCounterMode(display=False, custom_mapping={attention: count}) as counter:
-        function()
-    return counter.get_total_flops() / 1e9
-
-
-def matrix_rate(dtype: torch.dtype, device: str) -> float:
-    """GFLOP/s of a product of the networks' typical size, the best of ten.
-
-    As a matrix product and as a 1x1 convolution: on some processors two libraries, of which either
-    may be the faster.
-    """
-    rows, inner, columns = 4096, 2304, 1024
-    a = torch.randn(rows, inner, device=device).to(dtype)
-    b = torch.randn(inner, columns, device=device).to(dtype)
-    image = a.t().reshape(1, inner, rows, 1).contiguous(memory_format=torch.channels_last)
-    kernel = b.t().reshape(columns, inner, 1, 1).contiguous(memory_format=torch.channels_last)
-    products = (lambda: a @ b, lambda: F.conv2d(image, kernel))
-    fastest = min(seconds(product, device) for _ in range(10) for product in products)
-    return 2 * rows * inner * columns / fastest / 1e9
-
-
 def measure(
     preset: str, size: int, dtype: str, forms: list[str], device: str, runs: int
 ) -> tuple[list[Row], dict[str, float]]:
@@ -273,12 +164,12 @@ def measure(
     for form in forms:
         pipe, inputs = build(preset, size, getattr(torch, dtype), device)
         inputs = prepare(pipe, inputs, form)
-        with running(form):
+        with torch.no_grad():
             functions[form] = stages(pipe, inputs, form)
             images[form] = functions[form]["translation"]().float()  # also warms up, and compiles
     work = {}
     for form in forms:
-        with running(form):
+        with torch.no_grad():
             counted = functions[OURS if form == COMPILED and OURS in functions else form]
             parts = {name: gflop(counted[name]) for name in PARTS}
         whole = sum(parts.values())
@@ -289,7 +180,7 @@ def measure(
         rates.append(matrix_rate(getattr(torch, dtype), device))
         for name in functions[forms[0]]:
             for form in forms:
-                with running(form):
+                with torch.no_grad():
                     elapsed = seconds(functions[form][name], device)
                 times.setdefault((form, name), []).append(elapsed)
     rate = statistics.median(rates)
@@ -311,7 +202,7 @@ def measure(
     if dtype != "float32":
         pipe, inputs = build(preset, size, torch.float32, device)
         inputs = prepare(pipe, inputs, OURS)
-        with running(OURS):
+        with torch.no_grad():
             exact = stages(pipe, inputs, OURS)["translation"]()
         for form, image in images.items():
             error = ((image - exact) / 2).square().mean()  # images span 2
@@ -325,7 +216,7 @@ def peak_memory(preset: str, size: int, dtype: str, form: str, device: str) -> f
     inputs = prepare(pipe, inputs, form)
     if is_cuda(device):
         torch.cuda.reset_peak_memory_stats(device)
-    with running(form):
+    with torch.no_grad():
         stages(pipe, inputs, form)["whole"]()
     if is_cuda(device):
         return torch.cuda.max_memory_allocated(device) / 2**20
@@ -340,12 +231,10 @@ def matching_alone(side: int, form: str, backward: bool) -> dict[str, float]:
     generator = torch.Generator().manual_seed(0)
     content, style = torch.randn(2, 1, 256, side, side, generator=generator)
     values = torch.rand(1, 3, side, side, generator=generator)
-    config = SimpleNamespace(patch_size=3, temperature=0.01)
+    kind = ReferenceMatching if form == PLAIN else Matching
 
     def warp() -> Tensor:
-        if form == PLAIN:
-            return plain_warp(content, style, values, config, patches=False)
-        return Matching(content, style).warp(values)
+        return kind(content, style).warp(values)
 
     def step() -> None:
         with torch.enable_grad():
@@ -354,7 +243,7 @@ def matching_alone(side: int, form: str, backward: bool) -> dict[str, float]:
     if backward:
         for leaf in (content, style, values):
             leaf.requires_grad_()
-    with running(form):
+    with torch.no_grad():
         torch.mm(content[0, 0], content[0, 0])  # lets the matrix library take its own buffers
         before = process_peak()
         taken = seconds(step if backward else warp, "cpu")
@@ -411,25 +300,6 @@ def in_fresh_process(function: str, *arguments: Any) -> Any:
     """The result of a function of this module, called in a new process."""
     command = [sys.executable, "-m", __spec__.name, "--call", function, json.dumps(arguments)]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
-
-
-def machine(device: str) -> dict[str, Any]:
-    """What the figures were measured on."""
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "device": torch.cuda.get_device_name(device) if is_cuda(device) else "cpu",
-    }
-
-
-def table(rows: list[dict[str, Any]], columns: dict[str, str]) -> str:
-    """Rows as Markdown; columns: format of each."""
-    lines = [" | ".join(columns), " | ".join("---" for _ in columns)]
-    for row in rows:
-        cells = ("" if row[name] is None else format(row[name], f) for name, f in columns.items())
-        lines.append(" | ".join(cells))
-    return "\n".join(f"| {line} |" for line in lines)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -496,7 +366,8 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"--device must be cpu or cuda, got {options.device}.")
     if wrong := [size for size in options.sizes if size % 32 or size < 64]:
         parser.error(f"--sizes must be multiples of 32 from 64 on, got {wrong}.")
-    rows, quality, matchings = [], {}, []
+    rows, matchings = [], []
+    quality: dict[str, float] = {}
     for size in options.sizes:
         forms = [OURS] + [COMPILED] * options.compile
         if (size // 4) ** 2 <= PLAIN_LIMIT:
@@ -529,8 +400,8 @@ def main(argv: list[str] | None = None) -> None:
     if matchings:
         formats = {"side": "", "form": "", "passes": "", "seconds": ".2f", "extra_memory": ".0f"}
         print(table(matchings, formats))
-    for name, decibels in quality.items():
-        print(f"image PSNR against float32, {name}: {decibels:.1f} dB")
+    for name, ratio in quality.items():
+        print(f"image PSNR against float32, {name}: {ratio:.1f} dB")
     if options.json:
         figures = {
             "machine": machine(options.device),

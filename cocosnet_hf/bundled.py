@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import torch
 
 from .pipeline import CoCosPipeline
+from .transfer import INDEX_FILE
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -30,7 +32,12 @@ def locate(name: str, variant: str | None = None) -> tuple[str | Path, str | Non
         return ASSETS / name, "fp16"
     if variant is not None:
         return name, variant
-    found = {file.name for file in Path(name, "translation").glob("*.safetensors")}
+    index = Path(name, INDEX_FILE)
+    recorded = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
+    networks = [key for key, value in recorded.items() if isinstance(value, list)]
+    found = {
+        file.name for network in networks for file in Path(name, network).glob("*.safetensors")
+    }
     variants = {match[1] for file in found if (match := VARIANT.match(file))}
     plain = any(VARIANT.match(file) is None for file in found)
     return name, None if plain or len(variants) != 1 else variants.pop()

@@ -13,7 +13,8 @@ the exemplar's texture needs one place for each position, and neighbours that ag
 compensation does (Orchard and Sullivan 1994): each pixel blends what it sees through the
 displacements of the four nearest cells. To interpolate the displacements instead would give lines
 of garbage wherever the flow jumps; this gives a cross-fade between two pieces that are both valid.
-All of it takes memory in proportion to the number of positions and pixels.
+All of it takes memory in proportion to the number of positions and pixels; a correlation of at most
+`nearest.KEPT_ENTRIES` is kept, as that is faster.
 """
 
 from __future__ import annotations
@@ -26,16 +27,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .correlation import Side, Tiles
-from .propagation import (
-    ROUNDS,
-    SMOOTHNESS,
-    Nearest,
-    Pairs,
-    Pin,
-    Pinned,
-    State,
-    propagated,
-)
+from .nearest import Correlations, Nearest
+from .propagation import ROUNDS, SMOOTHNESS, Pairs, Pin, Pinned, State, propagated
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +74,11 @@ class CoherentFlow:
             raise ValueError(f"values must be lists, one for each item, of {counts} exemplars.")
         return torch.cat(
             [
-                sum(
-                    self._sampled(slice(index, index + 1), number, value[None], rows, columns)
-                    for number, value in enumerate(item)
+                torch.as_tensor(
+                    sum(
+                        self._sampled(slice(index, index + 1), number, value[None], rows, columns)
+                        for number, value in enumerate(item)
+                    )
                 )
                 for index, item in enumerate(values)
             ]
@@ -96,7 +91,7 @@ class CoherentFlow:
         height, width = self.grids[items][0][number]
         position, exemplar = self.position[items], self.exemplar[items]
         single = len(self.grids[items][0]) == 1
-        total = 0
+        total: Tensor | int = 0
         for row, row_weight in ((rows.first, 1 - rows.share), (rows.second, rows.share)):
             for column, column_weight in (
                 (columns.first, 1 - columns.share),
@@ -113,7 +108,7 @@ class CoherentFlow:
                 total = total + weight * F.grid_sample(
                     values.float(), grid, padding_mode="border", align_corners=False
                 )
-        return total
+        return torch.as_tensor(total)
 
 
 @dataclass(frozen=True)
@@ -151,8 +146,9 @@ def coherent_flow(
     and less around it.
     """
     height, width = rows[0].height, rows[0].width
-    nearest = [Nearest.of(own, item, make_tiles) for own, item in zip(rows, columns, strict=True)]
-    pairs = Pairs(rows, columns, nearest)
+    correlations = Correlations(rows, columns, make_tiles)
+    nearest = [Nearest.of(correlations, item) for item in range(len(rows))]
+    pairs = Pairs(correlations, nearest)
     target = torch.stack([item.position for item in nearest]).view(-1)
     side = torch.stack([pairs.local_to_side[i][n.exemplar] for i, n in enumerate(nearest)])
     side = side.view(-1)

@@ -13,21 +13,22 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .hub.cards import CardDetails, write_card
-from .hub.transfer import LIBRARY
+from .cards import CardDetails, write_card
 from .models import CorrespondenceNetwork, MultiscaleDiscriminator, TranslationNetwork
 from .models.network import Network
 from .pipeline import CoCosPipeline
 from .presets import PRESETS, Preset, preset
+from .transfer import LIBRARY
 
 Architecture = dict[str, Any]
 Names = tuple[tuple[str, str], ...]
+NetworkT = TypeVar("NetworkT", bound=Network)
 
 logger = logging.getLogger(__name__)
 
@@ -307,7 +308,7 @@ class _Checkpoint:
             )
         return self.state[key].shape
 
-    def network(self, network: type[Network], config: dict[str, Any], names: Names) -> Network:
+    def network(self, network: type[NetworkT], config: dict[str, Any], names: Names) -> NetworkT:
         """A network around the tensors. Raises ValueError unless they fit it exactly."""
         count = len(self.state)
         with torch.device("meta"):
@@ -340,9 +341,9 @@ class _Checkpoint:
     def _require_exactly(
         self, model: Network, expected: dict[str, Tensor], sources: dict[str, list[str]]
     ) -> None:
-        shapes = {}
+        shapes: dict[str, tuple[int, ...]] = {}
         for key, officials in sources.items():
-            shape = tuple(expected[key].shape)
+            shape: tuple[int, ...] = tuple(expected[key].shape)
             if len(officials) > 1:
                 shape = (shape[0] // len(officials), *shape[1:])
             shapes |= dict.fromkeys(officials, shape)

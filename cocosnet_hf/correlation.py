@@ -20,12 +20,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _NEGLIGIBLE_VARIANCE = 1e-10
 ANYWHERE = -1  # the region of a condition position that may look everywhere
@@ -33,12 +36,12 @@ FLOOR = -1e30  # below every logit, and finite so that a row without allowed pos
 TINY = torch.finfo(torch.float32).tiny
 
 
-def without_autocast(method: Callable) -> Callable:
+def without_autocast(method: Callable[P, R]) -> Callable[P, R]:
     """Half precision is too coarse under a softmax that multiplies errors by 1 / temperature."""
 
     @wraps(method)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        device = next(a for a in (*args, *kwargs.values()) if hasattr(a, "device")).device
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        device = next(a.device for a in (*args, *kwargs.values()) if hasattr(a, "device"))
         with torch.autocast(device.type, enabled=False):
             return method(*args, **kwargs)
 
@@ -103,9 +106,15 @@ class Side:
             scale=self.scale.detach(),
         )
 
+    def to(self, device: torch.device | str) -> Side:
+        """The same on another device."""
+        moved = {name: getattr(self, name).to(device) for name in ("features", "mean", "scale")}
+        regions = None if self.regions is None else self.regions.to(device)
+        return replace(self, **moved, regions=regions)
+
     def seeking(self, offered: Tensor | None) -> Side:
         """The same, free to look anywhere from positions whose region is not offered."""
-        if offered is None:
+        if offered is None or self.regions is None:
             return self
         found = torch.isin(self.regions, offered)
         return replace(self, regions=torch.where(found, self.regions, ANYWHERE))
@@ -163,6 +172,13 @@ class Tiles:
         row_chunk = int(entries / column_extent) // self.rows.row_length - halo
         return max(1, min(self.rows.height, row_chunk)), column_chunk
 
+    def row(self, y: int, x: int) -> Tensor:
+        """The logits of one row position with all columns: (N',)."""
+        parts = [
+            self.logits(range(y, y + 1), columns)[x].clone() for columns in self.column_ranges()
+        ]
+        return torch.cat(parts)
+
     def row_ranges(self) -> Iterator[range]:
         return _ranges(self.rows.height, self.row_chunk)
 
@@ -187,7 +203,7 @@ class Tiles:
         torch.mul(inner, right.scale[v].view(len(columns), -1), out=logits.view(inner.shape))
         logits.addr_(left.mean[u], self.column_mean[v], alpha=-1)
         logits.mul_(self.row_scale[u, None])
-        if left.regions is not None:
+        if left.regions is not None and right.regions is not None:
             wanted, offered = left.regions[u, None], right.regions[None, v]
             logits.masked_fill_((wanted != offered) & (wanted != ANYWHERE), float("-inf"))
         return logits
@@ -287,8 +303,9 @@ class Attend(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     @without_autocast
-    def backward(ctx: Any, out_gradient: Tensor, log_sum_gradient: Tensor) -> tuple:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple:
         """Gradients of the values, then of features, mean and scale of the rows and the columns."""
+        out_gradient, log_sum_gradient = gradients
         tiles = ctx.make_tiles()
         values, out, log_sum = ctx.saved_tensors
         left, right = tiles.rows, tiles.columns
@@ -325,3 +342,35 @@ class Attend(torch.autograd.Function):
             flat = side.scale == 0
             d_side[2] = torch.where(flat, 0, d_side[2] / torch.where(flat, 1, side.scale))
         return None, d_values, *d_left, *d_right
+
+
+def to_positions(value: Tensor, scale: int, patches: bool) -> Tensor:
+    """(V, s h, s w) as one row per position: means (h w, V), or s x s blocks (h w, V s s)."""
+    if patches:
+        return F.unfold(value[None].float(), scale, stride=scale)[0].t()
+    return F.avg_pool2d(value[None].float(), scale)[0].flatten(1).t()
+
+
+def normal_weights(places: Tensor, side: Side, spread: float) -> tuple[Tensor, Tensor]:
+    """For each place (N, 2) the cells of a side around it and their normal weights, both (N, k)."""
+    reach = max(1, round(2 * spread))
+    around = torch.arange(-reach, reach + 1, device=places.device)
+    x, y = places.unbind(1)
+    near_x, near_y = x.round()[:, None] + around, y.round()[:, None] + around
+    across, down = (
+        ((near - exact[:, None]).square() / (-2 * spread**2)).exp()
+        * ((near >= 0) & (near < length))
+        for near, exact, length in ((near_x, x, side.width), (near_y, y, side.height))
+    )
+    weights = (down[:, :, None] * across[:, None]).flatten(1)
+    rows = near_y.clamp(0, side.height - 1)[:, :, None] * side.width
+    index = (rows + near_x.clamp(0, side.width - 1)[:, None]).long().flatten(1)
+    return index, weights / weights.sum(1, keepdim=True).clamp_min(TINY)
+
+
+def merge(parts: tuple[Tensor, ...], log_sums: tuple[Tensor, ...]) -> Tensor:
+    """One softmax over the positions of several exemplars, from one softmax over each."""
+    if len(parts) == 1:
+        return parts[0]
+    shares = torch.stack(log_sums).softmax(0)
+    return (shares[..., None] * torch.stack(parts)).sum(0)

@@ -1,6 +1,7 @@
-"""Evaluate a pipeline and its rivals: the paper's tables and more, with what made them.
+"""Evaluate a pipeline and its baselines: the paper's tables and more, with what made them.
 
     python -m cocosnet_hf.evaluate PIPELINE --data FOLDER --condition-column label -o evaluation
+    python -m cocosnet_hf.evaluate PIPELINE --data FOLDER --config recipe.yaml
 
 PIPELINE is a folder, a Hub id or a bundled name. Every item of --split is painted from its
 condition with an exemplar from --train-split; the pictures are saved as PNG and as JPG, and both
@@ -10,39 +11,53 @@ whatever has not changed since; what has is named and refused. Several processes
 -m cocosnet_hf.evaluate ...) share the work. --card puts the figures into the card of the pipeline,
 in its folder or on the Hub.
 
---rivals are painted and scored alike: exemplar (unchanged), warped (the exemplar, warped), sharp
-(its own pixels, moved by the same matching), nearest (the training photo of the nearest layout),
-NAME=FOLDER (pictures called like the items) and NAME=package.module:function (a function from
-encoded condition and exemplar photo to picture).
+--config takes from the `data` of a training recipe what describes the data: source, columns, label
+groups and the like, which the options here stand above. What belongs to training (splits, sizes,
+augmentation, its exemplars) is left out.
+
+--baselines are painted and scored alike: exemplar (unchanged), warped (the exemplar,
+warped), sharp (its own pixels, moved by the same matching), nearest (the training photo of the
+nearest layout), NAME=FOLDER (a pipeline of any system, such as out/style-vector/pipeline, or
+pictures called like the items) and NAME=package.module:function (a function from encoded condition
+and exemplar photo to picture).
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from .bundled import bundled_names
+from .cards import CARD_FILE
 from .datasets import DataSettings
-from .evaluation.protocol import EvaluationSettings, evaluate
+from .datasets.settings import DataConfig
+from .evaluation.protocol import evaluate
 from .evaluation.report import summary
 from .evaluation.results import eval_results
-from .hub.cards import CARD_FILE
+from .evaluation.settings import EvaluationSettings
 from .hub.publish import publish_figures
+from .settings_file import build, on_top, parsed
 
 COLUMNS = (
     "image_column",
     "condition_column",
     "labels_column",
+    "person_column",
     "exemplar_column",
     "exemplar_condition_column",
     "exemplar_labels_column",
+    "exemplar_person_column",
     "id_column",
 )
+DESCRIBES_DATA = ("source", "config_name", "label_classes", "label_groups", "keep_aspect", *COLUMNS)
+"""What an evaluation takes from a recipe."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -59,6 +74,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.card and folder.is_dir() and not (folder / CARD_FILE).is_file():
         parser.error(f"--card needs a card to fill, {folder / CARD_FILE}: save the pipeline again.")
     try:
+        for module in options.modules:
+            importlib.import_module(module)
         evaluation = evaluate(read_settings(options), options.classes)
         if evaluation is None:  # the first process has the figures
             return
@@ -84,32 +101,43 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("pipeline", metavar="PIPELINE")
     add("--variant", help="of the pipeline's weights on the Hub, such as fp16")
+    add(
+        "--import",
+        dest="modules",
+        nargs="+",
+        default=(),
+        metavar="MODULE",
+        help="with the class of a condition of your own that the pipeline paints from",
+    )
     add("-o", "--output", default=defaults.output, help="folder for everything")
     add("--card", action="store_true", help="put the figures into the pipeline's own card")
 
     data = parser.add_argument_group("data")
     add = data.add_argument
-    add("--data", required=True, help="folder, Hub id, parquet or tar files, or synthetic")
+    add("--data", dest="source", help="folder, Hub id, parquet or tar files, or synthetic")
+    add("--config", nargs="+", default=(), metavar="RECIPE", help="the recipe of a training")
     add("--config-name", metavar="NAME", help="which of several data sets under one Hub id")
     add("--split", default="test", help="the tested part")
     add("--train-split", default=defaults.train_split, help="where exemplars come from")
     for name in COLUMNS:
         add(
             f"--{name.replace('_', '-')}",
-            default=getattr(DataSettings, name),
             metavar="NAME",
-            help="default: %(default)s",
+            help=f"default: {getattr(DataSettings, name)}",
         )
     add("--label-classes", type=int, metavar="N", help="number of classes of the labels column")
     add(
         "--label-groups",
         type=label_groups,
-        default=(),
         metavar="[[0],[1,2]]",
         help="the label values that make up each class",
     )
     add("--size", type=int, metavar="PIXELS", help="side of all pictures; default: the pipeline's")
-    add("--keep-aspect", action="store_true", help="cut out the middle instead of squeezing")
+    add(
+        "--keep-aspect",
+        action=argparse.BooleanOptionalAction,
+        help="cut out the middle instead of squeezing",
+    )
     add("--limit", type=int, metavar="N", help="only the first items")
     add(
         "--exemplars",
@@ -123,9 +151,9 @@ def make_parser() -> argparse.ArgumentParser:
     measured = parser.add_argument_group("what is compared and measured")
     add = measured.add_argument
     add(
-        "--rivals",
+        "--baselines",
         nargs="*",
-        metavar="exemplar|warped|sharp|nearest|NAME=module:function",
+        metavar="exemplar|warped|sharp|nearest|NAME=FOLDER|NAME=module:function",
         help="painted and scored beside the pipeline; default: warped and exemplar, and nearest "
         "where that is not the exemplar itself",
     )
@@ -171,17 +199,31 @@ def label_groups(text: str) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(map(int, group)) for group in json.loads(text))
 
 
+def recipe_data(files: Sequence[str]) -> dict[str, Any]:
+    """What the `data` of recipes, each on top of those before, says about the data themselves.
+
+    Raises ValueError for settings that are none, OSError for files that cannot be read.
+    """
+    group: dict[str, Any] = {}
+    for file in files:
+        text = Path(file).read_text(encoding="utf-8")
+        layer = parsed(text, file)
+        if not isinstance(layer, dict) or not isinstance(layer.get("data") or {}, dict):
+            raise ValueError(f"{file} must be a recipe with a group `data`, got {text[:60]!r}.")
+        group = on_top(layer.get("data") or {}, group)
+    settings = build(DataConfig, group, "data.")
+    return {name: getattr(settings, name) for name in DESCRIBES_DATA if name in group}
+
+
 def read_settings(options: argparse.Namespace) -> EvaluationSettings:
-    """What the options say. Raises ValueError for values that do not go together."""
-    data = DataSettings(
-        source=options.data,
-        config_name=options.config_name,
-        split=options.split,
-        label_classes=options.label_classes,
-        label_groups=options.label_groups,
-        keep_aspect=options.keep_aspect,
-        **{name: getattr(options, name) for name in COLUMNS},
-    )
+    """What the options and recipes say. Raises ValueError for values that do not go together."""
+    given = {name: getattr(options, name) for name in DESCRIBES_DATA}
+    said = recipe_data(options.config) | {
+        name: value for name, value in given.items() if value is not None
+    }
+    if "source" not in said:
+        raise ValueError("nothing says which data: give --data, or --config with a data.source.")
+    data = DataSettings(split=options.split, **said)
     return EvaluationSettings(
         pipeline=options.pipeline,
         data=data,
@@ -193,7 +235,7 @@ def read_settings(options: argparse.Namespace) -> EvaluationSettings:
         seed=options.seed,
         limit=options.limit,
         pool_limit=options.pool_limit,
-        rivals=None if options.rivals is None else tuple(options.rivals),
+        baselines=None if options.baselines is None else tuple(options.baselines),
         extractors="auto" if options.extractors is None else tuple(options.extractors),
         perceptual=None if options.perceptual == "none" else options.perceptual,
         segmenter=options.segmenter,

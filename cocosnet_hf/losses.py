@@ -7,7 +7,7 @@ Gradients reach what the networks made; targets are detached.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-Judgements = Sequence[Sequence[Tensor]]
+DiscriminatorOutputs = Sequence[Sequence[Tensor]]
 """What the discriminator returns: for each scale the feature maps, then the logits."""
 
 PSEUDO_EXEMPLAR_LAYERS = (1 / 32, 1 / 16, 1 / 8, 1 / 4, 1.0)
@@ -51,29 +51,31 @@ def domain_alignment_loss(condition_features: Tensor, target_features: Tensor) -
 def pseudo_exemplar_loss(
     features: Sequence[Tensor],
     target_features: Sequence[Tensor],
-    self_reference: Tensor,
-    layer_weights: Sequence[float] = PSEUDO_EXEMPLAR_LAYERS,
+    is_self_pair: Tensor,
 ) -> Tensor:
     """sum_l w_l mean(s_b |F_l(output) - F_l(target)|): a photo of itself must give itself.
 
-    features, target_features: for each layer (B, C, h, w), in the order of layer_weights.
-    self_reference (B,): 1 where the exemplar is the target itself (distorted), else 0.
+    features, target_features: for each layer (B, C, h, w), in the order of their weights w_l,
+    `PSEUDO_EXEMPLAR_LAYERS`.
+    is_self_pair (B,): 1 where the exemplar is the target itself (distorted), else 0.
     s_b = flag_b / (sum of flags + 1e-5), as in the official code; since the mean divides by B too,
     a self-referenced sample counts 1 / (B n), not 1 / n. Returns a scalar, 0 without such samples.
     Raises ValueError for shapes or numbers of layers that do not agree.
     Source: Zhang et al. 2020, section 3.3, "losses for pseudo exemplar pairs"; official networks,
     10.3.
     """
-    if not len(features) == len(target_features) == len(layer_weights):
+    if not len(features) == len(target_features) == len(PSEUDO_EXEMPLAR_LAYERS):
         raise ValueError(
-            f"features, target_features and layer_weights must name the same layers, got "
-            f"{len(features)}, {len(target_features)} and {len(layer_weights)}; ask the extractor "
-            f"for the layers that the weights are for."
+            f"features and target_features must be of the {len(PSEUDO_EXEMPLAR_LAYERS)} layers "
+            f"that the weights are for, got {len(features)} and {len(target_features)}."
         )
-    return sum(
-        weight * _self_referenced_l1(output, target, self_reference)
-        for output, target, weight in zip(features, target_features, layer_weights, strict=True)
+    terms = (
+        weight * _self_pair_l1(output, target, is_self_pair)
+        for output, target, weight in zip(
+            features, target_features, PSEUDO_EXEMPLAR_LAYERS, strict=True
+        )
     )
+    return torch.stack(list(terms)).sum()
 
 
 def perceptual_loss(features: Tensor, target_features: Tensor) -> Tensor:
@@ -145,12 +147,17 @@ def contextual_loss(
 
 
 def layered_contextual_loss(
-    features: Sequence[Tensor], exemplar_features: Sequence[Tensor], **settings: Any
+    features: Sequence[Tensor],
+    exemplar_features: Sequence[Tensor],
+    *,
+    loss: Callable[..., Tensor] = contextual_loss,
+    **settings: Any,
 ) -> Tensor:
     """2 L(avgpool2(relu3_2)) + 4 L(relu4_2) + 8 L(relu5_2), L the contextual loss.
 
     features, exemplar_features: the three coarsest perceptual layers, fine to coarse, each
-    (B, C, h, w); the exemplar's are detached. settings: as in `contextual_loss`. Returns a scalar.
+    (B, C, h, w); the exemplar's are detached. loss: of one layer, with the settings of
+    `contextual_loss`. Returns a scalar.
     Raises ValueError for another number of layers. Source: official networks, 10.3.
     """
     if not len(features) == len(exemplar_features) == len(CONTEXTUAL_LAYERS):
@@ -160,16 +167,17 @@ def layered_contextual_loss(
         )
     pairs = [(x, y.detach()) for x, y in zip(features, exemplar_features, strict=True)]
     pairs[0] = (F.avg_pool2d(pairs[0][0], 2), F.avg_pool2d(pairs[0][1], 2))
-    return sum(
-        weight * contextual_loss(x, y, **settings)
+    terms = (
+        weight * loss(x, y, **settings)
         for weight, (x, y) in zip(CONTEXTUAL_LAYERS, pairs, strict=True)
     )
+    return torch.as_tensor(sum(terms))
 
 
 # Adversarial -------------------------------------------------------------------------------------
 
 
-def generator_adversarial_loss(fake: Judgements) -> Tensor:
+def generator_adversarial_loss(fake: DiscriminatorOutputs) -> Tensor:
     """-mean D(fake), averaged over the scales: the output must look real.
 
     Returns a scalar.
@@ -178,7 +186,7 @@ def generator_adversarial_loss(fake: Judgements) -> Tensor:
     return _mean_over_scales([-outputs[-1].float().mean() for outputs in fake])
 
 
-def discriminator_fake_loss(fake: Judgements) -> Tensor:
+def discriminator_fake_loss(fake: DiscriminatorOutputs) -> Tensor:
     """mean max(0, 1 + D(fake)), averaged over the scales: half of the discriminator's hinge loss.
 
     fake: judgements of an output that was detached. Returns a scalar.
@@ -187,7 +195,7 @@ def discriminator_fake_loss(fake: Judgements) -> Tensor:
     return _mean_over_scales([F.relu(1 + outputs[-1].float()).mean() for outputs in fake])
 
 
-def discriminator_real_loss(real: Judgements) -> Tensor:
+def discriminator_real_loss(real: DiscriminatorOutputs) -> Tensor:
     """mean max(0, 1 - D(real)), averaged over the scales: the other half of the hinge loss.
 
     Returns a scalar.
@@ -196,7 +204,9 @@ def discriminator_real_loss(real: Judgements) -> Tensor:
     return _mean_over_scales([F.relu(1 - outputs[-1].float()).mean() for outputs in real])
 
 
-def discriminator_feature_matching_loss(fake: Judgements, real: Judgements) -> Tensor:
+def discriminator_feature_matching_loss(
+    fake: DiscriminatorOutputs, real: DiscriminatorOutputs
+) -> Tensor:
     """sum_l mean |D_l(fake) - D_l(real)| over all maps but the logits, averaged over the scales.
 
     A scale of logits alone, as of a head on frozen features, is left out. Real features are
@@ -241,14 +251,14 @@ def cyclic_warp_loss(cycle_exemplar: Tensor, exemplar: Tensor) -> Tensor:
     return F.l1_loss(cycle_exemplar.float(), F.avg_pool2d(exemplar.float(), scale))
 
 
-def self_warp_loss(warped_exemplar: Tensor, target: Tensor, self_reference: Tensor) -> Tensor:
+def self_warp_loss(warped_exemplar: Tensor, target: Tensor, is_self_pair: Tensor) -> Tensor:
     """mean(s_b |r - x_B|): the warped exemplar of a self pair must be the target.
 
-    warped_exemplar, target (B, 3, H, W); self_reference (B,) and s_b as in `pseudo_exemplar_loss`.
+    warped_exemplar, target (B, 3, H, W); is_self_pair (B,) and s_b as in `pseudo_exemplar_loss`.
     Returns a scalar. Raises ValueError for shapes that do not agree. Source: official networks,
     10.4 (deepfashion; not in the paper).
     """
-    return _self_referenced_l1(warped_exemplar, target, self_reference)
+    return _self_pair_l1(warped_exemplar, target, is_self_pair)
 
 
 def warped_mask_loss(
@@ -386,14 +396,14 @@ def _unit_rows(x: Tensor) -> Tensor:
 # Parts of several terms --------------------------------------------------------------------------
 
 
-def _self_referenced_l1(output: Tensor, target: Tensor, self_reference: Tensor) -> Tensor:
+def _self_pair_l1(output: Tensor, target: Tensor, is_self_pair: Tensor) -> Tensor:
     _require_alike(output=output, target=target)
-    if self_reference.shape != (len(output),):
+    if is_self_pair.shape != (len(output),):
         raise ValueError(
-            f"self_reference must hold one flag for each of the {len(output)} samples, got the "
-            f"shape {tuple(self_reference.shape)}."
+            f"is_self_pair must hold one flag for each of the {len(output)} samples, got the "
+            f"shape {tuple(is_self_pair.shape)}."
         )
-    flags = self_reference.float()
+    flags = is_self_pair.float()
     share = flags / (flags.sum() + _SELF_REFERENCE_EPSILON)
     difference = (output.float() - target.detach().float()).abs()
     return (difference.flatten(1).mean(1) * share).mean()

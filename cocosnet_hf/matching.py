@@ -6,34 +6,25 @@ them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
+from itertools import chain
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .coherence import CoherentFlow, coherent_flow
-from .correlation import FLOOR, TINY, Attend, Side, Tiles, highest
+from .correlation import Attend, Side, Tiles, merge, normal_weights, to_positions
 from .propagation import ROUNDS, SMOOTHNESS, Pin
+from .row_statistics import RowBest, best_of
 
 Nested = Sequence[Sequence[Tensor]]
 """For each item of the batch, one tensor for each of its exemplars."""
 
 _TILE_BYTES_PER_POSITION = 2048  # tiles of 14 rows of a square map, whose borders cost a third
-
-
-@dataclass
-class _Best:
-    """Per condition position: the highest logit, its exemplar and position, log of the row sum, and
-    the row's entropy."""
-
-    logit: Tensor
-    exemplar: Tensor
-    position: Tensor
-    log_sum: Tensor
-    entropy: Tensor
 
 
 class Matching:
@@ -82,40 +73,41 @@ class Matching:
         self.tile_memory = tile_memory
         self._batch, channels, self._height, self._width = content.shape
         styles = self._nested("style", style, ndim=3)
-        regions = [[None] * len(item) for item in styles]
+        regions: Sequence[Sequence[Tensor | None]] = [[None] * len(item) for item in styles]
         self._content_regions: list[Tensor | None] = [None] * self._batch
-        if content_regions is not None:
-            self._require(
-                "content_regions", content_regions, (self._batch, self._height, self._width)
-            )
+        if content_regions is not None and style_regions is not None:
+            _require("content_regions", content_regions, (self._batch, self._height, self._width))
             regions = self._nested("style_regions", style_regions, ndim=2)
             self._content_regions = [item.flatten() for item in content_regions]
-        # An exemplar that several items share, with its regions, is prepared once.
-        sides: dict[tuple[int, int], Side] = {}
-        self._columns: list[list[Side]] = []
-        for item, item_regions in zip(styles, regions, strict=True):
-            for exemplar, region in zip(item, item_regions, strict=True):
-                self._require("style", exemplar, (channels, *exemplar.shape[-2:]))
-                if region is not None:
-                    self._require("style_regions", region, tuple(exemplar.shape[-2:]))
-                if (id(exemplar), id(region)) not in sides:
-                    sides[id(exemplar), id(region)] = Side.of(exemplar, patch_size, region)
-            self._columns.append(
-                [
-                    sides[id(exemplar), id(region)]
-                    for exemplar, region in zip(item, item_regions, strict=True)
-                ]
-            )
+        self._columns = _sides_of(styles, regions, patch_size, channels)
         self._rows = [Side.of(item, patch_size) for item in content]
         if content_regions is not None:
             self._rows = [
-                replace(rows, regions=own).seeking(torch.cat([side.regions for side in columns]))
+                replace(rows, regions=own).seeking(_offered(columns))
                 for rows, own, columns in zip(
                     self._rows, self._content_regions, self._columns, strict=True
                 )
             ]
         if check_finite:
-            self._require_finite()
+            _require_finite(self._rows, self._columns)
+
+    def to(self, device: torch.device | str) -> Matching:
+        """The same on another device, without a history of gradients."""
+        sides: dict[int, Side] = {}  # those that items share stay shared
+
+        def moved(side: Side) -> Side:
+            if id(side) not in sides:
+                sides[id(side)] = side.detached().to(device)
+            return sides[id(side)]
+
+        other = copy.copy(self)
+        vars(other).pop("_best", None)
+        other._rows = [moved(side) for side in self._rows]
+        other._columns = [[moved(side) for side in item] for item in self._columns]
+        other._content_regions = [
+            None if regions is None else regions.to(device) for regions in self._content_regions
+        ]
+        return other
 
     def warp(self, values: Tensor | Nested, patches: bool = False) -> Tensor:
         """See the exemplar's values through the matching (equation 3).
@@ -125,17 +117,17 @@ class Matching:
         themselves averaged and laid side by side. Raises ValueError for other sizes.
         """
         nested = self._nested("values", values, ndim=3)
-        scale = self._common_scale(nested)
+        scale = _common_scale(nested, self._columns)
         merged = []
         for rows, columns, item in zip(self._rows, self._columns, nested, strict=True):
             parts, log_sums = zip(
                 *(
-                    self._attend(rows, side, _to_positions(value, scale, patches))
+                    _attend(rows, side, to_positions(value, scale, patches), self._tiles)
                     for side, value in zip(columns, item, strict=True)
                 ),
                 strict=True,
             )
-            merged.append(_merge(parts, log_sums))
+            merged.append(merge(parts, log_sums))
         warped = torch.stack(merged).mT
         if patches:
             size = (self._height * scale, self._width * scale)
@@ -149,15 +141,18 @@ class Matching:
         section 3.3). Returns (B, V, h', w'), or as style came, lists of (V, h', w'). Regions
         restrict alike: an exemplar position whose region the condition lacks looks everywhere.
         """
-        self._require("values", values, (self._batch, values.shape[1], self._height, self._width))
+        _require("values", values, (self._batch, values.shape[1], self._height, self._width))
         results = []
         for index, item in enumerate(values):
             rows, columns = self._rows[index], self._columns[index]
             own = self._content_regions[index]
             results.append(
                 [
-                    self._attend(
-                        side.seeking(own), replace(rows, regions=own), item.flatten(1).t()
+                    _attend(
+                        side.seeking(own),
+                        replace(rows, regions=own),
+                        item.flatten(1).t(),
+                        self._tiles,
                     )[0]
                     .t()
                     .unflatten(1, (side.height, side.width))
@@ -203,18 +198,18 @@ class Matching:
         place, over whose cells the logarithm is averaged. NaN where the place is. Gradients reach
         content and style. Raises ValueError for other shapes, and if an item has several exemplars.
         """
-        self._require("places", places, (self._batch, self._height, self._width, 2))
+        _require("places", places, (self._batch, self._height, self._width, 2))
         if any(len(item) > 1 for item in self._columns):
             raise ValueError("log_share needs one exemplar for each item, got several.")
         shares = []
         for rows, (side,), place in zip(self._rows, self._columns, places, strict=True):
             place = place.flatten(0, 1)
             known = ~place.isnan().any(-1)
-            index, weights = _normal_weights(place.nan_to_num(), side, spread)
+            index, weights = normal_weights(place.nan_to_num(), side, spread)
             # The product with a mean of patches is the mean of the products with each.
             wanted = F.embedding_bag(index, side.patches(), per_sample_weights=weights, mode="sum")
             logit = (rows.patches() * wanted).sum(1) / self.temperature
-            _, log_sum = self._attend(rows, side, logit.new_zeros(len(side.mean), 1))
+            _, log_sum = _attend(rows, side, logit.new_zeros(len(side.mean), 1), self._tiles)
             shares.append(torch.where(known, logit - log_sum, torch.nan))
         return torch.stack(shares).unflatten(1, (self._height, self._width))
 
@@ -283,17 +278,7 @@ class Matching:
                 f"point must lie in the condition, 0 <= x < {self._width * self.stride} and "
                 f"0 <= y < {self._height * self.stride}, got {point}."
             )
-        parts = []
-        for side in self._columns[item]:
-            tiles = self._tiles(self._rows[item], side)
-            parts.append(
-                torch.cat(
-                    [
-                        tiles.logits(range(y, y + 1), columns)[x].clone()
-                        for columns in tiles.column_ranges()
-                    ]
-                )
-            )
+        parts = [self._tiles(self._rows[item], side).row(y, x) for side in self._columns[item]]
         shares = torch.cat(parts).softmax(0).split([len(part) for part in parts])
         maps = [
             share.unflatten(0, (side.height, side.width))
@@ -303,38 +288,11 @@ class Matching:
 
     @cached_property
     @torch.no_grad()
-    def _best(self) -> list[_Best]:
+    def _best(self) -> list[RowBest]:
         return [
-            self._best_of(rows, columns)
+            best_of(rows, columns, self._tiles)
             for rows, columns in zip(self._rows, self._columns, strict=True)
         ]
-
-    def _best_of(self, rows: Side, columns: list[Side]) -> _Best:
-        count = rows.height * rows.width
-        logit = rows.mean.new_full((count,), float("-inf"))
-        log_sum = logit.clone()
-        entropy = torch.zeros_like(logit)
-        position = torch.zeros(count, dtype=torch.long, device=logit.device)
-        exemplar = position.clone()
-        for index, side in enumerate(columns):
-            tiles = self._tiles(rows, side)
-            for row_range in tiles.row_ranges():
-                u = rows.positions(row_range)
-                for column_range in tiles.column_ranges():
-                    logits = tiles.logits(row_range, column_range)
-                    value, where = highest(logits, 1)
-                    better = value > logit[u]
-                    start = side.positions(column_range).start
-                    logit[u] = torch.where(better, value, logit[u])
-                    position[u] = torch.where(better, where + start, position[u])
-                    exemplar[u] = torch.where(better, index, exemplar[u])
-                    share = logits.sub_(value.clamp_min(FLOOR)[:, None]).exp_()
-                    mass = share.sum(1).clamp_min(TINY)
-                    within = torch.special.entr(share, out=share).sum(1) / mass + mass.log()
-                    log_sum[u], entropy[u] = _joined(
-                        log_sum[u], entropy[u], mass.log() + value, within
-                    )
-        return _Best(logit, exemplar, position, log_sum, entropy)
 
     def _tiles(self, rows: Side, columns: Side) -> Tiles:
         memory = self.tile_memory
@@ -344,18 +302,6 @@ class Matching:
             memory = max(least * 2**20, positions * _TILE_BYTES_PER_POSITION)
         return Tiles(rows.detached(), columns.detached(), self.temperature, memory)
 
-    def _attend(self, rows: Side, columns: Side, values: Tensor) -> tuple[Tensor, Tensor]:
-        return Attend.apply(
-            partial(self._tiles, rows, columns),
-            values.float(),
-            rows.features,
-            rows.mean,
-            rows.scale,
-            columns.features,
-            columns.mean,
-            columns.scale,
-        )
-
     def _nested(self, name: str, value: Tensor | Nested, ndim: int) -> list[list[Tensor]]:
         """One list of (..., h', w') for each item of the batch; remembers how the style came."""
         is_nested = not isinstance(value, Tensor)
@@ -363,7 +309,7 @@ class Matching:
             self._nested_style = is_nested
         elif is_nested != self._nested_style:
             raise ValueError(f"{name} must be a tensor or lists as the style was, got the other.")
-        if is_nested:
+        if not isinstance(value, Tensor):
             nested = [list(item) for item in value]
         else:
             if value.ndim != ndim + 1:
@@ -380,77 +326,77 @@ class Matching:
             raise ValueError(f"{name} must name at least one exemplar for each item.")
         return nested
 
-    def _common_scale(self, values: list[list[Tensor]]) -> int:
-        scales = set()
-        for item, columns in zip(values, self._columns, strict=True):
-            if len(item) != len(columns):
-                raise ValueError(
-                    f"values must hold one tensor for each of the {len(columns)} exemplars, "
-                    f"got {len(item)}."
-                )
-            for value, side in zip(item, columns, strict=True):
-                scale = max(value.shape[-2] // side.height, 1)
-                if value.shape[-2:] != (side.height * scale, side.width * scale):
-                    raise ValueError(
-                        f"values must have {side.height} x {side.width} positions or a multiple, "
-                        f"as their style, got {tuple(value.shape)}."
-                    )
-                scales.add(scale)
-        if len(scales) > 1:
-            raise ValueError(f"all values must be equally finer than their style, got {scales}.")
-        return scales.pop()
 
-    def _require_finite(self) -> None:
-        for name, side in [("content", s) for s in self._rows] + [
-            ("style", s) for item in self._columns for s in item
-        ]:
-            if not torch.isfinite(side.mean).all():
-                raise ValueError(f"{name} contains NaN or infinite values; check the inputs.")
-
-    @staticmethod
-    def _require(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-        if tuple(tensor.shape) != shape:
-            raise ValueError(f"{name} must have the shape {shape}, got {tuple(tensor.shape)}.")
+def _sides_of(
+    styles: list[list[Tensor]],
+    regions: Sequence[Sequence[Tensor | None]],
+    patch_size: int,
+    channels: int,
+) -> list[list[Side]]:
+    """One side for each exemplar; one that several items share, with its regions, once."""
+    sides: dict[tuple[int, int], Side] = {}
+    for exemplar, region in zip(chain(*styles), chain(*regions), strict=True):
+        _require("style", exemplar, (channels, *exemplar.shape[-2:]))
+        if region is not None:
+            _require("style_regions", region, tuple(exemplar.shape[-2:]))
+        if (id(exemplar), id(region)) not in sides:
+            sides[id(exemplar), id(region)] = Side.of(exemplar, patch_size, region)
+    return [
+        [sides[id(exemplar), id(region)] for exemplar, region in zip(*item, strict=True)]
+        for item in zip(styles, regions, strict=True)
+    ]
 
 
-def _to_positions(value: Tensor, scale: int, patches: bool) -> Tensor:
-    """(V, s h, s w) as one row per position: means (h w, V), or s x s blocks (h w, V s s)."""
-    if patches:
-        return F.unfold(value[None].float(), scale, stride=scale)[0].t()
-    return F.avg_pool2d(value[None].float(), scale)[0].flatten(1).t()
+def _offered(columns: list[Side]) -> Tensor:
+    """The regions of all positions of an item's exemplars."""
+    return torch.cat([side.regions for side in columns if side.regions is not None])
 
 
-def _normal_weights(places: Tensor, side: Side, spread: float) -> tuple[Tensor, Tensor]:
-    """For each place (N, 2) the cells of a side around it and their normal weights, both (N, k)."""
-    reach = max(1, round(2 * spread))
-    around = torch.arange(-reach, reach + 1, device=places.device)
-    x, y = places.unbind(1)
-    near_x, near_y = x.round()[:, None] + around, y.round()[:, None] + around
-    across, down = (
-        ((near - exact[:, None]).square() / (-2 * spread**2)).exp()
-        * ((near >= 0) & (near < length))
-        for near, exact, length in ((near_x, x, side.width), (near_y, y, side.height))
-    )
-    weights = (down[:, :, None] * across[:, None]).flatten(1)
-    rows = near_y.clamp(0, side.height - 1)[:, :, None] * side.width
-    index = (rows + near_x.clamp(0, side.width - 1)[:, None]).long().flatten(1)
-    return index, weights / weights.sum(1, keepdim=True).clamp_min(TINY)
-
-
-def _joined(
-    log_sum: Tensor, entropy: Tensor, other_log_sum: Tensor, other_entropy: Tensor
+def _attend(
+    rows: Side, columns: Side, values: Tensor, tiles: Callable[[Side, Side], Tiles]
 ) -> tuple[Tensor, Tensor]:
-    """log of the sum and entropy of whole rows, from those of two parts; an empty part has -inf."""
-    joined = torch.logaddexp(log_sum, other_log_sum)
-    share = (log_sum - joined.clamp_min(FLOOR)).exp()
-    other = (other_log_sum - joined.clamp_min(FLOOR)).exp()
-    between = torch.special.entr(share) + torch.special.entr(other)
-    return joined, share * entropy + other * other_entropy + between
+    return Attend.apply(
+        partial(tiles, rows, columns),
+        values.float(),
+        rows.features,
+        rows.mean,
+        rows.scale,
+        columns.features,
+        columns.mean,
+        columns.scale,
+    )
 
 
-def _merge(parts: Sequence[Tensor], log_sums: Sequence[Tensor]) -> Tensor:
-    """One softmax over the positions of several exemplars, from one softmax over each."""
-    if len(parts) == 1:
-        return parts[0]
-    shares = torch.stack(log_sums).softmax(0)
-    return (shares[..., None] * torch.stack(parts)).sum(0)
+def _common_scale(values: list[list[Tensor]], sides: list[list[Side]]) -> int:
+    """How many times finer than their styles all values are. Raises ValueError unless they are."""
+    scales = set()
+    for item, columns in zip(values, sides, strict=True):
+        if len(item) != len(columns):
+            raise ValueError(
+                f"values must hold one tensor for each of the {len(columns)} exemplars, "
+                f"got {len(item)}."
+            )
+        for value, side in zip(item, columns, strict=True):
+            scale = max(value.shape[-2] // side.height, 1)
+            if value.shape[-2:] != (side.height * scale, side.width * scale):
+                raise ValueError(
+                    f"values must have {side.height} x {side.width} positions or a multiple, "
+                    f"as their style, got {tuple(value.shape)}."
+                )
+            scales.add(scale)
+    if len(scales) > 1:
+        raise ValueError(f"all values must be equally finer than their style, got {scales}.")
+    return scales.pop()
+
+
+def _require_finite(rows: list[Side], columns: list[list[Side]]) -> None:
+    for name, side in [("content", s) for s in rows] + [
+        ("style", s) for item in columns for s in item
+    ]:
+        if not torch.isfinite(side.mean).all():
+            raise ValueError(f"{name} contains NaN or infinite values; check the inputs.")
+
+
+def _require(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != shape:
+        raise ValueError(f"{name} must have the shape {shape}, got {tuple(tensor.shape)}.")

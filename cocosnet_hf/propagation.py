@@ -1,25 +1,20 @@
-"""How a coherent flow is found: best matches, crowding, and propagation between neighbours.
+"""How a flow becomes coherent: propagation between neighbours, and points that are given.
 
-A place of the exemplar that correlates well with much of the condition draws whole regions to one
-point, which then shows as a lattice of the same few pixels. So each place v loses its crowding, as
-the first step of Sinkhorn's iteration takes it: with M the correlation, t a temperature and P(u, v)
-the softmax of M(u, v) / t over all places v of all exemplars,
-
-    crowding(v) = t log max(1, sum over u of P(u, v), as a multiple of its mean over all v)
-
-which is 0 where no more positions want to look at v than there are for each place.
+A position tries the displacements of its neighbours (Barnes et al. 2009, PatchMatch), and of the
+pinned points, and takes what correlates best less what it differs from them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .correlation import ANYWHERE, TINY, Side, Tiles, highest
+from .correlation import ANYWHERE, Side
+from .nearest import Correlations, Nearest
 
 SMOOTHNESS = 0.05
 """Correlation that a position gives up for each cell by which it differs from its neighbours."""
@@ -32,12 +27,6 @@ FARTHEST = 4.0
 
 SUBCELL_TEMPERATURE = 0.02
 """Softmax divisor over the nine correlations around a match."""
-
-CROWDING_TEMPERATURE = 0.03
-"""Divisor of the softmax that says how many positions want to look at a place."""
-
-CONSISTENCY_CELLS = 2.0
-"""Standard deviation, in cells, of the way there and back that counts as the same place."""
 
 PIN_REACH = 1 / 10
 """Standard deviation of a pinned point's influence, as a share of the grid's longer side."""
@@ -61,100 +50,6 @@ class Pin:
     exemplar: int = 0
 
 
-@dataclass
-class Nearest:
-    """Best matches of one item in both directions.
-
-    position, exemplar (N,): of each of its positions, less crowding. crowding, back: for each
-    exemplar (N',), what a place of it loses, and the position that correlates best with it.
-    """
-
-    position: Tensor
-    exemplar: Tensor
-    crowding: list[Tensor]
-    back: list[Tensor]
-
-    @classmethod
-    def of(
-        cls, rows: Side, columns: Sequence[Side], make_tiles: Callable[[Side, Side], Tiles]
-    ) -> Nearest:
-        mass, backs = _mass_and_back(rows, columns, make_tiles)
-        crowding = _crowding(rows, columns, make_tiles, mass)
-        best = torch.full_like(mass, float("-inf"))
-        position = torch.zeros(len(best), dtype=torch.long, device=best.device)
-        exemplar = position.clone()
-        for index, (side, losses) in enumerate(zip(columns, crowding, strict=True)):
-            for u, v, correlation in _all_tiles(make_tiles(rows, side)):
-                value, where = highest(correlation.sub_(losses[v]), 1)
-                better = value > best[u]
-                best[u] = torch.where(better, value, best[u])
-                position[u] = torch.where(better, where + v.start, position[u])
-                exemplar[u] = torch.where(better, index, exemplar[u])
-        return cls(position, exemplar, crowding, backs)
-
-    def consistency(self, exemplar: Tensor, target: Tensor, width: int) -> Tensor:
-        """How near the way back from each position's match leads to it, (N,) in 0..1."""
-        own = torch.arange(len(exemplar), device=exemplar.device)
-        returned = own.clone()
-        for index, back in enumerate(self.back):
-            mine = exemplar == index
-            returned[mine] = back[target[mine]]
-        across = (returned % width - own % width).square()
-        down = (returned // width - own // width).square()
-        return (-(across + down) / (2 * CONSISTENCY_CELLS**2)).exp()
-
-
-def _mass_and_back(
-    rows: Side, columns: Sequence[Side], make_tiles: Callable[[Side, Side], Tiles]
-) -> tuple[Tensor, list[Tensor]]:
-    """Each position's sum of exp((M - 1) / t), and the best position for each exemplar's places."""
-    mass = rows.mean.new_zeros(rows.height * rows.width)
-    backs = []
-    for side in columns:
-        best = mass.new_full((side.height * side.width,), float("-inf"))
-        back = torch.zeros(len(best), dtype=torch.long, device=mass.device)
-        for u, v, correlation in _all_tiles(make_tiles(rows, side)):
-            value, where = highest(correlation, 0)
-            better = value > best[v]
-            best[v] = torch.where(better, value, best[v])
-            back[v] = torch.where(better, where + u.start, back[v])
-            mass[u] += _wish(correlation).sum(1)
-        backs.append(back)
-    return mass, backs
-
-
-def _crowding(
-    rows: Side,
-    columns: Sequence[Side],
-    make_tiles: Callable[[Side, Side], Tiles],
-    mass: Tensor,
-) -> list[Tensor]:
-    """(N',) for each exemplar, 0 or more."""
-    share = 1 / mass.clamp_min(TINY)  # nothing is wanted where a region allows nothing
-    wanted = []
-    for side in columns:
-        arriving = mass.new_zeros(side.height * side.width)
-        for u, v, correlation in _all_tiles(make_tiles(rows, side)):
-            arriving[v] += share[u] @ _wish(correlation)
-        wanted.append(arriving)
-    usual = torch.cat(wanted).mean().clamp_min(TINY)
-    return [CROWDING_TEMPERATURE * (each / usual).clamp_min(1).log() for each in wanted]
-
-
-def _all_tiles(tiles: Tiles) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Positions, places and their correlation, which is in a buffer that the next one uses."""
-    for row_range in tiles.row_ranges():
-        for column_range in tiles.column_ranges():
-            logits = tiles.logits(row_range, column_range)
-            u, v = tiles.rows.positions(row_range), tiles.columns.positions(column_range)
-            yield u, v, logits.mul_(tiles.temperature)
-
-
-def _wish(correlation: Tensor) -> Tensor:
-    """exp((M - 1) / t), in place: a correlation is at most 1."""
-    return correlation.sub_(1).div_(CROWDING_TEMPERATURE).exp_()
-
-
 class Pairs:
     """Correlations of chosen pairs, for all items and exemplars at once.
 
@@ -163,9 +58,8 @@ class Pairs:
     back.
     """
 
-    def __init__(
-        self, rows: Sequence[Side], columns: Sequence[Sequence[Side]], nearest: Sequence[Nearest]
-    ):
+    def __init__(self, correlations: Correlations, nearest: Sequence[Nearest]):
+        rows, columns = correlations.rows, correlations.columns
         self.height, self.width = rows[0].height, rows[0].width
         self.rows = rows
         device = rows[0].mean.device
@@ -187,21 +81,26 @@ class Pairs:
             torch.tensor([getattr(side, name) for side in sides], device=device)
             for name in ("height", "width", "row_length")
         )
-        self.starts = _starts([len(side.mean) for side in sides], device)
-        self.padded_starts = _starts([len(side.features) for side in sides], device)
-        self.left, self.right = _Stacked.of(rows), _Stacked.of(sides)
+        self.places = self.heights * self.widths
         self.crowding = torch.cat([losses for item in nearest for losses in item.crowding])
-        sizes = [len(losses) for item in nearest for losses in item.crowding]
-        starts = iter(_starts(sizes, device))
-        self.crowding_starts = torch.zeros(len(rows), len(sides), dtype=torch.long, device=device)
-        for item, local in enumerate(self.local_to_side):
-            for side in local:
-                self.crowding_starts[item, side] = next(starts)
+        sizes = iter(_starts([len(losses) for item in nearest for losses in item.crowding], device))
+        shape = len(rows), len(sides)
+        self.crowding_starts = torch.zeros(shape, dtype=torch.long, device=device)
+        self.kept, self.kept_starts = correlations.kept, torch.zeros_like(self.crowding_starts)
+        for own, local in enumerate(self.local_to_side):
+            self.kept_starts[own, local] = torch.tensor(correlations.starts[own], device=device)
+            for number in local:
+                self.crowding_starts[own, number] = next(sizes)
         count = self.height * self.width
         index = torch.arange(len(rows) * count, device=device)
-        item, inside = index // count, index % count
+        item_of, inside = index // count, index % count
         self.x, self.y = inside % self.width, inside // self.width
-        self.left_corner = item * len(rows[0].features) + self.y * rows[0].row_length + self.x
+        self.starts = _starts([len(side.mean) for side in sides], device)
+        if self.kept is not None:
+            return
+        self.padded_starts = _starts([len(side.features) for side in sides], device)
+        self.left, self.right = _Stacked.of(rows), _Stacked.of(sides)
+        self.left_corner = item_of * len(rows[0].features) + self.y * rows[0].row_length + self.x
         self.offsets = range(2 * rows[0].radius + 1)
 
     def displacement(self, side: Tensor, target: Tensor) -> Tensor:
@@ -221,6 +120,10 @@ class Pairs:
 
     def correlation(self, own: Tensor, side: Tensor, target: Tensor) -> Tensor:
         """M of the pairs of position `own` and `target` on `side`: (n,); -inf across regions."""
+        if self.kept is not None:
+            count = self.height * self.width
+            row = self.kept_starts[own // count, side] + own % count * self.places[side]
+            return self.kept[row + target]
         parts = [
             self._correlation(*part)
             for part in zip(
@@ -246,7 +149,7 @@ class Pairs:
         size = self.rows[0].patch_length
         product -= size * left.mean[own] * right.mean[flat]
         product *= left.scale[own] * right.scale[flat]
-        if left.regions is not None:
+        if left.regions is not None and right.regions is not None:
             wanted, offered = left.regions[own], right.regions[flat]
             product[(wanted != offered) & (wanted != ANYWHERE)] = float("-inf")
         return product
@@ -290,12 +193,12 @@ class _Stacked:
 
     @classmethod
     def of(cls, sides: Sequence[Side]) -> _Stacked:
-        regions = [side.regions for side in sides]
+        regions = [side.regions for side in sides if side.regions is not None]
         return cls(
             torch.cat([side.features.detach() for side in sides]),
             torch.cat([side.mean.detach() for side in sides]),
             torch.cat([side.scale.detach() for side in sides]),
-            None if regions[0] is None else torch.cat(regions),
+            torch.cat(regions) if regions else None,
         )
 
 

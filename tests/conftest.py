@@ -1,17 +1,42 @@
-"""Settings of the whole test run."""
+"""Settings of the whole test run, and fixtures for tests of several packages."""
 
 import os
 import signal
+import tempfile
 from collections.abc import Iterator
+from typing import Any
 
-# Nothing in the tests may reach the network; the Hub client reads this when it is imported.
+# Libraries read these when they are imported. Nothing in the tests may reach the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+uploads = tempfile.TemporaryDirectory()
+os.environ["GRADIO_TEMP_DIR"] = uploads.name
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
 
+from cocosnet_hf import CoCosPipeline, nearest  # noqa: E402
+from tests.support import tiny  # noqa: E402
+from tests.support.painting import CLASSES  # noqa: E402
+from tests.support.processes import forget_processes  # noqa: E402
+
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 ALL_THREADS = max(1, torch.get_num_threads() // WORKERS)
+
+
+FULL_SIZE = ("tests/test_parity.py", "tests/test_convert.py", "tests/train/test_parity.py")
+"""Tests of the official networks, which hold several GB."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What `--dist loadgroup` keeps in one process: a file, so that its fixtures are made once.
+
+    The full-size tests are one group, so that never two of them run at once.
+    """
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("full size" if file in FULL_SIZE else file))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -23,14 +48,43 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture
 def fresh_process() -> Iterator[None]:
     """What training leaves in its process is undone: accelerate's state and a signal handler."""
-    from accelerate.state import AcceleratorState, GradientState, PartialState
-
-    def reset() -> None:
-        for state in (AcceleratorState, PartialState, GradientState):
-            state._reset_state()
-
     handler = signal.getsignal(signal.SIGTERM)
-    reset()
+    forget_processes()
     yield
     signal.signal(signal.SIGTERM, handler)
-    reset()
+    forget_processes()
+
+
+@pytest.fixture(params=[nearest.KEPT_ENTRIES, 0], ids=["kept", "in_tiles"])
+def correlations_kept(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What holds where the correlation is kept, and where it is made again each time."""
+    monkeypatch.setattr(nearest, "KEPT_ENTRIES", request.param)
+
+
+@pytest.fixture(scope="module")
+def edges() -> CoCosPipeline:
+    """Paints from edges; not to be changed."""
+    return tiny.pipeline()
+
+
+@pytest.fixture(scope="module")
+def masks() -> CoCosPipeline:
+    """Paints from masks of three classes; not to be changed."""
+    return tiny.pipeline(CLASSES)
+
+
+@pytest.fixture
+def guarded(edges: CoCosPipeline, masks: CoCosPipeline) -> dict[str, CoCosPipeline]:
+    """Both pipelines, failing as soon as a network runs."""
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("a network ran before the input was refused")
+
+    handles = [
+        network.register_forward_pre_hook(fail)
+        for pipe in (edges, masks)
+        for network in (pipe.correspondence, pipe.translation)
+    ]
+    yield {"edges": edges, "masks": masks}
+    for handle in handles:
+        handle.remove()

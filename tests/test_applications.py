@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 from PIL import Image, ImageDraw
 
 from cocosnet_hf import CoCosPipeline, MaskCondition
 from cocosnet_hf.applications import edit_photo, transfer_layer
+from tests.support import tiny
 
 SIZE = 64
 CLASSES = MaskCondition.from_names(["ground", "sky", "house"])

@@ -2,32 +2,22 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-import tiny
 import torch
 from PIL import Image
 from torch import Tensor
 
-from cocosnet_hf import Matching, benchmark, memory
-from cocosnet_hf.models import blocks
-from cocosnet_hf.models.blocks import SPADE, SPADEResidualBlock, attend, attend_in_tiles
+from cocosnet_hf import benchmark, memory, reference
+from cocosnet_hf.models import inference
+from cocosnet_hf.models.blocks import SPADE, SPADEResidualBlock, attend
+from cocosnet_hf.models.inference import attend_in_chunks
+from tests.support import tiny
 
 
 def normal(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
     generator = torch.Generator().manual_seed(sum(shape))
     return torch.randn(shape, generator=generator, dtype=torch.float64).to(dtype)
-
-
-@pytest.mark.parametrize("patches", [False, True])
-@pytest.mark.parametrize("patch_size", [1, 3])
-def test_the_plain_warp_is_what_the_matching_computes(patch_size: int, patches: bool):
-    content, style, values = normal(2, 6, 5, 7), normal(2, 6, 4, 9), normal(2, 3, 16, 36)
-    config = SimpleNamespace(patch_size=patch_size, temperature=0.05)
-    found = benchmark.plain_warp(content, style, values, config, patches)
-    matching = Matching(content, style, patch_size=patch_size, temperature=0.05)
-    torch.testing.assert_close(found, matching.warp(values, patches), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-6), (torch.float32, 1e-5)])
@@ -38,14 +28,14 @@ def test_three_ways_of_attending_agree(positions: int, dtype: torch.dtype, toler
         normal(2, 30, 4, dtype=dtype),
         normal(2, 30, 16, dtype=dtype),
     )
-    expected = benchmark.plain_attend(query, key, value)
-    for found in (attend(query, key, value), attend_in_tiles(query, key, value, tile=16)):
+    expected = reference.attend(query, key, value)
+    for found in (attend(query, key, value), attend_in_chunks(query, key, value, chunk=16)):
         torch.testing.assert_close(found, expected, atol=tolerance, rtol=tolerance)
 
 
 def test_tiles_of_large_half_precision_values_do_not_overflow():
     query, key = torch.zeros(1, 3, 2).half(), torch.zeros(1, 300, 2).half()
-    found = attend_in_tiles(query, key, torch.full((1, 300, 4), 1000.0).half())
+    found = attend_in_chunks(query, key, torch.full((1, 300, 4), 1000.0).half())
     assert torch.equal(found, torch.full((1, 3, 4), 1000.0).half())
 
 
@@ -53,7 +43,7 @@ def test_tiles_of_very_different_scores_do_not_overflow():
     query = torch.full((1, 3, 1), 100.0)
     key = torch.tensor([-5.0, -5.0, 0.0, 5.0, 5.0])[None, :, None]
     value = torch.arange(5.0)[None, :, None]
-    found = attend_in_tiles(query, key, value, tile=2)
+    found = attend_in_chunks(query, key, value, chunk=2)
     torch.testing.assert_close(found, torch.full((1, 3, 1), 3.5))
 
 
@@ -73,7 +63,7 @@ def lively_block(in_channels: int, folded: bool) -> SPADEResidualBlock:
     "entries", [1, 2 * 9 * 16 * 2, 2 * 9 * 16 * 4]
 )  # 1, 2 or 3, 4 or more rows
 @torch.no_grad()
-def test_strips_of_any_height_give_the_same_as_one_piece(
+def test_chunks_of_any_height_give_the_same_as_one_piece(
     entries: int, in_channels: int, folded: bool, monkeypatch: pytest.MonkeyPatch
 ):
     block, x, condition = (
@@ -82,26 +72,20 @@ def test_strips_of_any_height_give_the_same_as_one_piece(
         normal(2, 3, 14, 18),
     )
     whole = block(x, condition)
-    monkeypatch.setattr(blocks, "STRIP_ENTRIES", entries)
+    monkeypatch.setattr(inference, "CHUNK_ENTRIES", entries)
     torch.testing.assert_close(block(x, condition), whole, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
-def test_small_strips_are_really_made_and_large_ones_not(monkeypatch: pytest.MonkeyPatch):
-    spade, condition = SPADE(4, 3, 5), normal(1, 3, 7, 9)
-    monkeypatch.setattr(blocks, "STRIP_ENTRIES", 9 * 8 * 3)
-    rows = [strip[0] for strip in spade.strips(condition, condition.shape[-2:])]
-    assert rows == [slice(0, 3), slice(3, 6), slice(6, 7)]
-    with benchmark.running(benchmark.PLAIN):
-        assert len(list(spade.strips(condition, condition.shape[-2:]))) == 1
-
-
-def test_the_plain_form_is_undone_even_after_an_error():
-    ours = blocks.attend, blocks.attend_in_tiles, blocks.STRIP_ENTRIES
-    with pytest.raises(ZeroDivisionError), benchmark.running(benchmark.PLAIN):
-        assert blocks.attend_in_tiles is blocks.attend is benchmark.plain_attend
-        raise ZeroDivisionError
-    assert (blocks.attend, blocks.attend_in_tiles, blocks.STRIP_ENTRIES) == ours
+def test_small_chunks_are_really_made_and_large_ones_not(monkeypatch: pytest.MonkeyPatch):
+    spade, heights = SPADE(4, 3, 5), []
+    spade.modulation.register_forward_hook(lambda *call: heights.append(call[2].shape[2]))
+    monkeypatch.setattr(inference, "CHUNK_ENTRIES", 9 * 8 * 3)
+    spade(normal(1, 4, 7, 9), normal(1, 3, 7, 9))
+    assert heights == [3, 3, 1]
+    reference.use_reference(spade)
+    spade(normal(1, 4, 7, 9), normal(1, 3, 7, 9))
+    assert heights[3:] == [7]
 
 
 def test_a_table_is_markdown_with_each_column_in_its_format():

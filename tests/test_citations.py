@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parent.parent
+from tests.support.paths import REPOSITORY
+
 DOCUMENT = REPOSITORY / "docs" / "official_networks.md"
+CONTRIBUTING = REPOSITORY / "CONTRIBUTING.md"
+"""Shows how a section is cited."""
 FOLDERS = ("cocosnet_hf", "train", "demo", "tools", "tests", ".ci")
 SUFFIXES = (".py", ".yaml", ".md", ".sh")
 
@@ -44,11 +47,11 @@ def unresolved(text: str) -> list[str]:
 def sources() -> dict[str, str]:
     """The running text of every source but this one, whose examples are wrong on purpose."""
     paths = [path for folder in FOLDERS for path in (REPOSITORY / folder).rglob("*")]
-    paths += REPOSITORY.glob("*.md")
+    paths += [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md")]
     return {
         str(path.relative_to(REPOSITORY)): prose(path.read_text(encoding="utf-8"))
         for path in paths
-        if path.suffix in SUFFIXES and path != Path(__file__) and path.name != "CONTRIBUTING.md"
+        if path.suffix in SUFFIXES and path not in (Path(__file__), DOCUMENT, CONTRIBUTING)
     }
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from official import OFFICIAL, official_weights, tiny, write_checkpoints
 from torch import Tensor
 
 from cocosnet_hf import PRESETS, CoCosPipeline, CorrespondenceNetwork, MultiscaleDiscriminator
 from cocosnet_hf.convert import OFFICIAL_RELEASE, convert_checkpoint, main
+from tests.support.official import OFFICIAL, official_weights, tiny, write_checkpoints
 
 Weights = dict[str, dict[str, Tensor]]
 
@@ -128,7 +128,7 @@ def test_a_missing_v_is_recomputed_as_old_torch_versions_did(weights: Weights, t
     weights["netCorr"][f"{layer}.weight"] = weights["netCorr"][f"{layer}.weight_orig"]
     folder = convert(tmp_path, weights)
     network = CorrespondenceNetwork.from_pretrained(folder / "correspondence")
-    found = network.condition_adaptor.layers[0].parametrizations.weight[0]._v
+    found = network.state_dict()["condition_adaptor.layers.0.parametrizations.weight.0._v"]
     torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
 
 
@@ -138,7 +138,7 @@ def test_a_missing_v_is_recomputed_for_half_precision_weights_too(weights: Weigh
     weights["netCorr"][f"{layer}.weight_orig"] = weights["netCorr"][f"{layer}.weight_orig"].half()
     folder = convert(tmp_path, weights)
     network = CorrespondenceNetwork.from_pretrained(folder / "correspondence")
-    found = network.condition_adaptor.layers[0].parametrizations.weight[0]._v
+    found = network.state_dict()["condition_adaptor.layers.0.parametrizations.weight.0._v"]
     torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-import tiny
 import torch
 from PIL import Image
 from torch import Tensor
 
 from cocosnet_hf import CoCosPipeline, MaskCondition, Matching
+from tests.support import tiny
 
 pytestmark = [
     pytest.mark.gpu,

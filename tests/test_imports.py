@@ -8,11 +8,11 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).parent.parent
+from tests.support.arrows import imported_modules, modules, within
+
 LIBRARY = "cocosnet_hf"
 MODELS = f"{LIBRARY}.models"
 NETWORKS = [
@@ -20,8 +20,18 @@ NETWORKS = [
 ]
 TORCH_ONLY = [
     f"{LIBRARY}.{name}"
-    for name in ("matching", "correlation", "propagation", "coherence", "losses", "sharpness")
+    for name in (
+        "matching",
+        "correlation",
+        "row_statistics",
+        "nearest",
+        "propagation",
+        "coherence",
+        "losses",
+        "sharpness",
+    )
 ]
+
 
 FORBIDDEN = [
     (LIBRARY, ["train", "demo", "studio", "tools", "tests"]),
@@ -32,32 +42,23 @@ FORBIDDEN = [
     (f"{LIBRARY}.conditions", [MODELS, f"{LIBRARY}.matching", f"{LIBRARY}.pipeline"]),
     (f"{LIBRARY}.pipeline", [f"{LIBRARY}.convert", f"{LIBRARY}.benchmark"]),
     (f"{LIBRARY}.pipeline", [f"{LIBRARY}.hub.publish", f"{LIBRARY}.evaluation"]),
-    (f"{LIBRARY}.hub.transfer", [f"{LIBRARY}.pipeline"]),
+    (f"{LIBRARY}.pipeline", [f"{LIBRARY}.systems", f"{LIBRARY}.reference"]),
+    (f"{LIBRARY}.image_translation", [f"{LIBRARY}.pipeline", f"{LIBRARY}.systems"]),
+    (f"{LIBRARY}.call_inputs", [f"{LIBRARY}.image_translation", f"{LIBRARY}.prepared"]),
+    (f"{LIBRARY}.matched_inputs", [f"{LIBRARY}.image_translation", f"{LIBRARY}.pipeline"]),
+    (f"{LIBRARY}.systems", [f"{LIBRARY}.evaluation", f"{LIBRARY}.datasets"]),
+    (f"{LIBRARY}.transfer", [f"{LIBRARY}.pipeline", f"{LIBRARY}.cards"]),
+    (f"{LIBRARY}.cards", [f"{LIBRARY}.pipeline", f"{LIBRARY}.models"]),
+    (f"{LIBRARY}.image_translation", [f"{LIBRARY}.hub"]),
+    (f"{LIBRARY}.systems", [f"{LIBRARY}.hub"]),
+    (f"{LIBRARY}.evaluation", [f"{LIBRARY}.hub"]),
     ("train", ["demo", "studio", "tools", "tests"]),
     ("demo", ["train", "tools", "tests"]),
     ("tools", ["tests"]),
 ]
 """Who must not know whom. The demo's modules call their package `studio`, as a Space does."""
-
-ROOTS = (LIBRARY, "train", "demo", "tools")
 NAMED_FOLDER = re.compile(r"(?<![\w./-])(train|demo|tools|tests)/")
 FOLDERS = ("train", "demo", "tools", "tests")
-
-
-def within(module: str, package: str) -> bool:
-    return module == package or module.startswith(package + ".")
-
-
-def imported_modules(source: str, module: str, is_package: bool) -> Iterator[str]:
-    """Absolute names of everything a module imports, at its top or inside a function."""
-    package = module if is_package else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            parts = package.split(".")[: len(package.split(".")) - node.level + 1]
-            base = ".".join([*(parts if node.level else []), *filter(None, [node.module])])
-            yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 def named_folders(source: str) -> Iterator[str]:
@@ -100,15 +101,6 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
     return [f"{module} imports or names {name}" for name in wrong]
 
 
-def modules() -> dict[str, Path]:
-    found = {}
-    for root in ROOTS:
-        for path in sorted((REPOSITORY / root).rglob("*.py")):
-            parts = path.relative_to(REPOSITORY).with_suffix("").parts
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
 def test_every_import_and_path_of_the_repository_points_the_right_way():
     wrong = []
     for module, path in modules().items():
@@ -130,7 +122,7 @@ def test_the_modules_that_the_arrows_name_exist(module: str):
         ("cocosnet_hf.models.vgg", "def load():\n    from ..pipeline import CoCosPipeline"),
         ("cocosnet_hf.matching", "import numpy as np"),
         ("cocosnet_hf.matching", "from .pipeline import CoCosPipeline"),
-        ("cocosnet_hf.convert", "from train.objective import objective"),
+        ("cocosnet_hf.convert", "from train.trainer import Trainer"),
         ("cocosnet_hf.pipeline", "from tests import reference"),
         ("cocosnet_hf.pipeline", "from tools.recipes import RECIPES"),
         ("cocosnet_hf.applications", "from studio.gallery import FOLDER"),

@@ -5,21 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
 import torch
 import torch.nn.functional as F
-from goldens import (
-    SHARED,
-    SLIM,
-    TASKS,
-    Recorder,
-    deviation,
-    differences,
-    load,
-    network_inputs,
-)
-from make_parity_fixture import recorded as slim_recording
-from official import OFFICIAL, Official, manifest, official_weights, tiny, write_checkpoints
 from torch import Tensor, nn
 
 from cocosnet_hf import (
@@ -30,8 +17,29 @@ from cocosnet_hf import (
     TranslationNetwork,
 )
 from cocosnet_hf.convert import convert_checkpoint
-from cocosnet_hf.models import blocks
+from cocosnet_hf.models import inference
 from cocosnet_hf.models.blocks import SPADE
+from cocosnet_hf.reference import unit_patches
+from tests.support import reference
+from tests.support.goldens import (
+    SLIM,
+    TASKS,
+    Recorder,
+    deviation,
+    differences,
+    load,
+    network_inputs,
+)
+from tests.support.make_parity_fixture import recorded as slim_recording
+from tests.support.official import (
+    OFFICIAL,
+    Official,
+    manifest,
+    official_weights,
+    tiny,
+    write_checkpoints,
+)
+from tests.support.paths import SHARED_PARITY
 
 ADAPTOR_BLOCKS = ("head_0", "G_middle_0", "G_middle_1")
 GENERATOR_BLOCKS = (*ADAPTOR_BLOCKS, "up_0", "up_1", "up_2", "up_3")
@@ -45,11 +53,11 @@ PARAMETERS = {  # official networks, 4.3: netG, netCorr, netD
 # the full-size ones. The second number is for pictures in -1..1.
 NARROW_SLACK, NARROW_PICTURE = 4, 1e-4
 
-needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason=f"needs {SHARED}")
+needs_shared = pytest.mark.skipif(not SHARED_PARITY.is_dir(), reason=f"needs {SHARED_PARITY}")
 
 
 def official_recording(task: str) -> dict[str, np.ndarray]:
-    return load(SHARED / f"golden_{task.replace('-', '')}.npz")
+    return load(SHARED_PARITY / f"golden_{task.replace('-', '')}.npz")
 
 
 def converted(folder: Path, task: str, official: Official) -> Path:
@@ -165,8 +173,8 @@ def run_pipeline(
 
 def record_matching(projections: dict[str, Tensor], record: Recorder) -> None:
     """The unfolded patches and their products, which the package never holds."""
-    theta = reference.patches(projections["content"])
-    phi = reference.patches(projections["style"])
+    theta = unit_patches(projections["content"], 3).mT
+    phi = unit_patches(projections["style"], 3).mT
     record("corr/theta", theta)
     record("corr/phi", phi)
     record("corr/f_rows", theta.mT @ phi)
@@ -182,11 +190,11 @@ def test_a_converted_full_size_pipeline_reproduces_every_recorded_official_array
     folder = converted(tmp_path, task, OFFICIAL[task])
     inputs = network_inputs(task, arrays)
     with monkeypatch.context() as patch:
-        patch.setattr(blocks, "STRIP_ENTRIES", 2**62)  # so that inner maps are seen whole
+        patch.setattr(inference, "CHUNK_ENTRIES", 2**62)  # so that inner maps are seen whole
         in_one_piece = run_pipeline(folder, **inputs, record=found)
     assert differences(arrays, found) == []
-    in_strips = run_pipeline(folder, **inputs, record=Recorder())
-    for images in (in_one_piece, in_strips):
+    in_chunks = run_pipeline(folder, **inputs, record=Recorder())
+    for images in (in_one_piece, in_chunks):
         picture = 2 * images[0].numpy() - 1
         assert deviation("picture", arrays["G/fake_image_sample0"], picture) < 5e-5
     folded = folded_picture(folder, inputs)

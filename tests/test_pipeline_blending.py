@@ -1,41 +1,37 @@
 """A pipeline that blends is its two networks, at two sizes, with every kind of input."""
 
 import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from cocosnet_hf import CoCosPipeline, CoCosPipelineOutput, EdgeCondition, MaskCondition, Matching
+from cocosnet_hf import CoCosPipeline, CoCosPipelineOutput, EdgeCondition, Matching
 from cocosnet_hf.models.blending import blend_share, enlarged, with_strength
 from cocosnet_hf.propagation import Pin
+from tests.support import painting, tiny
+from tests.support.painting import CLASSES
 
-CLASSES = MaskCondition.from_names(["sky", "tree", "water"])
-
-
-def photo_array(seed: int = 0, height: int = 64, width: int = 80) -> np.ndarray:
-    """Blocks of colour, (height, width, 3) uint8: something with edges."""
-    blocks = np.random.default_rng(seed).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
-    return blocks.repeat(8, 0).repeat(8, 1)
+photo_array = partial(painting.photo_array, width=80, height=64)
 
 
 def photo(seed: int = 0, height: int = 64, width: int = 80) -> Image.Image:
-    return Image.fromarray(photo_array(seed, height, width))
+    return painting.photo(seed, height, width)
 
 
 def labels(seed: int = 0, height: int = 64, width: int = 80) -> np.ndarray:
-    return photo_array(seed, height, width)[:, :, 0] % 3
+    return painting.labels(seed, height, width)
 
 
 def tensor(seed: int = 0, height: int = 64, width: int = 80) -> Tensor:
     """A photo (3, H, W) in 0..1."""
-    return torch.from_numpy(photo_array(seed, height, width)).permute(2, 0, 1) / 255
+    return painting.tensors(1, seed, height, width)[0]
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +96,8 @@ def test_it_equals_its_networks_called_by_hand(pipe: CoCosPipeline, scale: int, 
     same(out.warped_exemplars, (warped.clamp(-1, 1) + 1) / 2)
     same(out.blend, share)
     assert torch.equal(out.matching.flow(), matching.flow())
+    alone = pipe.match(photo(1), photo(2), scale=scale)
+    assert torch.equal(alone.flow(), matching.flow())
     alone = pipe.match(photo(1), photo(2), height=size[0], width=size[1])
     assert torch.equal(alone.flow(), matching.flow())
 
@@ -166,6 +164,19 @@ def test_an_encoded_condition_keeps_its_size_and_is_matched_at_half_of_it(pipe: 
     assert out.matching.flow().shape == (1, 8, 10, 2)
     assert run(pipe, encoded, photo(2), scale=2).images.shape == (1, 3, 128, 160)
     assert run(pipe, encoded, photo(2), height=96, width=64).images.shape == (1, 3, 96, 64)
+
+
+def test_a_call_decodes_each_file_once(
+    pipe: CoCosPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    paths = [tmp_path / "condition.png", tmp_path / "exemplar.png"]
+    for seed, path in enumerate(paths):
+        photo(seed).save(path)
+    opened, decode = [], Image.open
+    monkeypatch.setattr(Image, "open", lambda path: opened.append(path) or decode(path))
+    found = run(pipe, *paths).images
+    assert opened == paths
+    same(found, run(pipe, photo(0), photo(1)).images)
 
 
 def test_an_exemplar_tensor_is_used_as_it_is(pipe: CoCosPipeline):

@@ -1,20 +1,21 @@
-"""The README's examples run as they stand."""
+"""The examples of the README and of docs/using.md run as they stand."""
 
-import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import tiny
 from PIL import Image, ImageDraw
 
 from cocosnet_hf import MaskCondition, Matching, bundled
 from cocosnet_hf.bundled import ASSETS
+from tests.support import tiny
+from tests.support.documents import blocks
+from tests.support.pictures import whole_picture
 
-README = Path(__file__).parent.parent / "README.md"
-PAINTING, BLENDING, APPLICATIONS = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
+(PAINTING,) = blocks("README.md", "python")
+BLENDING, APPLICATIONS = blocks("docs/using.md", "python")
 FACES = ASSETS / "edge-to-face" / "examples"
 
 
@@ -55,10 +56,10 @@ def test_the_example_of_applications_runs(folder: Path):
     for name in ("portrait", "ann"):
         shutil.copy(FACES / "layout.jpg", folder / f"{name}.jpg")
     shutil.copy(FACES / "exemplar.jpg", folder / "eve.jpg")
-    portrait = Image.open(folder / "portrait.jpg")
+    portrait = whole_picture(folder / "portrait.jpg")
     edges = bundled("edge-to-face").condition
-    changed = edges.preview(edges.encode(portrait, 128, 128))
-    ImageDraw.Draw(changed).line((20, 10, 40, 10), fill=0)
+    changed = edges.preview(edges.encode(portrait, 256, 256))
+    ImageDraw.Draw(changed).line((40, 20, 80, 20), fill=0, width=2)
     changed.save(folder / "changed.png")
     lipstick = Image.new("RGBA", portrait.size)
     lipstick.paste("red", (0, 0, portrait.width // 2, portrait.height))
@@ -72,7 +73,7 @@ def test_the_example_of_applications_runs(folder: Path):
     assert not different[-height // 4 :].any()
 
     assert [picture.size for picture in names["made_up"]] == [
-        Image.open(folder / name).size for name in ("ann.jpg", "eve.jpg")
+        whole_picture(folder / name).size for name in ("ann.jpg", "eve.jpg")
     ]
     red = np.asarray(names["made_up"][0], float) - np.asarray(portrait, float)
     assert red[:, : width // 3, 0].mean() > 30 > red[:, -width // 3 :, 0].mean()

@@ -8,11 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cocosnet_hf import Matching
-from cocosnet_hf.sharpness import flow_error, known_flow_losses, laplacian_pyramid_loss
-
-
-def normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+from cocosnet_hf.sharpness import (
+    agreement_of,
+    flow_error,
+    known_flow_losses,
+    laplacian_pyramid_loss,
+    warp_fidelity_loss,
+)
+from tests.support.tensors import normal
 
 
 def centres(size: int) -> Tensor:
@@ -23,15 +26,18 @@ def centres(size: int) -> Tensor:
 
 def test_the_right_places_cost_less_than_wrong_ones_and_have_no_error():
     features = normal(2, 8, 8, 8)
-    matching, is_self = Matching(features, features), torch.tensor([1.0, 0.0])
+    matching, is_self_pair = Matching(features, features), torch.tensor([1.0, 0.0])
     right = centres(8).expand(2, -1, -1, -1)
-    exact, likely = known_flow_losses(matching, right, is_self)
+    exact, likely = known_flow_losses(matching, right, is_self_pair)
     for loss, wrong in zip(
-        (exact, likely), known_flow_losses(matching, right.flip(3), is_self), strict=True
+        (exact, likely), known_flow_losses(matching, right.flip(3), is_self_pair), strict=True
     ):
         assert 0 < loss < wrong
-    assert flow_error(matching, right, is_self) == (0, 0)
-    assert flow_error(matching, right + torch.tensor([8.0, 0]).view(1, 2, 1, 1), is_self) == (2, 2)
+    assert flow_error(matching, right, is_self_pair) == (0, 0)
+    assert flow_error(matching, right + torch.tensor([8.0, 0]).view(1, 2, 1, 1), is_self_pair) == (
+        2,
+        2,
+    )
 
 
 def test_unknown_places_and_missing_kinds_cost_nothing():
@@ -145,3 +151,30 @@ def test_its_gradient_reaches_the_output_and_not_the_target(size: tuple[int, int
     assert target.grad is None
     assert output.grad[0].abs().min() > 0
     assert not output.grad[1].any()
+
+
+def test_moved_labels_agree_where_they_are_the_wanted_ones():
+    features = normal(1, 8, 4, 4)
+    flow = Matching(features, features).coherent()
+    moved = torch.zeros(1, 16, 16, dtype=torch.long)
+    moved[:, :, 8:] = 1
+    wanted = moved.clone()
+    wanted[:, 12:] = 2
+    agreement = agreement_of(flow, moved, wanted, 3)
+    assert agreement.shape == (1, 1, 16, 16)
+    torch.testing.assert_close(agreement[:, :, :12, :4], torch.ones(1, 1, 12, 4))
+    torch.testing.assert_close(agreement[:, :, :12, 12:], torch.ones(1, 1, 12, 4))
+    assert not agreement[:, :, 12:].any()
+
+
+def test_a_picture_is_held_to_the_warp_only_where_labels_agree():
+    warped, agreement = normal(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)
+    agreement[..., :16] = 1
+    output = warped.clone()
+    output[..., 16:] += 1
+    assert warp_fidelity_loss(output, warped, agreement) == 0
+    near, far = (warp_fidelity_loss(warped + by, warped, agreement) for by in (0.1, 0.2))
+    assert 0 < near < far
+    leaf = (warped + 0.1).requires_grad_()
+    warp_fidelity_loss(leaf, warped, agreement).backward()
+    assert leaf.grad[..., :16].abs().sum() > 0 and not leaf.grad[..., 24:].any()

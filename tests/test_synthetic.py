@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cocosnet_hf.conditions.pose import JOINTS
+from cocosnet_hf.conditions.joints import JOINTS
 from cocosnet_hf.synthetic import KINDS, SyntheticExamples, write_imagefolder
+from tests.support.pictures import whole_picture
 
 
 def pixels(image: Image.Image) -> np.ndarray:
@@ -112,8 +113,8 @@ def test_pictures_are_written_as_a_folder_with_metadata(tmp_path: Path):
         assert np.asarray(row["keypoints"]).shape == (18, 3)
         assert np.asarray(row["keypoints"])[:, :2].max() < 48
         for column in ("file_name", "label_file_name", "exemplar_file_name"):
-            assert Image.open(folder / row[column]).size == (48, 48)
-        assert Image.open(folder / row["label_file_name"]).mode == "P"
+            assert whole_picture(folder / row[column]).size == (48, 48)
+        assert whole_picture(folder / row["label_file_name"]).mode == "P"
     with pytest.raises(FileExistsError):
         write_imagefolder(SyntheticExamples("pose", 48, length=2), tmp_path)
 

@@ -25,13 +25,14 @@ import yaml
 from huggingface_hub import EvalResult
 
 from cocosnet_hf import CoCosPipeline
-from cocosnet_hf.benchmark import machine, painting, painting_table
+from cocosnet_hf.benchmark import painting, painting_table
 from cocosnet_hf.bundled import ASSETS, bundled
-from cocosnet_hf.evaluation.methods import PIPELINE, WARPED
-from cocosnet_hf.evaluation.protocol import weights_digest
+from cocosnet_hf.cards import CardDetails, write_card
+from cocosnet_hf.evaluation.methods import PIPELINE, SHARP, WARPED
+from cocosnet_hf.evaluation.opening import weights_digest
 from cocosnet_hf.evaluation.report import ARROWS, Block, Heading, Table, to_markdown, value_of
-from cocosnet_hf.evaluation.results import Evaluation, eval_results, exemplar_choice, kind_of
-from cocosnet_hf.hub import CardDetails, write_card
+from cocosnet_hf.evaluation.results import Evaluation, eval_results, exemplar_choice, metric_of
+from cocosnet_hf.measuring import machine
 from cocosnet_hf.strips import call_strip
 
 from .recipes import recipe_file
@@ -46,7 +47,7 @@ SHOWN = (
     "foreground_identity_accuracy",
     "SWD",
     "KID",
-    "style_colour",
+    "style_color",
     "style_texture",
     "semantic_consistency",
     "copy_score",
@@ -63,14 +64,16 @@ SHOWN_RANDOM = (
 )
 """Those that it also shows for random exemplars."""
 
-COMPARED = ("SWD", "KID", "style_colour", "style_texture", "semantic_consistency", "edge_F1")
-"""Those in which it stands beside its rivals."""
+COMPARED = ("SWD", "KID", "style_color", "style_texture", "semantic_consistency", "edge_F1")
+"""Those in which it stands beside its baselines."""
 
-RIVALS = {
+BASELINES = {
     PIPELINE: "this model",
-    "style": "without correspondence: a painter of the same size, trained for as many painting "
-    "steps, guided by one style vector of the exemplar (`train/style_rival.py`)",
+    "previous": "the model that shipped before, made for smaller pictures",
+    "style": "without correspondence: a painter of the same size, trained for as many batch "
+    "steps, guided by one style vector of the exemplar (`cocosnet_hf/systems/style_vector.py`)",
     WARPED: "the exemplar seen through this model's matching, unpainted",
+    SHARP: "the exemplar's own pixels, moved by this model's matching, unpainted",
     "exemplar": "the exemplar, pasted unchanged",
 }
 """What a card compares, by the name in the evaluation."""
@@ -143,17 +146,17 @@ def validation_lines(log: Path) -> list[str]:
 
 def require_same_weights(evaluation: Path, pipeline: Path) -> None:
     """Raise ValueError unless the evaluation measured one of the two precisions of a pipeline."""
-    made = Evaluation.load(evaluation).made
-    dtype = getattr(torch, made["dtype"])
+    provenance = Evaluation.load(evaluation).provenance
+    dtype = getattr(torch, provenance["dtype"])
     digests = [
         weights_digest(CoCosPipeline.from_pretrained(pipeline, variant=variant, dtype=dtype))
         for variant in (None, "fp16")
         if variant or any((pipeline / "correspondence").glob("*model.safetensors"))
     ]
-    if made["weights"] not in digests:
+    if provenance["weights"] not in digests:
         raise ValueError(
             f"{evaluation} must measure the weights in {pipeline}, {' or '.join(digests)}, but it "
-            f"measured {made['weights']}; evaluate again, with another output folder."
+            f"measured {provenance['weights']}; evaluate again, with another output folder."
         )
 
 
@@ -161,7 +164,7 @@ def copy_weights(pipeline: Path, target: Path) -> None:
     """The float16 variant of both networks and what says how to open them."""
     target.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(pipeline / "model_index.json", target / "model_index.json")
-    for name in ("correspondence", "translation"):
+    for name in CoCosPipeline.network_names():
         (target / name).mkdir(exist_ok=True)
         for file in (pipeline / name / "config.json", *(pipeline / name).glob("*.fp16.*")):
             shutil.copyfile(file, target / name / file.name)
@@ -181,10 +184,10 @@ def figures(evaluation: Path | None, random_evaluation: Path | None) -> list[Eva
         return results
     random = open_evaluation(random_evaluation, "random")
     for key in ("weights", "data", "items", "size"):
-        if retrieved.made[key] != random.made[key]:
+        if retrieved.provenance[key] != random.provenance[key]:
             raise ValueError(
                 f"{evaluation} and {random_evaluation} must measure one pipeline on one data set, "
-                f"but {key} differs: {retrieved.made[key]} and {random.made[key]}."
+                f"but {key} differs: {retrieved.provenance[key]} and {random.provenance[key]}."
             )
     beside = {result.metric_type: result for result in shown_results(random, SHOWN_RANDOM)}
     pairs = ((result, beside.get(result.metric_type)) for result in results)
@@ -197,7 +200,7 @@ def open_evaluation(folder: Path, choice: str) -> Evaluation:
     if exemplar_choice(evaluation) != choice:
         raise ValueError(
             f"{folder} must be an evaluation with {choice} exemplars, its are "
-            f"{evaluation.made['exemplars']}; evaluate with --exemplars "
+            f"{evaluation.provenance['exemplars']}; evaluate with --exemplars "
             f"{'retrieval' if choice == 'retrieved' else choice}."
         )
     return evaluation
@@ -211,7 +214,7 @@ def shown_results(evaluation: Evaluation, metrics: Sequence[str]) -> list[EvalRe
 
 
 def comparison(*folders: Path | None) -> str:
-    """The section of a card on the model and its rivals, a table for each evaluation.
+    """The section of a card on the model and its baselines, a table for each evaluation.
 
     Empty without an evaluation in which `COMPARED` metrics were measured.
     """
@@ -220,12 +223,12 @@ def comparison(*folders: Path | None) -> str:
         names = dict.fromkeys(result.metric for result in evaluation.results)
         metrics = [name for name in names if name.partition("-")[0] in COMPARED]
         rows = []
-        for method, text in RIVALS.items():
+        for method, text in BASELINES.items():
             found = [evaluation.find(method, metric) for metric in metrics]
             if any(found):
                 rows.append([text, *("–" if one is None else value_of(one) for one in found)])
         if rows:
-            marked = [name + ARROWS[kind_of(name).better] for name in metrics]
+            marked = [name + ARROWS[metric_of(name).better] for name in metrics]
             blocks += [
                 f"With {exemplar_choice(evaluation)} exemplars:",
                 Table(["painted by", *marked], rows),
@@ -256,7 +259,7 @@ def write_bundled_card(
 ) -> None:
     """The card, with the strip painted from the two examples and what a picture costs.
 
-    compared: the section on rivals, see `comparison`.
+    compared: the section on baselines, see `comparison`.
     """
     target = ASSETS / name
     details = CardDetails(

@@ -12,7 +12,7 @@ import argparse
 import json
 from pathlib import Path
 
-from .people import FIGURES, SIDE, draw_layout, joints
+from .people import FIGURES, HEIGHT, WIDTH, draw_layout, joints
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> None:
         draw_layout(figure).save(masks / f"{place:02d}.png", optimize=True)
         numbers = joints(figure).round(2).flatten().tolist()
         people = [{"pose_keypoints_2d": numbers}]
-        content = {"people": people, "canvas_width": SIDE, "canvas_height": SIDE}
+        content = {"people": people, "canvas_width": WIDTH, "canvas_height": HEIGHT}
         (poses / f"{place:02d}.json").write_text(json.dumps(content) + "\n")
 
 

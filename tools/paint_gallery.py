@@ -18,22 +18,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
-from cocosnet_hf import Condition, MaskCondition, Pose, PoseCondition, bundled
-from cocosnet_hf.conditions import open_photo
+from cocosnet_hf import Condition, Pose, PoseCondition, bundled
 from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.datasets.reading import Reader
+from cocosnet_hf.pictures import grid, open_photo
 from cocosnet_hf.retrieval import ExemplarIndex
 from demo.studio.gallery import FOLDER, Exhibit, store
 from demo.studio.painters import TABS
 from train.config import load_config
 
-from .people import FIGURES, SIDE, draw_layout, joints
+from .people import FIGURES, HEIGHT, WIDTH, draw_layout, joints
 from .recipes import recipe_file
 
 FACES = 100
@@ -43,18 +42,20 @@ NEIGHBOURS = 5
 """Candidate i takes its look from the neighbour of rank i modulo this, for variety."""
 
 
-def read_folder(tab: str, folder: Path, condition: Condition, side: int) -> tuple[list, list]:
-    """The photos of a folder as squares, and their conditions."""
+def read_folder(
+    tab: str, folder: Path, condition: Condition, size: tuple[int, int]
+) -> tuple[list, list]:
+    """The photos of a folder, cut to a size (height, width), and their conditions."""
 
-    def squared(photo: Image.Image) -> Image.Image:
-        return photo.resize((side, side), Image.Resampling.BICUBIC)
+    def fitted(photo: Image.Image) -> Image.Image:
+        return ImageOps.fit(photo, (size[1], size[0]), Image.Resampling.BICUBIC)
 
     if condition.needs_only_photo:
         paths = sorted(path for path in folder.iterdir() if path.is_file())[:FACES]
-        photos = [squared(open_photo(path)) for path in paths]
+        photos = [fitted(open_photo(path)) for path in paths]
         return photos, photos
     recipe = load_config(recipe_file(tab)).data
-    groups = recipe.label_groups if isinstance(condition, MaskCondition) else ()
+    groups = recipe.label_groups if condition.labelled else ()
     settings = DataSettings(condition_column=recipe.condition_column, label_groups=groups)
     reader = Reader(settings, condition)
     lines = (folder / "metadata.jsonl").read_text().splitlines()
@@ -62,15 +63,15 @@ def read_folder(tab: str, folder: Path, condition: Condition, side: int) -> tupl
     for number, row in enumerate(map(json.loads, lines)):
         files = {"image": folder / row["file_name"], "label": folder / row["label_file_name"]}
         examples.append(reader.read(row | files, number))
-    return [squared(one.image) for one in examples], [one.condition for one in examples]
+    return [fitted(one.image) for one in examples], [one.condition for one in examples]
 
 
 def drawn_figures(condition: Condition) -> list[Any]:
     """The layouts of all candidates for masks or poses: each figure once per neighbour."""
-    if isinstance(condition, MaskCondition):
+    if condition.labelled:
         figures: list[Any] = [draw_layout(figure) for figure in FIGURES]
     else:
-        figures = [Pose(joints(figure), (SIDE, SIDE)) for figure in FIGURES]
+        figures = [Pose(joints(figure), (HEIGHT, WIDTH)) for figure in FIGURES]
     return [figure for figure in figures for _ in range(NEIGHBOURS)]
 
 
@@ -93,8 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--poses is for people of mask-to-image that are kept")
     pipe = bundled(options.tab)
     pipe.set_progress_bar_config(disable=True)
-    side = pipe.config.image_size
-    photos, layouts = read_folder(options.tab, options.folder, pipe.condition, side)
+    photos, layouts = read_folder(options.tab, options.folder, pipe.condition, pipe.learned_size)
     index = ExemplarIndex.build(layouts, pipe.condition)
     of_photos = pipe.condition.needs_only_photo
     wanted = layouts if of_photos else drawn_figures(pipe.condition)
@@ -106,11 +106,9 @@ def main(arguments: list[str] | None = None) -> None:
         picture = pipe(wanted[number], photos[look], own).images[0]
         exhibits.append(Exhibit(picture, wanted[number]))
     if options.sheet:
-        sheet = Image.new("RGB", (10 * side, math.ceil(len(exhibits) / 10) * side))
-        for place, exhibit in enumerate(exhibits):
-            row, column = divmod(place, 10)
-            sheet.paste(exhibit.picture, (column * side, row * side))
-        sheet.save(options.sheet)
+        painted = [exhibit.picture for exhibit in exhibits]
+        rows = [painted[start : start + 10] for start in range(0, len(painted), 10)]
+        grid(rows).save(options.sheet)
     if options.keep:
         store(exhibits, FOLDER / options.tab, pipe.condition)
     if options.poses:

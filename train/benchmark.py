@@ -16,11 +16,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import islice, pairwise
 from multiprocessing import get_context
 from pathlib import Path
@@ -31,20 +30,22 @@ if __package__ in (None, ""):  # started as a file, whose folder is then searche
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
 
-from cocosnet_hf import DistilledVGG19Features, VGG19Features, losses
-from cocosnet_hf.benchmark import (
-    machine,
-    plain_attend,
-    plain_correlation,
-    plain_view,
-    table,
-)
+from cocosnet_hf import DistilledVGG19Features, VGG19Features, reference
+from cocosnet_hf.measuring import machine, table
 from cocosnet_hf.memory import process_peak
-from cocosnet_hf.models import blocks, correspondence
-from train.config import OutputConfig, PerceptualConfig, ScheduleConfig, TrainConfig
-from train.train import Trainer, make_parser, optimize, parse_config
+from cocosnet_hf.systems import AdversarialSystem, System
+from train.config import (
+    OutputConfig,
+    PerceptualConfig,
+    Precision,
+    ScheduleConfig,
+    TrainConfig,
+    build_config,
+    to_dict,
+)
+from train.train import make_parser, parse_config
+from train.trainer import Trainer, optimize
 
 PLAIN, OURS = "plain", "ours"
 
@@ -68,62 +69,8 @@ class Row:
     peak_memory: float
 
 
-class PlainMatching:
-    """`Matching`, written down as it is: the N x N matrix, and its softmax along both sides."""
-
-    stride = 4
-
-    def __init__(
-        self, content: Tensor, style: Tensor, *, patch_size: int, temperature: float, **_: Any
-    ):
-        self.content_size, self.style_size = content.shape[-2:], style.shape[-2:]
-        with torch.autocast(content.device.type, enabled=False):
-            self.logits = plain_correlation(content, style, patch_size) / temperature
-
-    @cached_property
-    def shares(self) -> Tensor:
-        """(B, N, N'), each row summing to 1."""
-        return self.logits.softmax(dim=2)
-
-    def warp(self, values: Tensor, patches: bool = False) -> Tensor:
-        """As `Matching.warp`."""
-        with torch.autocast(values.device.type, enabled=False):
-            return plain_view(self.shares, values, self.content_size, self.style_size, patches)
-
-    def warp_back(self, values: Tensor) -> Tensor:
-        """As `Matching.warp_back`."""
-        with torch.autocast(values.device.type, enabled=False):
-            shares = self.logits.softmax(dim=1).mT
-            return plain_view(shares, values, self.style_size, self.content_size, patches=False)
-
-
-def plain_contextual_loss(features: Tensor, exemplar_features: Tensor) -> Tensor:
-    """`losses.contextual_loss` with its defaults, written down as it is."""
-    with torch.autocast(features.device.type, enabled=False):
-        x, y = features.float(), exemplar_features.float()
-        mean = y.mean(dim=1, keepdim=True)
-        x, y = (torch.nn.functional.normalize((z - mean).flatten(2), dim=1) for z in (x, y))
-        distance = 1 - x.mT @ y
-        relative = distance / (distance.amin(dim=2, keepdim=True) + 1e-3)
-        shares = ((1 - relative) / 0.1).softmax(dim=2)
-        return -shares.amax(dim=2).mean(dim=1).log().mean()
-
-
-@contextmanager
-def running(form: str) -> Iterator[None]:
-    """For the plain form the plain functions in the places of ours."""
-    ours = correspondence.Matching, losses.contextual_loss, blocks.attend
-    if form == PLAIN:
-        correspondence.Matching, losses.contextual_loss = PlainMatching, plain_contextual_loss
-        blocks.attend = plain_attend
-    try:
-        yield
-    finally:
-        correspondence.Matching, losses.contextual_loss, blocks.attend = ours
-
-
 def settings(
-    config: TrainConfig, folder: Path, form: str, precision: str, batch_size: int, steps: int
+    config: TrainConfig, folder: Path, form: str, precision: Precision, batch_size: int, steps: int
 ) -> TrainConfig:
     """The run that is measured: nothing but steps, at the full rates."""
     speed = replace(config.speed, mixed_precision=precision)
@@ -151,6 +98,13 @@ def random_weights(config: PerceptualConfig, folder: Path) -> PerceptualConfig:
     return replace(config, source=str(file))
 
 
+def use_plain_form(system: System) -> None:
+    """Let a system compute by the formulas as they are written down, see `reference`."""
+    reference.use_reference(*system.networks.values())
+    if isinstance(system, AdversarialSystem):
+        system.contextual_loss = reference.contextual_loss
+
+
 def measure(config: TrainConfig, form: str, warmup: int) -> Row | None:
     """Run all steps of `config`, of which the first `warmup` do not count; None out of memory.
 
@@ -164,14 +118,15 @@ def measure(config: TrainConfig, form: str, warmup: int) -> Row | None:
         return time.perf_counter()
 
     try:
-        with running(form):
-            trainer = Trainer(config, resume=None)
-            steps = optimize(trainer)
-            for _ in islice(steps, warmup):
-                pass
-            marks, waited = [now()], trainer.data.seconds_waited
-            for _ in steps:
-                marks.append(now())
+        trainer = Trainer(config, resume=None)
+        if form == PLAIN:
+            use_plain_form(trainer.system)
+        steps = optimize(trainer)
+        for _ in islice(steps, warmup):
+            pass
+        marks, waited = [now()], trainer.data.seconds_waited
+        for _ in steps:
+            marks.append(now())
     except torch.cuda.OutOfMemoryError:
         return None
     taken = [end - start for start, end in pairwise(marks)]
@@ -190,7 +145,7 @@ def measure(config: TrainConfig, form: str, warmup: int) -> Row | None:
 
 
 def measure_afresh(
-    config: TrainConfig, form: str, precision: str, batch_size: int, warmup: int, steps: int
+    config: TrainConfig, form: str, precision: Precision, batch_size: int, warmup: int, steps: int
 ) -> Row | None:
     """`measure` in a new process with a folder of its own."""
     with (
@@ -198,7 +153,12 @@ def measure_afresh(
         ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh,
     ):
         run = settings(config, Path(folder), form, precision, batch_size, warmup + steps)
-        return fresh.submit(measure, run, form, warmup).result()
+        return fresh.submit(measure_described, to_dict(run), form, warmup).result()
+
+
+def measure_described(described: dict[str, Any], form: str, warmup: int) -> Row | None:
+    """`measure` the run that `to_dict` described: a config's classes may be made at run time."""
+    return measure(build_config(described), form, warmup)
 
 
 def measure_sizes(

@@ -8,10 +8,11 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from PIL import Image
 
-from cocosnet_hf.hub import CardDetails
+from cocosnet_hf.cards import CardDetails
+from cocosnet_hf.systems import find_system
 
 from .config import TrainConfig, to_dict
-from .report import COLUMNS
+from .report import COLUMNS, WARPED
 
 
 def run_details(config: TrainConfig, folder: Path) -> CardDetails:
@@ -33,8 +34,14 @@ def run_details(config: TrainConfig, folder: Path) -> CardDetails:
         datasets=(source,) if _is_on_hub(source) else (),
         recipe=yaml.safe_dump(_shown(settings), sort_keys=False),
         sample=sample,
-        sample_caption=", ".join(COLUMNS),
+        sample_caption=", ".join(columns_of(config)),
     )
+
+
+def columns_of(config: TrainConfig) -> list[str]:
+    """What a run's pictures show, from left to right."""
+    matches = "correspondence" in find_system(config.system).network_classes
+    return [name for name in COLUMNS if matches or name != WARPED]
 
 
 def _shown(value: Any) -> Any:

@@ -4,13 +4,15 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+
+from cocosnet_hf.settings_file import renamed
 
 NAME = re.compile(r"checkpoint-(\d{8})")
 RUN_FILE = "run.json"
@@ -107,7 +109,9 @@ def find_checkpoint(folder: Path, wanted: str) -> Path | None:
         )
     step = json.loads((path / RUN_FILE).read_text())["step"]
     newer = [
-        found for found in list_checkpoints(folder) if int(NAME.fullmatch(found.name)[1]) > step
+        found
+        for found in list_checkpoints(folder)
+        if (name := NAME.fullmatch(found.name)) and int(name[1]) > step
     ]
     if newer:
         raise FileExistsError(
@@ -126,9 +130,12 @@ def load_checkpoint(
     may_change: settings, or groups of them, in which config may differ from the checkpoint's.
     Raises ValueError if another differs: the run would not be the one that was interrupted.
     """
-    run = json.loads((path / RUN_FILE).read_text())
-    before, now = flatten(run["config"]), flatten(config)
-    before.setdefault("processes", now.get("processes"))  # which older checkpoints do not tell
+    step, settings = read_run(path)
+    before, now = flatten(settings), flatten(config)
+    # Which older checkpoints do not tell.
+    before.setdefault("processes", now.get("processes"))
+    if "system" in now:
+        before.setdefault("system", "cocosnet")
     changed = sorted(
         name
         for name in before.keys() | now.keys()
@@ -141,7 +148,48 @@ def load_checkpoint(
             + ". Restore them, or start a new run with networks.init_from= a pipeline of this one: "
             "its last, pipeline, or its best by validations, best."
         )
-    return run["step"], torch.load(path / STATE_FILE, map_location="cpu", weights_only=True)
+    return step, read_state(path)
+
+
+def read_run(path: Path) -> tuple[int, dict[str, Any]]:
+    """Step and settings of a checkpoint, these by the names of today."""
+    run = json.loads((path / RUN_FILE).read_text())
+    return run["step"], renamed(run["config"])
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What a checkpoint holds beside its settings."""
+    state = torch.load(path / STATE_FILE, map_location="cpu", weights_only=True)
+    for name, average in state.get("averages", {}).items():
+        if "steps" in average:  # as earlier versions wrote it
+            weights = {f"module.{key}": value for key, value in average["module"].items()}
+            count = torch.tensor(average["steps"] + 1)
+            state["averages"][name] = {"n_averaged": count} | weights
+    return state
+
+
+def upgrade(state: dict[str, Any], frozen: Collection[str] = ()) -> dict[str, Any]:
+    """The state of a run as it is saved today, from a checkpoint of today or of before systems.
+
+    Then one optimiser taught all painting networks, each a group of its parameters, and both sides
+    shared a scale of float16. frozen: networks that were not taught.
+    """
+    if "system" in state:
+        return state
+    optimizers = dict(state["optimizers"])
+    joint = optimizers.pop("generator")
+    names = [name for name in ("correspondence", "translation") if name not in frozen]
+    for name, group in zip(names, joint["param_groups"], strict=True):
+        numbers = {old: new for new, old in enumerate(group["params"])}
+        optimizers[name] = {
+            "state": {
+                new: joint["state"][old] for old, new in numbers.items() if old in joint["state"]
+            },
+            "param_groups": [group | {"params": list(numbers.values())}],
+        }
+    scale = state.get("scaler")
+    scales = {} if scale is None else {0: scale, 1: scale}
+    return state | {"optimizers": optimizers, "scaler": scales, "system": {}}
 
 
 def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -2,93 +2,31 @@
 
 import copy
 import dataclasses
-import difflib
-import inspect
 import os
-import types
-import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from cocosnet_hf import (
-    BlendingTranslationNetwork,
     Condition,
-    CorrespondenceNetwork,
-    MultiscaleDiscriminator,
     ProjectedDiscriminator,
-    TranslationNetwork,
     VGG19Features,
     condition_from_config,
 )
-from cocosnet_hf.datasets.settings import DataSettings, shares_rows
+from cocosnet_hf.conditions import foreign_class
+from cocosnet_hf.datasets.settings import DataConfig, shares_rows
 from cocosnet_hf.models.perceptual import PerceptualNetwork
 from cocosnet_hf.models.vgg import open_perceptual
 from cocosnet_hf.presets import preset
+from cocosnet_hf.settings_file import build, on_top, parsed, to_dict
+from cocosnet_hf.systems import CoCosNet, LossWeights, System, SystemSettings, find_system
 
-MATCHING_TERMS = (
-    "domain_alignment",
-    "cycle",
-    "self_warp",
-    "warped_mask",
-    "known_flow",
-    "region_flow",
-)
-"""The terms that look at the correspondence only, not at what is painted from it."""
+__all__ = ["TrainConfig", "build_config", "load_config", "on_top", "read_files", "to_dict"]
 
-
-@dataclass(frozen=True)
-class LossWeights:
-    """Multiplier of each term; a term of weight 0 is not computed.
-
-    Zhang et al. 2020, section 3.3; the terms are the functions of `cocosnet_hf.losses`.
-    self_pixel: mean absolute difference of picture and target, on self pairs only (not in the
-    paper; does for runs without a perceptual network what pseudo_exemplar does).
-    self_laplacian: the same band by band. known_flow, region_flow: that the matching finds the
-    places that the distortion of a self pair, or the regions of two photos, say; both need
-    data.flow_stride. These three are the functions of `cocosnet_hf.sharpness`.
-
-    A run of `MATCHING_TERMS` alone paints no picture: it teaches the correspondence network in a
-    fraction of the time and leaves the translation network as it is. Validations still paint.
-    """
-
-    adversarial: float = 10.0
-    feature_matching: float = 10.0
-    pseudo_exemplar: float = 10.0
-    perceptual: float = 0.001
-    contextual: float = 10.0
-    domain_alignment: float = 10.0
-    cycle: float = 0.0
-    self_warp: float = 0.0
-    warped_mask: float = 0.0
-    self_pixel: float = 0.0
-    self_laplacian: float = 0.0
-    known_flow: float = 0.0
-    region_flow: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.feature_matching and not self.adversarial:
-            raise ValueError(
-                "losses.feature_matching needs a discriminator that learns: set losses.adversarial "
-                "above 0, or both to 0."
-            )
-        if not any(getattr(self, item.name) for item in dataclasses.fields(self)):
-            raise ValueError("every weight of losses is 0, so nothing would be learned: set one.")
-        _require_at_least(self, "losses", 0, *(item.name for item in dataclasses.fields(self)))
-
-    @property
-    def need_picture(self) -> bool:
-        """Whether any term looks at what the translation network paints."""
-        names = (item.name for item in dataclasses.fields(self))
-        return any(getattr(self, name) for name in names if name not in MATCHING_TERMS)
-
-    @property
-    def need_perceptual_network(self) -> bool:
-        """Whether any term compares features of a perceptual network."""
-        return any((self.pseudo_exemplar, self.perceptual, self.contextual))
+DEFAULT_SYSTEM = "cocosnet"
+Precision = Literal["no", "bf16", "fp16"]
 
 
 @dataclass(frozen=True)
@@ -98,15 +36,15 @@ class OptimizerConfig:
     max_grad_norm: longer gradients are scaled down to this length, each network group by itself.
     """
 
-    generator_rate: float = 1e-4
-    discriminator_rate: float = 4e-4
+    generator_lr: float = 1e-4
+    discriminator_lr: float = 4e-4
     betas: tuple[float, float] = (0.0, 0.9)
-    generator_epsilon: float = 1e-3
-    discriminator_epsilon: float = 1e-8
+    generator_eps: float = 1e-3
+    discriminator_eps: float = 1e-8
     max_grad_norm: float | None = None
 
     def __post_init__(self) -> None:
-        _require_at_least(self, "optimizer", 0, "generator_rate", "discriminator_rate")
+        _require_at_least(self, "optimizer", 0, "generator_lr", "discriminator_lr")
         if self.max_grad_norm is not None and not self.max_grad_norm > 0:
             raise ValueError(f"optimizer.max_grad_norm must be above 0, got {self.max_grad_norm}.")
 
@@ -145,28 +83,15 @@ def _options(*classes: type) -> Any:
     return field(default_factory=dict, metadata={"options_of": classes})
 
 
-TRANSLATIONS = (TranslationNetwork, BlendingTranslationNetwork)
-DISCRIMINATORS = (MultiscaleDiscriminator, ProjectedDiscriminator)
-
-
-def make_network(options: Mapping[str, Any], classes: Sequence[type], channels: int) -> Any:
-    """The network that such options describe, for conditions of this many channels."""
-    options = dict(options)
-    name = options.pop("class", classes[0].__name__)
-    (chosen,) = (cls for cls in classes if cls.__name__ == name)
-    return chosen(channels, **options)
-
-
 @dataclass(frozen=True)
 class NetworkConfig:
     """What to train.
 
     task: a published task whose condition and network settings are the defaults below it.
-    condition: the condition's `to_config`; lists may be written as lists. The other three are
-    constructor arguments of the networks, without the condition's channels; translation and
-    discriminator may name a `class` other than the paper's.
+    condition: the condition's `to_config`; lists may be written as lists. Beside these there is a
+    group of constructor arguments for each network of the system, see `network_config_of`.
     init_from: folder or Hub id of a pipeline to start from: its condition and networks replace all
-    of the above, except the discriminator if it has none beside it.
+    of the above, except networks such as the discriminator if they are not beside it.
     freeze_correspondence: keep the matching as it is, and train the painting alone.
     transfer_from: bundled name, folder or Hub id of a pipeline with another condition, whose
     weights correspondence and translation start with; see `transfer_weights` for the layers that
@@ -175,9 +100,6 @@ class NetworkConfig:
 
     task: str | None = None
     condition: dict[str, Any] = field(default_factory=dict)
-    correspondence: dict[str, Any] = _options(CorrespondenceNetwork)
-    translation: dict[str, Any] = _options(*TRANSLATIONS)
-    discriminator: dict[str, Any] = _options(*DISCRIMINATORS)
     init_from: str | None = None
     transfer_from: str | None = None
     freeze_correspondence: bool = False
@@ -189,17 +111,37 @@ class NetworkConfig:
                 "its weights to another condition; give one of them."
             )
 
+        if ":" in (kind := str(self.condition.get("type"))):
+            foreign_class(kind, import_code=True)  # also for the pipelines that the run opens
+
     def make_condition(self) -> Condition:
         """The condition object. Raises ValueError if neither task nor condition says which."""
-        if not self.condition and self.task is None:
+        if self.condition:
+            return condition_from_config(_without_lists(self.condition), import_code=True)
+        if self.task is None:
             raise ValueError("networks.task or networks.condition must say what to paint from.")
-        if not self.condition:
-            return preset(self.task).condition
-        return condition_from_config(_without_lists(self.condition))
+        return preset(self.task).condition
 
-    def correspondence_arguments(self) -> dict[str, Any]:
-        """The task's settings with those of this run on top."""
-        return (preset(self.task).correspondence if self.task else {}) | self.correspondence
+    @property
+    def options(self) -> dict[str, dict[str, Any]]:
+        """Constructor arguments by network: the task's with those of this run on top."""
+        own = {item.name for item in dataclasses.fields(NetworkConfig)}
+        names = [item.name for item in dataclasses.fields(self) if item.name not in own]
+        task = {"correspondence": preset(self.task).correspondence} if self.task else {}
+        return {name: task.get(name, {}) | getattr(self, name) for name in names}
+
+
+@cache
+def network_config_of(system: type[System]) -> type[NetworkConfig]:
+    """`NetworkConfig` with a group of constructor arguments for each network of a system.
+
+    Without the condition's channels; where a network has a choice of classes, `class` names one.
+    """
+    groups = [
+        (name, dict[str, Any], _options(*classes))
+        for name, classes in system.network_classes.items()
+    ]
+    return dataclasses.make_dataclass("NetworkConfig", groups, bases=(NetworkConfig,), frozen=True)
 
 
 @dataclass(frozen=True)
@@ -233,7 +175,7 @@ class SpeedConfig:
     gradient_checkpointing: less memory for more time, see `recompute`.
     """
 
-    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    mixed_precision: Precision = "no"
     accumulation: int = 1
     channels_last: bool = True
     compile: bool = False
@@ -284,48 +226,27 @@ class OutputConfig:
 
 
 @dataclass(frozen=True)
-class DataConfig(DataSettings):
-    """The data set (see `DataSettings`), and how it is fed.
-
-    batch_size: examples for each process and forward pass. workers: loading processes each.
-    validation_split: the held-out part of the source. validation_source: of another source.
-    validation_exemplar_list: as `exemplar_list`, for the held-out photos; its references are
-        training photos, or with same_look held-out ones.
-    """
-
-    batch_size: int = 4
-    workers: int = 2
-    validation_split: str = "validation"
-    validation_source: str | None = None
-    validation_exemplar_list: str | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.validation_exemplar_list is not None and self.exemplar_list is None:
-            raise ValueError(
-                "data.validation_exemplar_list belongs to a data.exemplar_list, which is not set."
-            )
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """One training run.
 
-    ema: decay of the averaged weights, which are what is validated and exported. diff_augment:
-    change what the discriminator sees, for small sets. crop: side of the random window that is
-    painted of each training picture, in pixels; 0 for all of it. perceptual_shift: most pixels by
-    which pictures are moved before the perceptual network sees them, against lattices.
+    system: what is trained, by its name in `cocosnet_hf.systems` or as package.module:Class; its
+    networks and losses are the groups of those names. ema: decay of the averaged weights, which are
+    what is validated and exported. diff_augment: change what the discriminator sees, for small
+    sets. crop: side of the random window that is painted of each training picture, in pixels; 0 for
+    all of it. perceptual_shift: most pixels by which pictures are moved before the perceptual
+    network sees them, against lattices.
     """
 
     output_dir: str
+    system: str = DEFAULT_SYSTEM
     data: DataConfig = field(default_factory=DataConfig)
     seed: int = 0
     ema: float = 0.999
     diff_augment: bool = False
     crop: int = 0
     perceptual_shift: int = 0
-    networks: NetworkConfig = field(default_factory=NetworkConfig)
-    losses: LossWeights = field(default_factory=LossWeights)
+    networks: NetworkConfig = field(default_factory=network_config_of(CoCosNet))
+    losses: LossWeights = field(default_factory=CoCosNet.Losses)
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -335,6 +256,12 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in 0..1, below 1, got {self.ema}.")
+        self._require_backbones()
+        if self.losses.need_flow and not self.data.flow_stride:
+            raise ValueError(
+                "losses.known_flow and losses.region_flow need to know places in the exemplar: set "
+                "data.flow_stride to the stride of the matching, such as 4, or these weights to 0."
+            )
         data = self.data
         sources = [data.source, data.validation_source or data.source]
         one_source = sources[0] == sources[1] or (
@@ -357,6 +284,40 @@ class TrainConfig:
                 "for the held-out ones, or output.validate_every=0."
             )
 
+    def _require_backbones(self) -> None:
+        """Raise ValueError where the discriminator judges by a network that the run does not load.
+
+        Early, since a recipe comes to its discriminator only after hours of matching.
+        """
+        options = self.networks.options.get("discriminator", {})
+        backbones = options.get("backbones", ProjectedDiscriminator.backbones)
+        if (
+            options.get("class") == ProjectedDiscriminator.__name__
+            and "vgg19-distilled" in backbones
+            and self.perceptual.network != "vgg19-distilled"
+        ):
+            raise ValueError(
+                f"networks.discriminator judges by vgg19-distilled, and perceptual.network is "
+                f"{self.perceptual.network}: set networks.discriminator.backbones="
+                "[efficientnet-lite0], or perceptual.network=vgg19-distilled with its file as "
+                "perceptual.source."
+            )
+
+    @property
+    def system_settings(self) -> SystemSettings:
+        """What the system is told beside its networks and losses."""
+        return SystemSettings(
+            image_size=self.data.image_size,
+            image_width=self.data.image_width,
+            matching_scale=self.data.matching_scale,
+            frozen=("correspondence",) if self.networks.freeze_correspondence else (),
+            mask_warmup=self.schedule.mask_warmup,
+            diff_augment=self.diff_augment,
+            crop=self.crop,
+            perceptual_shift=self.perceptual_shift,
+            perceptual_layer=self.perceptual.layer_index,
+        )
+
 
 def _require_at_least(group: Any, prefix: str, least: int, *names: str) -> None:
     for name in names:
@@ -366,14 +327,23 @@ def _require_at_least(group: Any, prefix: str, least: int, *names: str) -> None:
             )
 
 
+def _without_lists(value: Any) -> Any:
+    """Lists become {"0": first, ...}, as condition configurations are written."""
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        return {str(key): _without_lists(item) for key, item in value.items()}
+    return value
+
+
 MAY_CHANGE_ON_RESUME = (
     "output_dir",
     "output.",
     "schedule.",
     "data.workers",
     "data.cache_dir",
-    "optimizer.generator_rate",
-    "optimizer.discriminator_rate",
+    "optimizer.generator_lr",
+    "optimizer.discriminator_lr",
     "optimizer.max_grad_norm",
 )
 """Settings that a resumed run may have changed and still be the same run."""
@@ -385,9 +355,10 @@ def load_config(
     """Read a run from YAML files and overrides such as `--data.batch_size=4`.
 
     Each file changes what those before it set, group by group, and the overrides what all of them
-    set. The `stages` of a recipe are left out, see `load_stages`. Raises ValueError for an unknown
-    setting, naming the nearest known one, for a value of another type, for an override that is not
-    `--name=value` and for text that is not YAML.
+    set; null under networks and losses takes back what a file before it has set. The `stages` of a
+    recipe are left out, see `load_stages`. Raises ValueError for an unknown setting, naming the
+    nearest known one, for a value of another type, for an override that is not `--name=value` and
+    for text that is not YAML.
     """
     values = read_files(paths)
     values.pop("stages", None)
@@ -398,7 +369,7 @@ def read_files(paths: str | Path | Sequence[str | Path]) -> dict[str, Any]:
     """The settings of YAML files, each on top of those before it."""
     values: dict[str, Any] = {}
     for path in [paths] if isinstance(paths, (str, Path)) else paths:
-        found = _parsed(Path(path).read_text(), str(path))
+        found = parsed(Path(path).read_text(), str(path))
         if not isinstance(found, dict):
             raise ValueError(f"{path} must hold settings as `name: value`, got {found!r}.")
         values = on_top(found, values)
@@ -407,132 +378,30 @@ def read_files(paths: str | Path | Sequence[str | Path]) -> dict[str, Any]:
 
 def build_config(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainConfig:
     """The run that settings with overrides on top describe. Raises what `load_config` raises."""
-    values = copy.deepcopy(dict(values))
+    settings: dict[str, Any] = copy.deepcopy(dict(values))
     for override in overrides:
         name, equals, value = override.removeprefix("--").partition("=")
         if not override.startswith("--") or not equals:
             raise ValueError(f"an override must look like --data.batch_size=4, got {override!r}.")
-        *groups, last = name.split(".")
-        place = values
-        for group in groups:
+        *outer, last = name.split(".")
+        place = settings
+        for group in outer:
             place = place.setdefault(group, {})
             if not isinstance(place, dict):
                 raise ValueError(f"{name} cannot be set: {group} is a value, not a group.")
-        place[last] = _parsed(value, override)
-    return _build(TrainConfig, values, "")
+        place[last] = parsed(value, override)
+    system = find_system(settings.get("system", DEFAULT_SYSTEM))
+    for group in ("networks", "losses"):
+        if isinstance(settings.get(group), dict):
+            settings[group] = _without_nulls(settings[group])
+    groups = {"networks": network_config_of(system), "losses": system.Losses}
+    return build(TrainConfig, settings, "", groups)
 
 
-def _parsed(text: str, name: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{name} is not valid YAML: {error}") from error
-
-
-def on_top(upper: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:
-    """Both groups of settings in one; where both set a value, the upper one's."""
-    merged = dict(lower)
-    for name, value in upper.items():
-        both = isinstance(value, dict) and isinstance(lower.get(name), dict)
-        merged[name] = on_top(value, lower[name]) if both else value
-    return merged
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """A config as plain JSON values, as `load_config` reads them."""
-    return {item.name: _plain(getattr(config, item.name)) for item in dataclasses.fields(config)}
-
-
-def _plain(value: Any) -> Any:
-    """A setting as it comes back from JSON: lists for tuples, at any depth."""
-    if dataclasses.is_dataclass(value):
-        return to_dict(value)
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _build(cls: type, values: Any, prefix: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{prefix.rstrip('.')} must be a group of settings, got {values!r}.")
-    hints = typing.get_type_hints(cls)
-    items = {item.name: item for item in dataclasses.fields(cls)}
-    _refuse_unknown(values, items, prefix)
-    required = (dataclasses.MISSING, dataclasses.MISSING)
-    for name, item in items.items():
-        if (item.default, item.default_factory) == required and name not in values:
-            raise ValueError(f"the setting {prefix}{name} is missing; it has no default.")
-    return cls(
-        **{
-            name: _typed(value, hints[name], prefix + name, items[name].metadata)
-            for name, value in values.items()
-        }
-    )
-
-
-def _refuse_unknown(names: Mapping[str, Any], known: Mapping[str, Any], prefix: str) -> None:
-    for name in names:
-        if name not in known:
-            nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0)
-            raise ValueError(
-                f"unknown setting {prefix}{name}; did you mean {prefix}{nearest[0]}? Known are "
-                f"{', '.join(known)}."
-            )
-
-
-def _typed(value: Any, hint: Any, name: str, metadata: Mapping[str, Any]) -> Any:
-    """`value` as the type `hint`; whole numbers pass for floats, lists for tuples."""
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, name + ".")
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
-        if value is None and type(None) in arguments:
-            return None
-        (hint,) = (kind for kind in arguments if kind is not type(None))
-        return _typed(value, hint, name, metadata)
-    if origin is Literal:
-        if value is False and "no" in arguments:  # YAML reads a bare no as a boolean
-            value = "no"
-        if value not in arguments:
-            raise ValueError(f"{name} must be one of {', '.join(arguments)}, got {value!r}.")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list) or (
-            len(value) != len(arguments) and Ellipsis not in arguments
-        ):
-            raise ValueError(f"{name} must be a list of {len(arguments)} values, got {value!r}.")
-        return tuple(_typed(item, arguments[0], name, {}) for item in value)
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise ValueError(f"{name} must be a group of settings, got {value!r}.")
-        if classes := metadata.get("options_of"):
-            names = [cls.__name__ for cls in classes]
-            chosen = value.get("class", names[0])
-            if chosen not in names:
-                raise ValueError(f"{name}.class must be one of {', '.join(names)}, got {chosen!r}.")
-            known = dict.fromkeys(inspect.signature(classes[names.index(chosen)]).parameters)
-            known["class"] = known.pop("condition_channels")
-            _refuse_unknown(value, known, name + ".")
-        return _string_keys(value)
-    if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
-        try:
-            return float(value)  # YAML reads 1e-4 as a string
-        except ValueError:
-            pass
-    if type(value) is not hint:
-        raise ValueError(f"{name} must be {hint.__name__}, got {value!r}.")
-    return value
-
-
-def _string_keys(value: Any) -> Any:
-    """Numbers for keys, as YAML reads them, become strings, as JSON and conditions write them."""
-    if isinstance(value, dict):
-        return {str(key): _string_keys(item) for key, item in value.items()}
-    return value
-
-
-def _without_lists(value: Any) -> Any:
-    """Lists become {"0": first, ...}, as condition configurations are written."""
-    if isinstance(value, list):
-        value = dict(enumerate(value))
-    if isinstance(value, dict):
-        return {str(key): _without_lists(item) for key, item in value.items()}
-    return value
+def _without_nulls(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings, and those of the groups in them, that no file has set back to null."""
+    return {
+        name: _without_nulls(value) if isinstance(value, dict) and name != "condition" else value
+        for name, value in group.items()
+        if value is not None
+    }

@@ -14,20 +14,23 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchdata.stateful_dataloader import StatefulDataLoader
 
-from cocosnet_hf import Condition, MaskCondition
+from cocosnet_hf import Condition
 from cocosnet_hf.datasets import (
     EndlessBatches,
+    Rows,
     TrainingExamples,
     TrainingStream,
     open_source,
     open_training_data,
     read_stream,
 )
+from cocosnet_hf.systems import Batch
 
 from .config import TrainConfig
-from .objective import Batch
 
 PICTURES = {"image", "condition", "exemplar", "exemplar_condition"}
+PACKED = {f"{part}{name}condition" for part in ("", "matching_") for name in ("", "exemplar_")}
+"""What travels as `Condition.pack` makes it."""
 
 
 SECONDS_AFTER_SIGTERM = 300
@@ -54,11 +57,11 @@ class TrainingData:
     ):
         self.config, self.condition, self.accelerator = config, condition, accelerator
         settings, accumulation = config.data, config.speed.accumulation
-        labelled = isinstance(condition, MaskCondition) or settings.labels_column is not None
-        if config.losses.warped_mask and not labelled:
+        labelled = condition.labelled or settings.labels_column is not None
+        if config.losses.need_labels and not labelled:
             raise ValueError(
-                "losses.warped_mask needs to know the classes: set data.labels_column, or the "
-                "weight to 0."
+                "losses.warped_mask and losses.warp_fidelity need to know the classes: set "
+                "data.labels_column, or these weights to 0."
             )
         rank, world_size = accelerator.process_index, accelerator.num_processes
         examples = open_training_data(settings, condition, config.seed, rank, world_size)
@@ -68,7 +71,9 @@ class TrainingData:
             "pin_memory": accelerator.device.type == "cuda",
         }
         self.streamed = isinstance(examples, TrainingStream)
-        if self.streamed:
+        self._pool: Rows | None = None
+        self._loader: StatefulDataLoader | DataLoader
+        if isinstance(examples, TrainingStream):
             if config.schedule.unit == "epoch":
                 raise ValueError(
                     "a stream has no known length: set schedule.unit: step and count in steps."
@@ -79,6 +84,7 @@ class TrainingData:
                 self._loader.load_state_dict(stream_states[rank]["loader"])
             self.steps_per_unit = 1
         else:
+            self._pool = examples.rows
             sampler = EndlessBatches(
                 len(examples),
                 settings.batch_size,
@@ -96,7 +102,6 @@ class TrainingData:
                 )
             by_epoch = config.schedule.unit == "epoch"
             self.steps_per_unit = len(examples) // per_step if by_epoch else 1
-        self._pool = None if self.streamed else examples.rows
         self.seconds_waited = 0.0
 
     def __iter__(self) -> Iterator[Batch]:
@@ -112,7 +117,7 @@ class TrainingData:
 
     def stream_states(self) -> list[Any] | None:
         """Where a streamed set stands, for each process; None for one read in any order."""
-        if not self.streamed:
+        if not isinstance(self._loader, StatefulDataLoader):
             return None
         state = {"workers": self.config.data.workers, "loader": self._loader.state_dict()}
         return gather_object([state])
@@ -150,20 +155,22 @@ class TrainingData:
         examples = TrainingExamples(rows, self.condition, settings, self.config.seed, pool)
         return torch.utils.data.Subset(examples, range(min(len(examples), count)))
 
-    def _to_batch(self, example: Mapping[str, Tensor]) -> Batch:
-        example = send_to_device(dict(example), self.accelerator.device, non_blocking=True)
-        if isinstance(self.condition, MaskCondition):
+    def _to_batch(self, loaded: Mapping[str, Tensor]) -> Batch:
+        example = send_to_device(dict(loaded), self.accelerator.device, non_blocking=True)
+        if self.condition.labelled:
             scale = self.config.data.matching_scale
             for side, name in (("condition", ""), ("exemplar", "exemplar_")):
                 labels = example[f"{side}_labels"]
-                example[f"{name}condition"] = self.condition.one_hot(labels)
+                example[f"{name}condition"] = labels
                 if scale > 1:
                     labels = labels[:, scale // 2 :: scale, scale // 2 :: scale]
-                    example[f"matching_{name}condition"] = self.condition.one_hot(labels)
+                    example[f"matching_{name}condition"] = labels
+        for name in PACKED & example.keys():
+            example[name] = self.condition.unpack(example[name])
         if self.config.speed.channels_last:
             for name in PICTURES:
                 example[name] = example[name].contiguous(memory_format=torch.channels_last)
-        if isinstance(self.condition, MaskCondition):
+        if self.condition.labelled:
             return Batch(**example, classes=self.condition.channels)
         return Batch(**example, classes=self.config.data.label_classes, ignored_label=None)
 

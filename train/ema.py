@@ -1,39 +1,21 @@
 """The averaged copy of a network that is published."""
 
-import copy
-from typing import Any
-
-import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 
-class ModuleEMA:
-    """Exponential moving average of a module's parameters; its buffers are taken over as they are.
+def averaged_copy(network: nn.Module, decay: float) -> AveragedModel:
+    """Exponential moving average of a network's parameters; its buffers are taken over as they are.
 
     The spectral norm's vectors belong to the buffers. Early steps forget faster, at (1 + n) /
     (10 + n), so that the random start does not linger.
     """
 
-    def __init__(self, module: nn.Module, decay: float):
-        self.module = copy.deepcopy(module).eval().requires_grad_(False)
-        self.decay = decay
-        self.steps = 0
+    def average(kept: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        steps = int(count)
+        return kept.lerp(current.to(kept), 1 - min(decay, (1 + steps) / (10 + steps)))
 
-    @torch.no_grad()
-    def step(self, module: nn.Module) -> None:
-        """Move towards `module`, the network in training."""
-        self.steps += 1
-        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        for average, current in zip(self.module.parameters(), module.parameters(), strict=True):
-            average.lerp_(current.to(average), 1 - decay)
-        for average, current in zip(self.module.buffers(), module.buffers(), strict=True):
-            average.copy_(current)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What `load_state_dict` needs to go on."""
-        return {"steps": self.steps, "module": self.module.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`."""
-        self.steps = state["steps"]
-        self.module.load_state_dict(state["module"])
+    copy = AveragedModel(network, avg_fn=average)
+    copy.n_averaged += 1  # the network as it is counts: without, the first step would only copy
+    copy.eval().requires_grad_(False)
+    return copy

@@ -10,7 +10,7 @@
 # as EXTRA="--perceptual.source=vgg.safetensors --data.batch_size=4"; without a GPU it runs as well:
 #
 #   EXTRA="--data.batch_size=2 --crop=64" ON=cpu train/gpu_plan.sh \
-#       train/configs/edge-to-face-256.yaml FOLDER out/plan 0.5 0.5 0.5
+#       train/configs/edge-to-face.yaml FOLDER out/plan 0.5 0.5 0.5
 #
 # No package is fetched: PYTHONPATH, or the environment, has them.
 set -euo pipefail

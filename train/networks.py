@@ -1,125 +1,96 @@
-"""The networks of a run: made from its config or from a pipeline, and exported as one."""
+"""The system of a run: made from its config or from a pipeline, and exported as one."""
 
 import copy
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from diffusers.utils import logging
 from huggingface_hub import snapshot_download
 from torch import Tensor, nn
 
-from cocosnet_hf import (
-    BlendingTranslationNetwork,
-    CoCosPipeline,
-    Condition,
-    CorrespondenceNetwork,
-    MultiscaleDiscriminator,
-    ProjectedDiscriminator,
-    TranslationNetwork,
-)
+from cocosnet_hf import Condition, ProjectedDiscriminator
 from cocosnet_hf.bundled import locate
-from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.models import EfficientNetLite0Features
+from cocosnet_hf.models.network import Network
+from cocosnet_hf.systems import System, find_system
+from cocosnet_hf.systems.base import class_of, make_network
 
 from .checkpoints import complete_folder
-from .config import DISCRIMINATORS, TRANSLATIONS, TrainConfig, make_network
+from .config import TrainConfig
 
 logger = logging.get_logger(__name__)
 
-DISCRIMINATOR_FOLDER = "discriminator"
 
-MATCHING_USE = {"temperature", "warp", "warp_upsampling"}
-"""Settings of a correspondence network that its weights do not depend on."""
+def build_system(config: TrainConfig) -> System:
+    """What a run trains: new networks, or those of `networks.init_from`, in training mode.
 
-
-@dataclass
-class Networks:
-    """Everything that is trained, and the condition it is trained for."""
-
-    condition: Condition
-    correspondence: CorrespondenceNetwork
-    translation: TranslationNetwork | BlendingTranslationNetwork
-    discriminator: MultiscaleDiscriminator | ProjectedDiscriminator
-
-    @classmethod
-    def build(cls, config: TrainConfig) -> "Networks":
-        """New networks, or those of `networks.init_from`, in training mode.
-
-        Raises ValueError for settings that the networks refuse or into which the weights of
-        `networks.transfer_from` do not fit, and what `CoCosPipeline.from_pretrained` raises.
-        """
-        chosen = config.networks
-        if chosen.init_from is not None:
-            return cls._from_pipeline(config)
+    Raises ValueError for settings that the networks refuse or into which the weights of
+    `networks.transfer_from` do not fit, and what `CoCosPipeline.from_pretrained` raises.
+    """
+    chosen, kind = config.networks, find_system(config.system)
+    if chosen.init_from is not None:
+        condition, networks = _from_pipeline(chosen.init_from, config, kind)
+    else:
         condition = chosen.make_condition()
-        channels = condition.channels
-        networks = cls(
-            condition,
-            CorrespondenceNetwork(channels, **chosen.correspondence_arguments()).train(),
-            make_network(chosen.translation, TRANSLATIONS, channels).train(),
-            make_network(chosen.discriminator, DISCRIMINATORS, channels).train(),
-        )
+        networks = kind.make_networks(condition, chosen.options)
         if chosen.transfer_from is not None:
-            networks._transfer(chosen.transfer_from)
-        return networks
+            _transfer(chosen.transfer_from, kind, condition, networks)
+    system = kind(condition, networks, config.losses, config.system_settings)
+    # A pipeline that cannot be made would otherwise be found out when all is trained.
+    system.pipeline({name: networks[name] for name in system.averaged})
+    for network in networks.values():
+        network.train()
+    return system
 
-    @classmethod
-    def _from_pipeline(cls, config: TrainConfig) -> "Networks":
-        source = config.networks.init_from
-        located, variant = locate(source)
-        folder = Path(located)
-        if not folder.is_dir():
-            CoCosPipeline.download(source)  # refuses what cannot be opened safely
-            folder = Path(snapshot_download(source, allow_patterns=f"{DISCRIMINATOR_FOLDER}/*"))
-        pipe = CoCosPipeline.from_pretrained(folder, variant=variant)
-        if (folder / DISCRIMINATOR_FOLDER).is_dir():
-            discriminator = open_discriminator(folder / DISCRIMINATOR_FOLDER)
+
+def _from_pipeline(
+    source: str, config: TrainConfig, kind: type[System]
+) -> tuple[Condition, dict[str, Network]]:
+    """The condition and networks of a pipeline, and those that lie beside it."""
+    options = config.networks.options
+    located, variant = locate(source)
+    folder = Path(located)
+    if not folder.is_dir():
+        kind.pipeline_class.download(source)  # refuses what cannot be opened safely
+        critics = [f"{name}/*" for name in kind.network_classes if name not in kind.averaged]
+        folder = Path(snapshot_download(source, allow_patterns=critics))
+    pipe = kind.pipeline_class.from_pretrained(folder, variant=variant)
+    networks: dict[str, Network] = {}
+    for name, classes in kind.network_classes.items():
+        if name in kind.averaged:
+            found = getattr(pipe, name)
+        elif (folder / name).is_dir():
+            found = open_network(folder / name, classes)
         else:
-            logger.warning(f"{source} has no discriminator: a new one is trained.")
-            discriminator = make_network(
-                config.networks.discriminator, DISCRIMINATORS, pipe.condition.channels
-            )
-        chosen, channels = config.networks, pipe.condition.channels
-        correspondence, translation = pipe.correspondence, pipe.translation
-        # How the matching is used has no weights, and may change from stage to stage.
-        uses = {
-            key: chosen.correspondence[key] for key in MATCHING_USE & chosen.correspondence.keys()
-        }
-        correspondence.register_to_config(**uses)
-        if (
-            chosen.translation.get("class", type(translation).__name__)
-            != type(translation).__name__
-        ):
-            translation = make_network(chosen.translation, TRANSLATIONS, channels)
-        if chosen.discriminator.get("class", type(discriminator).__name__) != (
-            type(discriminator).__name__
-        ):
-            discriminator = make_network(chosen.discriminator, DISCRIMINATORS, channels)
-        return cls(
-            pipe.condition, correspondence.train(), translation.train(), discriminator.train()
-        )
+            logger.warning(f"{source} has no {name}: a new one is trained.")
+            found = None
+        if found is None or ("class" in options[name] and not _is_wanted(found, options, name)):
+            found = make_network(options[name], classes, pipe.condition.channels)
+        else:  # how a network is used has no weights, and may change from stage to stage
+            own = getattr(config.networks, name)
+            found.register_to_config(**{key: own[key] for key in found.free_settings & own.keys()})
+        networks[name] = found
+    return pipe.condition, networks
 
-    def _transfer(self, source: str) -> None:
-        folder, variant = locate(source)
-        pipe = CoCosPipeline.from_pretrained(folder, variant=variant)
-        channels = (pipe.condition.channels, self.condition.channels)
-        for name in ("correspondence", "translation"):
-            try:
-                transfer_weights(getattr(pipe, name), getattr(self, name), *channels)
-            except ValueError as error:
-                raise ValueError(f"networks.transfer_from '{source}', {name}: {error}") from error
 
-    def modules(self) -> dict[str, nn.Module]:
-        """The three networks by name."""
-        return {
-            "correspondence": self.correspondence,
-            "translation": self.translation,
-            "discriminator": self.discriminator,
-        }
+def _is_wanted(network: Network, options: Mapping[str, Mapping], name: str) -> bool:
+    return type(network).__name__ == options[name]["class"]
+
+
+def _transfer(
+    source: str, kind: type[System], condition: Condition, networks: Mapping[str, Network]
+) -> None:
+    """Start the averaged networks with the weights of a pipeline with another condition."""
+    folder, variant = locate(source)
+    pipe = kind.pipeline_class.from_pretrained(folder, variant=variant)
+    for name in kind.averaged:
+        channels = (pipe.condition.channels, condition.channels)
+        try:
+            transfer_weights(getattr(pipe, name), networks[name], *channels)
+        except ValueError as error:
+            raise ValueError(f"networks.transfer_from '{source}', {name}: {error}") from error
 
 
 def attach_backbones(
@@ -135,18 +106,17 @@ def attach_backbones(
     )
 
 
-def _names_another(options: Mapping[str, Any], network: nn.Module) -> bool:
-    """Whether options ask for another class than that of a network."""
-    return options.get("class", type(network).__name__) != type(network).__name__
+def open_network(folder: Path, classes: Sequence[type[Network]]) -> Network:
+    """A saved network, of whichever of the classes its configuration names.
 
-
-def open_discriminator(folder: Path) -> MultiscaleDiscriminator | ProjectedDiscriminator:
-    """A saved discriminator of whichever class its configuration names."""
+    Raises ValueError for another class.
+    """
     name = json.loads((folder / "config.json").read_text()).get("_class_name")
-    for cls in DISCRIMINATORS:
-        if cls.__name__ == name:
-            return cls.from_pretrained(folder)
-    raise ValueError(f"{folder} holds a {name}, which is no discriminator of this package.")
+    try:
+        kind = class_of({"class": name}, classes)
+    except ValueError as error:
+        raise ValueError(f"{folder} cannot be trained further: its {error}") from error
+    return kind.from_pretrained(folder)
 
 
 @torch.no_grad()
@@ -189,22 +159,18 @@ def _reads_condition(old: Tensor, new: Tensor, given: int, wanted: int) -> bool:
     return new.shape == (old.shape[0], old.shape[1] - given + wanted, *old.shape[2:])
 
 
-def export_pipeline(networks: Networks, data: DataSettings, target: Path) -> None:
-    """Save the networks as a folder that `CoCosPipeline.from_pretrained` loads.
+def export_pipeline(system: System, averaged: Mapping[str, Network], target: Path) -> None:
+    """Save averaged networks as a folder that the system's pipeline loads.
 
-    float32, a float16 variant, and the discriminator beside them for further training. data: what
-    it learned from, whose size the pipeline keeps.
+    float32, a float16 variant, and the critics beside them for further training.
     """
     # Copies: the export casts them, and training may go on.
-    correspondence = copy.deepcopy(networks.correspondence).eval()
-    translation = copy.deepcopy(networks.translation).eval()
-    size = data.image_size, data.image_width
-    pipe = CoCosPipeline(
-        correspondence, translation, networks.condition, *size, data.matching_scale
-    )
+    copies = {name: copy.deepcopy(averaged[name]).eval() for name in system.averaged}
+    pipe = system.pipeline(copies)
     with complete_folder(target) as folder:
         pipe.save_pretrained(folder)
-        networks.discriminator.save_pretrained(folder / DISCRIMINATOR_FOLDER)
-        for network in (correspondence, translation):
+        for name in system.critics:
+            system.networks[name].save_pretrained(folder / name)
+        for network in copies.values():
             network.half()
         pipe.save_pretrained(folder, variant="fp16")

@@ -13,33 +13,20 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from cocosnet_hf.models.blocks import (
-    InstanceNormResidualBlock,
-    SelfAttention,
-    SPADEResidualBlock,
-    SpectralNorm,
-)
-from cocosnet_hf.models.correspondence import DomainAdaptor
-from cocosnet_hf.models.discriminator import PatchDiscriminator
-
-RECOMPUTED = (
-    DomainAdaptor,
-    InstanceNormResidualBlock,
-    SPADEResidualBlock,
-    SelfAttention,
-    PatchDiscriminator,
-)
+from cocosnet_hf.models.blocks import SpectralNorm
+from cocosnet_hf.models.network import Network
 
 
-def recompute_activations(network: nn.Module) -> None:
-    """Make the parts of a network save memory: they store their inputs only."""
+def recompute_activations(network: Network) -> None:
+    """Make the parts of a network that it names (`recomputed`) store their inputs only."""
     for module in network.modules():
-        if isinstance(module, RECOMPUTED):
+        if isinstance(module, network.recomputed):
             norms = [part for part in module.modules() if isinstance(part, SpectralNorm)]
-            module.forward = partial(_run, module.forward, norms)
+            run = partial(_run, module.forward, norms)
+            module.forward = run  # of this one module
 
 
 def _run(forward: Any, norms: list[SpectralNorm], *inputs: Tensor, **options: Any) -> Any:

@@ -10,34 +10,36 @@ from PIL import Image
 from torch import Tensor
 
 from cocosnet_hf import Condition
-from cocosnet_hf.evaluation.report import contact_sheet
-from cocosnet_hf.evaluation.storage import to_photo
+from cocosnet_hf.pictures import grid, to_image
 
-COLUMNS = ("condition", "exemplar", "warped exemplar", "output", "target")
+WARPED = "warped exemplar"
+COLUMNS = ("condition", "exemplar", WARPED, "output", "target")
 
 
 def picture_grid(
     condition: Condition,
     conditions: Tensor,
     exemplars: Tensor,
-    warped: Tensor,
+    warped: Tensor | None,
     outputs: Tensor,
     targets: Tensor,
 ) -> Image.Image:
     """One row per example: condition, exemplar, warped exemplar, output, target.
 
-    conditions (B, K, H, W); the others (B, 3, H, W) in [-1, 1].
+    conditions (B, K, H, W); the others (B, 3, H, W) in [-1, 1]. warped: None of a system that warps
+    nothing, whose rows have no such column.
     """
+    columns = [one for one in (exemplars, warped, outputs, targets) if one is not None]
     rows = [
         [condition.preview(drawn), *(to_picture(photo) for photo in photos)]
-        for drawn, *photos in zip(conditions, exemplars, warped, outputs, targets, strict=True)
+        for drawn, *photos in zip(conditions, *columns, strict=True)
     ]
-    return contact_sheet(rows)
+    return grid(rows, gap=4)
 
 
 def to_picture(photo: Tensor) -> Image.Image:
     """A photo (3, H, W) in [-1, 1]."""
-    return to_photo((photo.detach().float() + 1) / 2)
+    return to_image(photo)
 
 
 class Report:

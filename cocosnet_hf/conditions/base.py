@@ -1,28 +1,80 @@
-"""What every condition promises, and the loading of pictures that conditions and photos share."""
+"""What every condition promises. A new one is one class: see `Condition`."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-import struct
 import typing
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
+from typing_extensions import Self
 
-MIN_SIDE = 8
-"""Smallest accepted side of a picture, in pixels: less is a broken file or a mistake."""
+from ..notes import Note, warn
+from ..pairing import Framed, fits, lying_on, misfit
+from ..pictures import Picture, open_image, open_stored
+from .descriptors import gradient_descriptor
 
-Picture: TypeAlias = "Image.Image | str | os.PathLike[str] | np.ndarray | Tensor"
-"""What a user may pass as a picture."""
+if typing.TYPE_CHECKING:
+    from .joints import Pose
 
-ConditionT = TypeVar("ConditionT", bound="Condition")
+NEAREST = Image.Resampling.NEAREST
+
+DESCRIBED_SIZE = 64
+"""Height and width at which a condition is drawn to be compared with others."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Source:
+    """A condition's source, opened once: `value` as its `encode` reads it, (height, width).
+
+    notes: what was taken where it may mean two things, for those who read many and say it once.
+    """
+
+    value: Any
+    size: tuple[int, int]
+    notes: tuple[Note, ...] = ()
+
+
+class Geometry(Protocol):
+    """The cut, flip and displacement of a training picture, as `Condition.moved` uses it.
+
+    See `cocosnet_hf.datasets.Geometry`.
+    """
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """(width, height) before the cut."""
+
+    def picture(self, image: Image.Image, resample: Image.Resampling = ...) -> Image.Image:
+        """A picture through this geometry."""
+
+    def pose(self, pose: Pose) -> Pose:
+        """A pose through this geometry."""
+
+    def joints(self, pose: Pose) -> np.ndarray:
+        """Where its joints end up, in pixels, beside their scores: (18, 3)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ConditionCard:
+    """What a model card says of a condition.
+
+    summary: what a picture has its layout from, such as "a semantic mask". source, exemplar_source:
+    Python for the usage snippet. text: what it is made from, Markdown. header, rows: of a table.
+    """
+
+    summary: str
+    source: str
+    exemplar_source: str
+    text: str
+    header: list[str]
+    rows: list[list[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,26 +83,65 @@ class Condition(ABC):
 
     A condition is a value: equal settings are equal conditions, and `to_config` / `from_config`
     carry it through a pipeline's JSON configuration unchanged.
+
+    A new condition is a frozen dataclass with a `type`, `channels`, `encode`, `preview` and
+    `from_photo`; everything else has a default that suits a condition made from one picture. It is
+    trained by a recipe with `condition: {type: "module:Class", ...}`.
     """
 
     type: ClassVar[str]
     needs_only_photo: ClassVar[bool] = False
     """Whether `from_photo` works on any photo, without further models or input."""
+    labelled: ClassVar[bool] = False
+    """Whether it is a label map: `pack` makes (H, W) int64 labels of `channels` classes."""
+    has_joints: ClassVar[bool] = False
+    """Whether the value of a source is a `Pose`."""
+    drawn: ClassVar[str | None] = None
+    """The kind of drawn pictures that holds it, see `cocosnet_hf.synthetic`; none by default."""
+    column: ClassVar[str] = "pictures"
+    """What the column of a data set holds that it is read from, in words."""
+    stored_as: ClassVar[str | None] = None
+    """Suffix of the files that `store` writes; None where the photo alone is enough."""
+    unmeasured: ClassVar[Mapping[str, str]] = {}
+    """Metrics that do not fit it, and why."""
 
     @property
     @abstractmethod
     def channels(self) -> int:
         """Number of channels K of the encoded condition."""
 
-    @abstractmethod
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Names of the classes, where it has any."""
+        return ()
+
+    # From a source to a tensor ------------------------------------------------------------------
+
+    def open(self, source: Any) -> Source:
+        """Open what a user passes; an opened source is returned as is.
+
+        Warns of what may mean two things. Raises ValueError on unusable input.
+        """
+        if isinstance(source, Source):
+            return source
+        opened = self.opened(source)
+        warn(opened.notes)
+        return opened
+
+    def opened(self, source: Any) -> Source:
+        """What `open` makes of a source, here of a picture of any kind, its notes not yet said."""
+        image = open_image(source, f"{self.type} condition")
+        return Source(image, (image.height, image.width))
+
     def natural_size(self, source: Any) -> tuple[int, int]:
         """(height, width) of `source` in pixels, after EXIF rotation."""
+        return self.open(source).size
 
     @abstractmethod
     def encode(self, source: Any, height: int, width: int) -> Tensor:
         """Rasterise `source` to (K, height, width), float32 in [0, 1].
 
-        Raises ValueError on unusable input.
+        source: what `open` takes or returns. Raises ValueError on unusable input.
         """
 
     @abstractmethod
@@ -60,6 +151,125 @@ class Condition(ABC):
     @abstractmethod
     def from_photo(self, photo: Picture) -> Any:
         """Make from a photo a source that `encode` accepts."""
+
+    def as_drawing(self, drawing: Picture) -> Any | None:
+        """The source that says of a picture that it is drawn lines; None if there is no such."""
+        return None
+
+    def with_size(self, source: Any, size: tuple[int, int]) -> Any | None:
+        """A source with the (height, width) its file does not tell; None if all of them do."""
+        return None
+
+    def of_several(
+        self, source: Any, person: int | None = None, frame: int | str | None = None
+    ) -> Any | None:
+        """A source with the person (from 0) and the frame that are meant, of several in it.
+
+        None for a condition whose sources hold no people.
+        """
+        return None
+
+    def lying_on(self, source: Source, photo: Framed, what: str) -> Source:
+        """An opened source as it lies on its photo, see `cocosnet_hf.pairing`.
+
+        The notes are those of this step. Raises ValueError, naming the source by `what`, for one of
+        another shape than the photo.
+        """
+        if isinstance(source.value, Image.Image):
+            picture, notes = lying_on(source.value, photo, what)
+            return Source(picture, (picture.height, picture.width), notes)
+        if not fits(source.size[::-1], photo.size):
+            raise misfit(source.size[::-1], photo.size, what)
+        return dataclasses.replace(source, notes=())
+
+    # In training --------------------------------------------------------------------------------
+
+    def from_row(self, value: Any, photo: Image.Image, name: str) -> Source:
+        """The source in the condition column of a data set.
+
+        value: as `datasets` stores it, or what `open` takes. photo: of the same row. name: of the
+        row. Raises ValueError, naming it, for what cannot be read.
+        """
+        what = f"condition of {name}"
+        picture, notes = lying_on(open_stored(value, what), photo, what)
+        return dataclasses.replace(self.open(picture), notes=notes)
+
+    def accept_label_groups(self, groups: tuple[tuple[int, ...], ...]) -> None:
+        """Raise ValueError unless the labels of rows may be brought to classes by these groups."""
+        if len(groups) != self.channels:
+            raise ValueError(
+                f"'label_groups' must hold one list of values for each of the {self.channels} "
+                f"classes of the condition, got {len(groups)}."
+            )
+
+    def moved(self, source: Source, geometry: Geometry, photo: Image.Image) -> Source:
+        """A source of `from_row` through the geometry of its photo, to the nearest pixel.
+
+        photo: the row's photo, moved already.
+        """
+        return self.open(geometry.picture(source.value, NEAREST))
+
+    def jittered(self, rng: np.random.Generator, amount: float) -> Condition:
+        """It with its settings varied at random, by `amount` in 0..1; itself where none can be."""
+        return self
+
+    def pack(self, source: Any, height: int, width: int) -> Tensor:
+        """What travels from the loader to the device, of which `unpack` makes what `encode` does.
+
+        The encoded condition itself, unless there is something smaller.
+        """
+        return self.encode(source, height, width)
+
+    def unpack(self, packed: Tensor) -> Tensor:
+        """Packed conditions, one or a batch, as encoded ones (..., K, H, W)."""
+        return packed
+
+    def mirrored(self, packed: Tensor) -> Tensor:
+        """Exchange what is left and right in name, of a packed condition that was flipped."""
+        return packed
+
+    def joints(self, source: Source, geometry: Geometry) -> np.ndarray | None:
+        """Where the joints of a source of `from_row` end up: (18, 3) pixels and score, or NaN.
+
+        None for a condition without joints.
+        """
+        return None
+
+    # Compared, measured, kept and described -----------------------------------------------------
+
+    def compared(self, source: Source | None, photo: Image.Image) -> Any:
+        """What `descriptor` is given of an example; source: None where it comes from the photo."""
+        return self.from_photo(photo) if source is None else source
+
+    def descriptor(self, source: Any) -> np.ndarray:
+        """What like layouts are found by, (D,) float32 of norm 1: slopes of the drawn condition."""
+        encoded = self.encode(source, DESCRIBED_SIZE, DESCRIBED_SIZE)
+        return gradient_descriptor(self.preview(encoded))
+
+    def lines(self, photo: Image.Image) -> np.ndarray | None:
+        """The lines (H, W) bool in a photo, as channel 0 should ask for them; None without such."""
+        return None
+
+    def store(self, source: Any, path: Path, height: int, width: int) -> None:
+        """Write a source to a file with the suffix `stored_as`, which `open` reads.
+
+        height, width: of its photo.
+        """
+        raise NotImplementedError(f"a {self.type} condition is not stored.")
+
+    def card(self) -> ConditionCard:
+        """What a model card says of it: by default its settings."""
+        settings = {key: value for key, value in self.to_config().items() if key != "type"}
+        return ConditionCard(
+            summary=f"a condition of the type {self.type}",
+            source='"condition.png"',
+            exemplar_source='"exemplar_condition.png"',
+            text=f"What a `{type(self).__name__}` encodes, which is no condition of this package.",
+            header=["setting", "value"],
+            rows=[[name, f"{value}"] for name, value in settings.items()],
+        )
+
+    # Checks and configuration -------------------------------------------------------------------
 
     def validate_encoded(self, tensor: Tensor) -> None:
         """Raise ValueError unless `tensor` is (K, H, W) or (B, K, H, W) with finite values."""
@@ -83,16 +293,27 @@ class Condition(ABC):
             )
         return encoded.detach().float().cpu().clamp(0, 1)
 
+    @classmethod
+    def is_foreign(cls) -> bool:
+        """Whether this class is defined outside this package."""
+        return cls.__module__.partition(".")[0] != __name__.partition(".")[0]
+
+    @classmethod
+    def config_type(cls) -> str:
+        """The `type` in configurations: "module:Class" of a class of another package."""
+        return f"{cls.__module__}:{cls.__qualname__}" if cls.is_foreign() else cls.type
+
     def to_config(self) -> dict[str, Any]:
         """This condition as a dict of plain values with string keys: nested dicts, never lists.
 
         (diffusers takes a list in a pipeline's configuration for a component.)
         """
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {"type": self.type} | {name: _plain(value) for name, value in values.items()}
+        plain = {name: _plain(value) for name, value in values.items()}
+        return {"type": self.config_type()} | plain
 
     @classmethod
-    def from_config(cls: type[ConditionT], config: Mapping[str, Any]) -> ConditionT:
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Rebuild a condition from `to_config`'s dict.
 
         Raises ValueError on an unknown key, a missing one or a wrong type.
@@ -104,7 +325,7 @@ class Condition(ABC):
             raise ValueError(
                 f"Unknown setting {unknown} of the '{cls.type}' condition; known are {known}."
             )
-        if config.get("type", cls.type) != cls.type:
+        if config.get("type", cls.type) not in (cls.type, cls.config_type()):
             raise ValueError(f"{cls.__name__} reads the type '{cls.type}', got '{config['type']}'.")
         try:
             return cls(**{name: _typed(name, value, hints[name]) for name, value in values.items()})
@@ -119,8 +340,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         value = dict(enumerate(value))
     if isinstance(value, Mapping):
-        return {str(key): item for key, item in value.items()}
-    return value
+        return {str(key): _plain(item) for key, item in value.items()}
+    return value.item() if isinstance(value, np.generic) else value  # JSON has no NumPy numbers
 
 
 def _typed(name: str, value: Any, hint: Any) -> Any:
@@ -135,136 +356,20 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             raise ValueError(f"'{name}' must be a dict, got {value!r}.")
-        if not all(str(key).isdigit() for key in value):
-            raise ValueError(f"'{name}' must have whole numbers for keys, got {list(value)}.")
-        return {int(key): item for key, item in value.items()}
+        try:
+            return {int(str(key)): item for key, item in value.items()}
+        except ValueError as error:
+            raise ValueError(
+                f"'{name}' must have whole numbers for keys, got {list(value)}."
+            ) from error
     allowed = typing.get_args(hint) or (hint,)
     if float in allowed and type(value) is int:
         value = float(value)
+    if int in allowed and type(value) is float and value.is_integer():
+        value = int(value)
+    if bool in allowed and value in (0, 1):
+        value = bool(value)
     if type(value) not in allowed:
         names = " or ".join(kind.__name__ for kind in allowed)
         raise ValueError(f"'{name}' must be {names}, got {value!r}.")
     return value
-
-
-def open_image(source: Picture, what: str = "image") -> Image.Image:
-    """Open a picture, load it fully and turn it upright.
-
-    source: PIL image, path, array (H, W[, C]) or tensor ([C,] H, W); arrays and tensors are uint8
-    0..255, uint16 0..65535 or floating 0..1. `what` names the picture in error messages. The mode
-    of an image file is kept. Raises ValueError for a file that is no image or is truncated, a
-    file beyond Pillow's size limit (PIL.Image.MAX_IMAGE_PIXELS), a side below MIN_SIDE and
-    arrays with NaN or values out of range; FileNotFoundError.
-    """
-    if isinstance(source, (np.ndarray, Tensor)):
-        return _image_from_array(source, what)
-    if isinstance(source, (str, os.PathLike)):
-        label = f"The {what} '{os.fspath(source)}'"
-    elif isinstance(source, Image.Image):
-        label = f"The {what}" + (
-            f" '{source.filename}'" if getattr(source, "filename", None) else ""
-        )
-    else:
-        raise ValueError(
-            f"The {what} must be a PIL image, a path, a NumPy array or a torch tensor, got "
-            f"{type(source).__name__}."
-        )
-    try:
-        image = source if isinstance(source, Image.Image) else _open_file(source)
-        image.load()
-        image = ImageOps.exif_transpose(image)
-    except Image.DecompressionBombError as error:
-        raise ValueError(
-            f"{label} has more pixels than Pillow's limit of {Image.MAX_IMAGE_PIXELS:,}; make it "
-            "smaller first."
-        ) from error
-    except (FileNotFoundError, IsADirectoryError, PermissionError):
-        raise
-    except UnidentifiedImageError as error:
-        raise ValueError(f"{label} is not an image that Pillow can read.") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error) as error:
-        raise ValueError(f"{label} is damaged or truncated: {error}.") from error
-    check_sides(image.height, image.width, label)
-    return image
-
-
-def _open_file(path: str | os.PathLike[str]) -> Image.Image:
-    """Image.open, which up to twice its size limit only warns, with an error instead."""
-    image = Image.open(path)
-    # By hand: turning warnings into errors for a moment would do so in all threads.
-    if image.width * image.height > (Image.MAX_IMAGE_PIXELS or float("inf")):
-        raise Image.DecompressionBombError(f"{image.width} x {image.height} pixels")
-    return image
-
-
-def open_photo(source: Picture, what: str = "photo") -> Image.Image:
-    """Open a photo as RGB: grey, palette, 16-bit and CMYK are converted, transparency is laid on
-    white.
-
-    Accepts and raises what `open_image` does.
-    """
-    image = open_image(source, what)
-    if image.mode == "F":
-        image = _image_from_array(np.asarray(image), what)
-    elif image.mode == "I" or image.mode.startswith("I;16"):
-        image = _image_from_array(np.asarray(image).clip(0, 65535).astype(np.uint16), what)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
-
-
-def resize_plane(
-    plane: np.ndarray, height: int, width: int, resample: Image.Resampling
-) -> np.ndarray:
-    """An array (H, W), bool, uint8, int32 or float32, resized by Pillow (official networks, 8)."""
-    if plane.shape == (height, width):
-        return plane
-    if plane.dtype == bool:
-        return resize_plane(plane.astype(np.uint8), height, width, resample).astype(bool)
-    return np.asarray(Image.fromarray(plane).resize((width, height), resample))
-
-
-def to_numpy(array: np.ndarray | Tensor, what: str) -> np.ndarray:
-    """An array on the CPU; half precisions as float32. Raises ValueError on NaN or infinity."""
-    if isinstance(array, Tensor):
-        array = array.detach().cpu()
-        array = (array.float() if array.is_floating_point() else array).numpy()
-    if np.issubdtype(array.dtype, np.floating):
-        array = array.astype(np.float32)
-        if not np.isfinite(array).all():
-            raise ValueError(f"The {what} contains NaN or infinite values.")
-    return array
-
-
-def _image_from_array(source: np.ndarray | Tensor, what: str) -> Image.Image:
-    array = to_numpy(source, what)
-    if isinstance(source, Tensor) and array.ndim == 3:
-        array = array.transpose(1, 2, 0)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
-        layout = "([1|3|4,] H, W)" if isinstance(source, Tensor) else "(H, W[, 1|3|4])"
-        raise ValueError(f"The {what} must have shape {layout}, got {tuple(source.shape)}.")
-    check_sides(*array.shape[:2], f"The {what}")
-    if array.dtype == np.uint16:
-        array = array / np.float32(65535)
-    if np.issubdtype(array.dtype, np.floating):
-        if array.min() < -1e-3 or array.max() > 1 + 1e-3:
-            raise ValueError(
-                f"The {what} must hold values in 0..1 when floating, got "
-                f"{array.min():.3g}..{array.max():.3g}; divide "
-                "0..255 by 255, map -1..1 by (x + 1) / 2."
-            )
-        array = np.rint(array.clip(0, 1) * 255).astype(np.uint8)
-    if array.dtype != np.uint8:
-        raise ValueError(f"The {what} must be uint8, uint16 or floating, got {array.dtype}.")
-    return Image.fromarray(np.ascontiguousarray(array))
-
-
-def check_sides(height: int, width: int, label: str) -> None:
-    """Raise ValueError, naming the picture by `label`, if a side is below MIN_SIDE."""
-    if min(height, width) < MIN_SIDE:
-        raise ValueError(
-            f"{label} is {height} x {width} pixels; at least {MIN_SIDE} x {MIN_SIDE} are needed."
-        )

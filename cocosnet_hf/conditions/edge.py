@@ -15,18 +15,31 @@ from skimage.morphology import skeletonize
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Condition, Picture, check_sides, open_image, open_photo, resize_plane, to_numpy
-from .mask import (
-    CELEBAMASK_FACE_CLASSES,
-    DEFAULT_FACE_PARSER,
-    normal_name,
-    read_integers,
-    read_part,
-    segment,
+from ..notes import Note
+from ..pairing import lying_on
+from ..pictures import (
+    Picture,
+    check_sides,
+    open_image,
+    open_photo,
+    open_stored,
+    resize_plane,
+    to_image,
+    to_numpy,
 )
+from .base import NEAREST, Condition, ConditionCard, Geometry, Source
+from .descriptors import gradient_descriptor
+from .drawings import is_line_array, read_drawing
+from .faces import CELEBAMASK_FACE_CLASSES
+from .label_maps import read_integers, read_part
+from .labelling import DEFAULT_FACE_PARSER, normal_name, segment
+from .meaning import ClassCode, index_map
+from .sides import mirrored_order
 
 FACE_PARTS = "skin l_brow r_brow l_eye r_eye l_ear r_ear nose u_lip mouth l_lip eye_g hair".split()
 """The parts of a face in the order of the channels (official networks, 8.3)."""
+
+PARTS = "label map of face parts"
 
 # In the part files the skin lies beneath these parts too; in a label map they have cut it out.
 PARTS_ON_SKIN = "l_brow r_brow l_eye r_eye nose u_lip mouth l_lip eye_g".split()
@@ -44,14 +57,15 @@ class EdgeCondition(Condition):
 
     Sources that `encode` accepts:
     a photo: picture of any kind;
-    {"edges": drawing}: dark lines on light or light on dark (the rarer of the two is the line), or
-        strokes on a transparent ground; strokes are thinned to one pixel, as Canny's edges are;
-        as a bool array (H, W) of strokes it may also be empty;
+    {"edges": drawing}: lines on paper of any tone (the rarer is the line), or strokes on a
+        transparent ground, see `read_drawing`; strokes are thinned to one pixel, as Canny's edges
+        are; as a bool array (H, W) of strokes it may also be empty;
     a bool array or tensor (H, W): the lines themselves, taken as they are.
     """
 
     type: ClassVar[str] = "edge"
     needs_only_photo: ClassVar[bool] = True
+    drawn: ClassVar[str] = "edge"
 
     sigma: float = 1.0
     low: float = 0.1
@@ -72,28 +86,36 @@ class EdgeCondition(Condition):
         """Lines and distance."""
         return 2
 
-    def natural_size(self, source: Any) -> tuple[int, int]:
-        """(height, width) of the photo, drawing or array in pixels."""
-        source = _drawing(source) if isinstance(source, Mapping) else source
+    def opened(self, source: Any) -> Source:
+        """The photo in RGB, {"edges": strokes (H, W) bool} of a drawing, or the lines (H, W) bool.
+
+        Raises ValueError for unreadable pictures and for a drawing without a line.
+        """
+        if isinstance(source, Mapping):
+            strokes, notes = read_drawing(_drawing(source))
+            height, width = strokes.shape
+            check_sides(height, width, "The line array")
+            return Source({"edges": strokes}, (height, width), notes)
         if is_line_array(source):
-            check_sides(*source.shape, "The line array")
-            return source.shape[0], source.shape[1]
-        image = open_image(source, "photo")
-        return image.height, image.width
+            height, width = source.shape
+            check_sides(height, width, "The line array")
+            return Source(to_numpy(source, "edges"), (height, width))
+        photo = open_photo(source)
+        return Source(photo, (photo.height, photo.width))
 
     def encode(self, source: Any, height: int, width: int) -> Tensor:
         """(2, height, width) float32 in [0, 1]; see the class for what `source` may be.
 
-        Raises ValueError for unreadable pictures and for a drawing without a line.
+        Raises ValueError as `open` does.
         """
-        if is_line_array(source):
-            check_sides(*source.shape, "The line array")
-            lines = fit_lines(to_numpy(source, "edges"), height, width)
-        elif isinstance(source, Mapping):
-            lines = skeletonize(fit_lines(read_drawing(_drawing(source)), height, width))
+        value = self.open(source).value
+        if isinstance(value, Mapping):
+            lines = skeletonize(fit_lines(value["edges"], height, width))
+        elif isinstance(value, np.ndarray):
+            lines = fit_lines(value, height, width)
         else:
-            photo = open_photo(source).resize((width, height), Image.Resampling.BILINEAR)
-            lines = photo_edges(photo, self.sigma, self.low, self.high)
+            photo = value.resize((width, height), Image.Resampling.BILINEAR)
+            lines = self.lines(photo)
         distance = np.minimum(line_distance(lines) / self.reach, 1)
         return torch.from_numpy(np.stack([lines, distance]).astype(np.float32))
 
@@ -104,6 +126,57 @@ class EdgeCondition(Condition):
     def from_photo(self, photo: Picture) -> Picture:
         """The photo itself: `encode` finds its edges."""
         return photo
+
+    def as_drawing(self, drawing: Picture) -> dict[str, Any]:
+        """Drawn lines, in place of a photo with edges."""
+        return {"edges": drawing}
+
+    def from_row(self, value: Any, photo: Image.Image, name: str) -> Source:
+        """A drawing; its strokes are found in the whole, as a cut may have no line."""
+        what = f"condition of {name}"
+        drawing, notes = lying_on(open_stored(value, what), photo, what)
+        try:
+            opened = self.opened({"edges": drawing})
+            return dataclasses.replace(opened, notes=(*notes, *opened.notes))
+        except ValueError as error:
+            raise ValueError(f"The condition of {name} cannot be used: {error}") from error
+
+    def moved(self, source: Source, geometry: Geometry, photo: Image.Image) -> Source:
+        """The strokes, of which thin ones are kept."""
+        strokes = fit_lines(source.value["edges"], *geometry.load[::-1])
+        moved = geometry.picture(Image.fromarray(strokes.astype(np.uint8)), NEAREST)
+        return self.open({"edges": np.array(moved) > 0})
+
+    def jittered(self, rng: np.random.Generator, amount: float) -> EdgeCondition:
+        """Blur and both thresholds times up to 1 + amount, or divided by it."""
+        blur, threshold = (1 + amount) ** rng.uniform(-1, 1, 2)
+        low, high = (min(1.0, value * threshold) for value in (self.low, self.high))
+        return dataclasses.replace(self, sigma=self.sigma * blur, low=low, high=high)
+
+    def compared(self, source: Source | None, photo: Image.Image) -> Image.Image:
+        """The photo, also where there is a drawing of it."""
+        return photo
+
+    def descriptor(self, source: Any) -> np.ndarray:
+        """Slopes of a photo, see `gradient_descriptor`."""
+        return gradient_descriptor(_value(source))
+
+    def lines(self, photo: Image.Image) -> np.ndarray:
+        """The photo's edges."""
+        return photo_edges(photo, self.sigma, self.low, self.high)
+
+    def card(self) -> ConditionCard:
+        """The settings that edges are found by."""
+        settings = {key: value for key, value in self.to_config().items() if key != "type"}
+        return ConditionCard(
+            summary="the edges of a photo or drawn lines",
+            source='"layout.jpg"',
+            exemplar_source='"exemplar.jpg"',
+            text="A photo, whose edges are found (Canny), or drawn lines as `{'edges': drawing}`. "
+            "The exemplar's edges are found in the exemplar.",
+            header=["setting of the edges", "value"],
+            rows=[[name, f"{value:g}"] for name, value in settings.items()],
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +198,10 @@ class PartEdgeCondition(Condition):
     """
 
     type: ClassVar[str] = "celebahq-edge"
+    column: ClassVar[str] = "label maps"
+    unmeasured: ClassVar[Mapping[str, str]] = {
+        "edge_F1": "the condition has outlines of face parts, which no photo shows alone"
+    }
 
     parser: str = DEFAULT_FACE_PARSER
 
@@ -133,10 +210,14 @@ class PartEdgeCondition(Condition):
         """Edges, 13 distances, outlines."""
         return 2 + len(FACE_PARTS)
 
-    def natural_size(self, source: Any) -> tuple[int, int]:
-        """(height, width) of the photo in pixels."""
-        image = open_image(_photo_and_parts(source)[0], "photo")
-        return image.height, image.width
+    def opened(self, source: Any) -> Source:
+        """{"photo": picture, "parts": parts}, the pictures opened. Raises ValueError for others."""
+        photo, parts = _photo_and_parts(source)
+        photo = open_photo(photo)
+        notes: tuple[Note, ...] = ()
+        if not isinstance(parts, (Mapping, np.ndarray, Tensor)):
+            parts, notes = _parts_on(open_image(parts, PARTS), photo)
+        return Source({"photo": photo, "parts": parts}, (photo.height, photo.width), notes)
 
     def encode(self, source: Any, height: int, width: int) -> Tensor:
         """(15, height, width) float32 in [0, 1]; see the class for what `source` must be.
@@ -144,8 +225,8 @@ class PartEdgeCondition(Condition):
         Parts are resized to the nearest pixel, the photo bilinearly, then edges are taken. Raises
         ValueError for unknown part names, unreadable pictures and a source without any part.
         """
-        photo, parts = _photo_and_parts(source)
-        masks = _read_parts(parts)
+        value = self.open(source).value
+        masks = _read_parts(value["parts"])
         outlines = np.zeros((height, width), bool)
         around = np.ones((height, width), bool)
         distances = []
@@ -159,7 +240,7 @@ class PartEdgeCondition(Condition):
             outlines |= outline
             around[part] = name == "hair"
             distances.append(truncated_distance(outline))
-        image = open_photo(photo).resize((width, height), Image.Resampling.BILINEAR)
+        image = value["photo"].resize((width, height), Image.Resampling.BILINEAR)
         edges = outlines | (photo_edges(image) & around)
         planes = [edges.astype(np.uint8) * 255, *distances, outlines.astype(np.uint8) * 255]
         return torch.from_numpy(np.stack(planes)).float() / 255
@@ -185,6 +266,47 @@ class PartEdgeCondition(Condition):
                 f"{list(names.values())[:5]}..., needed are {FACE_PARTS}."
             )
         return {"photo": photo, "parts": labels}
+
+    def from_row(self, value: Any, photo: Image.Image, name: str) -> Source:
+        """The label map of the parts beside the photo."""
+        what = f"condition of {name}"
+        parts, notes = _parts_on(open_stored(value, what), photo, what)
+        return Source({"photo": photo, "parts": parts}, (photo.height, photo.width), notes)
+
+    def moved(self, source: Source, geometry: Geometry, photo: Image.Image) -> Source:
+        """The moved photo, and the parts beside it."""
+        parts = geometry.picture(source.value["parts"], NEAREST)
+        return Source({"photo": photo, "parts": parts}, (photo.height, photo.width))
+
+    def mirrored(self, packed: Tensor) -> Tensor:
+        """The distances to parts such as l_eye and r_eye."""
+        parts = [1 + index for index in mirrored_order(FACE_PARTS)]
+        return packed[[0, *parts, len(FACE_PARTS) + 1]]
+
+    def compared(self, source: Source | None, photo: Image.Image) -> Image.Image:
+        """The photo alone."""
+        return photo
+
+    def descriptor(self, source: Any) -> np.ndarray:
+        """Slopes of a photo, see `gradient_descriptor`; of a source, of its photo."""
+        value = _value(source)
+        return gradient_descriptor(value["photo"] if isinstance(value, Mapping) else value)
+
+    def card(self) -> ConditionCard:
+        """What each channel holds."""
+        rows = [["0", "outlines of the parts, and the photo's edges around the face"]]
+        rows += [[str(1 + i), f"distance to the {part}"] for i, part in enumerate(FACE_PARTS)]
+        rows.append([str(1 + len(FACE_PARTS)), "outlines of the parts"])
+        return ConditionCard(
+            summary="the edges and the part outlines of a face",
+            source='{"photo": "face.jpg", "parts": "face_parts.png"}',
+            exemplar_source='{"photo": "exemplar.jpg", "parts": "exemplar_parts.png"}',
+            text="`{'photo': photo, 'parts': label map}` with the labels of CelebAMask-HQ, or "
+            "masks of the parts by name; `pipe.condition.from_photo(photo)` finds them with "
+            f"`{self.parser}`.",
+            header=["channel", "content"],
+            rows=rows,
+        )
 
 
 def photo_edges(
@@ -230,45 +352,28 @@ def fit_lines(lines: np.ndarray, height: int, width: int) -> np.ndarray:
     return F.adaptive_max_pool2d(planes, (height, width))[0].numpy() > 0
 
 
-def read_drawing(drawing: Picture | np.ndarray | Tensor) -> np.ndarray:
-    """The strokes of a drawing, (H, W) bool; a bool array as it is.
-
-    Raises ValueError if a picture has none.
-    """
-    if is_line_array(drawing):
-        # Pillow makes arrays whose true is 255, at which the thinning would read out of its bounds.
-        return to_numpy(drawing, "edges").view(np.uint8) > 0
-    image = open_image(drawing, "drawing")
-    if image.has_transparency_data and image.convert("RGBA").getextrema()[3][0] < 128:
-        lines = np.asarray(image.convert("RGBA"))[:, :, 3] >= 128
-    else:
-        light = np.asarray(open_photo(image, "drawing").convert("L")) >= 128
-        lines = light if light.mean() < 0.5 else ~light
-    if not lines.any():
-        raise ValueError(
-            "The drawing has no line; draw dark lines on white or white ones on black."
-        )
-    return lines
-
-
 def draw_lines(strength: Tensor) -> Image.Image:
     """(H, W) in [0, 1], 1 on the lines -> RGB, dark lines on white."""
-    return Image.fromarray(((1 - strength) * 255).round().byte().numpy()).convert("RGB")
+    return to_image(1 - strength, low=0).convert("RGB")
 
 
-def is_line_array(source: Any) -> bool:
-    """Whether this is a bool array or tensor (H, W)."""
-    return (
-        isinstance(source, (np.ndarray, Tensor))
-        and source.ndim == 2
-        and source.dtype == (torch.bool if isinstance(source, Tensor) else bool)
-    )
+def _value(source: Any) -> Any:
+    return source.value if isinstance(source, Source) else source
 
 
 def _drawing(source: Mapping[str, Any]) -> Any:
     if set(source) != {"edges"}:
         raise ValueError(f"An edge dict has the one key 'edges', got {list(source)}.")
     return source["edges"]
+
+
+def _parts_on(
+    parts: Image.Image, photo: Image.Image, what: str = PARTS
+) -> tuple[Image.Image, tuple[Note, ...]]:
+    """A label map of parts as it lies on its photo, in one plane, and what was taken."""
+    parts, notes = lying_on(parts, photo, what)
+    parts, more = index_map(parts, ClassCode(CELEBAMASK_FACE_CLASSES, np.empty((0, 3), np.uint8)))
+    return parts, (*notes, *more)
 
 
 def _photo_and_parts(source: Any) -> tuple[Picture, Any]:
@@ -292,7 +397,7 @@ def _read_parts(parts: Any) -> dict[str, np.ndarray]:
             if mask is not None
         }
     else:
-        labels = _read_plane(parts, "label map of face parts")
+        labels = _read_plane(parts, PARTS)
         if labels.min() < 0 or labels.max() >= len(CELEBAMASK_FACE_CLASSES):
             raise ValueError(
                 f"A label map of face parts has the labels 0..{len(CELEBAMASK_FACE_CLASSES) - 1}, "

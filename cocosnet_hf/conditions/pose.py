@@ -6,7 +6,6 @@ import colorsys
 import dataclasses
 import functools
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,37 +16,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .base import MIN_SIDE, Condition, Picture, open_photo, resize_plane
+from ..pictures import Picture, open_photo, resize_plane, to_image
+from .base import Condition, ConditionCard, Geometry, Source
+from .descriptors import pose_descriptor
 from .edge import truncated_distance
+from .joints import BODY_25, COCO, JOINTS, LIMBS, Pose, read_keypoints, read_pose
 
-JOINTS = (
-    "nose neck r_shoulder r_elbow r_wrist l_shoulder l_elbow l_wrist r_hip r_knee r_ankle l_hip "
-    "l_knee l_ankle r_eye l_eye r_ear l_ear"
-).split()
-"""OpenPose's 18 joints, in the order of `Pose.joints`."""
-
-LIMBS = tuple(
-    (JOINTS.index(first), JOINTS.index(second))
-    for first, second in (
-        pair.split("-")
-        for pair in (
-            "neck-r_shoulder neck-l_shoulder r_shoulder-r_elbow r_elbow-r_wrist "
-            "l_shoulder-l_elbow l_elbow-l_wrist neck-r_hip r_hip-r_knee r_knee-r_ankle neck-l_hip "
-            "l_hip-l_knee l_knee-l_ankle neck-nose nose-r_eye r_eye-r_ear nose-l_eye l_eye-l_ear"
-        ).split()
-    )
-)
-"""The 17 limbs as pairs of joint indices, in the order of the channels (official networks, 8.4)."""
-
-BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
-"""Where OpenPose's BODY_25 output (with a mid-hip at 8) holds the 18 joints."""
-
-# Where COCO's 17 keypoints hold the joints; the neck is made from the shoulders.
-COCO = {
-    "nose": 0, "l_eye": 1, "r_eye": 2, "l_ear": 3, "r_ear": 4, "l_shoulder": 5, "r_shoulder": 6,
-    "l_elbow": 7, "r_elbow": 8, "l_wrist": 9, "r_wrist": 10, "l_hip": 11, "r_hip": 12, "l_knee": 13,
-    "r_knee": 14, "l_ankle": 15, "r_ankle": 16,
-}  # fmt: skip
+__all__ = ["BODY_25", "COCO", "COLORS", "JOINTS", "LIMBS", "Pose", "PoseCondition", "read_pose"]
 
 COLORS = tuple(
     tuple(round(255 * part) for part in reversed(colorsys.hsv_to_rgb(step / 18, 1, 1)))
@@ -61,168 +36,6 @@ THICKNESS = 4
 DEFAULT_POSE_ESTIMATOR = "usyd-community/vitpose-base-simple"
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Pose:
-    """The joints of one person.
-
-    joints: (18, 3) float64, x and y in pixels from the top left and a score; a joint that was not
-        found has NaN coordinates and score 0. Order: `JOINTS`.
-    size: (height, width) in pixels of the picture that the coordinates refer to.
-    """
-
-    joints: np.ndarray
-    size: tuple[int, int]
-
-    def __post_init__(self) -> None:
-        joints = np.array(self.joints, dtype=np.float64)
-        if joints.shape != (len(JOINTS), 3):
-            raise ValueError(
-                f"A pose has {len(JOINTS)} joints of (x, y, score), got shape {joints.shape}; "
-                "Pose.from_array, from_coco and from_openpose_json convert other layouts."
-            )
-        if np.isinf(joints).any():
-            raise ValueError("A pose must not contain infinite values; a missing joint is NaN.")
-        try:
-            height, width = (int(side) for side in self.size)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ValueError(f"A pose's size must be (height, width), got {self.size}.") from error
-        if min(height, width) < MIN_SIDE:
-            raise ValueError(
-                f"A pose's size must be (height, width) of at least {MIN_SIDE}, got {self.size}."
-            )
-        if height * width > (Image.MAX_IMAGE_PIXELS or float("inf")):
-            raise ValueError(
-                f"A pose's size of {height} x {width} has more pixels than Pillow's limit of "
-                f"{Image.MAX_IMAGE_PIXELS:,}; scale the joints and the size down together."
-            )
-        missing = np.isnan(joints).any(1)
-        joints[missing] = (np.nan, np.nan, 0)
-        if not missing.all():
-            reach = np.abs(joints[~missing, :2]).max()
-            if reach <= 1:
-                raise ValueError(
-                    "The joints' coordinates are all at most 1; they must be pixels: multiply x "
-                    "by the width and y by the height."
-                )
-            if reach > 4 * max(height, width):
-                raise ValueError(
-                    f"A joint lies {reach:.0f} pixels from the corner of a {height} x {width} "
-                    "picture; the size must be (height, width) of the picture with the pose."
-                )
-        joints.setflags(write=False)
-        object.__setattr__(self, "joints", joints)
-        object.__setattr__(self, "size", (height, width))
-
-    @classmethod
-    def from_array(cls, joints: Any, size: tuple[int, int]) -> Pose:
-        """From (18, 2 or 3) in OpenPose's order, (25, 2 or 3) as BODY_25 or (17, 2 or 3) as COCO.
-
-        With scores, a score of 0 or less means missing; without, NaN, (0, 0) and (-1, -1) do.
-        size: (height, width) of the picture in pixels.
-        """
-        if isinstance(joints, Tensor):
-            joints = joints.detach().cpu().double().numpy()
-        try:
-            array = np.array(joints, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"Joints must be rows of numbers, equally long: {error}.") from error
-        if array.ndim != 2 or array.shape[0] not in (17, 18, 25) or array.shape[1] not in (2, 3):
-            raise ValueError(
-                "Joints must be (18, 2|3) in OpenPose order, (25, 2|3) BODY_25 or (17, 2|3) COCO, "
-                f"got shape {array.shape}."
-            )
-        if array.shape[1] == 2:
-            missing = (array == 0).all(1) | (array == -1).all(1)
-            array = np.concatenate([array, np.where(missing, 0.0, 1.0)[:, None]], axis=1)
-        array[~(array[:, 2] > 0)] = np.nan
-        if len(array) == 17:
-            return cls.from_coco(array, size)
-        return cls(array[list(BODY_25)] if len(array) == 25 else array, size)
-
-    @classmethod
-    def from_coco(cls, keypoints: np.ndarray, size: tuple[int, int]) -> Pose:
-        """From COCO's (17, 3) x, y, score; the neck is the middle of the shoulders."""
-        keypoints = np.asarray(keypoints, dtype=np.float64)
-        joints = np.full((len(JOINTS), 3), np.nan)
-        for name, index in COCO.items():
-            joints[JOINTS.index(name)] = keypoints[index]
-        shoulders = keypoints[[COCO["r_shoulder"], COCO["l_shoulder"]]]
-        joints[JOINTS.index("neck")] = (*shoulders[:, :2].mean(0), shoulders[:, 2].min())
-        return cls(joints, size)
-
-    def resized(self, height: int) -> Pose:
-        """The same pose in a picture of this height, with all sides in proportion."""
-        scale = height / self.size[0]
-        width = max(MIN_SIDE, round(self.size[1] * scale))
-        return Pose(self.joints * (width / self.size[1], scale, 1), (height, width))
-
-    @classmethod
-    def from_openpose_json(
-        cls,
-        source: str | os.PathLike[str] | Mapping[str, Any] | list[Any],
-        size: tuple[int, int] | None = None,
-        person: int = 0,
-    ) -> Pose:
-        """From an OpenPose JSON file or its content, 18 or 25 keypoints of people[person].
-
-        Of a list of frames the first counts.
-        size: (height, width); needed unless the JSON has `canvas_height` and `canvas_width`.
-        Raises ValueError for another layout and where there is no such person.
-        """
-        if isinstance(source, (str, os.PathLike)):
-            try:
-                source = json.loads(Path(source).read_text())
-            except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                raise ValueError(f"'{source}' is not a JSON file: {error}.") from error
-        if isinstance(source, list) and source:
-            source = source[0]
-        if not isinstance(source, Mapping) or not isinstance(source.get("people"), list):
-            raise ValueError("OpenPose JSON must be an object with a list 'people'.")
-        people = source["people"]
-        if not 0 <= person < len(people):
-            raise ValueError(f"OpenPose found {len(people)} people; person {person} is not there.")
-        found = people[person]
-        numbers = found.get("pose_keypoints_2d") if isinstance(found, Mapping) else None
-        if not isinstance(numbers, list):
-            raise ValueError("A person in OpenPose JSON must have a list 'pose_keypoints_2d'.")
-        if len(numbers) not in (3 * 18, 3 * 25):
-            raise ValueError(
-                "'pose_keypoints_2d' must hold 54 or 75 numbers (18 or 25 joints), got "
-                f"{len(numbers)}."
-            )
-        if size is None:
-            size = (source.get("canvas_height"), source.get("canvas_width"))
-        if None in size:
-            raise ValueError(
-                "The JSON does not say how large its picture is; pass size=(height, width), as a "
-                'condition {"openpose": path, "size": (height, width)}, or on the command line '
-                "--condition-size or --exemplar-condition-size."
-            )
-        return cls.from_array([numbers[i : i + 3] for i in range(0, len(numbers), 3)], size)
-
-    @classmethod
-    def from_candidate_subset(cls, candidate: Any, subset: Any, size: tuple[int, int]) -> Pose:
-        """From OpenPose's candidate (N, >= 3: x, y, score) and subset (>= 18 rows into it, or -1).
-
-        Each an array or the path of a text file; of several people the first row of subset counts.
-        """
-        candidate = _read_table(candidate, "candidate")
-        rows = _read_table(subset, "subset")[0][: len(JOINTS)]
-        if candidate.shape[1] < 3 or len(rows) < len(JOINTS):
-            raise ValueError(
-                "'candidate' must be (N, >= 3) and 'subset' at least 18 numbers, got "
-                f"{candidate.shape} and {len(rows)}."
-            )
-        if rows.max() >= len(candidate):
-            raise ValueError(
-                f"'subset' names row {rows.max():.0f}, but 'candidate' has {len(candidate)} rows."
-            )
-        joints = np.full((len(JOINTS), 3), np.nan)
-        found = rows >= 0
-        joints[found] = candidate[rows[found].astype(int), :3]
-        return cls(joints, size)
-
-
 @dataclasses.dataclass(frozen=True)
 class PoseCondition(Condition):
     """A person's pose: a coloured stick figure, distances to its limbs (official networks, 8.4).
@@ -233,18 +46,25 @@ class PoseCondition(Condition):
     min_score: joints whose score is not above it are left out. reach: distance in pixels at which
     a channel is 1, officially so far that pictures of 256 px only see a third of the range.
     draw_height: of the picture that the figure is drawn in, so that poses of any size look alike;
-    None draws at the pose's own size, as officially.
+    None draws at the pose's own size, as officially. person: which of several people in a source is
+    meant, from 0; None takes the one who is there most, and says so.
 
-    Sources that `encode` accepts: a `Pose`; the path or content of an OpenPose JSON file with its
-    canvas size; {"openpose": path or content, "size": (height, width)}; {"candidate": ...,
-    "subset": ..., "size": ...}; {"keypoints": (17|18|25, 2|3), "size": ...}, see `Pose.from_array`.
+    Sources that `encode` accepts: a `Pose`; the path, text or content of a keypoint file of any
+    common kind that says the size of its picture; {"openpose": any of these, "size": (height,
+    width), "person": 1, "frame": 0}, where each but the first may be left out; {"candidate": ...,
+    "subset": ..., "size": ...}; {"keypoints": (17|18|25, 2|3), "size": ...}; see `read_keypoints`.
     """
 
     type: ClassVar[str] = "pose"
+    has_joints: ClassVar[bool] = True
+    drawn: ClassVar[str] = "pose"
+    column: ClassVar[str] = "keypoints"
+    stored_as: ClassVar[str] = ".json"
 
     min_score: float = 0.0
     reach: float = 765.0
     draw_height: int | None = None
+    person: int | None = None
 
     def __post_init__(self) -> None:
         if not self.reach > 0:
@@ -253,22 +73,34 @@ class PoseCondition(Condition):
             raise ValueError(f"'draw_height' must be 32 or more pixels, got {self.draw_height}.")
         if not 0 <= self.min_score < 1:
             raise ValueError(f"'min_score' must be in [0, 1), got {self.min_score}.")
+        if self.person is not None and self.person < 0:
+            raise ValueError(f"'person' must be 0 or more, got {self.person}.")
 
     @property
     def channels(self) -> int:
         """Stick figure and limbs."""
         return 3 + len(LIMBS)
 
-    def natural_size(self, source: Any) -> tuple[int, int]:
-        """(height, width) of the picture that the pose was found in."""
-        return read_pose(source).size
+    def opened(self, source: Any, photo_size: tuple[int, int] | None = None) -> Source:
+        """The `Pose`; its size is that of the picture it was found in.
+
+        photo_size: where nothing else says the size. Raises as `read_keypoints` says.
+        """
+        of_poses = isinstance(source, Pose)  # which are one person
+        reading = read_keypoints(
+            source,
+            photo_size=photo_size,
+            person=None if of_poses or _names_person(source) else self.person,
+            min_score=self.min_score,
+        )
+        return Source(reading.pose, reading.pose.size, reading.notes)
 
     def encode(self, source: Any, height: int, width: int) -> Tensor:
         """(20, height, width) float32 in [0, 1]; see the class for what `source` may be.
 
         Raises ValueError for unreadable poses and where no joint is left to draw.
         """
-        pose = read_pose(source)
+        pose = self.open(source).value
         if self.draw_height is not None:
             pose = pose.resized(self.draw_height)
         present = pose.joints[:, 2] > self.min_score
@@ -299,8 +131,7 @@ class PoseCondition(Condition):
 
     def preview(self, encoded: Tensor) -> Image.Image:
         """The stick figure on black."""
-        figure = self.one_encoded(encoded)[:3]
-        return Image.fromarray((figure * 255).round().byte().permute(1, 2, 0).numpy())
+        return to_image(self.one_encoded(encoded)[:3], low=0)
 
     def from_photo(self, photo: Picture, model: str = DEFAULT_POSE_ESTIMATOR) -> Pose:
         """Find the pose with a transformers ViTPose model; the whole photo is taken for the person.
@@ -316,29 +147,77 @@ class PoseCondition(Condition):
         keypoints = torch.cat([person["keypoints"], person["scores"][:, None]], dim=1)
         return Pose.from_array(keypoints, (image.height, image.width))
 
+    def with_size(self, source: Any, size: tuple[int, int]) -> dict[str, Any]:
+        """Keypoints that do not say how large their picture is."""
+        return _wrapped(source) | {"size": size}
 
-def read_pose(source: Any) -> Pose:
-    """Any source of `PoseCondition.encode` as a `Pose`. Raises ValueError for anything else."""
-    if isinstance(source, Pose):
+    def of_several(
+        self, source: Any, person: int | None = None, frame: int | str | None = None
+    ) -> dict[str, Any]:
+        """Keypoints of several people or frames, and which of them is meant."""
+        chosen = {"person": person, "frame": frame}
+        return _wrapped(source) | {key: one for key, one in chosen.items() if one is not None}
+
+    def from_row(self, value: Any, photo: Image.Image, name: str) -> Source:
+        """Keypoints of any kind that `open` takes; without a size they are the photo's.
+
+        Raises ValueError, naming the row, also where the keypoints say that their picture has
+        another aspect than the photo.
+        """
+        try:
+            source = self.opened(value, (photo.height, photo.width))
+        except (ValueError, OSError) as error:
+            raise ValueError(f"The pose of '{name}' cannot be read: {error}") from error
+        height, width = source.size
+        # Sides of a picture that was made smaller are off by up to a pixel.
+        if abs(height * photo.width - width * photo.height) > max(*photo.size, height, width):
+            raise ValueError(
+                f"The pose of '{name}' lies on a picture of {height} x {width} (height x width), "
+                f"its photo has {photo.height} x {photo.width}: one is turned or cropped. Bring "
+                "both to one aspect."
+            )
+        if not (source.value.joints[:, 2] > self.min_score).any():
+            raise ValueError(f"No joint of '{name}' has a score above min_score={self.min_score}.")
         return source
-    if isinstance(source, (str, os.PathLike)):
-        return Pose.from_openpose_json(source)
-    if isinstance(source, Mapping):
-        keys = set(source)
-        if "people" in keys:
-            return Pose.from_openpose_json(source)
-        if keys == {"openpose", "size"}:
-            return Pose.from_openpose_json(source["openpose"], source["size"])
-        if keys == {"candidate", "subset", "size"}:
-            return Pose.from_candidate_subset(**source)
-        if keys == {"keypoints", "size"}:
-            return Pose.from_array(source["keypoints"], source["size"])
-    got = f"a dict with {sorted(source)}" if isinstance(source, Mapping) else type(source).__name__
-    raise ValueError(
-        "A pose must be a Pose, OpenPose JSON (path or dict), or a dict with 'openpose', "
-        f"'keypoints' or 'candidate' and 'subset' beside 'size' (height, width); got {got}. "
-        "condition.from_photo(photo) finds the pose in a photo."
-    )
+
+    def moved(self, source: Source, geometry: Geometry, photo: Image.Image) -> Source:
+        """The joints' new places, of which some may be cut off."""
+        pose = geometry.pose(source.value)
+        return Source(pose, pose.size)
+
+    def joints(self, source: Source, geometry: Geometry) -> np.ndarray:
+        """The joints that count, in pixels; NaN for the others."""
+        joints = geometry.joints(source.value)
+        joints[joints[:, 2] <= self.min_score] = np.nan
+        return joints
+
+    def descriptor(self, source: Any) -> np.ndarray:
+        """Where each joint lies, see `pose_descriptor`."""
+        return pose_descriptor(self.open(source).value, self.min_score)
+
+    def store(self, source: Any, path: Path, height: int, width: int) -> None:
+        """As an OpenPose file, in the pose's own size."""
+        path.write_text(json.dumps(self.open(source).value.to_openpose()) + "\n")
+
+    def card(self) -> ConditionCard:
+        """Its limbs and their colours."""
+        text = (
+            "One person's 18 OpenPose joints: OpenPose JSON, COCO or OpenPose arrays, or "
+            "`pipe.condition.from_photo(photo)`. Joints may be missing"
+        )
+        if self.min_score:
+            text += f", and count as missing up to a score of {self.min_score:g}"
+        return ConditionCard(
+            summary="a body pose",
+            source='"pose.json"',
+            exemplar_source='"exemplar_pose.json"',
+            text=f"{text}.",
+            header=["limb", "colour"],
+            rows=[
+                [f"{JOINTS[first]} to {JOINTS[second]}", "`#{:02x}{:02x}{:02x}`".format(*color)]
+                for (first, second), color in zip(LIMBS, COLORS, strict=False)
+            ],
+        )
 
 
 def limb_outline(start: np.ndarray, end: np.ndarray) -> np.ndarray:
@@ -347,22 +226,18 @@ def limb_outline(start: np.ndarray, end: np.ndarray) -> np.ndarray:
     across, down = start - end
     angle = int(np.degrees(np.arctan2(down, across)))
     axes = (int(np.hypot(across, down) / 2), THICKNESS)
-    return cv2.ellipse2Poly((x, y), axes, angle, 0, 360, 1)
+    return np.asarray(cv2.ellipse2Poly((x, y), axes, angle, 0, 360, 1))
 
 
-def _read_table(source: Any, name: str) -> np.ndarray:
-    """Rows of numbers from a text file or an array."""
-    try:
-        if isinstance(source, (str, os.PathLike)):
-            source = [
-                line.split() for line in Path(source).read_text().splitlines() if line.strip()
-            ]
-        table = np.atleast_2d(np.array(source, dtype=np.float64))
-    except ValueError as error:
-        raise ValueError(f"'{name}' must be rows of numbers, equally long: {error}.") from error
-    if table.ndim != 2 or table.size == 0:
-        raise ValueError(f"'{name}' holds nobody: it must be rows of numbers, got {table.shape}.")
-    return table
+def _wrapped(source: Any) -> dict[str, Any]:
+    """A source as {"openpose": source}, beside which its size and person may stand."""
+    is_wrapped = isinstance(source, Mapping) and "openpose" in source
+    return dict(source) if is_wrapped else {"openpose": source}
+
+
+def _names_person(source: Any) -> bool:
+    """Whether a source says itself which person is meant."""
+    return isinstance(source, Mapping) and source.get("person") is not None
 
 
 @functools.lru_cache(maxsize=2)

@@ -1,10 +1,9 @@
 """Data sets: from folders, the Hub, parquet, WebDataset or drawn pictures to training tensors."""
 
-from collections.abc import Callable
-
 from ..conditions import Condition
+from ..conditions.sides import mirrored_order
 from .composing import TrainingExample
-from .geometry import Geometry, mirrored_order
+from .geometry import Geometry
 from .reading import BrokenCount, BrokenExample, Example, Reader
 from .settings import DataSettings
 from .sources import Rows, open_source, read_stream, split_by_node
@@ -18,7 +17,6 @@ def open_training_data(
     seed: int = 0,
     rank: int = 0,
     world_size: int = 1,
-    extractor: Callable | None = None,
 ) -> TrainingExamples | TrainingStream:
     """The training examples of `settings.source`, map-style or, with streaming, as a stream.
 
@@ -27,8 +25,8 @@ def open_training_data(
     """
     source = open_source(settings, condition, seed)
     if settings.streaming:
-        return TrainingStream(source, condition, settings, seed, rank, world_size, extractor)
-    return TrainingExamples(source, condition, settings, seed, extractor=extractor)
+        return TrainingStream(source, condition, settings, seed, rank, world_size)
+    return TrainingExamples(source, condition, settings, seed)
 
 
 __all__ = [

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..conditions import Condition, EdgeCondition, MaskCondition, Pose, PoseCondition
+from ..conditions import Condition, Source
+from ..pictures import to_pixels, to_tensor
 from .flows import agreeing, known_flow, limb_flow, region_flow, without_flat_places
 from .geometry import NEAREST, Geometry, change_color, color_change
 from .reading import Example
@@ -20,19 +21,20 @@ from .settings import DataSettings
 class _Always(TypedDict):
     image: Tensor
     exemplar: Tensor
-    is_self: Tensor
+    is_self_pair: Tensor
 
 
 class TrainingExample(_Always, total=False):
     """What the objective needs of one photo; the loader stacks it to batches.
 
-    image, exemplar (3, H, W) float32 in [-1, 1]; is_self () float32: 1 where the exemplar shows the
-    photo's own subject, else 0; condition, exemplar_condition (K, H, W) float32 in [0, 1], not for
-    masks: `MaskCondition.one_hot` makes them from the labels on the device, to which 151 classes at
-    256 pixels would otherwise travel as 80 MB;
+    image, exemplar (3, H, W) float32 in [-1, 1]; is_self_pair () float32: 1 where the exemplar
+    shows the photo's own subject, else 0; condition, exemplar_condition: packed (`Condition.pack`),
+    for most conditions (K, H, W) float32 in [0, 1]; not for those whose packed form is the labels
+    below;
     matching_condition, matching_exemplar_condition: the same at the size of the matching, where
     matching_scale says that it is smaller;
-    condition_labels, exemplar_labels (H, W) int64, for masks and where there is a labels_column;
+    condition_labels, exemplar_labels (H, W) int64, for conditions that are labels (`labelled`) and
+    where there is a labels_column;
     flow (2, H / flow_stride, W / flow_stride) float32: for the centre of each cell (x, y) in pixels
     of the exemplar, NaN where unknown: exact for the photo itself, else what poses (`limb_flow`)
     and labels (`region_flow`) say.
@@ -47,11 +49,18 @@ class TrainingExample(_Always, total=False):
     flow: Tensor
 
 
-class _Pictures(NamedTuple):
-    """Photo, encoded condition, the same for the matching, label map, joints: of one example."""
+class Cut(NamedTuple):
+    """One example through its geometry.
 
-    photo: Tensor
-    encoded: Tensor | None
+    photo: a picture of the training size. source: of its condition. packed: see `Condition.pack`;
+    matched: the same at the size of the matching, where that is smaller and the condition is no
+    label map, of which every n-th label will do. labels (H, W) int64: of the condition or of the
+    labels_column. joints: see `Condition.joints`.
+    """
+
+    photo: Image.Image
+    source: Source
+    packed: Tensor
     matched: Tensor | None
     labels: Tensor | None
     joints: np.ndarray | None
@@ -69,33 +78,35 @@ def compose(
     exemplar: None for the target itself. Raises ValueError naming the example where the condition
     refuses its source, such as labels outside the classes.
     """
-    is_self = exemplar is None
-    same_subject = is_self or settings.same_look
-    exemplar = target if is_self else exemplar
+    is_self_pair = exemplar is None
+    same_subject = is_self_pair or settings.same_look
+    exemplar = target if exemplar is None else exemplar
     geometry = Geometry.draw(target.image.size, settings, rng)
-    distortion = {"warp": settings.warp, "zoom": settings.zoom} if is_self else {}
+    distortion = {"elastic": settings.elastic, "zoom": settings.zoom} if is_self_pair else {}
     other = Geometry.draw(exemplar.image.size, settings, rng, **distortion)
-    if is_self and settings.flow_stride:
+    if is_self_pair and settings.flow_stride:
         # A mirrored eye is exactly the other eye, and means its own side: flows and labels agree
         # only where both are mirrored or neither is.
         other = dataclasses.replace(other, flipped=geometry.flipped)
-    shown = _tensors(target, geometry, jittered(condition, settings, rng), settings)
-    seen = _tensors(exemplar, other, jittered(condition, settings, rng), settings)
-    image, look = shown.photo, seen.photo
-    if settings.augment and settings.color > 0:
-        change = color_change(settings.color, rng)
+    # Lines of one photo vary together: a condition is jittered once for each.
+    shown = cut(target, geometry, jittered(condition, settings, rng), settings)
+    seen = cut(exemplar, other, jittered(condition, settings, rng), settings)
+    photo, look = to_tensor(shown.photo), to_tensor(seen.photo)
+    image = photo
+    if settings.augment and settings.color_jitter > 0:
+        change = color_change(settings.color_jitter, rng)
         image = change_color(image, change)
         if not same_subject:
-            change = color_change(settings.color, rng)
+            change = color_change(settings.color_jitter, rng)
         look = change_color(look, change)
     example: TrainingExample = {
         "image": image,
         "exemplar": look,
-        "is_self": torch.tensor(float(same_subject)),
+        "is_self_pair": torch.tensor(float(same_subject)),
     }
-    if shown.encoded is not None and seen.encoded is not None:
-        example["condition"] = shown.encoded
-        example["exemplar_condition"] = seen.encoded
+    if not condition.labelled:
+        example["condition"] = shown.packed
+        example["exemplar_condition"] = seen.packed
     if shown.matched is not None and seen.matched is not None:
         example["matching_condition"] = shown.matched
         example["matching_exemplar_condition"] = seen.matched
@@ -105,19 +116,19 @@ def compose(
     if settings.flow_stride:
         flow = (
             known_flow(geometry, other, settings.flow_stride)
-            if is_self
+            if is_self_pair
             else _likely_flow(shown, seen, settings.flow_stride)
         )
-        example["flow"] = without_flat_places(torch.from_numpy(flow), shown.photo)
+        example["flow"] = without_flat_places(torch.from_numpy(flow), photo)
     return example
 
 
-def _likely_flow(target: _Pictures, exemplar: _Pictures, stride: int) -> np.ndarray:
+def _likely_flow(target: Cut, exemplar: Cut, stride: int) -> np.ndarray:
     """Between two photos: along the limbs of their poses, elsewhere by the regions of their labels.
 
     Where both have labels, these agree. NaN everywhere for photos that have neither.
     """
-    height, width = target.photo.shape[1:]
+    width, height = target.photo.size
     flow = np.full((2, height // stride, width // stride), np.nan, np.float32)
     if target.labels is not None and exemplar.labels is not None:
         flow = region_flow(target.labels.numpy(), exemplar.labels.numpy(), stride)
@@ -130,55 +141,55 @@ def _likely_flow(target: _Pictures, exemplar: _Pictures, stride: int) -> np.ndar
 
 
 def jittered(condition: Condition, settings: DataSettings, rng: np.random.Generator) -> Condition:
-    """An edge condition with random blur and thresholds, see `edge_jitter`; others unchanged."""
-    if not (settings.augment and settings.edge_jitter and isinstance(condition, EdgeCondition)):
+    """A condition whose settings vary by `edge_jitter`, where examples are augmented."""
+    if not (settings.augment and settings.edge_jitter):
         return condition
-    blur, threshold = (1 + settings.edge_jitter) ** rng.uniform(-1, 1, 2)
-    low, high = (min(1.0, value * threshold) for value in (condition.low, condition.high))
-    return dataclasses.replace(condition, sigma=condition.sigma * blur, low=low, high=high)
+    return condition.jittered(rng, settings.edge_jitter)
 
 
-def _tensors(
-    example: Example, geometry: Geometry, condition: Condition, settings: DataSettings
-) -> _Pictures:
-    """What an example is made of, through its geometry; the photo in [-1, 1].
+def cut(example: Example, geometry: Geometry, condition: Condition, settings: DataSettings) -> Cut:
+    """Photo, condition and labels of an example through one geometry.
 
-    Of a mask, which a picture gives without doubt, only the label map.
+    Raises ValueError naming the example for a condition or labels that cannot be used.
     """
     photo = geometry.picture(example.image)
-    source = geometry.source(example.condition, example.image, photo)
-    encoded = matched = None
     height, width = settings.image_size, settings.width
     try:
-        if isinstance(condition, MaskCondition):
-            labels = geometry.classes(condition.labels(source, height, width), condition)
+        if example.condition is None:
+            source = condition.open(condition.from_photo(photo))
+            joints = None
         else:
-            encoded = geometry.encoded(condition.encode(source, height, width), condition)
-            if (scale := settings.matching_scale) > 1:
-                small = condition.encode(source, height // scale, width // scale)
-                matched = geometry.encoded(small, condition)
-            labels = None if example.labels is None else _index_map(example, geometry, settings)
+            source = condition.moved(example.condition, geometry, photo)
+            joints = condition.joints(example.condition, geometry)
+        packed, matched = condition.pack(source, height, width), None
+        if geometry.exchanges_sides:
+            packed = condition.mirrored(packed)
+        if (scale := settings.matching_scale) > 1 and not condition.labelled:
+            matched = condition.pack(source, height // scale, width // scale)
+            if geometry.exchanges_sides:
+                matched = condition.mirrored(matched)
     except ValueError as error:
         raise ValueError(f"The condition of '{example.name}' cannot be used: {error}") from error
-    pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1)
-    joints = None
-    if isinstance(condition, PoseCondition) and isinstance(example.condition, Pose):
-        joints = geometry.joints(example.condition)
-        joints[joints[:, 2] <= condition.min_score] = np.nan
-    return _Pictures(pixels.float() / 127.5 - 1, encoded, matched, labels, joints)
+    labels = packed if condition.labelled else None
+    if labels is None and example.labels is not None:
+        labels = _index_map(example.labels, example.name, geometry, settings)
+    return Cut(photo, source, packed, matched, labels, joints)
 
 
-def _index_map(example: Example, geometry: Geometry, settings: DataSettings) -> Tensor:
-    picture: Image.Image = geometry.picture(example.labels, NEAREST)
-    labels = torch.from_numpy(np.array(picture).astype(np.int64))
-    if labels.ndim != 2 or labels.min() < 0 or labels.max() >= settings.label_classes:
+def _index_map(
+    label_map: Image.Image, name: str, geometry: Geometry, settings: DataSettings
+) -> Tensor:
+    labels = to_pixels(geometry.picture(label_map, NEAREST)).long()
+    classes = settings.label_classes or 0
+    if labels.ndim != 2 or labels.min() < 0 or labels.max() >= classes:
         raise ValueError(
-            f"its label map must hold the classes 0..{settings.label_classes - 1}, got "
-            f"{tuple(labels.shape)} from {int(labels.min())} to {int(labels.max())}; raise "
-            "label_classes, or map the others to a class of their own."
+            f"The label map of '{name}' must be one plane of class numbers and hold the "
+            f"classes 0..{classes - 1}, got {tuple(labels.shape)} from "
+            f"{int(labels.min())} to {int(labels.max())}; raise label_classes, the number of label "
+            "classes, or map the others to a class of their own by label_groups."
         )
     if geometry.exchanges_sides:
-        order = torch.arange(settings.label_classes)
+        order = torch.arange(classes)
         for first, second in settings.label_sides:
             order[[first, second]] = order[[second, first]]
         labels = order[labels]

@@ -10,7 +10,7 @@ import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..conditions.pose import LIMBS
+from ..conditions.joints import LIMBS
 from .geometry import Geometry
 
 TOLERANCE = 0.5
@@ -119,7 +119,7 @@ def without_flat_places(flow: Tensor, photo: Tensor) -> Tensor:
 
 def inside(places: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Whether places (..., 2) lie on the pixels of a picture of this (width, height)."""
-    return ((places >= -0.5) & (places <= np.array(size) - 0.5)).all(-1)
+    return np.all((places >= -0.5) & (places <= np.array(size) - 0.5), axis=-1)
 
 
 def centres(size: tuple[int, int], stride: int) -> np.ndarray:

@@ -1,12 +1,9 @@
-"""One random cut, flip and warp for a photo and everything that lies on it."""
+"""One random cut, flip and distortion for a photo and everything that lies on it."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 import cv2
 import numpy as np
@@ -14,9 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..conditions import Condition, MaskCondition, PartEdgeCondition, Pose
-from ..conditions.edge import FACE_PARTS, fit_lines, is_line_array
-from ..conditions.pose import JOINTS
+from ..conditions.joints import JOINTS, Pose
+from ..conditions.sides import mirrored_order
 from .settings import DataSettings
 
 NEAREST, BICUBIC = Image.Resampling.NEAREST, Image.Resampling.BICUBIC
@@ -50,19 +46,21 @@ class Geometry:
         size: tuple[int, int],
         settings: DataSettings,
         rng: np.random.Generator,
-        warp: float = 0.0,
+        elastic: float = 0.0,
         zoom: float = 0.0,
     ) -> Geometry:
         """A random one for a photo of this (width, height); the middle cut if augment is off.
 
-        warp, zoom: of a self exemplar, see `DataSettings`.
+        elastic, zoom: of a self exemplar, see `DataSettings`.
         """
         cut = (settings.width, settings.image_size)
         spare = settings.load_size - settings.image_size
         load = (settings.load_size, settings.load_size)
         if settings.keep_aspect:
             scale = max((side + spare) / given for side, given in zip(cut, size, strict=True))
-            load = tuple(max(c, round(side * scale)) for c, side in zip(cut, size, strict=True))
+            sides = zip(cut, size, strict=True)
+            width, height = (max(least, round(side * scale)) for least, side in sides)
+            load = (width, height)
         room = [side - wanted for side, wanted in zip(load, cut, strict=True)]
         if not settings.augment:
             return cls(load, (room[0] // 2, room[1] // 2), cut)
@@ -72,15 +70,17 @@ class Geometry:
             room[0] = min(room[0], spare)
         corner = (margin + int(rng.integers(room[0] + 1)), int(rng.integers(room[1] + 1)))
         flipped = bool(rng.random() < settings.flip)
-        displacement = smooth_displacement(cut, warp, rng) if warp > 0 else None
+        displacement = smooth_displacement(cut, elastic, rng) if elastic > 0 else None
         part = None
         if zoom > 0:
             share = rng.uniform(1 - zoom, 1)
-            part = tuple(max(2, round(side * share)) for side in cut)
-            corner = tuple(
-                left + int(rng.integers(side - smaller + 1))
-                for left, side, smaller in zip(corner, cut, part, strict=True)
+            wide, high = (max(2, round(side * share)) for side in cut)
+            part = (wide, high)
+            left, top = (
+                edge + int(rng.integers(side - smaller + 1))
+                for edge, side, smaller in zip(corner, cut, part, strict=True)
             )
+            corner = (left, top)
         return cls(load, corner, cut, flipped, settings.swap_sides, displacement, part)
 
     def picture(self, image: Image.Image, resample: Image.Resampling = BICUBIC) -> Image.Image:
@@ -100,7 +100,7 @@ class Geometry:
         place = (place + self.displacement).clip(0, (width - 1, height - 1)).astype(np.float32)
         pixels = np.asarray(image)
         if resample != NEAREST:
-            return Image.fromarray(cv2.remap(pixels, place, None, cv2.INTER_LINEAR))
+            return Image.fromarray(_looked_up(pixels, place))
         columns, rows = np.rint(place).astype(np.intp).transpose(2, 0, 1)
         return Image.fromarray(pixels[rows, columns])
 
@@ -142,7 +142,7 @@ class Geometry:
         """The pixels (..., 2) before the displacement that fill those after it."""
         if self.displacement is None:
             return np.array(points)
-        return points + self._displacement_at(points)
+        return points + _displacement_at(self.displacement, points)
 
     @property
     def exchanges_sides(self) -> bool:
@@ -153,32 +153,6 @@ class Geometry:
     def enlargement(self) -> np.ndarray:
         """Of what is cut, along (x, y)."""
         return np.array(self.size) / np.array(self.cut or self.size)
-
-    def source(self, source: Any, photo: Image.Image, moved_photo: Image.Image) -> Any:
-        """A condition's source through this geometry; where it is the photo, the moved photo."""
-        if source is photo:
-            return moved_photo
-        if isinstance(source, Pose):
-            return self.pose(source)
-        if is_line_array(source):
-            lines = fit_lines(source, *self.load[::-1])  # keeps thin ones
-            return np.array(self.picture(Image.fromarray(lines.astype(np.uint8)), NEAREST)) > 0
-        if isinstance(source, Mapping):
-            return {key: self.source(value, photo, moved_photo) for key, value in source.items()}
-        return self.picture(source, NEAREST)
-
-    def classes(self, labels: Tensor, condition: MaskCondition) -> Tensor:
-        """Exchange left and right classes of a label map (H, W) int64 after a flip."""
-        if not self.exchanges_sides:
-            return labels
-        return torch.tensor(mirrored_order(condition.classes))[labels]
-
-    def encoded(self, encoded: Tensor, condition: Condition) -> Tensor:
-        """Exchange left and right channels of an encoded condition (K, H, W) after a flip."""
-        if not (self.exchanges_sides and isinstance(condition, PartEdgeCondition)):
-            return encoded
-        parts = [1 + index for index in mirrored_order(FACE_PARTS)]
-        return encoded[[0, *parts, len(FACE_PARTS) + 1]]
 
     def _displaced(self, points: np.ndarray) -> np.ndarray:
         """Where points (..., 2) end up: q with q + displacement(q) = p, by iteration."""
@@ -191,15 +165,24 @@ class Geometry:
                 break
         return found
 
-    def _displacement_at(self, points: np.ndarray) -> np.ndarray:
-        """The displacement at points (N, 2) or (h, w, 2) between the pixels; outside, the edge's.
 
-        OpenCV takes the place to 1/32 of a pixel.
-        """
-        places = np.nan_to_num(points).astype(np.float32).reshape(len(points), -1, 2)
-        border = cv2.BORDER_REPLICATE
-        found = cv2.remap(self.displacement, places, None, cv2.INTER_LINEAR, borderMode=border)
-        return found.reshape(points.shape)
+def _displacement_at(displacement: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """The displacement at points (N, 2) or (h, w, 2) between the pixels; outside, the edge's.
+
+    OpenCV takes the place to 1/32 of a pixel.
+    """
+    places = np.nan_to_num(points).astype(np.float32).reshape(len(points), -1, 2)
+    return _looked_up(displacement, places, cv2.BORDER_REPLICATE).reshape(points.shape)
+
+
+def _looked_up(
+    values: np.ndarray, places: np.ndarray, border: int = cv2.BORDER_CONSTANT
+) -> np.ndarray:
+    """values (H, W[, C]) at places (h, w, 2) float32 of x, y."""
+    # OpenCV's stubs do not know that one map may hold both coordinates.
+    return cv2.remap(  # type: ignore[call-overload]
+        values, places, None, cv2.INTER_LINEAR, borderMode=border
+    )
 
 
 def smooth_displacement(
@@ -211,21 +194,6 @@ def smooth_displacement(
     """
     shifts = rng.uniform(-strength, strength, (4, 4, 2)).astype(np.float32) * size[1]
     return cv2.resize(shifts, size, interpolation=cv2.INTER_CUBIC)
-
-
-def mirrored_order(names: Sequence[str]) -> list[int]:
-    """For every name the index of its mirror image: "l_eye" for "r_eye"; itself if there is none.
-
-    Sides are the words l, r, left and right, at any place, set off by a space, "_" or "-".
-    """
-    other = {"l": "r", "r": "l", "left": "right", "right": "left"}
-
-    def mirrored(name: str) -> str:
-        words = re.split(r"([ _-])", name)
-        return "".join(other.get(word.lower(), word.lower()) for word in words)
-
-    index = {name.lower(): position for position, name in enumerate(names)}
-    return [index.get(mirrored(name), position) for position, name in enumerate(names)]
 
 
 def color_change(strength: float, rng: np.random.Generator) -> Tensor:

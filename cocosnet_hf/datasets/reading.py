@@ -4,31 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import io
-import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch.utils.data import get_worker_info
 
-from ..conditions import (
-    Condition,
-    MaskCondition,
-    PartEdgeCondition,
-    Pose,
-    PoseCondition,
-    open_image,
-    open_photo,
-)
-from ..conditions.edge import read_drawing
-from ..conditions.pose import read_pose
+from ..conditions import Condition, MaskCondition, Source
+from ..conditions.meaning import ClassCode, index_map
+from ..notes import Note
+from ..orientation import TURNED, turned_by
+from ..pairing import Framed, lying_on
+from ..pictures import frame_of, open_photo, open_stored
 from .settings import DataSettings
-from .sources import import_datasets
 
 logger = logging.getLogger(__name__)
 
@@ -44,12 +36,12 @@ class BrokenExample(Exception):
 class Example:
     """One photo with what belongs to it, all as read.
 
-    condition: a source that the condition's `encode` accepts. labels: an index map, if asked for.
+    condition: its source; None where it is made from the photo. labels: an index map, if asked for.
     """
 
     name: str
     image: Image.Image
-    condition: Any
+    condition: Source | None
     labels: Image.Image | None = None
 
 
@@ -102,25 +94,23 @@ class Reader:
         self.settings = settings
         self.condition = condition
         groups = settings.label_groups
-        has_maps = isinstance(condition, MaskCondition) or settings.labels_column is not None
-        if groups and not has_maps:
+        if groups and not (condition.labelled or settings.labels_column is not None):
             raise ValueError(
                 "'label_groups' groups the values of label maps, of which there are none: set "
                 "labels_column and label_classes, or leave it out."
             )
-        if groups and isinstance(condition, MaskCondition) and condition.values:
-            raise ValueError(
-                "'label_groups' and the condition's 'values' would both map the values of the "
-                "masks; use one of them."
-            )
-        if groups and isinstance(condition, MaskCondition) and len(groups) != condition.channels:
-            raise ValueError(
-                f"'label_groups' must hold one list of values for each of the {condition.channels} "
-                f"classes of the condition, got {len(groups)}."
-            )
+        if groups and condition.labelled:
+            condition.accept_label_groups(groups)
         self._class_of_value = {
             value: label for label, group in enumerate(groups) for value in group
         }
+        self._said: set[str] = set()
+        for column in (settings.person_column, settings.exemplar_person_column):
+            if column is not None and condition.of_several(None, 0) is None:
+                raise ValueError(
+                    f"The column '{column}' says which person of the keypoints is meant, but a "
+                    f"'{condition.type}' condition is made from none: leave it out."
+                )
 
     def read(self, row: Mapping[str, Any], position: int) -> Example:
         """The row's photo, condition and labels. Raises BrokenExample naming it."""
@@ -130,13 +120,14 @@ class Reader:
             row[columns.image_column],
             _value(row, columns.condition_column),
             _value(row, columns.labels_column),
+            _value(row, columns.person_column),
             needs_condition=columns.condition_column is not None,
         )
 
     def read_exemplar(self, row: Mapping[str, Any], position: int) -> Example | None:
         """The row's own exemplar; None where the column is null. Raises BrokenExample."""
         columns = self.settings
-        photo = row[columns.exemplar_column]
+        photo = _value(row, columns.exemplar_column)
         if photo is None:
             return None
         return self._read(
@@ -144,32 +135,47 @@ class Reader:
             photo,
             _value(row, columns.exemplar_condition_column),
             _value(row, columns.exemplar_labels_column),
+            _value(row, columns.exemplar_person_column),
             needs_condition=columns.exemplar_condition_column is not None,
         )
+
+    @functools.cached_property
+    def _code(self) -> ClassCode:
+        """The numbers of label maps that are no condition, or that are grouped."""
+        classes = range(self.settings.label_classes or self.condition.channels)
+        return ClassCode(classes, np.empty((0, 3), np.uint8), self._class_of_value)
 
     @functools.cached_property
     def layout(self) -> Condition:
         """The condition by which exemplars are retrieved: masks of the labels, where there are."""
         classes = self.settings.label_classes
-        if classes is None or isinstance(self.condition, MaskCondition):
+        if classes is None or self.condition.labelled:
             return self.condition
         return MaskCondition(classes=tuple(map(str, range(classes))))
 
     def read_layout(self, row: Mapping[str, Any], position: int) -> Any:
         """Only what the exemplar index compares: a mask, label map or pose, else the photo."""
-        if isinstance(self.layout, MaskCondition):
-            masks = isinstance(self.condition, MaskCondition)
-            column = self.settings.condition_column if masks else self.settings.labels_column
-            return self._label_map(_value(row, column), f"mask of {self.name(row, position)}")
+        if self.layout.labelled:
+            columns = self.settings
+            column = columns.condition_column
+            if not self.condition.labelled:
+                column = columns.labels_column
+            name = self.name(row, position)
+            try:
+                photo = frame_of(row[columns.image_column], f"photo of {name}")
+            except ValueError as error:
+                raise BrokenExample(str(error)) from error
+            value = _value(row, column)
+            if self.condition.labelled:
+                return self._condition(value, None, photo, name)
+            return self._label_map(value, photo, f"mask of {name}")
         return self.layout_of(self.read(row, position))
 
     def layout_of(self, example: Example) -> Any:
         """What `read_layout` gives, of an example that has been read."""
-        if isinstance(self.condition, MaskCondition):
-            return example.condition
-        if isinstance(self.layout, MaskCondition):
+        if self.layout is not self.condition:
             return example.labels
-        return example.condition if isinstance(example.condition, Pose) else example.image
+        return self.condition.compared(example.condition, example.image)
 
     def name(self, row: Mapping[str, Any], position: int) -> str:
         """The row's id, else its file name or key, else its number."""
@@ -178,38 +184,62 @@ class Reader:
         return file_name(row[self.settings.image_column]) or row.get("__key__") or f"row {position}"
 
     def _read(
-        self, name: str, photo: Any, condition: Any, labels: Any, needs_condition: bool
+        self,
+        name: str,
+        photo: Any,
+        condition: Any,
+        labels: Any,
+        person: Any,
+        needs_condition: bool,
     ) -> Example:
         what = f"photo of {name}"
         try:
-            image = open_photo(_picture(photo, what), what)
+            image = open_photo(open_stored(photo, what), what)
         except ValueError as error:
             raise BrokenExample(str(error)) from error
-        if not needs_condition:
-            return Example(name, image, image, self._labels(labels, name))
-        if condition is None:
-            raise BrokenExample(f"'{name}' has no condition.")
-        if isinstance(self.condition, PoseCondition):
-            source: Any = self._pose(condition, image, name)
-        elif isinstance(self.condition, MaskCondition):
-            source = self._label_map(condition, f"condition of {name}")
-            source = self.condition.in_its_colors(source)  # a cut may lack what tells it
-        else:
-            source = _picture(condition, f"condition of {name}")
-            if isinstance(self.condition, PartEdgeCondition):
-                source = {"photo": image, "parts": source}
-            else:  # read here: a random cut may have no line, or more ink than paper
-                source = {"edges": _drawn_lines(source, name)}
-        return Example(name, image, source, self._labels(labels, name))
+        source = None
+        if needs_condition:
+            source = self._condition(condition, person, image, name)
+        return Example(name, image, source, self._labels(labels, image, name))
 
-    def _labels(self, value: Any, name: str) -> Image.Image | None:
+    def _condition(self, value: Any, person: Any, photo: Any, name: str) -> Source:
+        """The source in the condition column. Raises BrokenExample."""
+        if value is None:
+            raise BrokenExample(f"'{name}' has no condition.")
+        if self._class_of_value and self.condition.labelled:
+            value = self._label_map(value, photo, f"condition of {name}")
+        if person is not None:
+            value = self.condition.of_several(value, person)
+        try:
+            source = self.condition.from_row(value, photo, name)
+        except (ValueError, OSError) as error:
+            raise BrokenExample(str(error)) from error
+        self._say(source.notes, name)
+        return source
+
+    def _say(self, notes: Iterable[Note], name: str) -> None:
+        """Log the first note of each kind: what holds for one row holds for many."""
+        for note in notes:
+            if note.kind not in self._said:
+                self._said.add(note.kind)
+                logger.warning("'%s': %s (Said once; other rows are read alike.)", name, note.text)
+
+    def _labels(self, value: Any, photo: Image.Image, name: str) -> Image.Image | None:
         if self.settings.labels_column is None:
             return None
-        return self._label_map(value, f"label map of {name}")
+        return self._label_map(value, photo, f"label map of {name}")
 
-    def _label_map(self, value: Any, what: str) -> Image.Image:
-        """A picture of the row, its values brought to classes. Raises BrokenExample, ValueError."""
-        picture = _picture(value, what)
+    def _label_map(self, value: Any, photo: Framed, what: str) -> Image.Image:
+        """A picture that lies on its photo, its values brought to classes.
+
+        photo: of which only size and turning count. Raises BrokenExample, ValueError.
+        """
+        try:
+            picture, notes = lying_on(open_stored(value, what), photo, what)
+        except ValueError as error:
+            raise BrokenExample(str(error)) from error
+        picture, more = index_map(picture, self._code)
+        self._say((*notes, *more), what)
         if not self._class_of_value:
             return picture
         pixels = np.array(picture)
@@ -221,29 +251,9 @@ class Reader:
                 f"{pixels.shape} with {strange[:5]} outside of them; add these to a group."
             )
         classes = np.array([self._class_of_value[number] for number in values.tolist()], np.int32)
-        return Image.fromarray(classes[position.reshape(pixels.shape)])
-
-    def _pose(self, value: Any, image: Image.Image, name: str) -> Pose:
-        """Keypoints as rows of numbers, OpenPose JSON (text, path, dict) or a `Pose`."""
-        size = (image.height, image.width)
-        try:
-            if isinstance(value, (str, bytes)) and not os.path.exists(value):
-                value = json.loads(value)
-            if isinstance(value, Mapping) and "people" in value:
-                value = {"openpose": value, "size": size}
-            elif isinstance(value, Mapping):
-                value = {key: item for key, item in value.items() if key in ("keypoints", "size")}
-                value.setdefault("size", size)
-            elif isinstance(value, (list, tuple, np.ndarray)):
-                value = {"keypoints": value, "size": size}
-            pose = read_pose(value)
-        except ValueError as error:
-            raise BrokenExample(f"The pose of '{name}' cannot be read: {error}") from error
-        if not (pose.joints[:, 2] > self.condition.min_score).any():
-            raise BrokenExample(
-                f"No joint of '{name}' has a score above min_score={self.condition.min_score}."
-            )
-        return pose
+        grouped = Image.fromarray(classes[position.reshape(pixels.shape)])
+        grouped.info[TURNED] = turned_by(photo)  # it lies on the photo as it is
+        return grouped
 
 
 def file_name(value: Any) -> str | None:
@@ -255,35 +265,3 @@ def file_name(value: Any) -> str | None:
 
 def _value(row: Mapping[str, Any], column: str | None) -> Any:
     return None if column is None else row[column]
-
-
-def _drawn_lines(drawing: Image.Image, name: str) -> np.ndarray:
-    """The strokes of a row's drawing, (H, W) bool. Raises BrokenExample."""
-    try:
-        return read_drawing(drawing)
-    except ValueError as error:
-        raise BrokenExample(f"The condition of {name} cannot be used: {error}") from error
-
-
-def _picture(value: Any, what: str) -> Image.Image:
-    """A picture of a row in its own mode, upright. Raises BrokenExample."""
-    if value is None:
-        raise BrokenExample(f"There is no {what}.")
-    try:
-        if isinstance(value, Mapping):
-            value = _stored_picture(value)
-        return open_image(value, what)
-    except (ValueError, OSError, UnidentifiedImageError, SyntaxError) as error:
-        message = str(error)
-        if what not in message:
-            message = f"The {what} cannot be read: {message}."
-        raise BrokenExample(message) from error
-
-
-def _stored_picture(value: Mapping[str, Any]) -> Any:
-    """What `datasets` stores for a picture: {"bytes": ..., "path": ...}, either may be None."""
-    if value.get("bytes") is not None:
-        return Image.open(io.BytesIO(value["bytes"]))
-    if os.path.exists(value["path"]) or "://" not in value["path"]:
-        return value["path"]
-    return import_datasets().Image().decode_example(dict(value))

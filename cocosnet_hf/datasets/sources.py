@@ -8,8 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from ..conditions import Condition, EdgeCondition, MaskCondition, PoseCondition
-from ..synthetic import SyntheticExamples
+from ..conditions import Condition
+from ..synthetic import KINDS, SyntheticExamples
+from .folders import check_folder_names, metadata_remedy, without_label_maps
 from .settings import DataSettings
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ SYNTHETIC_VALIDATION = 1_000_000
 class Rows(Protocol):
     """What `TrainingExamples` reads: a `datasets.Dataset`, drawn pictures, a list with names."""
 
-    column_names: list[str]
+    @property
+    def column_names(self) -> list[str]: ...
 
     def __len__(self) -> int: ...
 
@@ -42,8 +44,9 @@ def open_source(settings: DataSettings, condition: Condition, seed: int = 0) -> 
     if settings.source == "synthetic":
         rows: Source = _open_synthetic(settings, condition, seed)
     else:
-        rows = _open_files(settings)
+        rows = without_label_maps(_open_files(settings), settings)
     check_columns(rows.column_names, settings, condition)
+    check_folder_names(rows, settings)
     if not settings.streaming and len(rows) == 0:
         raise ValueError(
             f"The split '{settings.split}' of '{settings.source}' is empty; check the folder, or "
@@ -73,10 +76,12 @@ def split_by_node(source: IterableDataset, rank: int, world_size: int) -> Iterab
 
 def check_columns(found: list[str], settings: DataSettings, condition: Condition) -> None:
     """Raise ValueError unless the columns that the settings and the condition need are there."""
+    remedy = metadata_remedy(settings.source)
+    nor_metadata = " and no metadata.jsonl" if remedy else ""
     if settings.condition_column is None and not condition.needs_only_photo:
         raise ValueError(
             f"A '{condition.type}' condition needs 'condition_column', the column with the "
-            f"{'keypoints' if condition.type == 'pose' else 'label maps'}; the columns are {found}."
+            f"{condition.column}; the columns are {found}.{remedy}"
         )
     if settings.exemplar_column is not None and not condition.needs_only_photo:
         if settings.exemplar_condition_column is None:
@@ -88,15 +93,17 @@ def check_columns(found: list[str], settings: DataSettings, condition: Condition
         "image_column",
         "condition_column",
         "labels_column",
+        "person_column",
         "exemplar_column",
         "exemplar_condition_column",
         "exemplar_labels_column",
+        "exemplar_person_column",
     ):
         column = getattr(settings, name)
         if column is not None and column not in found:
             raise ValueError(
-                f"'{settings.source}' has no column '{column}'; its columns are {found}. Set "
-                f"{name} to one of them."
+                f"'{settings.source}' has no column '{column}'{nor_metadata}; its columns are "
+                f"{found}. Set {name} to one of them.{remedy}"
             )
     if settings.labels_column and settings.exemplar_column and not settings.exemplar_labels_column:
         raise ValueError(
@@ -124,16 +131,14 @@ def _open_synthetic(settings: DataSettings, condition: Condition, seed: int) -> 
             f"The drawn pictures have no parts, got the split '{settings.split}'; take train, and "
             "any other name for held-out ones."
         )
-    kinds = {MaskCondition: "mask", EdgeCondition: "edge", PoseCondition: "pose"}
-    kind = kinds.get(type(condition))
-    if kind is None:
+    if condition.drawn is None:
         raise ValueError(
             f"There are no drawn pictures for a '{condition.type}' condition; use one of "
-            f"{list(kinds.values())}, or another source."
+            f"{list(KINDS)}, or another source."
         )
     first = 0 if settings.split == "train" else SYNTHETIC_VALIDATION
-    rows = SyntheticExamples(kind, settings.load_size, seed, first=first)
-    if isinstance(condition, MaskCondition) and condition.channels < len(rows.classes):
+    rows = SyntheticExamples(condition.drawn, settings.load_size, seed, first=first)
+    if condition.labelled and condition.channels < len(rows.classes):
         raise ValueError(
             f"The drawn pictures have the classes {rows.classes}, the condition declares "
             f"{condition.channels}; declare these {len(rows.classes)}."
@@ -159,6 +164,7 @@ def _open_files(settings: DataSettings) -> Dataset | IterableDataset:
             f"The split '{settings.split}' of '{settings.source}' cannot be opened: {error} "
             "Expected a folder with pictures and metadata.jsonl, parquet files, WebDataset "
             "tars or the id of a Hub data set (with config_name, if it has several)."
+            f"{metadata_remedy(settings.source)}"
         ) from error
     if rows.features is None:
         rows = rows._resolve_features()
@@ -199,7 +205,7 @@ def _loader(source: str) -> dict[str, Any]:
     builders = {".parquet": "parquet", ".tar": "webdataset"}
     if path.is_dir():
         for suffix, builder in builders.items():
-            if next(path.rglob(f"*{suffix}"), None):
+            if any(found.stem != "metadata" for found in path.rglob(f"*{suffix}")):
                 return {"path": builder, "data_dir": source}
         return {"path": "imagefolder", "data_dir": source}
     if path.suffix in builders:

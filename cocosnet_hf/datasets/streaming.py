@@ -11,7 +11,7 @@ import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ..conditions import Condition
-from ..retrieval import ExemplarIndex, Extractor, describe_with, unit
+from ..retrieval import ExemplarIndex, describe_with, unit
 from .composing import TrainingExample, compose
 from .reading import BrokenCount, BrokenExample, Example, Reader
 from .settings import DataSettings
@@ -51,7 +51,6 @@ class TrainingStream(IterableDataset[TrainingExample]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
-        extractor: Extractor | None = None,
     ) -> None:
         check_columns(source.column_names, settings, condition)
         if settings.shuffle_buffer > 0:
@@ -63,11 +62,10 @@ class TrainingStream(IterableDataset[TrainingExample]):
         self.rank = rank
         self.reader = Reader(settings, condition)
         self.broken = BrokenCount(settings.max_broken_share)
-        self.extractor = extractor
         self._epoch = 0
         self._position = 0
         self._buffer: deque[_Past] = deque(maxlen=settings.exemplar_buffer)
-        self._live: datasets.IterableDataset | None = None
+        self._live: Any = None  # the source, from the first iteration on
         self._resumed: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -193,9 +191,7 @@ class TrainingStream(IterableDataset[TrainingExample]):
 
     def _descriptor(self, example: Example) -> np.ndarray:
         """What the nearest example is found by: the mask, label map, pose or photo."""
-        describe = describe_with(self.reader.layout, self.extractor)
-        compared = self.reader.layout_of(example) if self.extractor is None else example.image
-        return unit(describe(compared))
+        return unit(describe_with(self.reader.layout)(self.reader.layout_of(example)))
 
     def _nothing_to_read(self) -> str:
         worker = get_worker_info()

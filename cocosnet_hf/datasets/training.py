@@ -11,7 +11,7 @@ import numpy as np
 from torch.utils.data import Dataset, Sampler
 
 from ..conditions import Condition
-from ..retrieval import ExemplarIndex, Extractor, cache_key, describe_with
+from ..retrieval import ExemplarIndex, cache_key, describe_with
 from .composing import TrainingExample, compose
 from .reading import BrokenCount, BrokenExample, Example, Reader, file_name
 from .settings import DataSettings
@@ -31,8 +31,8 @@ class TrainingExamples(Dataset[TrainingExample]):
     example is replaced by the next one that can be read.
 
     rows: from `open_source`. pool: the rows exemplars are taken from, if not `rows` themselves (the
-    training rows, for validation); with retrieve or exemplar_list only. extractor: features for
-    retrieval instead of the built-in ones. Raises ValueError for unusable lists and columns.
+    training rows, for validation); with retrieve or exemplar_list only. Raises ValueError for
+    unusable lists and columns.
     """
 
     def __init__(
@@ -42,7 +42,6 @@ class TrainingExamples(Dataset[TrainingExample]):
         settings: DataSettings,
         seed: int = 0,
         pool: Rows | None = None,
-        extractor: Extractor | None = None,
     ) -> None:
         if len(rows) == 0:
             raise ValueError(
@@ -56,7 +55,7 @@ class TrainingExamples(Dataset[TrainingExample]):
         self.seed = seed
         self.reader = Reader(settings, condition)
         self.broken = BrokenCount(settings.max_broken_share, len(rows))
-        self._easy, self._hard = self._choices(extractor)
+        self._easy, self._hard = self._choices()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -112,7 +111,7 @@ class TrainingExamples(Dataset[TrainingExample]):
             self.broken.report(error)
             return None
 
-    def _choices(self, extractor: Extractor | None) -> tuple[np.ndarray, np.ndarray]:
+    def _choices(self) -> tuple[np.ndarray, np.ndarray]:
         """Places in the pool for the easy (N, e) and the hard (N, 1) exemplar; -1 for none."""
         settings, nothing = self.settings, np.full((len(self.rows), 1), -1)
         if settings.exemplar_list is not None:
@@ -123,11 +122,11 @@ class TrainingExamples(Dataset[TrainingExample]):
             )
         if not settings.retrieve:
             return nothing, nothing
-        index = build_index(self.pool, self.reader, settings, extractor)
+        index = build_index(self.pool, self.reader, settings)
         if self.pool is self.rows:
             places = index.neighbours(max(settings.easy_candidates, settings.hard_rank))
         else:
-            queries = build_index(self.rows, self.reader, settings, extractor)
+            queries = build_index(self.rows, self.reader, settings)
             count = max(settings.easy_candidates, settings.hard_rank)
             places, _ = index.search(queries.descriptors, count)
             places[~queries.usable] = -1
@@ -191,38 +190,33 @@ class EndlessBatches(Sampler[list[Key]]):
         return np.random.default_rng([self.seed, epoch]).permutation(self.length)
 
 
-def build_index(
-    rows: Rows, reader: Reader, settings: DataSettings, extractor: Extractor | None = None
-) -> ExemplarIndex:
+def build_index(rows: Rows, reader: Reader, settings: DataSettings) -> ExemplarIndex:
     """The exemplar index of a data set; from the disk where it was built for the same data before.
 
-    Stored beside the data's cache. One with an extractor of your own is not stored. A broken
-    picture keeps its place and is never found.
+    Stored beside the data's cache. A broken picture keeps its place and is never found.
     """
 
     def sources() -> Iterator[Any]:
         for position, row in enumerate(iterate(rows)):
             try:
-                if extractor is None:
-                    yield reader.read_layout(row, position)
-                else:
-                    yield reader.read(row, position).image
+                yield reader.read_layout(row, position)
             except BrokenExample as error:
                 logger.warning("Not in the exemplar index: %s", error)
                 yield None
 
     def build() -> ExemplarIndex:
-        return ExemplarIndex.build(sources(), reader.layout, names(), extractor)
+        return ExemplarIndex.build(sources(), reader.layout, names())
 
     def names() -> list[str]:
         return [reader.name(row, position) for position, row in enumerate(iterate(rows))]
 
     fingerprint = getattr(rows, "_fingerprint", None)
-    if extractor is not None or fingerprint is None:
+    if fingerprint is None:
         return build()
     columns = f"{settings.image_column} {settings.condition_column} {settings.labels_column}"
     groups = settings.label_groups or ""
-    key = cache_key(f"{fingerprint} {columns}{groups}", reader.layout)
+    person = f" {settings.person_column}" if settings.person_column else ""
+    key = cache_key(f"{fingerprint} {columns}{groups}{person}", reader.layout)
     return ExemplarIndex.cached(key, build, describe_with(reader.layout), settings.cache_dir)
 
 

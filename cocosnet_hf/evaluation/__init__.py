@@ -4,7 +4,7 @@ from .correspondence import CarriedLabels, carry_labels
 from .distances import frechet_distance, is_rank_deficient, kernel_distance, swd, swd_levels
 from .extractors import Extractor, extract, load_extractor, load_perceptual
 from .intervals import Estimate, mean_estimate
-from .methods import Method, load_rival
+from .methods import Method, load_baseline
 from .pairs import EvaluationPairs, Pair
 from .picture_sets import PictureFiles
 from .pictures import (
@@ -19,10 +19,11 @@ from .pictures import (
     psnr,
     ssim,
 )
-from .protocol import EvaluationSettings, evaluate
+from .protocol import evaluate
 from .regions import RegionScores, semantic_consistency, style_relevance
 from .results import Evaluation, Result, eval_results
-from .scoring import Instruments, Scorer
+from .scoring import MetricNetworks, Scorer
+from .settings import EvaluationSettings
 
 __all__ = [
     "CarriedLabels",
@@ -31,7 +32,7 @@ __all__ = [
     "EvaluationPairs",
     "EvaluationSettings",
     "Extractor",
-    "Instruments",
+    "MetricNetworks",
     "Method",
     "Pair",
     "PictureFiles",
@@ -52,7 +53,7 @@ __all__ = [
     "kernel_distance",
     "load_extractor",
     "load_perceptual",
-    "load_rival",
+    "load_baseline",
     "mask_accuracy",
     "mean_estimate",
     "perceptual_distance",

@@ -16,7 +16,7 @@ from .extractors import Extractor
 from .intervals import Estimate, mean_estimate
 from .methods import TARGET
 from .results import ClassResult, Evaluation, Result
-from .scoring import Instruments
+from .scoring import MetricNetworks
 from .storage import FORMATS, RunFolder
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ ClassValues: TypeAlias = dict[int, tuple[float, int]]
 
 def collect(
     folder: RunFolder,
-    made: dict[str, Any],
+    provenance: dict[str, Any],
     methods: dict[str, str],
-    instruments: Instruments,
+    networks: MetricNetworks,
     condition: Condition,
 ) -> Evaluation:
     """All figures of a run; the scores of all methods are also written as `scores.parquet`.
@@ -45,33 +45,31 @@ def collect(
     """
     import pandas
 
-    names = list(getattr(condition, "classes", ()))
-    all_targets = folder.scores(TARGET, made["items"])
+    names = list(condition.label_names)
+    all_targets = folder.scores(TARGET, provenance["items"])
     tables, results, classes, throughput = [], [], [], {}
     for name in methods:
-        whole = all_targets if name == TARGET else folder.scores(name, made["items"])
+        whole = all_targets if name == TARGET else folder.scores(name, provenance["items"])
         tables.append(whole[[*_NOT_SCORES, *score_columns(whole)]])
         throughput[name] = seconds(folder, name, whole)
         by_format = class_values(folder.chunks(name))
         for kind in FORMATS:
             table, of_classes = of_format(whole, kind), by_format.get(kind, {})
-            found = [*item_results(table, made["seed"]), *mean_ious(of_classes, len(table))]
+            found = [*item_results(table, provenance["seed"]), *mean_ious(of_classes, len(table))]
             by_class = list(class_results(of_classes, names))
             if name == TARGET:
-                found, by_class = (
-                    [one for one in some if one[0].partition("-")[0] not in TO_THE_TARGET]
-                    for some in (found, by_class)
-                )
+                found = [one for one in found if not _is_to_the_target(one[0])]
+                by_class = [one for one in by_class if not _is_to_the_target(one[0])]
             else:
                 levels = json.loads(folder.levels_file(name, kind).read_text())["levels"]
                 targets = of_format(all_targets, kind)
-                extractors = instruments.extractors
-                found += set_results(table, targets, extractors, levels, made["seed"])
+                extractors = networks.extractors
+                found += set_results(table, targets, extractors, levels, provenance["seed"])
             results += [Result(name, kind, *one) for one in found]
             classes += [ClassResult(name, kind, *one) for one in by_class]
     everything = pandas.concat(tables, ignore_index=True)
     everything.to_parquet(folder.path / "scores.parquet")
-    return Evaluation(made, methods, results, classes, throughput, instruments.absent)
+    return Evaluation(provenance, methods, results, classes, throughput, networks.skipped)
 
 
 def item_results(table: DataFrame, seed: int) -> Iterator[tuple[str, Estimate, str]]:
@@ -126,6 +124,10 @@ def class_results(
             yield metric, label, names[label] if label < len(names) else str(label), value, items
 
 
+def _is_to_the_target(metric: str) -> bool:
+    return metric.partition("-")[0] in TO_THE_TARGET
+
+
 def class_values(chunks: Iterable[DataFrame]) -> dict[str, dict[str, ClassValues]]:
     """What is measured by class, by file format and metric."""
     sums: dict[tuple[str, str, int], list[float]] = {}
@@ -140,7 +142,7 @@ def class_values(chunks: Iterable[DataFrame]) -> dict[str, dict[str, ClassValues
     values: dict[str, dict[str, ClassValues]] = {}
     for (kind, metric, label), (total, weight, items) in sums.items():
         of_metric = values.setdefault(kind, {}).setdefault(metric, {})
-        of_metric[label] = (float(total / weight), items)
+        of_metric[label] = (float(total / weight), int(items))
     return values
 
 

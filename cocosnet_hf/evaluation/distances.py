@@ -99,7 +99,7 @@ def slicing_directions(length: int, repeats: int, directions: int, seed: int) ->
 
 
 def _descriptors(
-    pictures: Sequence[Tensor],
+    pictures: Tensor | Sequence[Tensor],
     level: int,
     is_last: bool,
     count: int,
@@ -199,15 +199,15 @@ def kernel_distance(features: Tensor, target_features: Tensor, seed: int = 0) ->
     first, second = features.double(), target_features.double()
     cross = _cubic_kernel(first, second)
     gain = _cubic_kernel(first, first) + _cubic_kernel(second, second) - cross - cross.t()
-    gain = gain.fill_diagonal_(0).cpu().numpy()
-    count = len(gain)
-    order = gain.sum(1).argsort()  # the interval, too, is the same in any order of the items
-    gain = gain[np.ix_(order, order)]
+    gains = gain.fill_diagonal_(0).cpu().numpy()
+    count = len(gains)
+    order = gains.sum(1).argsort()  # the interval, too, is the same in any order of the items
+    gains = gains[order][:, order]
     shares = draws(count, seed)
     pairs = 1 - np.square(shares).sum(1)
     several = pairs > 0  # a sample of one item only has no pairs
-    replicates = ((shares @ gain) * shares).sum(1)[several] / pairs[several]
-    return Estimate(float(gain.sum() / (count * (count - 1))), count, *interval(replicates))
+    replicates = ((shares @ gains) * shares).sum(1)[several] / pairs[several]
+    return Estimate(float(gains.sum() / (count * (count - 1))), count, *interval(replicates))
 
 
 def _cubic_kernel(x: Tensor, y: Tensor) -> Tensor:

@@ -1,31 +1,34 @@
-"""What is compared: the pipeline, and rivals that paint the same pairs."""
+"""What is compared: the pipeline, and baselines that paint the same pairs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, overload
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ..conditions import open_photo
+from ..image_translation import ImageTranslationOutput, ImageTranslationPipeline, Pictures
 from ..matching import Matching
+from ..models.network import size_of
+from ..pictures import open_photo, to_image, to_pixels
 from ..pipeline import CoCosPipeline, CoCosPipelineOutput
+from ..transfer import INDEX_FILE
 from .correspondence import carry_labels
 from .extractors import import_function
 from .fingerprints import files_fingerprint, fingerprint
-from .pairs import EvaluationPairs, Pair
+from .opening import open_pipeline
+from .pairs import EvaluationPairs, Pair, Sample
 from .picture_sets import SUFFIXES, unit_range
 
 TARGET, PIPELINE, WARPED = "target", "pipeline", "warped exemplar"
 SHARP, EXEMPLAR, NEAREST = "sharp exemplar", "exemplar", "nearest photo"
 BUILT_IN = {"warped": WARPED, "sharp": SHARP, "exemplar": EXEMPLAR, "nearest": NEAREST}
-"""Rivals that need nothing but the run, by their name on the command line."""
+"""Baselines that need nothing but the run, by their name on the command line."""
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,14 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class Painting:
+class GeneratedBatch:
     """Pictures of some pairs, (B, 3, H, W) in 0..1; scores: of the matching, for each pair."""
 
     pictures: Tensor
     scores: list[Scores]
 
     @classmethod
-    def of(cls, pictures: Sequence[Tensor]) -> Painting:
+    def of(cls, pictures: Tensor | Sequence[Tensor]) -> GeneratedBatch:
         """Of B pictures (3, H, W), uint8 or in 0..1, without scores."""
         stacked = torch.stack([unit_range(picture).cpu() for picture in pictures])
         return cls(stacked, [Scores() for _ in pictures])
@@ -65,12 +68,12 @@ class Method:
     """One or several pictures for each pair.
 
     made_by: the name of each and, in words, what makes it: where pairs, pipeline and words are the
-    same, so are the pictures. paint: pairs to one `Painting` for each name. uses_exemplar: whether
-    another exemplar would give another picture.
+    same, so are the pictures. generate: pairs to one `GeneratedBatch` for each name. uses_exemplar:
+    whether another exemplar would give another picture.
     """
 
     made_by: dict[str, str]
-    paint: Callable[[Sequence[Pair]], list[Painting]]
+    generate: Callable[[Sequence[Pair]], list[GeneratedBatch]]
     uses_exemplar: bool = True
 
     @property
@@ -80,32 +83,40 @@ class Method:
 
 
 def pipeline_method(
-    pipe: CoCosPipeline,
+    pipe: ImageTranslationPipeline,
     name: str,
-    rivals: Sequence[str] = ("warped",),
+    baselines: Sequence[str] = ("warped",),
     background: int | None = None,
 ) -> Method:
-    """The pipeline, with its `matching_scores`, and the rivals that its own matching makes.
+    """The pipeline, with its `matching_scores`, and the baselines that its own matching makes.
 
-    rivals: of which "warped" and "sharp" (see `sharp_exemplars`) are painted.
+    baselines: of which "warped" and "sharp" (see `sharp_exemplars`) are painted. Raises ValueError
+    for these of a pipeline without matching.
     """
+    if not isinstance(pipe, CoCosPipeline):
+        if wrong := sorted({"warped", "sharp"} & set(baselines)):
+            raise ValueError(
+                f"{' and '.join(wrong)} are made by a matching, which a {type(pipe).__name__} has "
+                f"not; name other baselines."
+            )
+        return Method({PIPELINE: name}, lambda pairs: [generated_pictures(pipe, pairs)])
     made_by = {PIPELINE: name}
-    if "warped" in rivals:
+    if "warped" in baselines:
         made_by[WARPED] = "the exemplar seen through the pipeline's matching"
-    if "sharp" in rivals:
+    if "sharp" in baselines:
         made_by[SHARP] = "the exemplar's own pixels, moved as the pipeline's matching says"
 
-    def paint(pairs: Sequence[Pair]) -> list[Painting]:
+    def generate(pairs: Sequence[Pair]) -> list[GeneratedBatch]:
         out = run_pipeline(pipe, pairs)
         scores = matching_scores(out.matching, pairs, background)
-        paintings = [Painting(out.images.float().cpu(), scores)]
+        batches = [GeneratedBatch(_tensor(out.images).float().cpu(), scores)]
         if WARPED in made_by:
-            paintings.append(Painting.of(out.warped_exemplars))
+            batches.append(GeneratedBatch.of(_tensor(out.warped_exemplars)))
         if SHARP in made_by:
-            paintings.append(Painting.of(sharp_exemplars(out, pairs)))
-        return paintings
+            batches.append(GeneratedBatch.of(sharp_exemplars(out, pairs)))
+        return batches
 
-    return Method(made_by, paint)
+    return Method(made_by, generate)
 
 
 def sharp_exemplars(out: CoCosPipelineOutput, pairs: Sequence[Pair]) -> Tensor:
@@ -116,15 +127,36 @@ def sharp_exemplars(out: CoCosPipelineOutput, pairs: Sequence[Pair]) -> Tensor:
     """
     photos = torch.stack([unit_range(pair.exemplar.photo) for pair in pairs])
     flow = out.matching.coherent()
-    return flow.warp(photos.to(flow.position.device), tuple(out.images.shape[-2:]))
+    return flow.warp(photos.to(flow.position.device), size_of(_tensor(out.images)))
 
 
-def run_pipeline(pipe: CoCosPipeline, pairs: Sequence[Pair]) -> CoCosPipelineOutput:
+def generated_pictures(pipe: ImageTranslationPipeline, pairs: Sequence[Pair]) -> GeneratedBatch:
+    """What a pipeline makes of some pairs."""
+    images = _tensor(run_pipeline(pipe, pairs).images).float().cpu()
+    return GeneratedBatch(images, [Scores() for _ in pairs])
+
+
+def _tensor(pictures: Pictures) -> Tensor:
+    """The pictures of `run_pipeline`, which asks for tensors."""
+    return cast(Tensor, pictures)
+
+
+@overload
+def run_pipeline(pipe: CoCosPipeline, pairs: Sequence[Pair]) -> CoCosPipelineOutput: ...
+
+
+@overload
+def run_pipeline(
+    pipe: ImageTranslationPipeline, pairs: Sequence[Pair]
+) -> ImageTranslationOutput: ...
+
+
+def run_pipeline(pipe: ImageTranslationPipeline, pairs: Sequence[Pair]) -> ImageTranslationOutput:
     """What the pipeline returns for some pairs, pictures as tensors (B, 3, H, W) in 0..1.
 
     Noise, where a model has it, depends on the item alone.
     """
-    needs_condition = pipe.correspondence.needs_exemplar_condition
+    needs_condition = pipe.needs_exemplar_condition
     return pipe(
         [pair.target.condition for pair in pairs],
         [unit_range(pair.exemplar.photo) for pair in pairs],
@@ -153,14 +185,12 @@ def matching_scores(
             "entropy": entropy[index].mean().item() / math.log(positions),
         }
         scores.append(Scores(values))
-    if any(look.labels is None for pair in pairs for look in (pair.target, pair.exemplar)):
+    labels = stacked_labels(pair.target for pair in pairs)
+    exemplar_labels = stacked_labels(pair.exemplar for pair in pairs)
+    if labels is None or exemplar_labels is None:
         return scores
     device = confidence.device
-    carried = carry_labels(
-        matching,
-        torch.stack([pair.target.labels for pair in pairs]).to(device),
-        torch.stack([pair.exemplar.labels for pair in pairs]).to(device),
-    )
+    carried = carry_labels(matching, labels.to(device), exemplar_labels.to(device))
     accuracies = {"warp_accuracy": carried.warped == carried.wanted}
     if carried.unmoved is not None:
         accuracies["identity_accuracy"] = carried.unmoved == carried.wanted
@@ -168,8 +198,7 @@ def matching_scores(
         wanted = carried.wanted[index]
         for metric, right in accuracies.items():
             score.values[metric] = right[index].float().mean().item()
-            foreground = wanted != background
-            if background is not None and foreground.any():
+            if background is not None and (foreground := wanted != background).any():
                 score.values[f"foreground_{metric}"] = (
                     right[index][foreground].float().mean().item()
                 )
@@ -181,30 +210,43 @@ def matching_scores(
     return scores
 
 
+def stacked_labels(samples: Iterable[Sample]) -> Tensor | None:
+    """The labels (B, H, W) of all, or None where one has none."""
+    every = [sample.labels for sample in samples]
+    known = [labels for labels in every if labels is not None]
+    return torch.stack(known) if len(known) == len(every) else None
+
+
 def target_method() -> Method:
     """The true photo: what a method could reach at best."""
     return Method(
         {TARGET: "the item's own photo"},
-        lambda pairs: [Painting.of([pair.target.photo for pair in pairs])],
+        lambda pairs: [GeneratedBatch.of([pair.target.photo for pair in pairs])],
         uses_exemplar=False,
     )
 
 
-def load_rival(spec: str, pairs: EvaluationPairs) -> Method:
-    """A rival by its spec.
+def load_baseline(
+    spec: str,
+    pairs: EvaluationPairs,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Method:
+    """A baseline by its spec.
 
-    "exemplar" (as it is) or "nearest" (the nearest training photo); "NAME=FOLDER", pictures of the
-    evaluation's size called like the items; or "NAME=package.module:function", a function
+    "exemplar" (as it is) or "nearest" (the nearest training photo); "NAME=FOLDER", a saved pipeline
+    of any system, which works on the device in dtype, or pictures of the evaluation's size called
+    like the items; or "NAME=package.module:function", a function
     (condition, exemplar) -> picture that gets the encoded condition (K, H, W) in 0..1 and a PIL
     photo, and returns what `open_photo` reads. Scores are kept for later runs as long as the
-    folder's pictures and the function's module are the same; what the module reads and imports is
-    not seen. Raises ValueError for another spec and ImportError
+    folder's weights or pictures and the function's module are the same; what the module reads and
+    imports is not seen. Raises ValueError for another spec and ImportError
     for a function that is not there.
     """
     if spec == "exemplar":
         return Method(
             {EXEMPLAR: "the exemplar, unchanged"},
-            lambda some: [Painting.of([pair.exemplar.photo for pair in some])],
+            lambda some: [GeneratedBatch.of([pair.exemplar.photo for pair in some])],
         )
     if spec == "nearest":
         return Method(
@@ -212,33 +254,51 @@ def load_rival(spec: str, pairs: EvaluationPairs) -> Method:
                 NEAREST: f"the photo of '{pairs.train_split}' with the nearest layout, content "
                 f"{pairs.pool_fingerprint}"
             },
-            lambda some: [Painting.of([pairs.nearest(pair.index).photo for pair in some])],
+            lambda some: [GeneratedBatch.of([pairs.nearest(pair.index).photo for pair in some])],
             uses_exemplar=False,
         )
     name, _, source = spec.partition("=")
     own = {TARGET, PIPELINE, *BUILT_IN.values()}
     if not any(map(str.isalnum, name)) or name in own or not source:
         raise ValueError(
-            f"A rival is one of {', '.join(BUILT_IN)}, 'NAME=FOLDER' or 'NAME=package.module:"
+            f"A baseline is one of {', '.join(BUILT_IN)}, 'NAME=FOLDER' or 'NAME=package.module:"
             f"function' with a name of its own, got {spec!r}."
         )
+    if Path(source, INDEX_FILE).is_file():
+        return _saved_method(name, source, pairs, device, dtype)
     if Path(source).is_dir():
         return _folder_method(name, Path(source))
     if ":" not in source:
-        raise ValueError(f"There is no folder '{source}' for the rival '{name}'.")
+        raise ValueError(f"There is no folder '{source}' for the baseline '{name}'.")
     return _function_method(name, source, import_function(source))
 
 
+def _saved_method(
+    name: str, source: str, pairs: EvaluationPairs, device: torch.device | str, dtype: torch.dtype
+) -> Method:
+    pipe, digest = open_pipeline(source, None, dtype)
+    if pipe.condition.to_config() != pairs.condition.to_config():
+        raise ValueError(
+            f"The pipeline '{name}' in {source} paints from {pipe.condition!r}, the evaluation has "
+            f"{pairs.condition!r}."
+        )
+    pipe.to(device)
+    return Method(
+        {name: f"the pipeline {source}, weights {digest}"},
+        lambda some: [generated_pictures(pipe, some)],
+    )
+
+
 def _function_method(name: str, source: str, function: Callable[..., Any]) -> Method:
-    def paint(pairs: Sequence[Pair]) -> list[Painting]:
+    def generate(pairs: Sequence[Pair]) -> list[GeneratedBatch]:
         pictures = []
         for pair in pairs:
-            exemplar = Image.fromarray(pair.exemplar.photo.permute(1, 2, 0).numpy())
+            exemplar = to_image(pair.exemplar.photo)
             made = open_photo(function(pair.target.condition, exemplar), f"picture of {name}")
             pictures.append(_fitting(made, pair, name))
-        return [Painting.of(pictures)]
+        return [GeneratedBatch.of(pictures)]
 
-    return Method({name: f"the function {source}, content {fingerprint(source)}"}, paint)
+    return Method({name: f"the function {source}, content {fingerprint(source)}"}, generate)
 
 
 def _folder_method(name: str, folder: Path) -> Method:
@@ -249,37 +309,37 @@ def _folder_method(name: str, folder: Path) -> Method:
 
     shown: dict[Path, str] = {}
 
-    def paint(pairs: Sequence[Pair]) -> list[Painting]:
+    def generate(pairs: Sequence[Pair]) -> list[GeneratedBatch]:
         pictures = []
         for pair in pairs:
             wanted = pair.target.name.rsplit("/", 1)[-1]
             found = files.get(wanted) or files.get(Path(wanted).stem) or []
             if len(found) != 1:
                 raise ValueError(
-                    f"The rival '{name}' must have one picture for each item, but {folder} holds "
+                    f"The baseline '{name}' must have one picture for each item; {folder} has "
                     f"{len(found)} called '{wanted}'."
                 )
             if shown.setdefault(found[0], pair.target.name) != pair.target.name:
                 raise ValueError(
-                    f"The rival '{name}' has one picture, '{found[0].name}', for two items, "
+                    f"The baseline '{name}' has one picture, '{found[0].name}', for two items, "
                     f"'{shown[found[0]]}' and '{pair.target.name}'; name its pictures and the "
                     f"items (--id-column) without folders, each differently."
                 )
             pictures.append(_fitting(open_photo(found[0]), pair, name))
-        return [Painting.of(pictures)]
+        return [GeneratedBatch.of(pictures)]
 
     paths = [path for some in files.values() for path in some]
     kinds = ", ".join(sorted({path.suffix.lower() for path in paths}))
     made_by = f"{kinds} files of {folder}, content {files_fingerprint(paths, folder)}"
-    return Method({name: made_by}, paint, uses_exemplar=False)
+    return Method({name: made_by}, generate, uses_exemplar=False)
 
 
 def _fitting(picture: Image.Image, pair: Pair, name: str) -> Tensor:
     height, width = pair.target.photo.shape[1:]
     if picture.size != (width, height):
         raise ValueError(
-            f"The rival '{name}' made a picture of {picture.width} x {picture.height} pixels for "
+            f"The baseline '{name}' made a picture of {picture.width} x {picture.height} px for "
             f"'{pair.target.name}', the evaluation's are {width} x {height}; resize it with a "
             "filter that you name."
         )
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
+    return to_pixels(picture)

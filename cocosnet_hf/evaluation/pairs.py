@@ -8,14 +8,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from ..conditions import Condition, MaskCondition, Pose
+from ..conditions import Condition, Pose
 from ..datasets import BrokenExample, DataSettings, Example, Geometry, Reader, Rows, open_source
-from ..datasets.geometry import NEAREST
-from ..datasets.settings import shares_rows
+from ..datasets.composing import cut
+from ..datasets.settings import ExemplarSettings, shares_rows
 from ..datasets.training import build_index, read_exemplar_list, row_names
+from ..pictures import to_pixels
 from ..retrieval import ExemplarIndex
 from .storage import slug
 
@@ -23,7 +23,7 @@ RETRIEVAL, RANDOM, COLUMN = "retrieval", "random", "column"
 
 
 @dataclass(frozen=True)
-class Look:
+class Sample:
     """A photo and what belongs to it, cut to the size of the evaluation.
 
     photo (3, H, W) uint8; condition (K, H, W) float32, encoded; labels (H, W) int64, for masks and
@@ -42,8 +42,8 @@ class Pair:
     """Test item `index`: the photo that a method should come to, and its exemplar."""
 
     index: int
-    target: Look
-    exemplar: Look
+    target: Sample
+    exemplar: Sample
 
     @property
     def file_stem(self) -> str:
@@ -86,13 +86,11 @@ class EvaluationPairs:
         for name, value in (("limit", limit), ("pool_limit", pool_limit)):
             if value is not None and value < 1:
                 raise ValueError(f"'{name}' must be at least 1, got {value}.")
+        # The pairs choose the exemplars, whatever the training did.
+        chosen_here = vars(ExemplarSettings())
         self.settings = dataclasses.replace(
-            settings.for_validation(),
-            streaming=False,
-            retrieve=False,
-            exemplar_list=None,
-            same_look=False,
-        )
+            settings, streaming=False, **chosen_here
+        ).for_validation()
         self.condition, self.exemplars, self.train_split = condition, exemplars, train_split
         if settings.split != train_split and shares_rows(settings.split, train_split):
             raise ValueError(
@@ -115,7 +113,7 @@ class EvaluationPairs:
             row = self.rows[index]
             target = self.reader.read(row, index)
             if self._places is not None:
-                return Pair(index, self._look(target), self._pool_look(self._places[index]))
+                return Pair(index, self._sample(target), self._pool_sample(self._places[index]))
             exemplar = self.reader.read_exemplar(row, index)
         except BrokenExample as error:
             raise ValueError(f"An evaluation needs every item: {error}") from error
@@ -124,11 +122,11 @@ class EvaluationPairs:
                 f"'{target.name}' has no exemplar in '{self.settings.exemplar_column}'; leave it "
                 "out of the split, or choose exemplars by retrieval."
             )
-        return Pair(index, self._look(target), self._look(exemplar))
+        return Pair(index, self._sample(target), self._sample(exemplar))
 
-    def nearest(self, index: int) -> Look:
+    def nearest(self, index: int) -> Sample:
         """The photo of train_split whose layout is nearest to the item's."""
-        return self._pool_look(self._nearest[index])
+        return self._pool_sample(self._nearest[index])
 
     @property
     def retrieved_by(self) -> str:
@@ -198,51 +196,23 @@ class EvaluationPairs:
     def _index(self, rows: Rows) -> ExemplarIndex:
         return build_index(rows, self.reader, self.settings)
 
-    def _pool_look(self, place: int) -> Look:
+    def _pool_sample(self, place: int) -> Sample:
         row: Any = self.pool[int(place)]
         try:
-            return self._look(self.reader.read(row, int(place)))
+            return self._sample(self.reader.read(row, int(place)))
         except BrokenExample as error:
             raise ValueError(f"An exemplar cannot be read: {error}") from error
 
-    def _look(self, example: Example) -> Look:
-        height, width = self.settings.image_size, self.settings.width
+    def _sample(self, example: Example) -> Sample:
         # Without augmentation nothing is drawn.
         geometry = Geometry.draw(example.image.size, self.settings, np.random.default_rng(0))
-        photo = geometry.picture(example.image)
-        source = geometry.source(example.condition, example.image, photo)
-        labels = None
-        try:
-            if isinstance(self.condition, MaskCondition):
-                labels = self.condition.labels(source, height, width)
-                encoded = self.condition.one_hot(labels)
-            else:
-                encoded = self.condition.encode(source, height, width)
-        except ValueError as error:
-            raise ValueError(
-                f"The condition of '{example.name}' cannot be used: {error}"
-            ) from error
-        if labels is None and example.labels is not None:
-            picture = geometry.picture(example.labels, NEAREST)
-            labels = torch.from_numpy(np.array(picture).astype(np.int64))
-            if labels.ndim != 2:
-                raise ValueError(
-                    f"The label map of '{example.name}' must be one plane of class numbers, got a "
-                    f"picture of mode {picture.mode}."
-                )
-            classes = self.settings.label_classes
-            if classes is not None and labels.max() >= classes:
-                raise ValueError(
-                    f"The label map of '{example.name}' must hold the classes 0..{classes - 1}, "
-                    f"got {int(labels.max())}; raise the number of label classes, or map the "
-                    "others to a class of their own by label groups."
-                )
-        return Look(
+        made = cut(example, geometry, self.condition, self.settings)
+        return Sample(
             example.name,
-            torch.from_numpy(np.array(photo)).permute(2, 0, 1),
-            encoded,
-            labels,
-            source if isinstance(source, Pose) else None,
+            to_pixels(made.photo),
+            self.condition.unpack(made.packed),
+            made.labels,
+            made.source.value if self.condition.has_joints else None,
         )
 
 
@@ -256,4 +226,5 @@ def _first(rows: Rows, count: int | None) -> Rows:
         return rows
     if hasattr(rows, "select"):
         return rows.select(range(count))
-    return dataclasses.replace(rows, length=count)
+    drawn: Any = rows
+    return dataclasses.replace(drawn, length=count)

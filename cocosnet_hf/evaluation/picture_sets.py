@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from ..conditions import open_photo
+from ..pictures import open_photo, to_pixels
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 
@@ -41,7 +39,7 @@ class PictureFiles(Sequence[Tensor]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> Tensor:
+    def __getitem__(self, index: int) -> Tensor:  # type: ignore[override]  # no slices
         path = self.paths[index]
         photo = open_photo(path, "picture")
         self._size = self._size or photo.size
@@ -50,14 +48,17 @@ class PictureFiles(Sequence[Tensor]):
                 f"All pictures of a set must have one size, but {path} has {photo.size} and others "
                 f"{self._size}; resize them with one named filter first."
             )
-        return torch.from_numpy(np.array(photo)).permute(2, 0, 1)
+        return to_pixels(photo)
 
 
 Pictures: TypeAlias = "Tensor | Sequence[Tensor] | str | os.PathLike[str]"
 """A set: (N, 3, H, W) or N of (3, H, W), floating in 0..1 or uint8, or a folder's path."""
 
 
-def open_pictures(pictures: Pictures) -> Tensor | Sequence[Tensor]:
+Opened: TypeAlias = "Tensor | Sequence[Tensor]"
+
+
+def open_pictures(pictures: Pictures) -> Opened:
     """A set that can be counted and indexed. Raises ValueError for an empty or unreadable one."""
     if isinstance(pictures, (str, os.PathLike)):
         return PictureFiles.of_folder(pictures)
@@ -68,7 +69,7 @@ def open_pictures(pictures: Pictures) -> Tensor | Sequence[Tensor]:
     return pictures
 
 
-def open_pair(pictures: Pictures, targets: Pictures) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+def open_pair(pictures: Pictures, targets: Pictures) -> tuple[Opened, Opened]:
     """Two sets to be compared. Raises ValueError unless they agree in number and size.
 
     Distances between sets are biased by their numbers, so unequal ones are never compared.

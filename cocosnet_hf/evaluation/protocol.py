@@ -7,16 +7,14 @@ where it was, methods can be added to a finished one, and several processes shar
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any
 
 import numpy as np
 import PIL
@@ -26,97 +24,43 @@ from accelerate.utils import gather_object, parse_flag_from_env
 from tqdm.auto import tqdm
 
 from .. import __version__
-from ..bundled import locate
-from ..conditions import Condition, MaskCondition, PartEdgeCondition, PoseCondition
-from ..datasets import DataSettings
 from ..memory import peak_memory
 from ..pipeline import CoCosPipeline
 from .collecting import collect
 from .distances import swd_levels
-from .extractors import INCEPTION, load_extractor, load_lpips, load_perceptual
 from .fingerprints import fingerprint
-from .methods import TARGET, Method, Scores, load_rival, pipeline_method, target_method
+from .methods import (
+    TARGET,
+    Method,
+    Scores,
+    load_baseline,
+    pipeline_method,
+    target_method,
+)
+from .metric_networks import load_metric_networks
+from .opening import open_pipeline
 from .pairs import COLUMN, RANDOM, RETRIEVAL, EvaluationPairs, Pair
 from .picture_sets import unit_range
 from .pictures import diversity
 from .report import write_report
 from .results import Evaluation
-from .scoring import Instruments, Scorer, load_pose_finder, load_segmenter
+from .scoring import Scorer
+from .settings import EvaluationSettings
 from .storage import FORMATS, RunFolder, slug, write_rows, write_whole
 
 logger = logging.getLogger(__name__)
-
-LoadedT = TypeVar("LoadedT")
 
 CHUNK = 32
 """Items whose scores are written together."""
 
 
-@dataclass(frozen=True)
-class EvaluationSettings:
-    """An evaluation.
-
-    pipeline: folder, Hub id or bundled name; variant: of its weights, such as fp16. data: the data;
-    `split` is the tested part. size: side of all pictures in pixels; None for the pipeline's own.
-    output: the folder everything is written to. exemplars, train_split, seed, limit, pool_limit:
-    see `EvaluationPairs`.
-    rivals: see `load_rival`, and "warped", the exemplar seen through the pipeline's matching, and
-    "sharp", see `sharp_exemplars`; None for all built-in ones that make sense but "sharp".
-    extractors: of Frechet and kernel distance, see `load_extractor`. perceptual: see
-    `load_perceptual`. lpips: whether there is to be LPIPS. Where these three are "auto", Inception,
-    VGG19 from the Hub and LPIPS are taken if they can be loaded here.
-    segmenter, pose_finder: see `load_segmenter` and `load_pose_finder`.
-    diversity: exemplars that each of the first `diversity_items` items is painted with; 0 for none.
-    background: the class around the subject, without which the matching is measured once more.
-    batch_size: pairs in each forward pass. dtype: what the pipeline computes in.
-    """
-
-    pipeline: str
-    data: DataSettings
-    output: str = "evaluation"
-    size: int | None = None
-    exemplars: str = RETRIEVAL
-    train_split: str = "train"
-    seed: int = 0
-    limit: int | None = None
-    pool_limit: int | None = None
-    rivals: tuple[str, ...] | None = None
-    extractors: tuple[str, ...] | Literal["auto"] = "auto"
-    perceptual: str | None = "auto"
-    lpips: bool | Literal["auto"] = "auto"
-    segmenter: str | None = None
-    pose_finder: str | None = None
-    diversity: int = 4
-    diversity_items: int = 16
-    background: int | None = None
-    batch_size: int = 4
-    dtype: str = "float32"
-    variant: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.diversity == 1 or min(self.diversity, self.diversity_items) < 0:
-            raise ValueError(
-                "'diversity' must be 0 or at least 2 exemplars, for 0 or more items, got "
-                f"{self.diversity} and {self.diversity_items}."
-            )
-        if self.batch_size < 1:
-            raise ValueError(f"'batch_size' must be at least 1, got {self.batch_size}.")
-
-    @property
-    def chosen_rivals(self) -> tuple[str, ...]:
-        """`rivals`, or the built-in ones; the nearest photo where it is not the exemplar itself."""
-        if self.rivals is not None:
-            return self.rivals
-        from_pool = self.exemplars == RANDOM or Path(self.exemplars).is_file()
-        return ("warped", "exemplar", "nearest") if from_pool else ("warped", "exemplar")
-
-
 def evaluate(settings: EvaluationSettings, with_classes: bool = False) -> Evaluation | None:
-    """Evaluate a pipeline and its rivals on one set of pairs; None in all processes but the first.
+    """Evaluate a pipeline and baselines on one set of pairs; None in all processes but the first.
 
     with_classes: the report shows every metric class by class too. Raises ValueError for settings,
-    data and rivals that cannot be used, for pictures of another size than the evaluation's, and for
-    an output folder that holds another evaluation, or scores of another rival of the same name.
+    data and baselines that cannot be used, for pictures of another size than the evaluation's, and
+    for an output folder that holds another evaluation, or scores of another baseline of the same
+    name.
     """
     run = Run(settings)
     run.paint_and_score()
@@ -126,14 +70,13 @@ def evaluate(settings: EvaluationSettings, with_classes: bool = False) -> Evalua
 
 
 class Run:
-    """What is compared, on which pairs, through which instruments, and the steps of it."""
+    """What is compared, on which pairs, through which networks, and the steps of it."""
 
     def __init__(self, settings: EvaluationSettings) -> None:
         self.settings = settings
         self.state = shared_state()
-        self.pipe, weights = open_pipeline(
-            settings.pipeline, settings.variant, getattr(torch, settings.dtype)
-        )
+        dtype = getattr(torch, settings.dtype)
+        self.pipe, weights = open_pipeline(settings.pipeline, settings.variant, dtype)
         self.pipe.to(self.state.device)
         condition = self.pipe.condition
         size = settings.size or self.pipe.config.image_size
@@ -153,34 +96,39 @@ class Run:
                 limit=settings.limit,
                 pool_limit=settings.pool_limit,
             )
-        is_mask = isinstance(condition, MaskCondition)
-        classes = condition.channels if is_mask else self.data.label_classes or 0
+        classes = condition.channels if condition.labelled else self.data.label_classes or 0
         if settings.background is not None and not 0 <= settings.background < classes:
             raise ValueError(
                 f"'background' must be one of the {classes} classes of the labels, got "
                 f"{settings.background}."
             )
-        instruments = load_instruments(settings, condition)
-        self.scorer = Scorer(condition, instruments, self.state.device)
-        rivals = settings.chosen_rivals
+        networks = load_metric_networks(settings, condition)
+        self.scorer = Scorer(condition, networks, self.state.device)
+        baselines = settings.chosen_baselines
+        if settings.baselines is None and not isinstance(self.pipe, CoCosPipeline):
+            baselines = tuple(spec for spec in baselines if spec != "warped")
         self.methods = [
-            pipeline_method(self.pipe, settings.pipeline, rivals, settings.background),
-            *(load_rival(spec, self.pairs) for spec in rivals if spec not in ("warped", "sharp")),
+            pipeline_method(self.pipe, settings.pipeline, baselines, settings.background),
+            *(
+                load_baseline(spec, self.pairs, self.state.device, dtype)
+                for spec in baselines
+                if spec not in ("warped", "sharp")
+            ),
             target_method(),
         ]
         names = [name for method in self.methods for name in method.names]
         if len({slug(name).casefold() for name in names}) < len(names):
             raise ValueError(
-                "Every rival needs a name of its own, and of more than punctuation and capitals, "
+                "Every baseline needs a name of its own, of more than punctuation and capitals, "
                 f"since it names a folder, got {names}."
             )
         self.names = {
             name: text for method in self.methods for name, text in method.made_by.items()
         }
-        self.made = self._describe(weights)
+        self.provenance = self._describe(weights)
         self.folder = RunFolder(Path(settings.output))
         with self.state.main_process_first():  # it may remove what a failed run left
-            self.folder.keep(self.made, self.state.is_main_process)
+            self.folder.keep(self.provenance, self.state.is_main_process)
         for name, text in self.names.items():
             self.folder.keep_method(name, text, self.state.is_main_process)
 
@@ -223,9 +171,9 @@ class Run:
         """All figures, from the files of all processes; writes results.json and the report."""
         evaluation = collect(
             self.folder,
-            self.made,
+            self.provenance,
             self.names,
-            self.scorer.instruments,
+            self.scorer.networks,
             self.pipe.condition,
         )
         peaks = [*peaks, peak_memory(self.state.device)]
@@ -259,8 +207,8 @@ class Run:
         """The name of each method's pictures with a row for each pair and format."""
         stems = [pair.file_stem for pair in pairs]
         photos, exemplars = (
-            torch.stack([unit_range(look.photo) for look in looks])
-            for looks in zip(*((pair.target, pair.exemplar) for pair in pairs), strict=True)
+            torch.stack([unit_range(sample.photo) for sample in samples])
+            for samples in zip(*((pair.target, pair.exemplar) for pair in pairs), strict=True)
         )
         references = {
             kind: self.scorer.references(pairs, saved, exemplars)
@@ -268,11 +216,11 @@ class Run:
         }
         for method in methods:
             start = time.perf_counter()
-            paintings = method.paint(pairs)
+            batches = method.generate(pairs)
             painting_seconds = (time.perf_counter() - start) / len(pairs)
             varieties = self._diversity(method, pairs)
-            for name, painting, variety in zip(method.names, paintings, varieties, strict=True):
-                saved = self.folder.save_pictures(name, stems, painting.pictures)
+            for name, batch, variety in zip(method.names, batches, varieties, strict=True):
+                saved = self.folder.save_pictures(name, stems, batch.pictures)
                 rows = []
                 for kind, pictures in saved.items():
                     start = time.perf_counter()
@@ -289,7 +237,7 @@ class Run:
                             "seconds_painting": painting_seconds,
                             "seconds_scoring": scoring_seconds,
                         }
-                        row |= columns_of(painting.scores[index], variety[index], scores[index])
+                        row |= columns_of(batch.scores[index], variety[index], scores[index])
                         row |= {f"features-{one}": some[index] for one, some in vectors.items()}
                         rows.append(row)
                 yield name, rows
@@ -301,7 +249,7 @@ class Run:
         """
         count, size = min(self.settings.diversity, len(self.pairs)), self.settings.batch_size
         found = [[Scores() for _ in pairs] for _ in method.names]
-        if not method.uses_exemplar or count < 2 or self.scorer.instruments.perceptual is None:
+        if not method.uses_exemplar or count < 2 or self.scorer.networks.perceptual is None:
             return found
         metric = f"diversity-{self.scorer.perceptual_name}"
         for index, pair in enumerate(pairs):
@@ -309,15 +257,15 @@ class Run:
                 continue
             others = [self.pairs[(pair.index + step) % len(self.pairs)] for step in range(1, count)]
             same = [pair, *(dataclasses.replace(pair, exemplar=other.exemplar) for other in others)]
-            parts = [method.paint(same[start : start + size]) for start in range(0, count, size)]
-            for scores, paintings in zip(found, zip(*parts, strict=True), strict=True):
-                pictures = torch.cat([painting.pictures for painting in paintings])
+            parts = [method.generate(same[start : start + size]) for start in range(0, count, size)]
+            for scores, batches in zip(found, zip(*parts, strict=True), strict=True):
+                pictures = torch.cat([batch.pictures for batch in batches])
                 scores[index].values[metric] = diversity(self.scorer.features(pictures))
         return found
 
     def _describe(self, weights: str) -> dict[str, Any]:
         """What made the figures: everything but the methods that are compared."""
-        settings, instruments = self.settings, self.scorer.instruments
+        settings, networks = self.settings, self.scorer.networks
         data = self.data
         shape = "short side, the middle cut out" if data.keep_aspect else "square"
         if data.image_width is not None:
@@ -358,12 +306,12 @@ class Run:
             "formats": FORMATS,
             "extractors": {
                 one.name: {"resize": one.resize, **described(one.source)}
-                for one in instruments.extractors
+                for one in networks.extractors
             },
             "perceptual": None
-            if instruments.perceptual is None
+            if networks.perceptual is None
             else {"name": self.scorer.perceptual_name, **described(perceptual_source)},
-            "lpips": instruments.lpips is not None,
+            "lpips": networks.lpips is not None,
             "segmenter": settings.segmenter and described(settings.segmenter),
             "pose_finder": settings.pose_finder and described(settings.pose_finder),
             "background": settings.background,
@@ -406,70 +354,3 @@ def shared_state() -> PartialState:
             "torchrun or accelerate launch --multi_gpu."
         )
     return state
-
-
-def open_pipeline(name: str, variant: str | None, dtype: torch.dtype) -> tuple[CoCosPipeline, str]:
-    """A bundled pipeline, a folder's or the Hub's, folded, and a fingerprint of its weights."""
-    source, variant = locate(name, variant)
-    pipe = CoCosPipeline.from_pretrained(source, variant=variant, dtype=dtype)
-    pipe.set_progress_bar_config(disable=True)
-    digest = weights_digest(pipe)
-    return pipe.fold(), digest
-
-
-def weights_digest(pipe: CoCosPipeline) -> str:
-    """A fingerprint of the weights of both networks, as they were before folding."""
-    digest = hashlib.sha256()
-    for network in (pipe.correspondence, pipe.translation):
-        for key, tensor in network.state_dict().items():
-            digest.update(key.encode())
-            digest.update(tensor.float().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
-def load_instruments(settings: EvaluationSettings, condition: Condition) -> Instruments:
-    """The networks that the settings name. Raises ValueError where one has nothing to look at."""
-    segmenter = pose_finder = None
-    if settings.segmenter is not None:
-        if not isinstance(condition, MaskCondition):
-            raise ValueError(f"A segmenter needs a mask condition, this is '{condition.type}'.")
-        segmenter = load_segmenter(settings.segmenter, condition)
-    if settings.pose_finder is not None:
-        if not isinstance(condition, PoseCondition):
-            raise ValueError(f"A pose finder needs a pose condition, this is '{condition.type}'.")
-        pose_finder = load_pose_finder(settings.pose_finder, condition)
-    absent: dict[str, str] = {}
-    if isinstance(condition, PartEdgeCondition):
-        absent["edge_F1"] = "the condition has outlines of face parts, which no photo shows alone"
-    if settings.extractors == "auto":
-        inception = if_available(lambda: load_extractor(INCEPTION), "FID and KID", absent)
-        extractors = () if inception is None else (inception,)
-    else:
-        extractors = tuple(load_extractor(spec) for spec in settings.extractors)
-    names = [extractor.name for extractor in extractors]
-    if len(set(names)) < len(names):
-        raise ValueError(f"Every extractor needs a name of its own, got {names}.")
-    perceptual = lpips = None
-    if settings.perceptual == "auto":
-        metrics = "semantic consistency, style relevance, perceptual distance and diversity"
-        perceptual = if_available(lambda: load_perceptual("VGG19"), metrics, absent)
-    elif settings.perceptual is not None:
-        perceptual = load_perceptual(settings.perceptual)
-    if settings.lpips == "auto":
-        lpips = if_available(load_lpips, "LPIPS", absent)
-    elif settings.lpips:
-        lpips = load_lpips()
-    for metrics, reason in absent.items():
-        logger.warning("Not measured: %s. %s", metrics, reason)
-    return Instruments(extractors, perceptual, lpips, segmenter, pose_finder, absent)
-
-
-def if_available(
-    load: Callable[[], LoadedT], metrics: str, absent: dict[str, str]
-) -> LoadedT | None:
-    """What is loaded; None, with the reason in `absent`, where it cannot be imported or fetched."""
-    try:
-        return load()
-    except (ImportError, OSError) as error:
-        absent[metrics] = str(error)
-        return None

@@ -8,19 +8,22 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ..image_translation import ImageTranslationPipeline
+from ..markdown import markdown_table
 from ..matching import Matching
+from ..pictures import grid, to_image
 from ..pipeline import CoCosPipeline
 from .methods import EXEMPLAR, PIPELINE, TARGET, run_pipeline
 from .pairs import EvaluationPairs, Pair
-from .results import INPUT, KINDS, MATCHING, PHOTO, SETS, Evaluation, Result, kind_of
-from .storage import FORMATS, RunFolder, to_photo
+from .results import INPUT, MATCHING, METRICS, PHOTO, SETS, Evaluation, Result, metric_of
+from .storage import FORMATS, RunFolder
 
 ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 ROWS = 4
@@ -66,7 +69,7 @@ def write_report(
     evaluation: Evaluation,
     folder: RunFolder,
     pairs: EvaluationPairs,
-    pipe: CoCosPipeline,
+    pipe: ImageTranslationPipeline,
     with_classes: bool = False,
 ) -> None:
     """Write report.md, report.html and their pictures; with_classes: also every metric by class."""
@@ -89,7 +92,7 @@ def summary(evaluation: Evaluation, with_classes: bool = False) -> str:
 
 def summary_blocks(evaluation: Evaluation, with_classes: bool) -> Iterator[Block]:
     """All figures."""
-    yield Heading(f"Evaluation of {evaluation.made['pipeline']}", 1)
+    yield Heading(f"Evaluation of {evaluation.provenance['pipeline']}", 1)
     yield headline(evaluation)
     yield from result_blocks(evaluation)
     if with_classes:
@@ -108,14 +111,16 @@ def headline(evaluation: Evaluation) -> str:
         base = result.metric.partition("-")[0]
         if base in ("FID", "FD"):
             kernel = result.metric.replace(base, "KID", 1)
-            is_usable = not result.note
-            chosen.append(result if is_usable else evaluation.find(PIPELINE, kernel))
+            usable = evaluation.find(PIPELINE, kernel) if result.note else result
+            if usable is not None:
+                chosen.append(usable)
         elif base in ("SWD", "semantic_consistency", "warp_accuracy"):
             chosen.append(result)
-    made = evaluation.made
+    provenance = evaluation.provenance
+    data = provenance["data"]
     return (
-        f"{made['items']} items of {Path(made['data']['source']).name} ({made['data']['split']}), "
-        f"exemplars: {made['exemplars']}. The pipeline, as PNG: "
+        f"{provenance['items']} items of {Path(data['source']).name} ({data['split']}), "
+        f"exemplars: {provenance['exemplars']}. The pipeline, as PNG: "
         + "; ".join(f"{result.metric} {value_of(result)}" for result in chosen)
         + "."
     )
@@ -134,7 +139,7 @@ def result_blocks(evaluation: Evaluation) -> Iterator[Block]:
                 if any(results):
                     rows.append([method, *("–" if r is None else value_of(r) for r in results)])
             yield Heading(group if group == MATCHING else f"{group}, {kind.upper()}")
-            header = [metric + ARROWS[kind_of(metric).better] for metric in metrics]
+            header = [metric + ARROWS[metric_of(metric).better] for metric in metrics]
             yield Table(["method", *header], rows)
             notes = [
                 [r.method, r.metric, r.note]
@@ -148,10 +153,10 @@ def result_blocks(evaluation: Evaluation) -> Iterator[Block]:
         "Intervals are 95 % by bootstrap over the items. Distances of sets depend on the number of "
         "pictures: compare them within this page only."
     )
-    yield Table(["metric", "is"], [[name, KINDS[name].text] for name in KINDS if name in used])
-    if evaluation.absent:
+    yield Table(["metric", "is"], [[name, METRICS[name].text] for name in METRICS if name in used])
+    if evaluation.skipped:
         yield Table(
-            ["not measured", "why"], [[name, why] for name, why in evaluation.absent.items()]
+            ["not measured", "why"], [[name, why] for name, why in evaluation.skipped.items()]
         )
 
 
@@ -198,7 +203,7 @@ def made_blocks(evaluation: Evaluation) -> Iterator[Block]:
         ["", ""],
         [
             [key, value if isinstance(value, str) else json.dumps(value)]
-            for key, value in evaluation.made.items()
+            for key, value in evaluation.provenance.items()
         ],
     )
 
@@ -216,7 +221,10 @@ def value_of(result: Result) -> str:
 
 
 def picture_blocks(
-    evaluation: Evaluation, folder: RunFolder, pairs: EvaluationPairs, pipe: CoCosPipeline
+    evaluation: Evaluation,
+    folder: RunFolder,
+    pairs: EvaluationPairs,
+    pipe: ImageTranslationPipeline,
 ) -> Iterator[Block]:
     """Contact sheets of the pipeline's best, median and worst items, and their correspondence."""
     order, metric = ranking(folder, len(pairs))
@@ -232,19 +240,22 @@ def picture_blocks(
     yield Heading(f"Best, median and worst by {metric}")
     for title, indices in chosen.items():
         items = [pairs[int(index)] for index in indices]
-        sheet = contact_sheet(
+        sheet = grid(
             [
-                [pipe.condition.preview(pair.target.condition), photo(pair.exemplar.photo)]
+                [pipe.condition.preview(pair.target.condition), to_image(pair.exemplar.photo)]
                 + [saved_picture(folder, name, pair) for name in (*names, TARGET)]
                 for pair in items
-            ]
+            ],
+            gap=GAP,
         )
         yield from _saved(sheet, folder, f"{title}.jpg", f"{title}: {', '.join(columns)}")
+    if not isinstance(pipe, CoCosPipeline):
+        return
     yield Heading("Where the picture's places come from")
     for title, indices in chosen.items():
         pair = pairs[int(indices[0])]
         out = run_pipeline(pipe, [pair])
-        plot = correspondence_plot(out.images[0], pair.exemplar.photo, out.matching)
+        plot = correspondence_plot(cast(Tensor, out.images)[0], pair.exemplar.photo, out.matching)
         caption = f"{title}: the picture and, joined, the best matches in its exemplar"
         yield from _saved(plot, folder, f"{title}-matches.jpg", caption)
 
@@ -260,17 +271,6 @@ def ranking(folder: RunFolder, count: int) -> tuple[np.ndarray, str]:
     raise AssertionError("every item has an SSIM")
 
 
-def contact_sheet(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
-    """Pictures of one size in rows and columns."""
-    width, height = rows[0][0].size
-    size = (len(rows[0]) * (width + GAP) - GAP, len(rows) * (height + GAP) - GAP)
-    sheet = Image.new("RGB", size, "white")
-    for y, row in enumerate(rows):
-        for x, picture in enumerate(row):
-            sheet.paste(picture, (x * (width + GAP), y * (height + GAP)))
-    return sheet
-
-
 def correspondence_plot(picture: Tensor, exemplar: Tensor, matching: Matching) -> Image.Image:
     """Picture and exemplar side by side, with lines from places to their best matches.
 
@@ -280,12 +280,10 @@ def correspondence_plot(picture: Tensor, exemplar: Tensor, matching: Matching) -
     scale = max(1, PLOT_HEIGHT // picture.shape[1])
     left, right = (
         one.resize((one.width * scale, one.height * scale), Image.Resampling.NEAREST)
-        for one in (to_photo(picture), photo(exemplar))
+        for one in (to_image(picture, low=0), to_image(exemplar))
     )
     offset = left.width + 4 * GAP
-    plot = Image.new("RGB", (offset + right.width, max(left.height, right.height)), "white")
-    plot.paste(left, (0, 0))
-    plot.paste(right, (offset, 0))
+    plot = grid([[left, right]], gap=4 * GAP)
     draw = ImageDraw.Draw(plot)
     confidence, flow = matching.confidence()[0], matching.flow()[0]
     rows, columns = (torch.arange(side).chunk(POINTS) for side in confidence.shape)
@@ -308,11 +306,6 @@ def saved_picture(folder: RunFolder, name: str, pair: Pair) -> Image.Image:
     """A method's picture of an item, as it was saved."""
     with Image.open(folder.picture_file(name, pair.file_stem, "png")) as picture:
         return picture.convert("RGB")
-
-
-def photo(pixels: Tensor) -> Image.Image:
-    """(3, H, W) uint8 as a picture."""
-    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
 
 
 def _saved(picture: Image.Image, folder: RunFolder, name: str, caption: str) -> Iterator[Figure]:
@@ -345,9 +338,7 @@ def _markdown(block: Block) -> str:
     if isinstance(block, Figure):
         return f"![{block.caption}]({block.path})\n\n{block.caption}"
     if isinstance(block, Table):
-        lines = [block.header, ["---"] * len(block.header), *block.rows]
-        cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-        return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+        return markdown_table(block.header, block.rows)
     return block
 
 

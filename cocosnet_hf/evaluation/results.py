@@ -13,10 +13,11 @@ from huggingface_hub import EvalResult
 from .intervals import Estimate
 
 RESULTS_FILE = "results.json"
+EARLIER_NAMES = {"made": "provenance", "absent": "skipped"}
 
 
 @dataclass(frozen=True)
-class Kind:
+class Metric:
     """What a metric says; better: whether "higher" or "lower" values are, None if neither is."""
 
     group: str
@@ -29,48 +30,52 @@ PHOTO = "Each picture against its true photo"
 INPUT = "Each picture against its condition and exemplar"
 MATCHING = "The correspondence"
 
-KINDS = {
-    "FID": Kind(SETS, "lower", "Frechet distance of Inception's features"),
-    "FD": Kind(SETS, "lower", "Frechet distance of the named network's features; not an FID"),
-    "KID": Kind(SETS, "lower", "kernel distance of features, unbiased at any number of pictures"),
-    "SWD": Kind(SETS, "lower", "sliced Wasserstein distance x 1000, mean of the pyramid's levels"),
-    "semantic_consistency": Kind(
+METRICS = {
+    "FID": Metric(SETS, "lower", "Frechet distance of Inception's features"),
+    "FD": Metric(SETS, "lower", "Frechet distance of the named network's features; not an FID"),
+    "KID": Metric(SETS, "lower", "kernel distance of features, unbiased at any number of pictures"),
+    "SWD": Metric(
+        SETS, "lower", "sliced Wasserstein distance x 1000, mean of the pyramid's levels"
+    ),
+    "semantic_consistency": Metric(
         PHOTO, "higher", "cosine of features pooled by class (paper, table 2)"
     ),
-    "perceptual_distance": Kind(PHOTO, "lower", "1 - cosine of features, position by position"),
-    "LPIPS": Kind(PHOTO, "lower", "learned perceptual distance"),
-    "SSIM": Kind(PHOTO, "higher", "structural similarity"),
-    "PSNR": Kind(PHOTO, "higher", "peak signal to noise ratio in dB"),
-    "style_colour": Kind(
+    "perceptual_distance": Metric(PHOTO, "lower", "1 - cosine of features, position by position"),
+    "LPIPS": Metric(PHOTO, "lower", "learned perceptual distance"),
+    "SSIM": Metric(PHOTO, "higher", "structural similarity"),
+    "PSNR": Metric(PHOTO, "higher", "peak signal to noise ratio in dB"),
+    "style_color": Metric(
         INPUT, "higher", "cosine to the exemplar's features of layer 1, by class (paper, table 3)"
     ),
-    "style_texture": Kind(
+    "style_texture": Metric(
         INPUT, "higher", "cosine to the exemplar's features of layer 2, by class (paper, table 3)"
     ),
-    "copy_score": Kind(INPUT, None, "mean absolute difference to the exemplar, 0..1; 0 is a copy"),
-    "diversity": Kind(INPUT, "higher", "perceptual distance of an item's pictures by exemplar"),
-    "edge_F1": Kind(INPUT, "higher", "the condition's edges in the picture, 1 pixel tolerance"),
-    "mask_accuracy": Kind(INPUT, "higher", "pixels that a segmenter gives the condition's class"),
-    "mIoU": Kind(INPUT, "higher", "the segmenter's intersection over union, mean of the classes"),
-    "IoU": Kind(INPUT, "higher", "the segmenter's intersection over union"),
-    "PCK": Kind(INPUT, "higher", "joints found within 0.1 of the person's extent"),
-    "warp_accuracy": Kind(MATCHING, "higher", "labels carried to where the condition has them"),
-    "identity_accuracy": Kind(MATCHING, None, "the same for an exemplar left in place"),
-    "foreground_warp_accuracy": Kind(
+    "copy_score": Metric(
+        INPUT, None, "mean absolute difference to the exemplar, 0..1; 0 is a copy"
+    ),
+    "diversity": Metric(INPUT, "higher", "perceptual distance of an item's pictures by exemplar"),
+    "edge_F1": Metric(INPUT, "higher", "the condition's edges in the picture, 1 pixel tolerance"),
+    "mask_accuracy": Metric(INPUT, "higher", "pixels that a segmenter gives the condition's class"),
+    "mIoU": Metric(INPUT, "higher", "the segmenter's intersection over union, mean of the classes"),
+    "IoU": Metric(INPUT, "higher", "the segmenter's intersection over union"),
+    "PCK": Metric(INPUT, "higher", "joints found within 0.1 of the person's extent"),
+    "warp_accuracy": Metric(MATCHING, "higher", "labels carried to where the condition has them"),
+    "identity_accuracy": Metric(MATCHING, None, "the same for an exemplar left in place"),
+    "foreground_warp_accuracy": Metric(
         MATCHING, "higher", "warp_accuracy where the condition is not background"
     ),
-    "foreground_identity_accuracy": Kind(
+    "foreground_identity_accuracy": Metric(
         MATCHING, None, "identity_accuracy where the condition is not background"
     ),
-    "confidence": Kind(MATCHING, None, "share of the best match in a position's softmax row"),
-    "entropy": Kind(MATCHING, None, "entropy of that row, as a share of its largest value"),
+    "confidence": Metric(MATCHING, None, "share of the best match in a position's softmax row"),
+    "entropy": Metric(MATCHING, None, "entropy of that row, as a share of its largest value"),
 }
 """Metrics by the part of their name before "-"; what follows names the network behind it."""
 
 
-def kind_of(metric: str) -> Kind:
+def metric_of(metric: str) -> Metric:
     """What a metric says, whichever network is behind it."""
-    return KINDS[metric.partition("-")[0]]
+    return METRICS[metric.partition("-")[0]]
 
 
 @dataclass(frozen=True)
@@ -101,18 +106,18 @@ class ClassResult:
 class Evaluation:
     """All figures of a run.
 
-    made: everything that made them. methods: each one's name and what it is. throughput: seconds
-    for each pair, by method and stage. absent: metrics that could not be measured, and why.
+    provenance: everything that made them. methods: what each name is. throughput: seconds
+    for each pair, by method and stage. skipped: metrics that could not be measured, and why.
     peak_memory: MB, see `cocosnet_hf.memory.peak_memory`, of the largest process that took part in
     the last call; empty in files of earlier versions.
     """
 
-    made: dict[str, Any]
+    provenance: dict[str, Any]
     methods: dict[str, str]
     results: list[Result]
     classes: list[ClassResult]
     throughput: dict[str, dict[str, float]]
-    absent: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
     peak_memory: dict[str, float] = field(default_factory=dict)
 
     def find(self, method: str, metric: str, format: str = "png") -> Result | None:
@@ -122,9 +127,9 @@ class Evaluation:
         return found[0] if found else None
 
     def metrics(self, group: str) -> list[str]:
-        """Names of a group's metrics, in the order of `KINDS`."""
-        order = list(KINDS)
-        names = {r.metric for r in self.results if kind_of(r.metric).group == group}
+        """Names of a group's metrics, in the order of `METRICS`."""
+        order = list(METRICS)
+        names = {r.metric for r in self.results if metric_of(r.metric).group == group}
         return sorted(names, key=lambda name: (order.index(name.partition("-")[0]), name))
 
     def save(self, folder: Path) -> None:
@@ -134,8 +139,11 @@ class Evaluation:
 
     @classmethod
     def load(cls, folder: str | Path) -> Evaluation:
-        """What `save` wrote. Raises FileNotFoundError if there is nothing."""
+        """What `save` wrote, now or earlier. Raises FileNotFoundError if there is nothing."""
         values = json.loads((Path(folder) / RESULTS_FILE).read_text())
+        values = {EARLIER_NAMES.get(name, name): value for name, value in values.items()}
+        for result in (*values["results"], *values["classes"]):
+            result["metric"] = result["metric"].replace("style_colour", "style_color")
         values["results"] = [
             Result(**result | {"estimate": Estimate(**result["estimate"])})
             for result in values["results"]
@@ -146,7 +154,7 @@ class Evaluation:
 
 def exemplar_choice(evaluation: Evaluation) -> str:
     """How the exemplars were chosen: "retrieved", "random" or, in a column or a list, "given"."""
-    first = evaluation.made["exemplars"].split()[0]
+    first = evaluation.provenance["exemplars"].split()[0]
     return {"first": "retrieved", "random": "random"}.get(first, "given")
 
 
@@ -163,10 +171,11 @@ def eval_results(
     dataset_name: for people; default: the last part of the data's source. `ModelCardData` takes
     them as `eval_results=`, with a `model_name=`.
     """
-    data = evaluation.made["data"]
+    data = evaluation.provenance["data"]
     name = dataset_name or str(data["source"]).rstrip("/").rsplit("/", 1)[-1]
     protocol = {
-        key: evaluation.made[key] for key in ("items", "exemplars", "size", "resize", "formats")
+        key: evaluation.provenance[key]
+        for key in ("items", "exemplars", "size", "resize", "formats")
     }
     choice = exemplar_choice(evaluation)
     entries = []
@@ -175,7 +184,7 @@ def eval_results(
             continue
         estimate = result.estimate
         arguments = protocol | {"format": format}
-        if estimate.low is not None:
+        if estimate.low is not None and estimate.high is not None:
             arguments["interval_95"] = [round(estimate.low, 4), round(estimate.high, 4)]
         if result.note:
             arguments["note"] = result.note

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from ..conditions import (
-    Condition,
-    EdgeCondition,
-    MaskCondition,
-    Pose,
-    PoseCondition,
-)
-from ..conditions.edge import photo_edges
-from ..models.perceptual import PerceptualNetwork
-from .extractors import Extractor, import_function, perceptual_name
-from .methods import ClassScore, Scores
+from ..conditions import Condition
+from ..pictures import to_image
+from .extractors import perceptual_name
+from .methods import ClassScore, Scores, stacked_labels
+from .metric_networks import MetricNetworks
 from .pairs import Pair
 from .pictures import (
     class_iou,
@@ -34,57 +28,6 @@ from .pictures import (
     ssim,
 )
 from .regions import RegionScores, semantic_consistency, style_relevance
-from .storage import to_photo
-
-Segmenter = Callable[[Image.Image], np.ndarray]
-"""A photo to its classes (H, W), whole numbers in the order of the condition."""
-
-PoseFinder = Callable[[Image.Image], Pose]
-
-
-@dataclass(frozen=True)
-class Instruments:
-    """The networks that metrics look through; a metric whose network is missing is left out.
-
-    names of segmenter and pose finder: of the models, since they are part of the metrics' names.
-    absent: metrics that were wanted and cannot be had, and why.
-    """
-
-    extractors: tuple[Extractor, ...] = ()
-    perceptual: PerceptualNetwork | None = None
-    lpips: Callable[[Tensor, Tensor], Tensor] | None = None
-    segmenter: tuple[str, Segmenter] | None = None
-    pose_finder: tuple[str, PoseFinder] | None = None
-    absent: dict[str, str] = field(default_factory=dict)
-
-    def to(self, device: torch.device) -> None:
-        """Move the networks to a device."""
-        networks = [self.perceptual, *(extractor.network for extractor in self.extractors)]
-        for network in networks:
-            if isinstance(network, torch.nn.Module):
-                network.to(device)
-
-
-def load_segmenter(spec: str, condition: MaskCondition) -> tuple[str, Segmenter]:
-    """A name and a segmenter: "package.module:function", or the Hub id of a transformers model.
-
-    A model's labels are matched to the condition's classes by name.
-    """
-    if ":" in spec:
-        return spec.partition(":")[2], import_function(spec)
-
-    def segment(photo: Image.Image) -> np.ndarray:
-        found = condition.from_photo(photo, spec)
-        return condition.labels(found, photo.height, photo.width).numpy()
-
-    return spec.rsplit("/", 1)[-1], segment
-
-
-def load_pose_finder(spec: str, condition: PoseCondition) -> tuple[str, PoseFinder]:
-    """A name and a pose finder: "package.module:function", or the Hub id of a ViTPose model."""
-    if ":" in spec:
-        return spec.partition(":")[2], import_function(spec)
-    return spec.rsplit("/", 1)[-1], lambda photo: condition.from_photo(photo, spec)
 
 
 @dataclass(frozen=True)
@@ -102,19 +45,19 @@ class References:
 
 
 class Scorer:
-    """Scores pictures of a condition through `Instruments` on a device."""
+    """Scores pictures of a condition through `MetricNetworks` on a device."""
 
     def __init__(
-        self, condition: Condition, instruments: Instruments, device: torch.device | str
+        self, condition: Condition, networks: MetricNetworks, device: torch.device | str
     ) -> None:
-        self.condition, self.instruments = condition, instruments
+        self.condition, self.networks = condition, networks
         self.device = torch.device(device)
-        instruments.to(self.device)
+        networks.to(self.device)
 
     @torch.no_grad()
     def features(self, pictures: Tensor) -> list[Tensor]:
         """The perceptual network's five layers for (B, 3, H, W) in 0..1; none without it."""
-        network = self.instruments.perceptual
+        network = self.networks.perceptual
         if network is None:
             return []
         found = network(pictures.to(self.device) * 2 - 1, network.layers)
@@ -133,7 +76,7 @@ class Scorer:
         pictures = pictures.to(self.device)
         return {
             extractor.name: extractor.network(pictures).float().cpu().numpy()
-            for extractor in self.instruments.extractors
+            for extractor in self.networks.extractors
         }
 
     @torch.no_grad()
@@ -145,8 +88,8 @@ class Scorer:
             "PSNR": psnr(pictures, references.targets),
             "copy_score": copy_score(pictures, references.exemplars),
         }
-        if self.instruments.lpips is not None:
-            columns["LPIPS-AlexNet"] = self.instruments.lpips(pictures, references.targets)
+        if self.networks.lpips is not None:
+            columns["LPIPS-AlexNet"] = self.networks.lpips(pictures, references.targets)
         features = self.features(pictures)
         if features:
             name = f"perceptual_distance-{self.perceptual_name}"
@@ -158,7 +101,7 @@ class Scorer:
         if features:
             self._add_regions(scores, features, references)
         for score, picture, pair in zip(scores, pictures, pairs, strict=True):
-            photo = to_photo(picture)
+            photo = to_image(picture, low=0)
             self._add_edges(score, photo, pair)
             self._add_mask(score, photo, pair)
             self._add_pose(score, photo, pair)
@@ -167,16 +110,18 @@ class Scorer:
     @property
     def perceptual_name(self) -> str:
         """What metrics call the perceptual network, which must be there."""
-        return perceptual_name(self.instruments.perceptual)
+        if self.networks.perceptual is None:
+            raise ValueError("There is no perceptual network, so that it has no name.")
+        return perceptual_name(self.networks.perceptual)
 
     def _add_regions(
         self, scores: list[Scores], features: list[Tensor], references: References
     ) -> None:
         labels, exemplar_labels = (
-            None if any(one is None for one in some) else torch.stack(some).to(self.device)
-            for some in (
-                [pair.target.labels for pair in references.pairs],
-                [pair.exemplar.labels for pair in references.pairs],
+            None if found is None else found.to(self.device)
+            for found in (
+                stacked_labels(pair.target for pair in references.pairs),
+                stacked_labels(pair.exemplar for pair in references.pairs),
             )
         )
         regions: dict[str, list[RegionScores]] = {}
@@ -185,7 +130,7 @@ class Scorer:
                 features[2:], references.target_features[2:], labels
             )
         if labels is not None and exemplar_labels is not None:
-            for layer, kind in enumerate(("colour", "texture")):
+            for layer, kind in enumerate(("color", "texture")):
                 regions[f"style_{kind}"] = style_relevance(
                     features[layer], references.exemplar_features[layer], labels, exemplar_labels
                 )
@@ -201,15 +146,15 @@ class Scorer:
                 ]
 
     def _add_edges(self, score: Scores, photo: Image.Image, pair: Pair) -> None:
-        if isinstance(self.condition, EdgeCondition):
-            recipe = (self.condition.sigma, self.condition.low, self.condition.high)
+        found = self.condition.lines(photo)
+        if found is not None:
             wanted = pair.target.condition[0].numpy() > 0.5
-            score.values["edge_F1"] = edge_f1(photo_edges(photo, *recipe), wanted)
+            score.values["edge_F1"] = edge_f1(found, wanted)
 
     def _add_mask(self, score: Scores, photo: Image.Image, pair: Pair) -> None:
-        if self.instruments.segmenter is None or pair.target.labels is None:
+        if self.networks.segmenter is None or pair.target.labels is None:
             return
-        name, segment = self.instruments.segmenter
+        name, segment = self.networks.segmenter
         found = torch.from_numpy(np.asarray(segment(photo)).astype(np.int64))
         if found.shape != pair.target.labels.shape:
             raise ValueError(
@@ -224,8 +169,8 @@ class Scorer:
             score.classes.append(ClassScore(f"IoU-{name}", label, float(union[label]), value))
 
     def _add_pose(self, score: Scores, photo: Image.Image, pair: Pair) -> None:
-        if self.instruments.pose_finder is None or pair.target.pose is None:
+        if self.networks.pose_finder is None or pair.target.pose is None:
             return
-        name, find = self.instruments.pose_finder
-        min_score = self.condition.min_score
+        name, find = self.networks.pose_finder
+        min_score = getattr(self.condition, "min_score", 0.0)  # of poses, not of all conditions
         score.values[f"PCK-{name}"] = pose_pck(find(photo), pair.target.pose, min_score=min_score)

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..pictures import to_image
 from .picture_sets import PictureFiles, unit_range
 
 if TYPE_CHECKING:
@@ -23,10 +24,13 @@ FORMATS = {"png": "lossless", "jpg": "JPEG, quality 75, 4:2:0"}
 """File formats that every picture is saved in and scored from; the format alone moves an FID."""
 
 
+EARLIER_PROVENANCE = "made.json"
+
+
 class RunFolder:
     """The files of a run.
 
-    made.json: what made it. pictures/<method>/<format>/: one file for each item.
+    provenance.json: what made it. pictures/<method>/<format>/: one file for each item.
     scores/<method>/: method.json, what made its pictures, a parquet file for each chunk of items,
     and the set's distances.
     """
@@ -34,21 +38,26 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def keep(self, made: dict[str, Any], writes: bool) -> None:
+    def keep(self, provenance: dict[str, Any], writes: bool) -> None:
         """Note what makes the run; writes: whether this process does.
 
         A run that ended before its first scores is replaced. Raises ValueError, naming what
-        differs, if the folder holds another one that was made otherwise.
+        differs, if the folder holds another one that was made otherwise, or by an earlier version.
         """
-        path = self.path / "made.json"
+        if (self.path / EARLIER_PROVENANCE).is_file():
+            raise ValueError(
+                f"{self.path} holds an evaluation of an earlier version. Choose another "
+                "output folder."
+            )
+        path = self.path / "provenance.json"
         if path.is_file() and not any(self.path.glob("scores/*/*.parquet")):
             if writes:
                 for method in self.path.glob("scores/*/method.json"):
                     shutil.rmtree(method.parent)
                     shutil.rmtree(self.path / "pictures" / method.parent.name, ignore_errors=True)
-                write_whole(path, json.dumps(made, indent=1).encode())
+                write_whole(path, json.dumps(provenance, indent=1).encode())
             return
-        if differing := _keep(path, made, writes):
+        if differing := _keep(path, provenance, writes):
             raise ValueError(
                 f"{self.path} holds another evaluation: {differing}. Choose another output folder."
             )
@@ -123,7 +132,7 @@ class RunFolder:
             paths = [self.picture_file(method, stem, kind) for stem in stems]
             paths[0].parent.mkdir(parents=True, exist_ok=True)
             for path, picture in zip(paths, pictures, strict=True):
-                save_picture(to_photo(picture), path)
+                save_picture(to_image(picture, low=0), path)
             saved[kind] = torch.stack([unit_range(one) for one in PictureFiles(paths)])
         return saved
 
@@ -140,7 +149,7 @@ def _keep(path: Path, content: dict[str, Any], writes: bool) -> str:
 
 def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
     if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for key in now | before:
+        for key in {**now, **before}:
             inner = f"{name}.{key}" if name else key
             yield from _differences(before.get(key), now.get(key), inner)
     elif before != now:
@@ -170,12 +179,6 @@ def save_picture(picture: Image.Image, path: Path) -> None:
         picture.save(path)
     else:
         picture.save(path, quality=75, subsampling="4:2:0")
-
-
-def to_photo(picture: Tensor) -> Image.Image:
-    """A picture (3, H, W) in 0..1 as it is saved."""
-    pixels = (picture.detach().float().cpu().clamp(0, 1) * 255).round().byte()
-    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
 
 
 def slug(name: str) -> str:

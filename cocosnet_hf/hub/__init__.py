@@ -1,25 +1,5 @@
-"""Sharing on the Hub: cards, pipelines, Spaces."""
+"""Sharing on the Hub: folders, converted official weights, Spaces."""
 
-from .cards import CardDetails, add_results, card_files, model_card, write_card
-from .transfer import (
-    commit,
-    create_repository,
-    fetch_pipeline,
-    files_of,
-    require_one_place,
-    require_openable,
-)
+from .publish import publish_converted, publish_figures, publish_folder, publish_space
 
-__all__ = [
-    "CardDetails",
-    "add_results",
-    "card_files",
-    "commit",
-    "create_repository",
-    "fetch_pipeline",
-    "files_of",
-    "model_card",
-    "require_one_place",
-    "require_openable",
-    "write_card",
-]
+__all__ = ["publish_converted", "publish_figures", "publish_folder", "publish_space"]

@@ -8,9 +8,12 @@ from pathlib import Path, PurePosixPath
 
 from huggingface_hub import CommitInfo, EvalResult, HfApi, ModelCard, SpaceCard
 
+from ..cards import CARD_FILE, add_results, renamed
 from ..convert import convert_checkpoint
-from .cards import CARD_FILE, add_results, renamed
-from .transfer import (
+from ..pipeline import CoCosPipeline
+from ..systems import saved_class
+from ..transfer import (
+    INDEX_FILE,
     LIBRARY,
     commit,
     create_repository,
@@ -25,7 +28,7 @@ PIPELINE_VARIABLE = "COCOSNET_PIPELINE"
 """Environment variable in which a Space's app finds the pipeline that it shows."""
 
 PACKAGE = Path(__file__).parents[1]
-PACKAGE_DATA = ("py.typed", "hub/model_card.md")
+PACKAGE_DATA = ("py.typed", "card_template.md")
 """What is part of the package beside its modules and the bundled pipelines, as setup.cfg says."""
 BUNDLED_DATA = (".md", ".json", ".txt", ".png", ".jpg", ".safetensors")
 
@@ -44,20 +47,22 @@ def publish_folder(
 ) -> CommitInfo:
     """Share a saved pipeline as it lies in its folder: every variant, discriminator and card.
 
-    The card is the folder's README.md under its new name. create_pr, revision: as in
-    `CoCosPipeline.push_to_hub`. Raises ValueError for a folder that could not be opened from the
-    Hub and for create_pr together with revision, and what `create_repository` and `commit` raise.
+    It may be that of any system of this package. The card is the folder's README.md under its new
+    name. create_pr, revision: as in `CoCosPipeline.push_to_hub`. Raises ValueError for a folder
+    that could not be opened from the Hub and for create_pr together with revision, and what
+    `create_repository` and `commit` raise.
     """
     require_one_place(create_pr, revision)
     files = files_of(folder)
-    require_pipeline(files, str(folder))
+    kind = saved_class(folder) if INDEX_FILE in files else CoCosPipeline
+    require_pipeline(files, str(folder), kind.network_names())
     repo_id = create_repository(repo_id, private=private, token=token)
     if CARD_FILE in files:
-        files[CARD_FILE] = str(renamed(ModelCard.load(files[CARD_FILE]), repo_id)).encode()
+        files[CARD_FILE] = str(renamed(ModelCard.load(Path(folder, CARD_FILE)), repo_id)).encode()
     return commit(
         files,
         repo_id,
-        commit_message or "Upload CoCosPipeline",
+        commit_message or f"Upload {kind.__name__}",
         create_pr=create_pr,
         revision=revision,
         token=token,
@@ -78,7 +83,7 @@ def publish_figures(
         card.save(folder / CARD_FILE)
         return folder / CARD_FILE
     with explained(f"the download of the card of {pipeline}", "It is as it was; try again."):
-        card = ModelCard.load(str(pipeline), token=token)
+        card = ModelCard.load(str(pipeline), token=token)  # type: ignore[arg-type]  # a bool will do
     add_results(card, results)
     return commit({CARD_FILE: str(card).encode()}, str(pipeline), "Add figures", token=token)
 
@@ -130,7 +135,7 @@ def publish_space(
             f"{folder} lacks {', '.join(missing)}; expected a Space's folder with "
             f"{', '.join(SPACE_FILES)}."
         )
-    card = SpaceCard.load(files[CARD_FILE])
+    card = SpaceCard.load(Path(folder, CARD_FILE))
     if card.data.get("sdk") != "gradio":
         raise ValueError(
             f"the header of {folder}/{CARD_FILE} must say `sdk: gradio`, got "
@@ -143,7 +148,7 @@ def publish_space(
                 f"{pipeline} cannot be found on the Hub; push the pipeline first, or use a token "
                 f"that may read it, or try again if the Hub did not answer."
             )
-        require_pipeline(names, pipeline)
+        require_pipeline(names, pipeline, CoCosPipeline.network_names())
         card.data.models = [pipeline]
     files[CARD_FILE] = str(card).encode()
     files |= {f"{LIBRARY}/{name}": path for name, path in package_files().items()}
@@ -186,7 +191,7 @@ def package_files() -> dict[str, Path | bytes]:
         files = {
             name: path for name, path in files_of(folder).items() if name.endswith(BUNDLED_DATA)
         }
-        require_pipeline(files, str(folder))
+        require_pipeline(files, str(folder), CoCosPipeline.network_names())
         found |= {f"assets/{folder.name}/{name}": path for name, path in files.items()}
     return found
 

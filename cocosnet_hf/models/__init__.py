@@ -6,6 +6,7 @@ from .discriminator import MultiscaleDiscriminator
 from .efficientnet import EfficientNetLite0Features
 from .perceptual import DistilledVGG19Features
 from .projected import ProjectedDiscriminator
+from .style_encoder import StyleEncoder
 from .translation import TranslationNetwork
 from .vgg import VGG19Features
 
@@ -18,6 +19,7 @@ __all__ = [
     "EfficientNetLite0Features",
     "MultiscaleDiscriminator",
     "ProjectedDiscriminator",
+    "StyleEncoder",
     "TranslationNetwork",
     "VGG19Features",
 ]

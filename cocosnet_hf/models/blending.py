@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from diffusers import ModelMixin  # noqa: F401  (diffusers looks the base class up in this module)
 from diffusers.configuration_utils import register_to_config
+from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffusers asks for it here
 from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
@@ -84,6 +84,7 @@ class BlendingTranslationNetwork(Network):
 
     stride = 16
     warp_channels = WARP_CHANNELS
+    recomputed = (ResidualBlock,)
 
     @register_to_config
     def __init__(
@@ -133,7 +134,7 @@ class BlendingTranslationNetwork(Network):
         self.output_conv = nn.Conv2d(full, 4, 3, padding=1)
         nn.init.normal_(self.output_conv.weight, std=1e-3)
         with torch.no_grad():
-            self.output_conv.bias.zero_()[3] = TRUSTED_AT_FIRST
+            self.output_conv.get_parameter("bias").zero_()[3] = TRUSTED_AT_FIRST
 
     def forward(self, warped_exemplar: Tensor, condition: Tensor) -> BlendingOutput:
         """Paint the picture.

@@ -4,17 +4,23 @@ Every convolution starts Xavier-normal with gain 0.02 and zero bias, as the offi
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from .inference import (
+    FoldedShortcut,
+    attend_in_chunks,
+    modulate_in_chunks,
+    reflect_pad,
+    works_in_chunks,
+)
+
 LEAKY_SLOPE = 0.2
 NORM_EPSILON = 1e-5
-STRIP_ENTRIES = 2**20
-"""Size of the modulation that a SPADE makes at once in inference: 4 MiB in float32."""
 
 
 class SpectralNorm(nn.Module):
@@ -24,6 +30,9 @@ class SpectralNorm(nn.Module):
     training-mode use first runs one power iteration in the official order (v, then u; torch's own
     does u first), in evaluation u and v are used as stored.
     """
+
+    _u: Tensor
+    _v: Tensor
 
     def __init__(self, weight: Tensor):
         super().__init__()
@@ -65,46 +74,12 @@ def conv2d(
     """A convolution with the official initialisation, under spectral norm if asked."""
     conv = nn.Conv2d(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
     nn.init.xavier_normal_(conv.weight, gain=0.02)
-    if bias:
+    if conv.bias is not None:
         nn.init.zeros_(conv.bias)
     if spectral:
         # unsafe: skips a trial call, which would already run a power iteration.
         parametrize.register_parametrization(conv, "weight", SpectralNorm(conv.weight), unsafe=True)
     return conv
-
-
-def plain_conv2d(like: nn.Conv2d, weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
-    """A convolution with the geometry of `like` and these very weights."""
-    conv = nn.Conv2d(
-        weight.shape[1],
-        weight.shape[0],
-        weight.shape[2:],
-        like.stride,
-        like.padding,
-        bias=bias is not None,
-        device="meta",
-    )
-    conv.weight = nn.Parameter(weight)
-    if bias is not None:
-        conv.bias = nn.Parameter(bias)
-    return conv
-
-
-def without_spectral_norm(conv: nn.Conv2d) -> nn.Conv2d:
-    """`conv` with its normalised weight as a plain one, as evaluation sees it; uses `conv` up.
-
-    A new module: `remove_parametrizations` changes a class that deep copies share with the
-    original, which would then lose its weight.
-    """
-    weight = conv.weight.detach().contiguous(memory_format=torch.channels_last)
-    # Parametrized modules are freed late; this lets go of the old weight at once.
-    conv.parametrizations.weight.original.data = weight
-    return plain_conv2d(conv, weight, conv.bias)
-
-
-def reflect_pad(x: Tensor) -> Tensor:
-    """One mirrored row and column on each side of (B, C, H, W)."""
-    return F.pad(x, (1, 1, 1, 1), mode="reflect")
 
 
 def leaky_relu_(x: Tensor) -> Tensor:
@@ -122,16 +97,6 @@ def instance_norm(x: Tensor) -> Tensor:
     wide = centered.float() if x.dtype == torch.float16 else centered  # whose squares overflow
     variance = wide.square().mean(dim=(2, 3), keepdim=True)
     return centered * torch.rsqrt(variance + NORM_EPSILON).to(x.dtype)
-
-
-def works_in_pieces(x: Tensor) -> bool:
-    """Whether large intermediate maps are made piece by piece: in inference on a CPU.
-
-    There it saves memory and keeps the pieces in the caches. A GPU wants large pieces, a compiler
-    makes its own.
-    """
-    in_eager_inference = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
-    return x.device.type == "cpu" and in_eager_inference
 
 
 def positional_norm(x: Tensor) -> Tensor:
@@ -170,6 +135,9 @@ class SPADE(nn.Module):
     starts at 1, where the paper writes 1 + gamma.
     """
 
+    in_chunks = True
+    """Whether inference may make the modulation some rows at a time."""
+
     def __init__(self, channels: int, condition_channels: int, hidden_channels: int):
         super().__init__()
         self.channels = channels
@@ -177,44 +145,17 @@ class SPADE(nn.Module):
         self.modulation = conv2d(hidden_channels, 2 * channels, 3)
         for half in self.modulation.weight.chunk(2):
             nn.init.xavier_normal_(half, gain=0.02)
-        nn.init.ones_(self.modulation.bias[:channels])
+        nn.init.ones_(self.modulation.get_parameter("bias")[:channels])
 
     def forward(self, normalized: Tensor, condition: Tensor) -> Tensor:
         """normalized (B, C, h, w) from `positional_norm`; condition (B, K, H, W) of any size."""
-        strips = self.strips(condition, normalized.shape[-2:])
-        if not works_in_pieces(normalized):
-            ((_, scale, shift),) = strips
-            return torch.addcmul(shift, normalized, scale)
-        out = torch.empty_like(normalized)
-        for rows, scale, shift in strips:
-            out[:, :, rows] = torch.addcmul(shift, normalized[:, :, rows], scale)
-        return out
-
-    def strips(self, condition: Tensor, size: torch.Size) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Scale (B, C, rows, w) and shift, from the condition's nearest values at `size` (h, w).
-
-        Some rows at a time where it `works_in_pieces`: the hidden map and the modulation are by
-        far the largest tensors of the networks. Each strip makes the hidden rows around it again.
-        """
-        if condition.shape[-2:] != size:
-            condition = F.interpolate(condition, size=size, mode="nearest")
-        condition = reflect_pad(condition)
-        height, width = size
-        length = height
-        if works_in_pieces(condition):
-            row_entries = condition.shape[0] * width * self.modulation.out_channels
-            length = max(STRIP_ENTRIES // row_entries, 1)
-        for start in range(0, height, length):
-            stop = min(start + length, height)
-            top, bottom = int(start == 0), int(stop == height)
-            style = self.style_encoder(condition[:, :, start - 1 + top : stop + 3 - bottom])
-            style = F.pad(F.relu_(style), (1, 1, top, bottom), mode="reflect")
-            modulation = self.modulation(style)
-            yield (
-                slice(start, stop),
-                modulation[:, : self.channels],
-                modulation[:, self.channels :],
-            )
+        if self.in_chunks and works_in_chunks(normalized):
+            return modulate_in_chunks(self.style_encoder, self.modulation, normalized, condition)
+        if condition.shape[-2:] != normalized.shape[-2:]:
+            condition = F.interpolate(condition, size=normalized.shape[-2:], mode="nearest")
+        hidden = F.relu_(self.style_encoder(reflect_pad(condition)))
+        scale, shift = self.modulation(reflect_pad(hidden)).chunk(2, dim=1)
+        return torch.addcmul(shift, normalized, scale)
 
 
 class SPADEResidualBlock(nn.Module):
@@ -231,9 +172,8 @@ class SPADEResidualBlock(nn.Module):
         self.conv_1 = conv2d(middle_channels, out_channels, 3, spectral=True)
         self.has_shortcut = in_channels != out_channels
         if self.has_shortcut:
-            self.norm_s = SPADE(in_channels, condition_channels, hidden_channels)
-            self.conv_s = conv2d(in_channels, out_channels, 1, bias=False, spectral=True)
-        self.folded = False
+            self.norm_s: nn.Module = SPADE(in_channels, condition_channels, hidden_channels)
+            self.conv_s: nn.Module = conv2d(in_channels, out_channels, 1, bias=False, spectral=True)
 
     def forward(self, x: Tensor, condition: Tensor, upsample: bool = False) -> Tensor:
         """x (B, C, h, w); condition (B, K, H, W); returns (B, C', h, w), or twice that size."""
@@ -241,7 +181,7 @@ class SPADEResidualBlock(nn.Module):
         if upsample:  # after the norm, which sees one position at a time: the same, on a quarter
             normalized = F.interpolate(normalized, scale_factor=2, mode="nearest")
         if self.has_shortcut:
-            shortcut = self._shortcut(normalized, condition)
+            shortcut = self.conv_s(self.norm_s(normalized, condition))
         else:
             shortcut = F.interpolate(x, scale_factor=2, mode="nearest") if upsample else x
         x = leaky_relu_(self.norm_0(normalized, condition))
@@ -250,37 +190,15 @@ class SPADEResidualBlock(nn.Module):
         x = leaky_relu_(self.norm_1(positional_norm(x), condition))
         return shortcut + self.conv_1(reflect_pad(x))
 
-    def _shortcut(self, normalized: Tensor, condition: Tensor) -> Tensor:
-        if not self.folded:
-            return self.conv_s(self.norm_s(normalized, condition))
-        return torch.cat(
-            [
-                self.conv_s(normalized[:, :, rows] * scale).add_(shift)
-                for rows, scale, shift in self.norm_s.strips(condition, normalized.shape[-2:])
-            ],
-            dim=2,
-        )
-
     @torch.no_grad()
     def fold(self) -> None:
-        """Let the shortcut's shift make the output channels at once, exactly.
-
-        conv_s(n * scale + shift) = conv_s(n * scale) + (conv_s . modulation_shift)(style): the
-        1x1 convolution moves into the 3x3 one that makes the shift, which then has fewer outputs.
-        """
-        if not self.has_shortcut or self.folded:
+        """Make the shortcut's last two linear maps one, exactly (see `FoldedShortcut`)."""
+        if not self.has_shortcut:
             return
-        modulation, channels = self.norm_s.modulation, self.norm_s.channels
-        # On the CPU: not every accelerator knows float64.
-        mix = self.conv_s.weight.flatten(1).cpu().double()
-        weight = torch.tensordot(mix, modulation.weight[channels:].cpu().double(), dims=1)
-        bias = mix @ modulation.bias[channels:].cpu().double()
-        self.norm_s.modulation = plain_conv2d(
-            modulation,
-            torch.cat([modulation.weight[:channels], weight.to(modulation.weight)]),
-            torch.cat([modulation.bias[:channels], bias.to(modulation.bias)]),
-        )
-        self.folded = True
+        norm, conv = self.norm_s, self.conv_s
+        if isinstance(norm, SPADE) and isinstance(conv, nn.Conv2d):
+            self.norm_s = FoldedShortcut(norm.style_encoder, norm.modulation, conv)
+            self.conv_s = nn.Identity()
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -295,43 +213,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     ).squeeze(1)
 
 
-def attend_in_tiles(query: Tensor, key: Tensor, value: Tensor, tile: int = 512) -> Tensor:
-    """`attend` in tiles of tile x tile positions that stay in a CPU's caches.
-
-    The softmax is taken in float32 with a running maximum and sum per row (Milakov and Gimelshein
-    2018). With 16,384 queries of 4,096 keys 2 times as fast in bfloat16 as the fused kernel, which
-    pads E to V, and 1.1 times in float32.
-    """
-    keys, values = key.mT.float().split(tile, dim=2), value.contiguous().split(tile, dim=1)
-    return torch.cat(
-        [_attend_rows(rows.float(), keys, values) for rows in query.split(tile, dim=1)], dim=1
-    )
-
-
-def _attend_rows(query: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
-    """`attend` for some rows; keys are transposed."""
-    first = values[0]
-    maximum = query.new_full((*query.shape[:2], 1), -torch.inf)
-    total = torch.zeros_like(maximum)
-    attended = query.new_zeros(*query.shape[:2], first.shape[-1])
-    for key, value in zip(keys, values, strict=True):
-        scores = query @ key
-        higher = torch.maximum(maximum, scores.amax(dim=2, keepdim=True))
-        shares = scores.sub_(higher).exp_()
-        kept = maximum.sub_(higher).exp_()
-        total.mul_(kept).add_(shares.sum(dim=2, keepdim=True))
-        if value.dtype == torch.float16:  # of numbers up to 65,504: a tile's sum may be larger
-            value = value.float()
-        attended.mul_(kept).add_(shares.to(value.dtype) @ value)
-        maximum = higher
-    return (attended / total).to(first.dtype)
-
-
 class SelfAttention(nn.Module):
     """Non-local block: every position looks at every 2x2-pooled position (Zhang et al. 2019).
 
     Added to its input with a learned weight `gamma` that starts at 0 (official networks, 6).
     """
+
+    attend: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None
+    """In the place of `attend` and `attend_in_chunks`."""
 
     def __init__(self, channels: int):
         super().__init__()
@@ -347,7 +236,8 @@ class SelfAttention(nn.Module):
         query = self.query(x).flatten(2).mT
         key = F.max_pool2d(self.key(x), 2).flatten(2).mT
         value = F.max_pool2d(self.value(x), 2).flatten(2).mT
-        attended = (attend_in_tiles if works_in_pieces(x) else attend)(query, key, value)
+        attend_here = self.attend or (attend_in_chunks if works_in_chunks(x) else attend)
+        attended = attend_here(query, key, value)
         attended = attended.mT.reshape(batch, -1, height, width)
         return x + self.gamma * self.out(attended)
 

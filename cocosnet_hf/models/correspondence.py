@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from diffusers import ModelMixin  # noqa: F401  (diffusers looks the base class up in this module)
 from diffusers.configuration_utils import register_to_config
+from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffusers asks for it here
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor, nn
@@ -34,14 +34,13 @@ class CorrespondenceOutput(BaseOutput):
     """What `Matching` compares, and the shared-domain features that the losses compare.
 
     content, style: projections of the condition and of the exemplar, (B, C, H/4, W/4) each.
-    content_features, style_features, target_features: outputs of the domain adaptors for the
-    condition, the exemplar and the target, at unit length per position, of the same shape.
+    content_features, target_features: outputs of the domain adaptors for the condition and the
+    target, at unit length per position, of the same shape.
     """
 
     content: Tensor | None = None
     style: Tensor | None = None
     content_features: Tensor | None = None
-    style_features: Tensor | None = None
     target_features: Tensor | None = None
 
 
@@ -81,8 +80,8 @@ class DomainAdaptor(nn.Module):
         kernels, strides = (3, kernel_size, 3, kernel_size, 3), (1, 2, 1, 2, 1)
         # No bias: the instance norm behind each convolution removes it.
         self.layers = nn.ModuleList(
-            conv2d(*width, kernel, stride=stride, padding=1, bias=False, spectral=True)
-            for *width, kernel, stride in zip(
+            conv2d(before, after, kernel, stride=stride, padding=1, bias=False, spectral=True)
+            for before, after, kernel, stride in zip(
                 widths[:-1], widths[1:], kernels, strides, strict=True
             )
         )
@@ -143,6 +142,10 @@ class CorrespondenceNetwork(Network):
     """
 
     stride = 4
+    free_settings = frozenset({"temperature", "warp", "warp_upsampling"})
+    matching_class: type = Matching
+
+    recomputed = (DomainAdaptor, InstanceNormResidualBlock, SPADEResidualBlock)
 
     @register_to_config
     def __init__(
@@ -204,6 +207,11 @@ class CorrespondenceNetwork(Network):
         """Whether an exemplar is of no use without its own condition."""
         return self.config.mix_condition and not self.config.exemplar_noise
 
+    @property
+    def is_coherent(self) -> bool:
+        """Whether it warps the exemplar's own pixels, see `cocosnet_hf.coherence`."""
+        return self.config.warp == "coherent"
+
     def forward(
         self,
         condition: Tensor | None,
@@ -245,7 +253,7 @@ class CorrespondenceNetwork(Network):
             if exemplar_condition is None and self.config.mix_condition:
                 exemplar_condition = self._noise(features, generator)
             mixed = self.residual_blocks(self._mix(features, exemplar_condition))
-            output |= {"style": self.style_projection(mixed), "style_features": features}
+            output["style"] = self.style_projection(mixed)
         if target is not None:
             output["target_features"] = self.exemplar_adaptor(target)
         return CorrespondenceOutput(**output)
@@ -253,7 +261,7 @@ class CorrespondenceNetwork(Network):
     @property
     def warp_channels(self) -> int:
         """Channels of `Warp.features`."""
-        return 8 if self.config.warp == "coherent" else 3
+        return 8 if self.is_coherent else 3
 
     def match(
         self, content: Tensor, style: Tensor | Nested, *, pixels: int = 1, **options: Any
@@ -264,7 +272,7 @@ class CorrespondenceNetwork(Network):
         options: of `Matching`: regions, and check_finite.
         """
         config = self.config
-        return Matching(
+        return self.matching_class(
             content,
             style,
             patch_size=config.patch_size,
@@ -297,7 +305,7 @@ class CorrespondenceNetwork(Network):
             return Warp(picture, grid, picture)
         grid = matching.warp(matching.at_grid(photos))
         if size is None:
-            size = tuple(side * self.stride for side in grid.shape[-2:])
+            size = (grid.shape[-2] * self.stride, grid.shape[-1] * self.stride)
         flow = matching.coherent(pins=pins)
         picture = flow.warp(photos, size)
         soft = F.interpolate(grid, size, mode="bilinear")
@@ -312,7 +320,7 @@ class CorrespondenceNetwork(Network):
         return self.config.exemplar_noise * noise
 
     def _mix(self, features: Tensor, condition: Tensor | None) -> Tensor:
-        if not self.config.mix_condition:
+        if condition is None or not self.config.mix_condition:
             return features
         condition = F.interpolate(condition, size=features.shape[-2:], mode="nearest")
         return torch.cat([features, condition], dim=1)

@@ -2,8 +2,8 @@
 
 import torch
 import torch.nn.functional as F
-from diffusers import ModelMixin  # noqa: F401  (diffusers looks the base class up in this module)
 from diffusers.configuration_utils import register_to_config
+from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffusers asks for it here
 from torch import Tensor, nn
 
 from .blocks import SelfAttention, conv2d, instance_norm, leaky_relu_
@@ -45,6 +45,8 @@ class MultiscaleDiscriminator(Network):
     condition_channels: K of the condition. base_channels: width of the first layer.
     scales: number of discriminators, each seeing half the size of the one before.
     """
+
+    recomputed = (PatchDiscriminator,)
 
     @register_to_config
     def __init__(self, condition_channels: int, base_channels: int = 64, scales: int = 2):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from diffusers import ModelMixin  # noqa: F401  (diffusers looks the base class up in this module)
 from diffusers.configuration_utils import register_to_config
+from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffusers asks for it here
 from torch import Tensor, nn
 from typing_extensions import Self
 
@@ -76,7 +76,7 @@ class EfficientNetLite0Features(Network):
     """Of the features at strides 4, 8 and 16."""
 
     @register_to_config
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         width = 32
         self.stem = SameConv2d(3, width, 3, stride=2)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import ConfigMixin
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from typing_extensions import Self
 
-from .blocks import SPADEResidualBlock, without_spectral_norm
+from .inference import without_spectral_norm
 
 
 def without_place(config: str) -> str:
@@ -34,6 +36,17 @@ def require_safe(safe_serialization: bool = True, **_: Any) -> None:
 class Network(ModelMixin, ConfigMixin):
     """A diffusers model that loads all of its weights or none, and only from safetensors."""
 
+    to: Any  # diffusers' wrapper of Module.to hides from a checker that it is bound
+    config_name: Any
+    config: Any
+    """The settings, as attributes: diffusers' own annotation only knows them as keys."""
+
+    free_settings: ClassVar[frozenset[str]] = frozenset()
+    """Settings that may change between trainings: the weights do not depend on them."""
+
+    recomputed: ClassVar[tuple[type[torch.nn.Module], ...]] = ()
+    """Large parts, whose insides training may compute again instead of keeping them."""
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Self:
         """Load as `ModelMixin.from_pretrained` does, but accept no difference in the weights.
@@ -50,7 +63,7 @@ class Network(ModelMixin, ConfigMixin):
             )
         with_info = kwargs.pop("output_loading_info", False)
         kwargs["low_cpu_mem_usage"] = True
-        config = cls.load_config(
+        config: Any = cls.load_config(
             pretrained_model_name_or_path, **{k: kwargs[k] for k in _HUB_ARGUMENTS & kwargs.keys()}
         )
         if config.get("_class_name") != cls.__name__:
@@ -60,7 +73,7 @@ class Network(ModelMixin, ConfigMixin):
                 f"it with its own class."
             )
         try:
-            model, info = super().from_pretrained(
+            loaded: Any = super().from_pretrained(
                 pretrained_model_name_or_path,
                 use_safetensors=True,
                 output_loading_info=True,
@@ -73,6 +86,7 @@ class Network(ModelMixin, ConfigMixin):
             raise cls._not_ours(
                 pretrained_model_name_or_path, f"of another shape: {_first(misshaped)}"
             ) from error
+        model, info = loaded
         if kwargs.get("device_map") is None:  # which may leave weights on disk
             # Weights that an index names and no file holds; diffusers believes the index.
             empty = {key for key, tensor in model.state_dict().items() if tensor.is_meta}
@@ -87,7 +101,8 @@ class Network(ModelMixin, ConfigMixin):
         ]
         if problems:
             raise cls._not_ours(pretrained_model_name_or_path, "; ".join(problems))
-        return (model, info) if with_info else model
+        result: Any = (model, info) if with_info else model
+        return result
 
     @classmethod
     def _not_ours(cls, source: Any, problems: str) -> ValueError:
@@ -96,7 +111,7 @@ class Network(ModelMixin, ConfigMixin):
             f"describes: {problems}. Fetch the folder again, or convert or train the model again."
         )
 
-    def save_pretrained(
+    def save_pretrained(  # type: ignore[override]  # settings by name only
         self,
         save_directory: Any,
         *,
@@ -158,11 +173,12 @@ class Network(ModelMixin, ConfigMixin):
         self.eval()
         for parent in list(self.modules()):
             for name, child in parent.named_children():
-                if parametrize.is_parametrized(child, "weight"):
+                if isinstance(child, nn.Conv2d) and parametrize.is_parametrized(child, "weight"):
                     setattr(parent, name, without_spectral_norm(child))
         for module in self.modules():
-            if isinstance(module, SPADEResidualBlock):
-                module.fold()
+            fold = getattr(module, "fold", None)
+            if module is not self and callable(fold):
+                fold()
         self.requires_grad_(False)
         self.to(memory_format=torch.channels_last)
         self._folded = True
@@ -211,3 +227,14 @@ def nearest_side(side: float, stride: int) -> int:
     Every network mirrors borders at its coarsest stride, which takes two positions.
     """
     return max(2, round(side / stride)) * stride
+
+
+def size_of(x: Tensor) -> tuple[int, int]:
+    """(H, W) of a tensor (..., H, W)."""
+    height, width = x.shape[-2:]
+    return height, width
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """The layout that convolutions are fastest in."""
+    return x.contiguous(memory_format=torch.channels_last)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from diffusers import ModelMixin  # noqa: F401  (diffusers looks the base class up in this module)
 from diffusers.configuration_utils import register_to_config
+from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffusers asks for it here
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from typing_extensions import Self
@@ -149,7 +149,7 @@ class DistilledVGG19Features(PerceptualNetwork):
     widths = (16, 32, 64, 128, 128)
 
     @register_to_config
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.conv0 = nn.Conv2d(3, 3, 1)  # the preprocessing, from RGB in 0..1
         self.add_convolutions(padding_mode="reflect")

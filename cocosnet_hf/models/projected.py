@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from diffusers import ModelMixin  # noqa: F401  (diffusers looks the base class up in this module)
 from diffusers.configuration_utils import register_to_config
+from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffusers asks for it here
 from torch import Tensor, nn
 
-from .blocks import conv2d, leaky_relu_, reflect_pad
+from .blocks import conv2d, leaky_relu_
 from .efficientnet import EfficientNetLite0Features
+from .inference import RAW_WEIGHT, reflect_pad
 from .network import Network, require_channels
 
 _PATCH_GAIN = 2.0  # what spectral norm and the blur take from a map in one layer
@@ -53,7 +55,9 @@ class BlurPool(nn.Module):
     judge paints lattices.
     """
 
-    def __init__(self):
+    kernel: Tensor
+
+    def __init__(self) -> None:
         super().__init__()
         taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
         self.register_buffer("kernel", torch.outer(taps, taps).view(1, 1, 4, 4))
@@ -82,7 +86,7 @@ class BlurPoolPatchDiscriminator(nn.Module):
             for width, next_width in zip(widths, widths[1:], strict=False)
         )
         for layer in self.layers:
-            nn.init.xavier_normal_(layer.parametrizations.weight.original)
+            nn.init.xavier_normal_(layer.get_parameter(RAW_WEIGHT))
         self.logits = nn.Conv2d(8 * c, 1, 3, padding=1)
         nn.init.xavier_normal_(self.logits.weight)
         self.pool = BlurPool()
@@ -106,6 +110,8 @@ class FeatureHead(nn.Module):
     (Sauer et al. 2021); the mixture has a size of about 1.
     """
 
+    mixture: Tensor
+
     def __init__(self, in_channels: int, channels: int, feature_size: float):
         super().__init__()
         mixture = torch.randn(in_channels, in_channels, 1, 1) / (in_channels**0.5 * feature_size)
@@ -113,7 +119,7 @@ class FeatureHead(nn.Module):
         self.reduce = conv2d(in_channels, channels, 1)
         nn.init.xavier_normal_(self.reduce.weight)  # no norm behind it would undo a small gain
         self.conv = conv2d(channels, channels, 3, padding=1, spectral=True)
-        nn.init.xavier_normal_(self.conv.parametrizations.weight.original)
+        nn.init.xavier_normal_(self.conv.get_parameter(RAW_WEIGHT))
         # With the small official gain a head would need hundreds of steps to say anything.
         self.logits = nn.Conv2d(channels, 1, 3, padding=1)
 
@@ -135,12 +141,16 @@ class ProjectedDiscriminator(Network):
     4, 8 and 16. head_channels: width of each head.
     """
 
+    backbones: ClassVar[tuple[str, ...]] = ("efficientnet-lite0", "vgg19-distilled")
+
+    recomputed = (BlurPoolPatchDiscriminator, FeatureHead)
+
     @register_to_config
     def __init__(
         self,
         condition_channels: int,
         base_channels: int = 32,
-        backbones: tuple[str, ...] = ("efficientnet-lite0", "vgg19-distilled"),
+        backbones: tuple[str, ...] = backbones,
         head_channels: int = 64,
     ):
         super().__init__()
@@ -201,7 +211,8 @@ class ProjectedDiscriminator(Network):
         image = image.contiguous(memory_format=torch.channels_last)
         for name, heads in self.heads.items():
             features = BACKBONES[name].read(self._attached[name], image)
-            outputs += [[head(maps)] for head, maps in zip(heads, features, strict=True)]
+            pairs = zip(heads.children(), features, strict=True)
+            outputs += [[head(maps)] for head, maps in pairs]
         return outputs
 
 

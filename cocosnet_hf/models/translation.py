@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
-from diffusers import ModelMixin  # noqa: F401  (diffusers looks the base class up in this module)
 from diffusers.configuration_utils import register_to_config
+from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffusers asks for it here
 from torch import Tensor, nn
 
 from .blocks import SelfAttention, SPADEResidualBlock, conv2d, leaky_relu_
@@ -32,6 +32,7 @@ class TranslationNetwork(Network):
     """
 
     warp_channels = 3
+    recomputed = (SPADEResidualBlock, SelfAttention)
 
     @register_to_config
     def __init__(

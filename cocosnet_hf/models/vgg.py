@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from diffusers import ModelMixin  # noqa: F401  (diffusers looks the base class up in this module)
 from diffusers.configuration_utils import register_to_config
+from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffusers asks for it here
 from huggingface_hub import hf_hub_download
 from safetensors import safe_open
 from torch import Tensor

@@ -101,8 +101,8 @@ def fill(labels: np.ndarray, corners: np.ndarray, label: int) -> None:
 
 def fill_ellipse(
     labels: np.ndarray,
-    center: Sequence[float],
-    radii: Sequence[float],
+    center: Sequence[float] | np.ndarray,
+    radii: Sequence[float] | np.ndarray,
     label: int,
     angle: float = 0.0,
 ) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 
-from ..conditions.pose import JOINTS
+from ..conditions.joints import JOINTS
 from .paint import SUPERSAMPLING, Finish, Paint, draw_paint, fill, fill_ellipse, fill_limb
 
 PERSON_CLASSES = ("background", "floor", "skin", "hair", "top", "bottom", "shoes", "face")

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from .inputs import explained, mask_drawing, painted_mask, pose_of, read_label_map, read_photo
+from .inputs import explained, painted_mask, pose_of, read_lines, read_photo, show, uploaded_mask
 from .page import PAINTING, as_file
 from .painters import Painter, missing_model
 
@@ -26,25 +26,33 @@ def endpoints(painters: Mapping[str, Painter | None]) -> None:
         painter = _painter("mask-to-image")
 
         def read(file: File, what: str) -> Any:
-            labels = read_label_map(file, what)
-            size = labels.size
-            return painted_mask(mask_drawing(labels, painter.condition, *size), painter.condition)
+            return painted_mask(uploaded_mask(file, what, painter.condition), painter.condition)
 
         own = None if exemplar_mask is None else read(exemplar_mask, "exemplar_mask")
         return _pictures(painter, read(mask, "mask"), exemplar, own)
 
     def edge_to_face(picture: File, exemplar: File, drawing: bool = False) -> Pictures:
         """Paint a photo's edges, or with drawing=True drawn lines, with an exemplar's look."""
-        source: Any = read_photo(picture, "picture")
         painter = _painter("edge-to-face")
-        return _pictures(painter, {"edges": source} if drawing else source, exemplar)
+        if drawing:
+            source = painter.condition.opened({"edges": read_lines(picture, "picture")})
+            show(source.notes, "A drawing that may be none")
+            return _pictures(painter, source, exemplar)
+        return _pictures(painter, read_photo(picture, "picture"), exemplar)
 
     def pose_to_body(
-        pose: dict[str, Any], exemplar: File, exemplar_pose: dict[str, Any] | None = None
+        pose: Any,
+        exemplar: File,
+        exemplar_pose: Any | None = None,
+        person: int | None = None,
+        exemplar_person: int | None = None,
     ) -> Pictures:
-        """Paint a pose (OpenPose JSON, or {"keypoints", "size"}) with an exemplar's look."""
-        own = None if exemplar_pose is None else pose_of(exemplar_pose)
-        return _pictures(_painter("pose-to-body"), pose_of(pose), exemplar, own)
+        """Paint a pose (a keypoint file's content, or {"keypoints", "size"}) with an exemplar's
+        look. Of several people the one who is there most counts, or the given one, from 0."""
+        painter = _painter("pose-to-body")
+        min_score = painter.condition.min_score
+        own = None if exemplar_pose is None else pose_of(exemplar_pose, min_score, exemplar_person)
+        return _pictures(painter, pose_of(pose, min_score, person), exemplar, own)
 
     def _painter(tab: str) -> Painter:
         painter = painters[tab]
@@ -55,12 +63,13 @@ def endpoints(painters: Mapping[str, Painter | None]) -> None:
     with gr.Row(visible=False):
         picture, exemplar, own = (gr.Image(image_mode=None, format="png") for _ in range(3))
         pose, own_pose = gr.JSON(), gr.JSON()
+        person, own_person = gr.Number(None, precision=0), gr.Number(None, precision=0)
         drawing = gr.Checkbox()
         results = [gr.Image(format="png"), gr.Image(format="png")]
         jobs: list[tuple[Callable, list]] = [
             (mask_to_image, [picture, exemplar, own]),
             (edge_to_face, [picture, exemplar, drawing]),
-            (pose_to_body, [pose, exemplar, own_pose]),
+            (pose_to_body, [pose, exemplar, own_pose, person, own_person]),
         ]
         for job, inputs in jobs:
             gr.Button().click(

@@ -65,6 +65,7 @@ function show() {
     start = { image: value.image || "", size: [width, height] };
     canvas.width = width;
     canvas.height = height;
+    canvas.style.maxWidth = `${(34 * width) / height}rem`; // so that a tall one fits the screen
     if (image) ink.drawImage(image, 0, 0, width, height);
     refresh();
   };

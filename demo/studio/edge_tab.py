@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from cocosnet_hf import EdgeCondition
-from cocosnet_hf.pipeline import MAX_ASPECT
+from cocosnet_hf.call_inputs import MAX_ASPECT
 
 from .gallery import Gallery
 from .inputs import (
@@ -113,7 +113,7 @@ def _layout(
     def trace_again(file: dict[str, Any], beneath: bool) -> gr.HTML:
         return gr.HTML(guide=_traced(read_photo(file, "photo")) if beneath else "")
 
-    settings = [threshold, traced]
+    settings: list[gr.components.Component] = [threshold, traced]
     loads = [
         upload.upload(explained(trace), [upload, *settings], [photo, editor], **RAW),
         examples.select(start, settings, [photo, editor], **PRIVATE),
@@ -134,7 +134,7 @@ def _layout(
 def lines_before(value: dict[str, Any] | None) -> Any:
     """The condition of the lines that a canvas began with, of which there may be none."""
     drawing = read_start(value)
-    if drawing.getextrema()[3][1]:
+    if drawing.getchannel("A").getextrema()[1]:
         return {"edges": drawing}
     return Image.new("RGB", drawing.size, "white")  # a photo without edges: drawings have lines
 

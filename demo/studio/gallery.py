@@ -15,9 +15,8 @@ import numpy as np
 from PIL import Image
 from skimage import data
 
-from cocosnet_hf import Condition, MaskCondition, Pose, PoseCondition, condition_from_config
-from cocosnet_hf.conditions import open_photo
-from cocosnet_hf.conditions.pose import read_pose
+from cocosnet_hf import Condition, PoseCondition, condition_from_config
+from cocosnet_hf.pictures import open_photo
 from cocosnet_hf.retrieval import ExemplarIndex, Match
 from cocosnet_hf.synthetic import PERSON_CLASSES, SyntheticExamples
 
@@ -88,11 +87,16 @@ class Gallery:
         return [exhibit.picture for exhibit in self.exhibits]
 
     def previews(self, side: int = 128) -> list[Image.Image]:
-        """All conditions as pictures, in order."""
-        return [
-            self.condition.preview(self.condition.encode(exhibit.condition, side, side))
-            for exhibit in self.exhibits
-        ]
+        """All conditions as pictures, in order, whose longer side is `side`."""
+        shown = []
+        for exhibit in self.exhibits:
+            height, width = self.condition.natural_size(exhibit.condition)
+            scale = side / max(height, width)
+            encoded = self.condition.encode(
+                exhibit.condition, round(height * scale), round(width * scale)
+            )
+            shown.append(self.condition.preview(encoded))
+        return shown
 
     def best(self, query: Any) -> list[Match]:
         """All pictures, the one whose condition is most like `query` first.
@@ -121,7 +125,7 @@ def standing_figure() -> np.ndarray:
 
 
 def store(exhibits: list[Exhibit], folder: Path, condition: Condition) -> None:
-    """Write pictures for a tab: NAME.jpg with NAME.png (class colours) or NAME.json (OpenPose's).
+    """Write pictures for a tab: NAME.jpg with what `Condition.store` writes, such as NAME.png.
 
     With masks goes condition.json: only pipelines of the same condition can read them. Pictures
     that the folder held before are gone.
@@ -132,40 +136,26 @@ def store(exhibits: list[Exhibit], folder: Path, condition: Condition) -> None:
     for place, exhibit in enumerate(exhibits):
         path = folder / f"{place:02d}.jpg"
         exhibit.picture.save(path, quality=95)
-        if isinstance(condition, MaskCondition):
-            size = (exhibit.picture.height, exhibit.picture.width)
-            mask = condition.preview(condition.encode(exhibit.condition, *size))
-            mask.save(path.with_suffix(".png"))
-        elif isinstance(condition, PoseCondition):
-            path.with_suffix(".json").write_text(json.dumps(_openpose(exhibit.condition)) + "\n")
-    if isinstance(condition, MaskCondition):
+        if condition.stored_as is not None:
+            own = path.with_suffix(condition.stored_as)
+            condition.store(exhibit.condition, own, exhibit.picture.height, exhibit.picture.width)
+    if condition.labelled:
         text = json.dumps(condition.to_config(), indent=2)
         (folder / CONDITION_FILE).write_text(text + "\n")
 
 
-def _openpose(pose: Pose) -> dict[str, Any]:
-    """A pose as the content of an OpenPose file."""
-    numbers = np.nan_to_num(pose.joints).round(2).flatten().tolist()
-    height, width = pose.size
-    people = [{"pose_keypoints_2d": numbers}]
-    return {"people": people, "canvas_width": width, "canvas_height": height}
-
-
 def _stored(folder: Path, condition: Condition) -> list[Exhibit]:
     config = folder / CONDITION_FILE
-    if isinstance(condition, MaskCondition) and (
+    if condition.labelled and (
         not config.is_file() or condition_from_config(json.loads(config.read_text())) != condition
     ):
         return []
     exhibits = []
     for path in sorted(folder.glob("*.jpg")):
         picture = open_photo(path)
-        if isinstance(condition, MaskCondition):
-            own: Any = Image.open(path.with_suffix(".png")).copy()
-        elif isinstance(condition, PoseCondition):
-            own = read_pose(path.with_suffix(".json"))
-        else:
-            own = picture
+        own: Any = picture
+        if condition.stored_as is not None:
+            own = condition.open(path.with_suffix(condition.stored_as)).value
         exhibits.append(Exhibit(picture, own))
     return exhibits
 
@@ -173,7 +163,7 @@ def _stored(folder: Path, condition: Condition) -> list[Exhibit]:
 def _drawn(condition: Condition) -> list[Exhibit]:
     """Drawn people on white for poses and for masks of clothing, else drawn landscapes."""
     kind = "mask"
-    if isinstance(condition, PoseCondition) or _known(PERSON_CLASSES, condition):
+    if condition.has_joints or _known(PERSON_CLASSES, condition):
         kind = "pose"
     examples = SyntheticExamples(kind, image_size=192)
     exhibits = []
@@ -181,7 +171,7 @@ def _drawn(condition: Condition) -> list[Exhibit]:
         picture, own, labels = examples.draw(layout=number, look=number)
         if kind == "pose":
             picture = _on_white(picture, np.asarray(labels), examples.classes)
-        if isinstance(condition, MaskCondition):
+        if condition.labelled:
             own = _renamed(np.asarray(labels), examples.classes, condition)
         elif condition.needs_only_photo:
             own = picture
@@ -198,18 +188,18 @@ def _on_white(picture: Image.Image, labels: np.ndarray, names: tuple[str, ...]) 
 
 def _known(names: tuple[str, ...], condition: Condition) -> bool:
     """Whether most of the drawing's classes are among a mask's."""
-    if not isinstance(condition, MaskCondition):
-        return False
-    known = [ALSO_CALLED.get(name, name) in condition.classes for name in names]
+    known = [ALSO_CALLED.get(name, name) in condition.label_names for name in names]
     return sum(known) > len(names) / 2
 
 
-def _renamed(labels: np.ndarray, names: tuple[str, ...], condition: MaskCondition) -> np.ndarray:
+def _renamed(labels: np.ndarray, names: tuple[str, ...], condition: Condition) -> np.ndarray:
     """Labels in another condition's classes, by name; what it lacks is its unknown or first one.
 
     The result is one channel per class, which no table of label values touches.
     """
-    first = condition.unknown or 0
-    known = {name: index for index, name in enumerate(condition.classes)}
-    table = np.array([known.get(name, known.get(ALSO_CALLED.get(name), first)) for name in names])
+    first = getattr(condition, "unknown", None) or 0
+    known = {name: index for index, name in enumerate(condition.label_names)}
+    table = np.array(
+        [known.get(name, known.get(ALSO_CALLED.get(name, ""), first)) for name in names]
+    )
     return np.eye(condition.channels, dtype=np.float32)[table[labels]].transpose(2, 0, 1)

@@ -8,22 +8,26 @@ import dataclasses
 import functools
 import html
 import io
-import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import gradio as gr
 import numpy as np
+import torch
 from gradio.utils import get_upload_folder
 from huggingface_hub import snapshot_download
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from cocosnet_hf import MaskCondition, Pose
-from cocosnet_hf.conditions import open_image
-from cocosnet_hf.conditions.pose import JOINTS, read_pose
-from cocosnet_hf.pipeline import MAX_ASPECT
+from cocosnet_hf.call_inputs import MAX_ASPECT
+from cocosnet_hf.conditions import joints, open_image, open_photo
+from cocosnet_hf.conditions.joints import JOINTS
+from cocosnet_hf.conditions.label_maps import nearest_classes
+from cocosnet_hf.notes import Note, warn
+from cocosnet_hf.picture_files import register_heic
+from cocosnet_hf.pictures import Refused, Unreadable
 
 MAX_PIXELS = 25_000_000
 """Pictures with more are refused before they are decoded; most phones make 12 or 24 million."""
@@ -41,26 +45,35 @@ and models learn from photos of about this size."""
 FIGURE_SHARE = 0.8
 """How much of a square canvas a figure spans whose file does not say where it stood."""
 
-UNSAID_SIZE = (4096, 4096)
-"""Read with keypoints whose file does not say its picture's size; holds those of any photo."""
-
 MAX_JSON_BYTES = 1_000_000
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+register_heic()
+Image.init()  # Pillow knows no format by name before
+FORMATS = tuple(
+    name
+    for name in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF")
+    if name in Image.OPEN
+)
+"""What is read: AVIF where Pillow was built with it, HEIC where pillow-heif is installed."""
+
+READABLE = ", ".join(name for name in ("PNG", "JPEG", "WebP", "AVIF") if name.upper() in FORMATS)
+if "HEIF" in FORMATS:
+    READABLE += ", HEIC"
 
 PNG_URL = "data:image/png;base64,"
 
 # Each decoded picture may take 100 MB for a moment, so only a few are decoded at a time.
 _decoding = threading.Semaphore(4)
 
-HandlerT = TypeVar("HandlerT", bound=Callable)
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def explained(handler: HandlerT) -> HandlerT:
+def explained(handler: Callable[P, R]) -> Callable[P, R]:
     """Show a visitor what the library says about bad input, instead of a plain "error"."""
 
     @functools.wraps(handler)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return handler(*args, **kwargs)
         except (ValueError, OSError, ImportError) as error:
@@ -79,26 +92,28 @@ def read_picture(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
     if not upload:
         raise ValueError(f"There is no {what} yet; upload or choose one.")
     path = _uploaded(upload, what)
-    Image.init()  # Pillow knows no format by name before
+
+    def check(image: Image.Image) -> None:
+        if image.width * image.height > MAX_PIXELS:
+            raise Refused(
+                f"The {what} has {image.width} x {image.height} pixels; at most "
+                f"{MAX_PIXELS // 10**6} million are read. Make it smaller first."
+            )
+        if max(image.size) > MAX_ASPECT * min(image.size):
+            raise Refused(
+                f"The {what} has {image.width} x {image.height} pixels; pictures may be at "
+                f"most {MAX_ASPECT} times as long as wide. Crop it first."
+            )
+        # The decoder of JPEG can make large photos smaller on its way.
+        image.draft(image.mode, (MAX_SIDE, MAX_SIDE))
+
     try:
-        with _decoding, Image.open(path, formats=FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(
-                    f"The {what} has {image.width} x {image.height} pixels; at most "
-                    f"{MAX_PIXELS // 10**6} million are read. Make it smaller first."
-                )
-            if max(image.size) > MAX_ASPECT * min(image.size):
-                raise ValueError(
-                    f"The {what} has {image.width} x {image.height} pixels; pictures may be at "
-                    f"most {MAX_ASPECT} times as long as wide. Crop it first."
-                )
-            # The decoder of JPEG can make large photos smaller on its way.
-            image.draft(image.mode, (MAX_SIDE, MAX_SIDE))
-            image.filename = ""  # messages name it, and where it lies is not the visitor's affair
-            return open_image(image, what)
-    except (UnidentifiedImageError, FileNotFoundError, Image.DecompressionBombError) as error:
+        # As a file without a name: where it lies is not the visitor's affair.
+        with _decoding, path.open("rb") as file:
+            return open_image(file, what, formats=FORMATS, before=check)
+    except (FileNotFoundError, Unreadable) as error:
         raise ValueError(
-            f"The {what} is not a picture that can be read; PNG, JPEG and WebP can."
+            f"The {what} is not a picture that can be read; {READABLE} can."
         ) from error
 
 
@@ -114,12 +129,22 @@ def _uploaded(upload: Mapping[str, Any], what: str) -> Path:
 
 
 def read_photo(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
-    """An uploaded photo, at most `MAX_SIDE` pixels long. Raises what `read_picture` raises."""
+    """An uploaded photo in sRGB, at most `MAX_SIDE` pixels long. Raises as `read_picture` does."""
     photo = read_picture(upload, what)
-    if max(photo.size) > MAX_SIDE:
-        photo = photo.convert("RGBA" if photo.has_transparency_data else "RGB")
-        photo.thumbnail((MAX_SIDE, MAX_SIDE))
-    return photo
+    photo.thumbnail((MAX_SIDE, MAX_SIDE))
+    return open_photo(photo, what)
+
+
+def read_lines(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
+    """An uploaded drawing with its transparency, at most `MAX_SIDE` pixels long.
+
+    Raises what `read_picture` raises.
+    """
+    drawing = read_picture(upload, what)
+    if max(drawing.size) > MAX_SIDE:
+        drawing = drawing.convert("RGBA" if drawing.has_transparency_data else "RGB")
+        drawing.thumbnail((MAX_SIDE, MAX_SIDE))
+    return drawing
 
 
 def read_label_map(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
@@ -132,10 +157,28 @@ def read_label_map(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
     return labels
 
 
+def uploaded_mask(
+    upload: Mapping[str, Any] | None, what: str, condition: MaskCondition
+) -> Image.Image:
+    """An uploaded label map as a drawing in class colours, see `mask_drawing`.
+
+    What was taken where the file may mean two things is shown to the visitor. Raises what
+    `read_picture` and the condition raise.
+    """
+    labels = read_label_map(upload, what)
+    return mask_drawing(labels, condition, *labels.size, tell=show)
+
+
+def show(notes: Iterable[Note], title: str = "A mask that may mean two things") -> None:
+    """Tell the visitor what was taken where a file may mean two things."""
+    for note in notes:
+        gr.Warning(html.escape(note.text, quote=False), title=title)
+
+
 def read_drawing(value: Mapping[str, Any] | None) -> Image.Image:
     """What is painted on a canvas (`canvas.js`), RGBA. Raises ValueError if nothing is."""
     drawing = _read_canvas(value)
-    if not drawing.getextrema()[3][1]:
+    if not drawing.getchannel("A").getextrema()[1]:
         raise ValueError("The canvas is empty; draw something or start from an example.")
     return drawing
 
@@ -196,13 +239,16 @@ def as_url(picture: Image.Image) -> str:
 def painted_mask(drawing: Image.Image, condition: MaskCondition) -> np.ndarray:
     """A mask drawn in class colours (RGBA) as one channel per class, (K, H, W) in [0, 1].
 
-    What is not painted is of the class `unpainted`, or of none.
+    What is not painted is of the class `unpainted`, or of none. Every other colour is the nearest
+    class's: it comes from a canvas, which paints in no other and smooths its strokes.
     """
     ground = unpainted(condition)
-    reader = dataclasses.replace(condition, snap_colors=True, unknown=ground or 0)
-    encoded = reader.encode(drawing, drawing.height, drawing.width).numpy()
+    pixels = np.asarray(drawing)
+    painted = pixels[:, :, 3] >= 128
+    labels = np.where(painted, nearest_classes(pixels[:, :, :3], condition.palette), ground or 0)
+    encoded = condition.one_hot(torch.from_numpy(labels)).numpy()
     if ground is None:
-        encoded *= np.asarray(drawing)[:, :, 3] >= 128
+        encoded *= painted
     return encoded
 
 
@@ -229,13 +275,24 @@ def unpainted(condition: MaskCondition) -> int | None:
     return condition.unknown
 
 
-def mask_drawing(mask: Any, condition: MaskCondition, width: int, height: int) -> Image.Image:
+def mask_drawing(
+    mask: Any,
+    condition: MaskCondition,
+    width: int,
+    height: int,
+    tell: Callable[[Iterable[Note]], None] = warn,
+) -> Image.Image:
     """Any mask as a drawing in class colours, RGBA, transparent where it is unknown.
 
-    mask: a source of `condition.encode`, in whose colour pictures near colours count as equal.
+    mask: a source of `condition.encode`, in whose colour pictures colours near a class's count as
+    that. What is transparent in it is `unpainted`. tell: says what was taken where the mask may
+    mean two things. Raises what the condition raises.
     """
-    reader = dataclasses.replace(condition, snap_colors=True, unknown=condition.unknown or 0)
-    encoded = reader.encode(mask, height, width)
+    ground = unpainted(condition)
+    reader = dataclasses.replace(condition, snap_colors=True, unknown=ground)
+    source = reader.opened(mask)
+    tell(source.notes)
+    encoded = reader.encode(source, height, width)
     drawing = condition.preview(encoded).convert("RGBA")
     if condition.unknown is not None:
         known = encoded[condition.unknown].numpy() < 0.5
@@ -243,33 +300,54 @@ def mask_drawing(mask: Any, condition: MaskCondition, width: int, height: int) -
     return drawing
 
 
-def read_keypoints(upload: Mapping[str, Any] | None, min_score: float = 0.0) -> Pose:
-    """The pose of an uploaded OpenPose file. Raises ValueError for any other file.
+def read_keypoints(
+    upload: Mapping[str, Any] | None, min_score: float = 0.0, person: int | None = None
+) -> Pose:
+    """The pose of an uploaded keypoint file of any kind. Raises ValueError for any other file.
 
-    Where the file does not say how large its picture is, the figure of the joints above `min_score`
-    stands in the middle of a square, and the visitor is told.
+    person: which of several, by default the one who is there most. Where the file does not say how
+    large its picture is, the figure of the joints above `min_score` stands in the middle of a
+    square. The visitor is told of this, and of all else that may mean two things.
     """
-    path = _uploaded(upload or {}, "file of keypoints")
-    if path.stat().st_size > MAX_JSON_BYTES:
-        raise ValueError(
-            f"Keypoints must be an OpenPose JSON file of at most {MAX_JSON_BYTES // 1000} kB."
-        )
-    try:
-        content = json.loads(path.read_text())
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"The keypoints are not a JSON file: {error}.") from error
-    content = content[0] if isinstance(content, list) and content else content
-    if not isinstance(content, Mapping) or "people" not in content:
-        return pose_of(content)
-    if None not in (content.get("canvas_height"), content.get("canvas_width")):
-        return pose_of(content)
-    pose = framed(Pose.from_openpose_json(dict(content), UNSAID_SIZE), min_score)
+    reading = _reading(_keypoint_text(upload), min_score, person, square=True)
+    if reading.said_size:
+        return _shrunk(reading.pose)
     gr.Info(
         "The file does not say how large its picture is: the figure is put in the middle of a "
         "square.",
         title="Keypoints without a picture's size",
     )
-    return pose
+    return framed(reading.pose, min_score)
+
+
+def people_of(upload: Mapping[str, Any] | None, min_score: float = 0.0) -> joints.KeypointReading:
+    """Who is in an uploaded keypoint file, and who of them is taken; says nothing of it.
+
+    Raises what `read_keypoints` raises.
+    """
+    text = _keypoint_text(upload)
+    return joints.read_keypoints(text, min_score=min_score, paths=False, square=True)
+
+
+def _keypoint_text(upload: Mapping[str, Any] | None) -> bytes:
+    path = _uploaded(upload or {}, "file of keypoints")
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ValueError(
+            f"Keypoints must be an OpenPose JSON file, or another program's, of at most "
+            f"{MAX_JSON_BYTES // 1000} kB."
+        )
+    return path.read_bytes()
+
+
+def _reading(
+    content: Any, min_score: float, person: int | None, square: bool
+) -> joints.KeypointReading:
+    """Keypoints, never from a path; the visitor is told what may mean two things."""
+    reading = joints.read_keypoints(
+        content, person=person, min_score=min_score, paths=False, square=square
+    )
+    show(reading.notes, "Keypoints that may mean two things")
+    return reading
 
 
 def framed(pose: Pose, min_score: float = 0.0) -> Pose:
@@ -277,36 +355,25 @@ def framed(pose: Pose, min_score: float = 0.0) -> Pose:
 
     Joints whose score is not above `min_score` are left out.
     """
-    joints = pose.joints.copy()
-    joints[~(joints[:, 2] > min_score)] = (np.nan, np.nan, 0)
-    found = joints[~np.isnan(joints[:, 0]), :2]
+    figure = pose.joints.copy()
+    figure[~(figure[:, 2] > min_score)] = (np.nan, np.nan, 0)
+    found = figure[~np.isnan(figure[:, 0]), :2]
     if not len(found):
-        return Pose(joints, (FIGURE_SIDE, FIGURE_SIDE))
+        return Pose(figure, (FIGURE_SIDE, FIGURE_SIDE))
     corner, opposite = found.min(0), found.max(0)
     scale = FIGURE_SHARE * FIGURE_SIDE / max(*(opposite - corner), 1)
-    joints[:, :2] = (joints[:, :2] - (corner + opposite) / 2) * scale + FIGURE_SIDE / 2
-    return Pose(joints, (FIGURE_SIDE, FIGURE_SIDE))
+    figure[:, :2] = (figure[:, :2] - (corner + opposite) / 2) * scale + FIGURE_SIDE / 2
+    return Pose(figure, (FIGURE_SIDE, FIGURE_SIDE))
 
 
-def pose_of(content: Any) -> Pose:
-    """A pose from what a client sends: OpenPose's content, or {"keypoints", "size"}.
+def pose_of(content: Any, min_score: float = 0.0, person: int | None = None) -> Pose:
+    """A pose from what a client sends: the content or text of a keypoint file of any kind.
 
-    Never from a path, which the library would open as well. Raises ValueError otherwise.
+    Without a size of its own it is {"openpose": content, "size": [height, width]}, or for joints
+    {"keypoints", "size"}. person: which of several, by default the one who is there most. Never
+    from a path, which the library would open as well. Raises ValueError otherwise.
     """
-    if isinstance(content, Mapping) and isinstance(content.get("people"), list):
-        return _shrunk(read_pose(dict(content)))
-    if (
-        isinstance(content, Mapping)
-        and isinstance(content.get("keypoints"), list)
-        and isinstance(content.get("size"), (list, tuple))
-        and len(content["size"]) == 2
-    ):
-        size = tuple(content["size"])
-        return _shrunk(read_pose({"keypoints": content["keypoints"], "size": size}))
-    raise ValueError(
-        'A pose must be the content of an OpenPose JSON file with its canvas size, or {"keypoints":'
-        ' 17, 18 or 25 rows of x, y[, score], "size": [height, width]}.'
-    )
+    return _shrunk(_reading(content, min_score, person, square=False).pose)
 
 
 def _shrunk(pose: Pose) -> Pose:
@@ -327,10 +394,10 @@ def _shrunk(pose: Pose) -> Pose:
 def posed(value: Mapping[str, Any] | None) -> Pose:
     """The figure of a pose editor (`pose.js`); hidden joints are missing ones."""
     value = value or {}
-    joints, size = value.get("joints"), value.get("size")
-    if not isinstance(joints, list) or len(joints) != len(JOINTS) or not isinstance(size, list):
+    figure, size = value.get("joints"), value.get("size")
+    if not isinstance(figure, list) or len(figure) != len(JOINTS) or not isinstance(size, list):
         raise ValueError("There is no figure yet; start from an example.")
-    return pose_of({"keypoints": joints, "size": size[::-1]})
+    return _shrunk(Pose.from_array(figure, tuple(size[::-1])))
 
 
 def as_figure(pose: Pose, standing: np.ndarray, min_score: float = 0.0) -> dict[str, Any]:
@@ -340,8 +407,8 @@ def as_figure(pose: Pose, standing: np.ndarray, min_score: float = 0.0) -> dict[
     leaves out are hidden, too.
     """
     height, width = pose.size
-    joints = pose.joints.copy()
-    joints[~(joints[:, 2] > min_score), 2] = 0
-    missing = np.isnan(joints[:, 0])
-    joints[missing, :2] = standing[missing] * (width, height)
-    return {"joints": joints.round(2).tolist(), "size": [width, height]}
+    figure = pose.joints.copy()
+    figure[~(figure[:, 2] > min_score), 2] = 0
+    missing = np.isnan(figure[:, 0])
+    figure[missing, :2] = standing[missing] * (width, height)
+    return {"joints": figure.round(2).tolist(), "size": [width, height]}

@@ -20,10 +20,10 @@ from .inputs import (
     mask_drawing,
     painted_mask,
     read_drawing,
-    read_label_map,
     read_photo,
     read_start,
     unpainted,
+    uploaded_mask,
 )
 from .page import (
     KEEP,
@@ -118,7 +118,7 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
 
     @explained
     def uploaded(file: dict[str, Any] | None) -> dict[str, Any]:
-        return on_canvas(read_label_map(file, "label map"), condition)
+        return on_canvas(uploaded_mask(file, "label map", condition), condition)
 
     loads.append(examples.select(start, None, editor, **PRIVATE))
     loads.append(upload.upload(uploaded, upload, editor, **RAW))
@@ -154,7 +154,6 @@ def _own_mask(tab: str, painter: Painter, gallery: Gallery) -> ExemplarCondition
     )
 
     def read(file: dict[str, Any] | None) -> np.ndarray:
-        labels = read_label_map(file, "exemplar's label map")
-        return painted_mask(mask_drawing(labels, condition, *labels.size), condition)
+        return painted_mask(uploaded_mask(file, "exemplar's label map", condition), condition)
 
     return ExemplarCondition([mask], read, lambda exhibit: [as_file(on_mask(exhibit))])

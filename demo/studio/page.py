@@ -17,7 +17,7 @@ from PIL import Image
 
 from .gallery import Exhibit, Gallery
 from .inputs import explained, read_photo
-from .painters import Painter, Painting
+from .painters import DemoResult, Painter
 from .views import (
     centre,
     confidence_view,
@@ -81,7 +81,7 @@ class ExemplarCondition:
 
 
 @dataclass(frozen=True)
-class Look:
+class ExemplarColumn:
     """The column of the exemplar.
 
     order: the gallery's pictures as they are shown now. edit: puts the exemplar's own layout into
@@ -124,6 +124,7 @@ def card(number: int, title: str, hint: str) -> Iterator[None]:
 def board(kind: str, value: Any, elem_id: str, **props: Any) -> gr.HTML:
     """An editor of our own: "canvas" or "pose", see the comments of its script for `props`."""
     here = Path(__file__).parent
+    given: dict[str, Any] = {"guide": "", "live": False} | props
     return gr.HTML(
         value,
         html_template=(here / f"{kind}.html").read_text(),
@@ -131,7 +132,7 @@ def board(kind: str, value: Any, elem_id: str, **props: Any) -> gr.HTML:
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes="editor",
-        **{"guide": "", "live": False} | props,
+        **given,
     )
 
 
@@ -170,7 +171,7 @@ def upload_button(text: str, elem_id: str, kind: str = "image") -> gr.UploadButt
     return gr.UploadButton(text, file_types=[kind], size="sm", elem_id=elem_id)
 
 
-def look_column(tab: str, gallery: Gallery, *, can_keep: bool = True) -> Look:
+def look_column(tab: str, gallery: Gallery, *, can_keep: bool = True) -> ExemplarColumn:
     """Choose or upload an exemplar, have the best one found, or edit it.
 
     can_keep: whether changes of a layout have their places.
@@ -181,7 +182,7 @@ def look_column(tab: str, gallery: Gallery, *, can_keep: bool = True) -> Look:
         format="png",
         sources=["upload", "clipboard"],
         buttons=["fullscreen"],
-        height=300,
+        height=360,
         elem_id=f"{tab}-exemplar",
         elem_classes="picture",
     )
@@ -195,7 +196,7 @@ def look_column(tab: str, gallery: Gallery, *, can_keep: bool = True) -> Look:
         elem_id=f"{tab}-keep",
     )
     order = gr.JSON(list(range(len(gallery))), visible="hidden")
-    return Look(exemplar, picker, suggest, order, edit, keep)
+    return ExemplarColumn(exemplar, picker, suggest, order, edit, keep)
 
 
 def result_column(tab: str) -> Result:
@@ -207,7 +208,7 @@ def result_column(tab: str) -> Result:
         image = gr.Image(
             label="Result",
             format="png",
-            height=300,
+            height=480,
             interactive=False,
             buttons=["fullscreen"],
             elem_id=f"{tab}-result",
@@ -241,7 +242,7 @@ def wire(
     painter: Painter,
     gallery: Gallery,
     layout: Layout,
-    look: Look,
+    look: ExemplarColumn,
     result: Result,
     own: ExemplarCondition,
 ) -> None:
@@ -251,7 +252,7 @@ def wire(
     @explained
     def paint(
         value: dict[str, Any] | None, file: dict[str, Any] | None, keep: bool, *own_values: Any
-    ) -> tuple[str, Painting]:
+    ) -> tuple[str, DemoResult]:
         painting = painter.paint(
             layout.read(value),
             read_photo(file, "exemplar"),
@@ -303,7 +304,7 @@ def wire(
         load.success(lambda: False, None, look.keep, **PRIVATE)
 
 
-def all_views(painting: Painting) -> tuple:
+def all_views(painting: DemoResult) -> tuple:
     """What is shown of a new painting's correspondence, in the order of `Result.views`."""
     point = centre(painting)
     before, after = painting.compared
@@ -319,7 +320,7 @@ def all_views(painting: Painting) -> tuple:
     )
 
 
-def match_at(painting: Painting | None, event: gr.SelectData) -> tuple[str, str]:
+def match_at(painting: DemoResult | None, event: gr.SelectData) -> tuple[str, str]:
     """Where a clicked point of the painting came from."""
     if painting is None:
         raise gr.Error("Press Paint again: this painting is no longer kept.", title="Too old")

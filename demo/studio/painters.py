@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import pickle
 from collections import OrderedDict
@@ -19,17 +18,15 @@ from cocosnet_hf import (
     CoCosPipeline,
     Condition,
     EdgeCondition,
-    MaskCondition,
     Matching,
-    PoseCondition,
     PreparedExemplar,
     bundled,
     bundled_names,
 )
 from cocosnet_hf.applications import edit_photo, transfer_layer
 from cocosnet_hf.bundled import open_model
-from cocosnet_hf.conditions import open_photo
 from cocosnet_hf.hub.publish import PIPELINE_VARIABLE
+from cocosnet_hf.pictures import open_photo, to_image
 
 from .inputs import explained
 
@@ -46,19 +43,15 @@ except ImportError:
         return function
 
 
-TABS: dict[str, type[Condition]] = {
-    "mask-to-image": MaskCondition,
-    "edge-to-face": EdgeCondition,
-    "pose-to-body": PoseCondition,
-}
-"""The tabs by the name of their bundled pipeline, and the condition that each paints from."""
+TABS = {"mask-to-image": "mask", "edge-to-face": "edge", "pose-to-body": "pose"}
+"""The tabs by the name of their bundled pipeline, and the type of condition of each."""
 
 PREPARED = 16
 """Exemplars whose half of the work is kept."""
 
 
 @dataclass(frozen=True)
-class Painting:
+class DemoResult:
     """One painting: the condition as a picture, the exemplar as the model saw it, the results.
 
     edit: where a photo was edited, the whole photo before and after.
@@ -117,7 +110,7 @@ class Painter:
         exemplar: Image.Image,
         exemplar_condition: Any = None,
         before: Any = None,
-    ) -> Painting:
+    ) -> DemoResult:
         """Paint a source of the pipeline's condition with the look of an exemplar.
 
         before: the exemplar's own layout, to edit it: where the condition does not differ from it
@@ -134,17 +127,16 @@ class Painter:
 
     def _paint_here(
         self, condition: Any, exemplar: Image.Image, exemplar_condition: Any
-    ) -> Painting:
+    ) -> DemoResult:
         prepared = self._prepare(exemplar, exemplar_condition)
         out = self.pipe(condition, prepared)
         image = out.images[0]
-        seen = (prepared.photos[0][0].cpu() + 1) * 127.5
-        return Painting(
+        return DemoResult(
             self.condition.preview(self.condition.encode(condition, image.height, image.width)),
-            Image.fromarray(seen.round().byte().permute(1, 2, 0).numpy()),
+            to_image(prepared.photos[0][0]),
             image,
             out.warped_exemplars[0],
-            _on_cpu(out.matching),
+            out.matching.to("cpu"),  # so that it outlives the GPU it was made on
         )
 
     def _prepare(self, exemplar: Image.Image, condition: Any) -> PreparedExemplar:
@@ -156,16 +148,6 @@ class Painter:
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(key)
         return self._prepared[key]
-
-
-def _on_cpu(matching: Matching) -> Matching:
-    """A matching that outlives the GPU it was made on."""
-    if not torch.cuda.is_available():
-        return matching
-    data = io.BytesIO()
-    torch.save(matching, data)
-    data.seek(0)
-    return torch.load(data, map_location="cpu", weights_only=False)
 
 
 def variable_of(tab: str) -> str:
@@ -192,9 +174,9 @@ def open_painters(names: Mapping[str, str]) -> dict[str, Painter | None]:
     for tab, kind in TABS.items():
         if tab in names:
             pipe = open_model(names[tab])
-            if not isinstance(pipe.condition, kind):
+            if pipe.condition.type != kind:
                 raise ValueError(
-                    f"the tab {tab} needs a pipeline with a {kind.type} condition, but "
+                    f"the tab {tab} needs a pipeline with a {kind} condition, but "
                     f"{names[tab]} has {pipe.condition.type}; name it for another tab."
                 )
             painters[tab] = Painter(pipe)
@@ -205,11 +187,11 @@ def open_painters(names: Mapping[str, str]) -> dict[str, Painter | None]:
 
 def _tab_of(condition: Condition, name: str) -> str:
     for tab, kind in TABS.items():
-        if isinstance(condition, kind):
+        if condition.type == kind:
             return tab
     raise ValueError(
         f"{name} has a {condition.type} condition, for which there is no tab; there are tabs for "
-        f"{', '.join(kind.type for kind in TABS.values())}."
+        f"{', '.join(TABS.values())}."
     )
 
 

@@ -11,14 +11,23 @@ from cocosnet_hf import Pose, PoseCondition
 from cocosnet_hf.conditions.pose import COLORS, DEFAULT_POSE_ESTIMATOR, JOINTS, LIMBS
 
 from .gallery import Exhibit, Gallery, standing_figure
-from .inputs import as_figure, as_url, downloaded, explained, posed, read_keypoints, read_photo
+from .inputs import (
+    as_figure,
+    as_url,
+    downloaded,
+    explained,
+    people_of,
+    posed,
+    read_keypoints,
+    read_photo,
+)
 from .page import (
     PRIVATE,
     RAW,
     SLOW,
+    ExemplarColumn,
     ExemplarCondition,
     Layout,
-    Look,
     board,
     card,
     examples_of,
@@ -105,6 +114,9 @@ def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
     with gr.Row(elem_classes="buttons"):
         keypoints = upload_button("Upload keypoints", f"{tab}-upload", ".json")
         photo = upload_button("Pose of a photo", f"{tab}-photo")
+    person = gr.Dropdown(
+        label="Person in the file", choices=[], visible=False, elem_id=f"{tab}-person"
+    )
 
     def start(event: gr.SelectData) -> gr.HTML:
         return gr.HTML(figure(gallery[event.index].condition, condition), guide="")
@@ -114,16 +126,31 @@ def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
         return gr.HTML(figure(read_keypoints(file, condition.min_score), condition), guide="")
 
     @explained
+    def choices(file: dict[str, Any] | None) -> gr.Dropdown:
+        found = people_of(file, condition.min_score)
+        named = [(f"Person {place}", place) for place in found.people]
+        return gr.Dropdown(named, value=found.person, visible=len(named) > 1)
+
+    @explained
+    def choose(file: dict[str, Any] | None, place: int | None) -> gr.HTML:
+        pose = read_keypoints(file, condition.min_score, person=place)
+        return gr.HTML(figure(pose, condition), guide="")
+
+    @explained
     def from_photo(file: dict[str, Any] | None) -> gr.HTML:
         return found_in(read_photo(file, "photo"), condition)
 
     examples.select(start, None, editor, **PRIVATE)
-    keypoints.upload(uploaded, keypoints, editor, **RAW)
+    read = keypoints.upload(uploaded, keypoints, editor, **RAW)
+    read.success(choices, keypoints, person, **RAW)
+    person.input(choose, [keypoints, person], editor, **RAW)
     photo.upload(from_photo, photo, editor, **SLOW)
     return Layout(editor, posed, posed)
 
 
-def _own_pose(tab: str, painter: Painter, gallery: Gallery, look: Look) -> ExemplarCondition:
+def _own_pose(
+    tab: str, painter: Painter, gallery: Gallery, look: ExemplarColumn
+) -> ExemplarCondition:
     """Where the exemplar's joints are; the gallery's pictures bring theirs."""
     if not painter.needs_exemplar_condition:
         return ExemplarCondition()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from .painters import Painting
+from cocosnet_hf.pictures import grid
+
+from .painters import DemoResult
 
 HEIGHT = 384
 """Views are drawn this high, whatever the size of the painting."""
@@ -19,7 +22,7 @@ GAP = 8
 Point = tuple[float, float]
 
 
-def shown(painting: Painting) -> Image.Image:
+def shown(painting: DemoResult) -> Image.Image:
     """The result in whole multiples of the painting, at least as large as its place on the page.
 
     gradio misreads clicks on pictures that are enlarged by the browser.
@@ -29,27 +32,27 @@ def shown(painting: Painting) -> Image.Image:
     return painting.result.resize(size, Image.Resampling.BICUBIC)
 
 
-def point_of(painting: Painting, click: tuple[int, int]) -> Point:
+def point_of(painting: DemoResult, click: tuple[int, int]) -> Point:
     """The pixel of the painting under a click on what `shown` makes of it."""
     factor = _factor(painting)
     return click[0] / factor, click[1] / factor
 
 
-def _factor(painting: Painting) -> int:
+def _factor(painting: DemoResult) -> int:
     return math.ceil(HEIGHT / min(painting.image.size))
 
 
-def centre(painting: Painting) -> Point:
+def centre(painting: DemoResult) -> Point:
     """The middle of the painting, in its pixels."""
     return painting.image.width / 2, painting.image.height / 2
 
 
-def match_view(painting: Painting, point: Point) -> Image.Image:
-    """Painting and exemplar side by side: a point, and where in the exemplar it looks.
+def match_view(painting: DemoResult, point: Point) -> Image.Image:
+    """Picture and exemplar side by side: a point, and where in the exemplar it looks.
 
     point: (x, y) in pixels of the painting. The warmer the exemplar, the larger the place's share.
     """
-    row = painting.matching.row(point)
+    row = cast(Tensor, painting.matching.row(point))  # of one exemplar, not in a list
     target = _at(painting, painting.matching.flow()[0], point).tolist()
     left, right = _enlarged(painting.image), _enlarged(painting.exemplar)
     right = _blend(right, _heat(_stretched(row / row.max(), right.size)), 0.55)
@@ -58,7 +61,7 @@ def match_view(painting: Painting, point: Point) -> Image.Image:
     return _side_by_side(left, right)
 
 
-def match_text(painting: Painting, point: Point) -> str:
+def match_text(painting: DemoResult, point: Point) -> str:
     """The same in words."""
     x, y = _at(painting, painting.matching.flow()[0], point).tolist()
     share = _at(painting, painting.matching.confidence()[0], point).item()
@@ -68,14 +71,14 @@ def match_text(painting: Painting, point: Point) -> str:
     )
 
 
-def confidence_view(painting: Painting) -> Image.Image:
+def confidence_view(painting: DemoResult) -> Image.Image:
     """The painting under a map of how sure its matches are: bright is sure."""
     picture = _enlarged(painting.image)
     confidence = painting.matching.confidence()[0]
     return _blend(picture, _heat(_stretched(confidence, picture.size)), 0.65)
 
 
-def flow_view(painting: Painting) -> Image.Image:
+def flow_view(painting: DemoResult) -> Image.Image:
     """Exemplar and painting in the colours of places: equal colours belong together."""
     exemplar, image = painting.exemplar, painting.image
     places = _place_colors(exemplar.width, exemplar.height)
@@ -94,7 +97,7 @@ def _place_colors(width: int, height: int) -> np.ndarray:
     return (colors * 255).astype(np.uint8)
 
 
-def _at(painting: Painting, plane: Tensor, point: Point) -> Tensor:
+def _at(painting: DemoResult, plane: Tensor, point: Point) -> Tensor:
     """The entry of a plane of the matching's grid under a pixel of the painting."""
     stride = painting.matching.stride
     return plane[int(point[1] // stride), int(point[0] // stride)]
@@ -130,7 +133,4 @@ def _ring(picture: Image.Image, point: Point, original: Image.Image) -> None:
 
 
 def _side_by_side(left: Image.Image, right: Image.Image) -> Image.Image:
-    joined = Image.new("RGBA", (left.width + GAP + right.width, HEIGHT))
-    joined.paste(left, (0, 0))
-    joined.paste(right, (left.width + GAP, 0))
-    return joined
+    return grid([[left, right]], gap=GAP, ground="#00000000", mode="RGBA")

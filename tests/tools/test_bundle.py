@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny
 from huggingface_hub import ModelCard
 from PIL import Image
 from skimage import data
@@ -14,8 +13,10 @@ from skimage import data
 from cocosnet_hf import EdgeCondition, bundled
 from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.evaluation import Estimate, Evaluation, EvaluationSettings, Result, evaluate
+from cocosnet_hf.systems import CoCosNet, CoCosNetLosses, SystemSettings
+from tests.support import tiny
 from tools import bundle
-from train.networks import Networks, export_pipeline
+from train.networks import export_pipeline
 
 NAME = "edge-to-face"
 HEADLINE = ("warp_accuracy", "identity_accuracy", "SWD")
@@ -39,29 +40,32 @@ def run(tmp_path: Path) -> Path:
     """A finished run a few channels wide."""
     condition = EdgeCondition()
     channels = condition.channels
-    networks = Networks(
-        condition,
-        tiny.correspondence(channels),
-        tiny.translation(channels),
-        tiny.discriminator(channels),
-    )
-    export_pipeline(
-        networks, DataSettings(image_size=32, load_size=32), tmp_path / "run" / "pipeline"
-    )
+    networks = {
+        "correspondence": tiny.correspondence(channels),
+        "translation": tiny.translation(channels),
+        "discriminator": tiny.discriminator(channels),
+    }
+    system = CoCosNet(condition, networks, CoCosNetLosses(), SystemSettings(image_size=32))
+    export_pipeline(system, networks, tmp_path / "run" / "pipeline")
     return tmp_path / "run"
 
 
-def evaluated(folder: Path, exemplars: str, **made: object) -> Path:
+def evaluated(folder: Path, exemplars: str, **provenance: object) -> Path:
     """An evaluation of two metrics whose exemplars were chosen so."""
-    made = {"exemplars": exemplars, "weights": "abc", "dtype": "float32", "items": 3} | made
-    made |= {"size": 32}
-    made |= {"data": {"source": "faces", "split": "test"}, "resize": "none", "formats": {}}
+    provenance = {
+        "exemplars": exemplars,
+        "weights": "abc",
+        "dtype": "float32",
+        "items": 3,
+    } | provenance
+    provenance |= {"size": 32}
+    provenance |= {"data": {"source": "faces", "split": "test"}, "resize": "none", "formats": {}}
     results = [
         Result("pipeline", "png", metric, Estimate(value, 3))
         for metric, value in (("warp_accuracy", 0.5), ("SSIM", 0.7))
     ]
     folder.mkdir()
-    Evaluation(made, {}, results, [], {}).save(folder)
+    Evaluation(provenance, {}, results, [], {}).save(folder)
     return folder
 
 
@@ -78,7 +82,7 @@ def test_the_card_shows_figures_of_both_choices_of_exemplars_and_what_a_picture_
         drawn,
         limit=3,
         pool_limit=4,
-        rivals=("exemplar",),
+        baselines=("exemplar",),
         extractors=(),
         perceptual=None,
         lpips=False,
@@ -144,7 +148,7 @@ def test_figures_are_named_with_their_exemplars_and_the_random_ones_stand_beside
 
 
 @pytest.mark.parametrize(
-    ("exemplars", "made", "message"),
+    ("exemplars", "provenance", "message"),
     [
         ("first retrieved from 'train'", {}, "with random exemplars, its are first retrieved"),
         ("random from 'train'", {"weights": "other"}, "weights differs: abc and other"),
@@ -152,10 +156,10 @@ def test_figures_are_named_with_their_exemplars_and_the_random_ones_stand_beside
     ],
 )
 def test_evaluations_that_do_not_belong_together_are_refused(
-    exemplars: str, made: dict[str, object], message: str, tmp_path: Path
+    exemplars: str, provenance: dict[str, object], message: str, tmp_path: Path
 ):
     retrieved = evaluated(tmp_path / "a", "first retrieved from 'train', by mask layout")
-    random = evaluated(tmp_path / "b", exemplars, **made)
+    random = evaluated(tmp_path / "b", exemplars, **provenance)
     with pytest.raises(ValueError, match=message):
         bundle.figures(retrieved, random)
 

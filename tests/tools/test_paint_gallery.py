@@ -4,14 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from demo_page import CONDITIONS, SIZE, save_recipe_pipelines
-from PIL import Image
 
 from cocosnet_hf import Condition, Pose, bundled
 from cocosnet_hf.synthetic import SyntheticExamples, write_imagefolder
 from demo.studio import gallery
+from tests.support.demo_page import CONDITIONS, SIZE, save_recipe_pipelines
+from tests.support.pictures import whole_picture
 from tools import paint_gallery
-from tools.people import FIGURES, SIDE, draw_layout, joints
+from tools.people import FIGURES, HEIGHT, WIDTH, draw_layout, joints
 
 
 @pytest.fixture
@@ -32,7 +32,8 @@ def test_a_gallery_is_painted_by_the_bundled_pipeline(
         source = source / "images"
     sheet = tmp_path / "sheet.jpg"
     paint_gallery.main([tab, str(source), "--keep", "4", "6", "1", "--sheet", str(sheet)])
-    assert Image.open(sheet).size == (10 * SIZE, SIZE)
+    height = SIZE if tab == "edge-to-face" else SIZE * HEIGHT // WIDTH
+    assert whole_picture(sheet).size == (3 * SIZE, height)
     paint_gallery.main([tab, str(source), "--keep", "4", "6", "1"])  # in place of the former ones
     found = gallery.gallery_of(tab, assets[tab])
     assert len(found) == 3 + (tab == "edge-to-face")
@@ -78,6 +79,7 @@ def test_the_gallery_has_the_layouts_of_drawn_figures(
     for exhibit, figure in zip(stored.exhibits, (FIGURES[4], FIGURES[2]), strict=True):
         drawn = draw_layout(figure)
         if tab == "pose-to-body":
-            drawn = Pose(joints(figure), (SIDE, SIDE))
-        difference = condition.encode(exhibit.condition, 64, 64) - condition.encode(drawn, 64, 64)
+            drawn = Pose(joints(figure), (HEIGHT, WIDTH))
+        size = exhibit.picture.height, exhibit.picture.width
+        difference = condition.encode(exhibit.condition, *size) - condition.encode(drawn, *size)
         assert difference.abs().mean() < 0.001

@@ -92,7 +92,7 @@ def between(path: Sequence[np.ndarray], places: float | np.ndarray) -> np.ndarra
     return np.stack([np.interp(places, np.arange(len(path)), column) for column in columns], -1)
 
 
-def rounded(corners: Sequence[np.ndarray]) -> np.ndarray:
+def rounded(corners: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     """A closed outline whose corners are cut off four times (Chaikin 1974), (N, 2)."""
     outline = np.array(corners)
     for _ in range(4):

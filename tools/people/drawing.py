@@ -5,87 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageColor, ImageDraw
+from PIL import Image, ImageColor
 
-from cocosnet_hf.conditions.pose import JOINTS
+from cocosnet_hf.conditions.joints import JOINTS
 
 from .body import (
     ARM,
     CHIN,
-    CROWN,
     LEG,
     SIGNS,
-    TORSO,
     UPPER_ARM,
     WAIST,
-    Profile,
-    at,
     between,
     direction,
     rounded,
-    skeleton,
 )
+from .canvas import COLORS, Canvas, frayed
 from .figures import Figure, Garment
 
-SIDE = 256
-SUPERSAMPLING = 4
-TOP, BOTTOM = 8, 248
-"""Between these rows of the picture a figure stands, as in the photos of the recipes."""
 
-COLORS = {
-    "background": "#f4f1ea",
-    "skin": "#f2c9a5",
-    "hair": "#6b4226",
-    "headwear": "#8a5fd0",
-    "eyewear": "#2f7fd6",
-    "top": "#e0455a",
-    "outerwear": "#4f8f5f",
-    "dress": "#d65fb8",
-    "legwear_long": "#35508f",
-    "skirt_shorts": "#e8995c",
-    "footwear": "#2b2b33",
-    "bag": "#ffd23f",
-    "accessory": "#10c8c0",
-}
-"""The classes of the recipe mask-to-image, in its order and colours."""
-
-CLASSES = tuple(COLORS)
-
-
-def frayed(labels: np.ndarray) -> np.ndarray:
-    """Labels at the picture's size, their borders as uneven as cloth and an annotator's hand."""
-    rng = np.random.default_rng(0)
-    places = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE), indexing="ij")) + 0.5
-    for cells, reach in ((10, 1.1), (40, 0.6)):
-        for axis in range(2):
-            shifts = Image.fromarray(rng.normal(0, reach, (cells, cells)).astype(np.float32))
-            places[axis] += np.asarray(shifts.resize((SIDE, SIDE), Image.Resampling.BICUBIC))
-    rows, columns = (places * SUPERSAMPLING).astype(int).clip(0, SIDE * SUPERSAMPLING - 1)
-    return labels[rows, columns]
-
-
-class Drawing:
+class Drawing(Canvas):
     """One figure, drawn from what lies behind to what lies in front."""
 
-    def __init__(self, figure: Figure) -> None:
-        self.figure = figure
-        self.points = skeleton(figure.posture)
-        extent = np.array(list(self.points.values()))
-        left, top = extent.min(0)
-        right, bottom = extent.max(0)
-        above = 7 if figure.hat or figure.hair == "bun" else 3
-        self.top = min(top, self.points["crown"][1] - above)
-        self.middle = (left + right) / 2
-        self.scale = (BOTTOM - TOP) / (bottom + 1 - self.top)
-        self.canvas = Image.new("L", (SIDE * SUPERSAMPLING, SIDE * SUPERSAMPLING))
-        self.pen = ImageDraw.Draw(self.canvas)
-
-    def pixels(self, points: np.ndarray) -> np.ndarray:
-        """Where points of the body, (N, 2), lie in the picture."""
-        return (points - (self.middle, self.top)) * self.scale + (SIDE / 2, TOP)
-
     def labels(self) -> np.ndarray:
-        """The class of each pixel, (256, 256) uint8."""
+        """The class of each pixel, (`HEIGHT`, `WIDTH`) uint8."""
         figure = self.figure
         sides = ("r", "l") if figure.posture.front == "l" else ("l", "r")
         if figure.coat:
@@ -99,70 +42,6 @@ class Drawing:
             self.arm(side)
         self.head()
         return frayed(np.asarray(self.canvas))
-
-    # Shapes
-
-    def polygon(self, name: str, outline: np.ndarray) -> None:
-        """Fill an outline of the body, (N, 2), with a class."""
-        corners = (self.pixels(outline) * SUPERSAMPLING).round().astype(int)
-        self.pen.polygon([tuple(corner) for corner in corners.tolist()], fill=CLASSES.index(name))
-
-    def disc(self, name: str, center: np.ndarray, radius: float) -> None:
-        """Fill a circle."""
-        turns = np.linspace(0, 360, 37)
-        self.polygon(name, np.array([center + radius * direction(turn) for turn in turns]))
-
-    def band(
-        self,
-        name: str,
-        path: Sequence[np.ndarray],
-        profile: Profile,
-        first: float = 0,
-        last: float | None = None,
-    ) -> None:
-        """Fill the surroundings of a path, round at its corners and straight at its ends.
-
-        profile: half the width at the path's places. first, last: the part that is filled.
-        """
-        last = len(path) - 1 if last is None else last
-        corners = [place for place in range(1, len(path) - 1) if first < place < last]
-        places = np.sort([*np.linspace(first, last, 30), *corners])
-        for start, end in zip(places, places[1:], strict=False):
-            here, there = between(path, np.array([start, end]))
-            along = there - here
-            across = np.array([along[1], -along[0]]) / max(np.hypot(*along), 1e-6)
-            near, far = at(profile, start) * across, at(profile, end) * across
-            self.polygon(name, np.array([here + near, there + far, there - far, here - near]))
-        for place in corners:
-            self.disc(name, path[place], float(at(profile, place)))
-
-    # Places on the body
-
-    def of(self, side: str, *names: str) -> list[np.ndarray]:
-        """Points of one side."""
-        return [self.points[f"{side}_{name}"] for name in names]
-
-    def on_torso(self, offset: float, level: float) -> np.ndarray:
-        """The point so far to the picture's right of the trunk's middle, at a level."""
-        posture = self.figure.posture
-        tilt = np.interp(level, [0, 1], [posture.shoulders, posture.hips])
-        return (1 - level) * self.points["neck"] + offset * direction(90 - tilt)
-
-    def on_head(self, offset: float, height: float) -> np.ndarray:
-        """The point so far to the right of the head's middle, so high above the neck's joint."""
-        up = (self.points["crown"] - self.points["neck"]) / CROWN
-        return self.points["neck"] + height * up + offset * np.array([-up[1], up[0]])
-
-    def border(self, side: str, level: float, ease: float) -> np.ndarray:
-        """Where clothes end at one side of the trunk or, below it, of the outer leg."""
-        sign = SIGNS[side]
-        trunk = self.on_torso(sign * (at(TORSO, level) + ease), level)
-        if level <= 1:
-            return trunk
-        legs = [between(self.of(each, "hip", "knee", "ankle"), level - 1) for each in SIGNS]
-        reach = max(sign * leg[0] for leg in legs) + at(LEG, level - 1) + ease
-        outer = np.array([sign * reach, np.mean([leg[1] for leg in legs])])
-        return trunk + (outer - trunk) * min((level - 1) / 0.3, 1)
 
     # Trunk
 
@@ -345,7 +224,13 @@ class Drawing:
 
     def fringe(self, shift: float) -> None:
         """The hair above the forehead, cut straight or parted at one side."""
-        line = [(10.8, 27), (8.8, 36), (-1.5 * shift, 42), (-8.8, 36), (-10.8, 27)]
+        line: list[tuple[float, float]] = [
+            (10.8, 27),
+            (8.8, 36),
+            (-1.5 * shift, 42),
+            (-8.8, 36),
+            (-10.8, 27),
+        ]
         if self.figure.hair == "bob":
             line = [(10.5, 25), (9, 35), (0, 36.5), (-9, 35), (-10.5, 25)]
         above = [(-13, 30), (-12.5, 44), (-6, 49), (6, 49), (12.5, 44), (13, 30)]

@@ -1,0 +1,224 @@
+"""Label maps as pictures and arrays: values or colours to classes, and the masks of parts."""
+
+from __future__ import annotations
+
+import colorsys
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..pictures import Picture, check_sides, open_image, resize_plane, to_numpy
+from .meaning import NEAR, OPAQUE, ClassCode, color_codes, hexadecimal
+
+NEAREST = Image.Resampling.NEAREST
+
+
+BORDER = 4
+"""Pixels from a colour that is near a class's, within which others are the smooth border between
+two classes: half a block of JPEG, and wider than antialiasing."""
+
+MOST_BORDER = 1 / 3
+"""Share of a mask's pixels above which they are no borders, but a photo that meets some colours."""
+
+STRIP = 1 << 22
+"""Pixels whose colours are looked up at a time; all of a large map at once would take gigabytes."""
+
+
+def resized_labels(labels: np.ndarray, height: int, width: int) -> Tensor:
+    """Class indices (H, W) at another size, nearest: (height, width) int64."""
+    if labels.dtype != np.uint8:
+        labels = labels.astype(np.int32)
+    return torch.from_numpy(resize_plane(labels, height, width, NEAREST).astype(np.int64))
+
+
+def classes_of_values(values: np.ndarray, code: ClassCode) -> np.ndarray:
+    """Pixel values (H, W) of an index map -> class indices 0..K - 1, uint8 where they fit.
+
+    Raises ValueError for values of no class.
+    """
+    if values.dtype == bool:
+        values = values.astype(np.uint8)
+    if values.dtype in (np.uint8, np.uint16):
+        found = np.flatnonzero(np.bincount(values.reshape(-1)))
+    else:
+        found = np.unique(values)
+    indices = code.of_values(found)
+    if (indices < 0).any():
+        count = len(code.names)
+        raise ValueError(
+            f"The mask holds the labels {found[indices < 0][:10].tolist()}, but the classes are "
+            f"0..{count - 1} ({count} classes); map them to classes with "
+            "values={label: class} of the condition, or correct the mask."
+        )
+    small = indices.astype(np.uint8 if len(code.names) <= 256 else np.int32)
+    if values.dtype in (np.uint8, np.uint16):
+        table = np.zeros(int(found[-1]) + 1, small.dtype)
+        table[found] = small
+        return table[values]
+    return small[np.searchsorted(found, values)]
+
+
+def classes_of_colors(rgba: np.ndarray, code: ClassCode) -> np.ndarray:
+    """Colours (H, W, 4) uint8 -> class indices (H, W); what is not visible is `code.unknown`.
+
+    With `code.snap` a colour counts as the class's that it is `NEAR`, and within `BORDER` pixels of
+    such as the class of the nearest. Raises ValueError for other colours, and for transparency
+    without a class for it.
+    """
+    visible = rgba[:, :, 3] >= OPAQUE
+    if code.unknown is None and not visible.all():
+        raise ValueError(
+            f"The mask has {(~visible).sum()} transparent pixels, but the condition has no "
+            "`unknown` class for them; paint them or declare one."
+        )
+    rows = max(1, STRIP // rgba.shape[1])
+    strips = [slice(start, start + rows) for start in range(0, len(rgba), rows)]
+    found = np.unique(
+        np.concatenate([np.unique(color_codes(rgba[rows])[visible[rows]]) for rows in strips])
+    )
+    colors = np.stack([found >> 16, found >> 8 & 255, found & 255], -1).astype(np.uint8)
+    indices = code.of_colors(colors, NEAR if code.snap else 0.0).astype(np.int32)
+    labels = np.full(visible.shape, -1 if code.unknown is None else code.unknown, np.int32)
+    counts = np.zeros(len(found), np.int64)
+    for rows in strips:
+        place = np.searchsorted(found, color_codes(rgba[rows])[visible[rows]])
+        labels[rows][visible[rows]] = indices[place]
+        counts += np.bincount(place, minlength=len(found))
+    strange = indices < 0
+    if code.snap and strange.any():
+        labels, left = _without_borders(rgba, labels, visible)
+        strange = np.isin(found, color_codes(rgba[left]))
+    if strange.any():
+        order = np.flatnonzero(strange)[np.argsort(-counts[strange])][:5]
+        first = ", ".join(f"{hexadecimal(found[i])} ({counts[i]} pixels)" for i in order)
+        remedy = (
+            "They are near no class colour either: declare a class of this colour"
+            if code.snap
+            else "Save colour masks without compression or smoothing, set snap_colors=True to take "
+            "near colours for a class's"
+        )
+        raise ValueError(
+            f"The mask has {strange.sum()} colours of no class: {first}. {remedy}, or pass an "
+            "index map (mode L or P) instead."
+        )
+    return labels
+
+
+def _without_borders(
+    rgba: np.ndarray, labels: np.ndarray, visible: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (H, W) whose visible -1 within `BORDER` pixels of a class are the nearest class.
+
+    And where -1 is left, (H, W) bool: far from classes, and where a pixel and its neighbours have
+    one colour, as across a smooth border none have.
+    """
+    far = visible & (labels < 0)
+    sure = visible & ~far
+    if far.sum() > MOST_BORDER * visible.sum():
+        return labels, far
+    colors = color_codes(rgba).astype(np.float32)  # which holds 24 bits, and OpenCV reads it
+    colors[~far] = -1
+    around = np.ones((3, 3), np.uint8)
+    flat = far & (cv2.erode(colors, around) == cv2.dilate(colors, around))
+    distance, nearest = cv2.distanceTransformWithLabels(
+        (~sure).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    class_of = np.zeros(int(nearest.max()) + 1, labels.dtype)
+    class_of[nearest[sure]] = labels[sure]
+    border = far & ~flat & (distance <= BORDER)
+    return np.where(border, class_of[nearest], labels), far & ~border
+
+
+def nearest_classes(rgb: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    """The class (H, W) int64 whose colour is the nearest to each of (H, W, 3), however far.
+
+    For pictures that were painted in these colours. palette: of the classes, (K, 3).
+    """
+    found, position = np.unique(color_codes(rgb), return_inverse=True)
+    colors = np.stack([found >> 16, found >> 8 & 255, found & 255], -1)
+    code = ClassCode(range(len(palette)), palette)
+    return code.of_colors(colors, reach=np.inf)[position].reshape(rgb.shape[:2])
+
+
+def read_overlay(source: Picture, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Where a class lies that is on top of others, (H, W) bool, in a mask of the labels' shape."""
+    what = f"{name} mask"
+    if isinstance(source, (np.ndarray, Tensor)):
+        values = to_numpy(source, what)
+        if not np.isin(values, (0, 1, 255)).all():
+            raise ValueError(
+                f"The {what}, also as the second plane of integers (2, H, W), holds 0 and 1 "
+                f"(or 255), got {np.unique(values)[:5].tolist()}; several masks are a list."
+            )
+        plane = values > 0
+    else:
+        plane = read_part(source, what)
+    if plane.shape != shape:
+        raise ValueError(f"The {what} must have the labels' size {shape}, got {plane.shape}.")
+    return plane
+
+
+def read_part(source: Picture, what: str) -> np.ndarray:
+    """Where the mask of one part is set, that is neither 0 nor black: (H, W) bool.
+
+    source: integers or booleans (H, W), or a picture in greys of any mode, or one of two colours
+    with a palette; CelebAMask-HQ saves its parts as RGB. Raises ValueError for anything else.
+    """
+    if isinstance(source, (np.ndarray, Tensor)):
+        return read_integers(source, what) > 0
+    image = open_image(source, what)
+    if image.mode not in ("P", "LA", "RGB", "RGBA"):
+        if image.mode not in ("1", "L", "I") and not image.mode.startswith("I;16"):
+            raise ValueError(
+                f"The {what} must be a picture in greys or RGB, got mode {image.mode}; convert it."
+            )
+        return np.asarray(image) > 0
+    rgba = np.asarray(image.convert("RGBA"))
+    colors, visible = rgba[:, :, :3], rgba[:, :, 3] >= 128
+    in_greys = (colors == colors[:, :, :1]).all()
+    if not in_greys and (image.mode != "P" or len(np.unique(color_codes(colors[visible]))) > 2):
+        raise ValueError(
+            f"The {what} must be black where the part is not and grey or white where it is; it has "
+            "colours, as a photo or a map of several parts has."
+        )
+    return colors.any(2) & visible
+
+
+def read_integers(source: np.ndarray | Tensor, what: str) -> np.ndarray:
+    """An array of one plane, (H, W) integers or bool. Raises ValueError for anything else."""
+    plane = to_numpy(source, what)
+    if plane.ndim != 2 or not is_integer(plane):
+        raise ValueError(
+            f"The {what} must be integers or bool (H, W), got {plane.dtype} {plane.shape}."
+        )
+    height, width = plane.shape
+    check_sides(height, width, f"The {what}")
+    return plane
+
+
+def is_color_array(source: Any) -> bool:
+    """Whether a NumPy array is a colour picture (H, W, 3 or 4); no mask is 3 or 4 pixels wide."""
+    return isinstance(source, np.ndarray) and source.ndim == 3 and source.shape[2] in (3, 4)
+
+
+def is_integer(array: np.ndarray | Tensor) -> bool:
+    """Whether an array or tensor holds integers or booleans."""
+    if isinstance(array, Tensor):
+        return not array.is_floating_point() and not array.is_complex()
+    return array.dtype == bool or np.issubdtype(array.dtype, np.integer)
+
+
+def distinct_colors(count: int) -> tuple[str, ...]:
+    """`count` different "#rrggbb" colours, the same on every call: hues a golden angle apart."""
+    colors: dict[str, None] = {}
+    step = 0
+    while len(colors) < count:
+        saturation, value = ((0.65, 0.95), (0.9, 0.6), (0.4, 0.8))[step % 3]
+        rgb = colorsys.hsv_to_rgb(step * 0.618034 % 1, saturation, value)
+        colors["#" + "".join(f"{round(255 * part):02x}" for part in rgb)] = None
+        step += 1
+    return tuple(colors)

@@ -1,0 +1,91 @@
+"""Labelling photos with segmentation models of the transformers library."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..pictures import Picture, open_photo
+
+DEFAULT_SCENE_PARSER = "openmmlab/upernet-convnext-small"
+DEFAULT_FACE_PARSER = "jonathandinu/face-parsing"
+
+
+def normal_name(name: str) -> str:
+    """A class name for comparison: of "bed, beds" the first counts, "eye_g" means glasses."""
+    name = name.split(",")[0].split(";")[0].strip().lower().replace("_", " ")
+    return "glasses" if name == "eye g" else name
+
+
+def label_photo(
+    photo: Picture, model: str, classes: Sequence[str], unknown: int | None
+) -> np.ndarray:
+    """The class of each pixel of a photo, (H, W), by a model whose labels are matched by name.
+
+    unknown: the class of labels that are none. Raises ValueError for a model without any of the
+    classes, and for another label without `unknown`.
+    """
+    found, names = segment(photo, model)
+    known = {normal_name(name): index for index, name in enumerate(classes)}
+    table = {label: known.get(normal_name(name)) for label, name in names.items()}
+    if all(index is None for index in table.values()):
+        raise ValueError(
+            f"'{model}' labels {list(names.values())[:5]}..., none of which is a class of this "
+            f"condition {list(classes)[:5]}...; pass another model."
+        )
+    labels = np.zeros(found.shape, np.int64)
+    for label in np.unique(found).tolist():
+        index = unknown if table[label] is None else table[label]
+        if index is None:
+            raise ValueError(
+                f"'{model}' found '{names[label]}', which is no class of this condition; give "
+                "the condition an `unknown` class or pass another model."
+            )
+        labels[found == label] = index
+    return labels
+
+
+def segment(photo: Picture, model: str) -> tuple[np.ndarray, dict[int, str]]:
+    """Labels (H, W) of a photo by a transformers segmentation model, and the labels' names.
+
+    Raises ImportError without the extra `preprocess`.
+    """
+    image = open_photo(photo)
+    processor, network = _load_segmentation(model)
+    with torch.inference_mode():
+        logits = network(**processor(images=image, return_tensors="pt")).logits
+        labels = enlarged_labels(logits[0], image.height, image.width)
+    names = {int(label): name for label, name in network.config.id2label.items()}
+    return labels.numpy(), names
+
+
+def enlarged_labels(logits: Tensor, height: int, width: int) -> Tensor:
+    """The class with the largest of bilinearly enlarged logits (K, h, w): (height, width) int64.
+
+    Class by class: of a phone's photo all at once would take gigabytes.
+    """
+    largest = torch.full((height, width), -torch.inf)
+    labels = torch.zeros((height, width), dtype=torch.int64)
+    for label, plane in enumerate(logits.float()):
+        plane = F.interpolate(plane[None, None], (height, width), mode="bilinear")[0, 0]
+        labels[plane > largest] = label
+        torch.maximum(largest, plane, out=largest)
+    return labels
+
+
+@functools.lru_cache(maxsize=2)
+def _load_segmentation(model: str) -> tuple[Any, Any]:
+    try:
+        from transformers import AutoImageProcessor, AutoModelForSemanticSegmentation
+    except ImportError as error:
+        raise ImportError(
+            "Making a mask from a photo needs transformers: pip install -U transformers"
+        ) from error
+    processor = AutoImageProcessor.from_pretrained(model)
+    return processor, AutoModelForSemanticSegmentation.from_pretrained(model).eval()

@@ -1,0 +1,333 @@
+"""What a mask picture means: class numbers, or the colours of classes.
+
+A file may say both, and tools disagree on which counts. Here it is decided once, on the whole
+picture, and what was decided is said.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from PIL import Image
+
+from ..notes import Note
+from ..picture_files import DEEP
+
+MANY = 1 << 16
+"""Colours above which a picture is no label map, but a photo or a mask that JPEG has changed."""
+
+ALIKE = 12.0
+"""Distance in RGB within which the colour of a palette is meant for a class's: tools round."""
+
+NEAR = 32.0
+"""Distance in RGB within which `snap_colors` takes a colour for a class's: JPEG moves those of flat
+areas by a few steps, quantising to the 216 colours of the web by up to 25 in each channel."""
+
+OPAQUE = 128
+"""Alpha from which a pixel is visible."""
+
+ADVICE = "Save it as an index map in mode L to be sure."
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ClassCode:
+    """How classes are written in pictures.
+
+    names: of the K classes. palette (K, 3) uint8: their colours, or (0, 3) if they have none.
+    values: the class of a pixel value, where the two differ. unknown: of transparent pixels. snap:
+    whether near colours count.
+    """
+
+    names: Sequence[object]
+    palette: np.ndarray
+    values: Mapping[int, int] = dataclasses.field(default_factory=dict)
+    unknown: int | None = None
+    snap: bool = False
+
+    def of_values(self, values: np.ndarray) -> np.ndarray:
+        """The class of each pixel value (N,); -1 for a value of none."""
+        named = np.array([self.values.get(int(value), int(value)) for value in values], np.int64)
+        named[(named < 0) | (named >= len(self.names))] = -1
+        return named
+
+    def of_colors(self, colors: np.ndarray, reach: float = 0.0) -> np.ndarray:
+        """The class of each colour (N, 3) whose own is not further than `reach`; -1 for none."""
+        found = np.full(len(colors), -1, np.int64)
+        for start in range(0, len(colors), 4096):  # a photo's would need gigabytes at once
+            part = colors[start : start + 4096].astype(np.int64)
+            if not len(self.palette) or not len(part):
+                break
+            distance = ((part[:, None] - self.palette[None].astype(np.int64)) ** 2).sum(-1)
+            nearest = distance.argmin(1)
+            close = distance[np.arange(len(part)), nearest] <= reach**2
+            found[start : start + 4096] = np.where(close, nearest, -1)
+        return found
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Meaning:
+    """A mask picture that means one thing: class numbers (mode L or I) or class colours (RGBA).
+
+    notes: what was taken where the file may mean two things.
+    """
+
+    picture: Image.Image
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def is_colored(self) -> bool:
+        """Whether its colours count."""
+        return self.picture.mode == "RGBA"
+
+
+def meaning_of(image: Image.Image, code: ClassCode) -> Meaning:
+    """Decide whether the numbers or the colours of a mask picture are its classes.
+
+    Raises ValueError for a picture whose palette contradicts itself, that is invisible, or whose
+    mode holds neither.
+    """
+    if image.mode in ("1", "L", "I") or image.mode.startswith("I;16"):
+        return _of_plane(image, code)
+    if image.mode == "F":
+        values = np.asarray(image)
+        if not np.isfinite(values).all() or (values != np.rint(values)).any():
+            raise ValueError(
+                "A mask picture of fractions (mode F) must hold whole class numbers, got values "
+                f"such as {values[values != np.rint(values)][:1]}; round it, or pass scores of the "
+                "classes as an array (K, H, W)."
+            )
+        return _of_plane(Image.fromarray(values.astype(np.int32)), code)
+    if image.mode == "P" or (image.mode == "PA" and _is_opaque(image)):
+        return _of_palette(image, code)
+    if image.mode in ("LA", "PA", "RGB", "RGBA"):
+        return _of_channels(image, code)
+    raise ValueError(
+        "A mask picture must be an index map (mode 1, L, LA, P, I, I;16 or F) or colours (RGB or "
+        f"RGBA), got mode {image.mode}; convert it first."
+    )
+
+
+def index_map(image: Image.Image, code: ClassCode) -> tuple[Image.Image, tuple[Note, ...]]:
+    """One plane of class numbers of a picture that has no class colours; as it is if it has none.
+
+    A palette is for showing only. Returns what was taken where that was not clear, too.
+    """
+    if image.mode in ("P", "1"):
+        return Image.fromarray(np.asarray(image, np.uint8)), ()
+    if image.mode not in ("LA", "PA", "RGB", "RGBA"):
+        return image, ()
+    found = _of_channels(image, dataclasses.replace(code, palette=np.empty((0, 3), np.uint8)))
+    return (image, ()) if found.is_colored else (found.picture, found.notes)
+
+
+def color_codes(rgb: np.ndarray) -> np.ndarray:
+    """(..., 3) uint8 -> (...) uint32, 0xrrggbb."""
+    codes = rgb[..., 0].astype(np.uint32) << 8
+    codes |= rgb[..., 1]
+    codes <<= 8
+    codes |= rgb[..., 2]
+    return codes
+
+
+def hexadecimal(code: int) -> str:
+    """0xrrggbb as #rrggbb."""
+    return f"#{code:06x}"
+
+
+def _of_plane(image: Image.Image, code: ClassCode) -> Meaning:
+    """Numbers; greys of class colours where they can be nothing else."""
+    if image.mode == "1":
+        image = Image.fromarray(np.asarray(image, np.uint8))
+    if image.mode == "L":
+        values = np.array([value for _, value in image.getcolors(256) or []])
+        greys = np.repeat(values[:, None], 3, 1)
+        if (code.of_values(values) < 0).any() and (code.of_colors(greys) >= 0).all():
+            return Meaning(image.convert("RGBA"))
+    elif image.mode != "I":
+        image = Image.fromarray(np.asarray(image).astype(np.int32))
+    return Meaning(image)
+
+
+def _of_palette(image: Image.Image, code: ClassCode) -> Meaning:
+    """The palette speaks if its colours are classes'; else the indices do.
+
+    Only entries that occur count. One colour for all of them, or black, is no palette.
+    """
+    pixels = np.asarray(image)
+    plane = Image.fromarray(pixels[..., 0] if pixels.ndim == 3 else pixels)
+    numbers = Meaning(plane)
+    used = np.array([value for _, value in plane.getcolors(256) or []])
+    rgba = _palette_colors(image)[used]
+    visible = rgba[:, 3] >= OPAQUE
+    colors, named = rgba[visible, :3], code.of_values(used[visible])
+    codes = color_codes(colors)
+    if not codes.any() or (len(codes) > 1 and len(set(codes.tolist())) == 1):
+        return numbers
+    exact, shown = code.of_colors(colors), code.of_colors(colors, ALIKE)
+    shown[(colors.max(1) <= ALIKE) & (exact < 0)] = -1  # near black, as the first of many palettes
+    if (shown >= 0).all():
+        if (shown == named).all():
+            return numbers
+        if not (named >= 0).all():
+            return Meaning(image.convert("RGBA"))
+        text = (
+            "The mask's palette has the colours of classes in another order than its numbers; the "
+            f"colours were read. {ADVICE}"
+        )
+        return Meaning(image.convert("RGBA"), (Note("palette", text),))
+    contrary = (exact >= 0) & (exact != named) & (codes != 0)
+    if (shown >= 0).sum() * 2 >= len(shown):
+        contrary |= (shown >= 0) & (shown != named) & (codes != 0)
+    if contrary.any():
+        raise ValueError(_contradiction(used[visible], codes, shown, contrary, code))
+    greys = colors[:, 0]
+    if (colors == colors[:, :1]).all() and len(set(greys.tolist())) == len(greys):
+        meant = code.of_values(greys)
+        if (meant >= 0).all() and (named >= 0).all() and (meant != named).any():
+            raise ValueError(
+                f"The mask's palette holds greys that are class numbers, {greys[:5].tolist()}..., "
+                f"in another order than the entries {used[visible][:5].tolist()}... that have "
+                "them. If the greys are the classes, save picture.convert('L'); if the entries "
+                "are, pass np.asarray(picture)."
+            )
+    if ((exact >= 0) & (exact != named)).any():
+        text = (
+            "Black in the mask's palette is the colour of a class, but its other colours are "
+            f"none's; the numbers of the palette's entries were read. {ADVICE}"
+        )
+        return Meaning(plane, (Note("black", text),))
+    if not visible.all() and code.unknown is not None:
+        hidden = code.of_values(used[~visible])
+        if (hidden != code.unknown).any():
+            text = "The mask has transparent pixels whose numbers are classes; these were read."
+            return Meaning(plane, (Note("transparent", f"{text} {ADVICE}"),))
+    return numbers
+
+
+def _contradiction(
+    used: np.ndarray, codes: np.ndarray, shown: np.ndarray, contrary: np.ndarray, code: ClassCode
+) -> str:
+    said = ", ".join(
+        f"{used[i]} is {hexadecimal(codes[i])} of class {shown[i]} ({code.names[shown[i]]})"
+        for i in np.flatnonzero(contrary)[:3]
+    )
+    strange = ", ".join(hexadecimal(value) for value in codes[shown < 0][:5])
+    return (
+        f"The mask's palette and its numbers contradict each other: entry {said}; {strange} is of "
+        "no class. If the colours are right, give every entry the colour of its class; if the "
+        "numbers are, save the picture in mode L or pass np.asarray(picture)."
+    )
+
+
+def _palette_colors(image: Image.Image) -> np.ndarray:
+    """(256, 4) uint8: the colour of each entry; of those that are not there, opaque black."""
+    strip = Image.frombytes("P", (256, 1), bytes(range(256)))
+    mode = image.palette.mode if image.palette is not None else "RGB"
+    strip.putpalette(image.getpalette(mode) or [], mode)
+    clear = image.info.get("transparency")
+    if isinstance(clear, bytes) or (isinstance(clear, int) and 0 <= clear < 256):
+        strip.info["transparency"] = clear
+    return np.asarray(strip.convert("RGBA"))[0]
+
+
+def _of_channels(image: Image.Image, code: ClassCode) -> Meaning:
+    """Colours if they are classes'; else the one channel that holds class numbers, or all alike."""
+    rgba = image.convert("RGBA")
+    found = rgba.getcolors(MANY)
+    if found is None:
+        return Meaning(rgba)
+    colors = np.array([color for _, color in found], np.uint8)
+    alpha, visible = colors[:, 3], colors[:, 3] >= OPAQUE
+    flat = (colors[:, :3] == colors[:1, :3]).all()
+    if flat and _are_numbers(alpha, code) and alpha.max() < 255:
+        return Meaning(rgba.getchannel("A"), (_note("alpha channel", alpha),))
+    if not visible.any():
+        if flat:
+            return Meaning(rgba)
+        raise ValueError(
+            "Every pixel of the mask is transparent, though there are colours beneath; save it "
+            "without transparency (RGB), or as an index map in mode L."
+        )
+    if image.mode == "LA":
+        return _of_grey(image, bool(visible.all()), code)
+    exact = code.of_colors(colors[:, :3])
+    name, numbers = _numbered(colors[:, :3])
+    if (exact[visible] >= 0).all() and not (image.info.get(DEEP) and not colors[:, :3].any()):
+        meant = code.of_values(numbers)
+        other = name is not None and (meant >= 0).all() and (meant != exact)[visible].any()
+        return Meaning(rgba, (_as_colors(name),) if other else ())
+    if image.info.get(DEEP):
+        raise ValueError(
+            "The mask has 16 bits in each of several channels, of which only the upper 8 can be "
+            "read; save class numbers in one channel (mode L or I;16), or class colours in 8 bits."
+        )
+    if name is None or not visible.all() or not _are_numbers(numbers, code):
+        return Meaning(rgba)
+    snapped = code.of_colors(colors[:, :3], NEAR) if code.snap else exact
+    meant = code.of_values(numbers)
+    if code.snap and (snapped >= 0).all() and ((exact >= 0) & (exact != meant)).any():
+        raise ValueError(
+            "The mask may be an index map (its channels hold class numbers) or near the colours "
+            f"of classes. {ADVICE} For the colours, repaint it in exactly those of the classes."
+        )
+    channel = "R" if name == "equal channels" else name[0].upper()
+    return Meaning(rgba.getchannel(channel), (_note(name, numbers),))
+
+
+def _of_grey(image: Image.Image, is_opaque: bool, code: ClassCode) -> Meaning:
+    """Grey with transparency: numbers, and the class `unknown` where nothing is visible."""
+    grey = image.getchannel("L")
+    if is_opaque:
+        return _of_plane(grey, code)
+    hidden = np.asarray(image.getchannel("A")) < OPAQUE
+    choices = [*range(len(code.names)), *code.values]
+    own = [value for value in choices if code.values.get(value, value) == code.unknown]
+    if code.unknown is None or not own:
+        raise ValueError(
+            f"The mask has {hidden.sum()} transparent pixels, but the condition has no `unknown` "
+            "class for them; paint them or declare one."
+        )
+    return Meaning(Image.fromarray(np.where(hidden, own[0], np.asarray(grey)).astype(np.int32)))
+
+
+def _are_numbers(values: np.ndarray, code: ClassCode) -> bool:
+    """Whether the values of a channel are classes, and no plain black and white."""
+    return not np.isin(values, (0, 255)).all() and bool((code.of_values(values) >= 0).all())
+
+
+def _numbered(colors: np.ndarray) -> tuple[str | None, np.ndarray]:
+    """The channel (its name, its values) of colours (N, 3) beside which the others are 0 or equal.
+
+    (None, ...) where colours differ in more.
+    """
+    if (colors == colors[:, :1]).all():
+        return "equal channels", colors[:, 0]
+    for channel, name in enumerate(("red channel", "green channel", "blue channel")):
+        others = np.delete(colors, channel, axis=1)
+        if not others.any():
+            return name, colors[:, channel]
+    return None, colors[:, 0]
+
+
+def _note(channel: str, values: np.ndarray) -> Note:
+    verb = "hold" if channel.endswith("s") else "holds"
+    return Note(
+        "channel",
+        f"The mask is not in class colours; its {channel} {verb} class numbers from {values.min()} "
+        f"to {values.max()}, which were read. {ADVICE}",
+    )
+
+
+def _as_colors(channel: str | None) -> Note:
+    return Note(
+        "colours",
+        f"The mask is in class colours, whose {channel} could be class numbers as well; the "
+        f"colours were read. {ADVICE}",
+    )
+
+
+def _is_opaque(image: Image.Image) -> bool:
+    low, _ = image.getchannel("A").getextrema()
+    return isinstance(low, (int, float)) and low >= OPAQUE

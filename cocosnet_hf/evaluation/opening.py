@@ -1,0 +1,39 @@
+"""Pipelines to be measured, and what their weights are told apart by."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from ..bundled import locate
+from ..image_translation import ImageTranslationPipeline
+from ..pipeline import CoCosPipeline
+from ..systems import saved_class
+from ..transfer import INDEX_FILE
+
+
+def open_pipeline(
+    name: str, variant: str | None, dtype: torch.dtype
+) -> tuple[ImageTranslationPipeline, str]:
+    """A bundled pipeline, a folder's or the Hub's, folded, and a fingerprint of its weights.
+
+    A folder may hold the pipeline of any system whose module has been imported.
+    """
+    source, variant = locate(name, variant)
+    kind = saved_class(source) if Path(source, INDEX_FILE).is_file() else CoCosPipeline
+    pipe = kind.from_pretrained(source, variant=variant, dtype=dtype)
+    pipe.set_progress_bar_config(disable=True)
+    digest = weights_digest(pipe)
+    return pipe.fold(), digest
+
+
+def weights_digest(pipe: ImageTranslationPipeline) -> str:
+    """A fingerprint of the weights of all networks, as they were before folding."""
+    digest = hashlib.sha256()
+    for network in pipe.networks.values():
+        for key, tensor in network.state_dict().items():
+            digest.update(key.encode())
+            digest.update(tensor.float().numpy().tobytes())
+    return digest.hexdigest()[:16]

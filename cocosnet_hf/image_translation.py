@@ -1,0 +1,279 @@
+"""What every pipeline of this package is: condition and exemplar in, picture out."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Integral
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import torch
+from diffusers.image_processor import VaeImageProcessor
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
+from diffusers.utils import BaseOutput
+from huggingface_hub import CommitInfo
+from PIL import Image
+from torch import Tensor
+from typing_extensions import Self
+
+from .call_inputs import InputReader, as_batch, opened, side_of
+from .cards import CARD_FILE, CardDetails, card_files, model_card
+from .conditions import Condition, condition_from_config
+from .models.network import Network, require_safe, without_place
+from .transfer import commit, create_repository, fetch_pipeline, files_of, require_one_place
+
+Pictures: TypeAlias = "list[Image.Image] | Any"
+"""PIL images, or by output_type an array or a tensor, which a checker cannot tell apart."""
+
+
+@dataclass
+class ImageTranslationOutput(BaseOutput):
+    """What a pipeline without matching returns.
+
+    images: a list of PIL images, a (B, H, W, 3) array or a (B, 3, H, W) tensor, in 0..1.
+    """
+
+    images: Pictures
+
+
+class ImageTranslationPipeline(DiffusionPipeline):
+    """Paints a picture with the layout of a condition and the look of an exemplar.
+
+    A subclass has a constructor with its networks by name, `condition`, `image_size` and
+    `image_width`, and says in `generate` what they make of tensors; this class reads what a call
+    is given, saves, loads and shares.
+
+    networks: by name, put in evaluation mode. condition: the configuration of the condition object
+    (its `to_config`), or the object. image_size: the short side of pictures whose size is not
+    given, in pixels. image_width: of networks that learned pictures of another width than height.
+    """
+
+    config: Any
+    """The settings, as attributes: diffusers' own annotation only knows them as keys."""
+
+    def __init__(
+        self,
+        networks: Mapping[str, Network | None],
+        condition: dict | Condition | None = None,
+        image_size: int = 256,
+        image_width: int | None = None,
+    ):
+        super().__init__()
+        if condition is None:
+            raise ValueError(
+                "a pipeline needs to know its condition; pass condition=, e.g. EdgeCondition()."
+            )
+        if not isinstance(condition, Condition):
+            condition = condition_from_config(condition)
+        require_networks(networks)
+        for name, side in {"image_size": image_size, "image_width": image_width}.items():
+            if name == "image_width" and side is None:
+                continue
+            if not isinstance(side, Integral) or side < 1:
+                raise ValueError(f"{name} must be a number of pixels from 1 on, got {side!r}.")
+        self.register_modules(**networks)
+        self.register_to_config(condition=condition, image_size=image_size, image_width=image_width)
+        self.condition = condition
+        for network in self.networks.values():
+            network.eval()
+        self.image_processor = VaeImageProcessor(vae_scale_factor=1)
+
+    @property
+    def networks(self) -> dict[str, Network]:
+        """The pipeline's networks by name."""
+        return {
+            name: network
+            for name, network in self.components.items()
+            if isinstance(network, Network)
+        }
+
+    @property
+    def stride(self) -> int:
+        """Of which the sides of pictures are multiples."""
+        return max(getattr(network, "stride", 1) for network in self.networks.values())
+
+    @property
+    def needs_exemplar_condition(self) -> bool:
+        """Whether an exemplar is of no use without its own condition."""
+        return False
+
+    def generate(self, condition: Tensor, exemplar: Tensor) -> Tensor:
+        """condition (B, K, H, W), exemplar (B, 3, H', W') in [-1, 1] -> (B, 3, H, W), as it."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it makes of tensors.")
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        condition: Any,
+        exemplar: Any,
+        exemplar_condition: Any = None,
+        *,
+        height: int | None = None,
+        width: int | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        output_type: str = "pil",
+    ) -> ImageTranslationOutput:
+        """Paint `condition` with the look of `exemplar`.
+
+        condition, exemplar: one of each or lists, read as by `CoCosPipeline`; one serves many of
+        the other, and the exemplars of a batch have one size. height, width: of the picture.
+        exemplar_condition, generator: of no use here. output_type: "pil", "np" or "pt".
+        Raises ValueError for input that cannot be used.
+        """
+        del exemplar_condition, generator
+        require_output_type(output_type)
+        height, width = side_of("height", height, self.stride), side_of("width", width, self.stride)
+        read = self._reader
+        conditions = [read.encode(item, height, width) for item in as_batch(condition, "condition")]
+        photos = [read.photo(opened(item), 1.0) for item in as_batch(exemplar, "exemplar")]
+        batch = max(len(conditions), len(photos))
+        guides = []
+        for name, items in (("conditions", conditions), ("exemplars", photos)):
+            sizes = {tuple(item.shape[-2:]) for item in items}
+            if len(items) not in (1, batch) or len(sizes) > 1:
+                raise ValueError(
+                    f"the {name} of a batch of {batch} must be as many, or one, and of one size, "
+                    f"got {len(items)} of {sorted(sizes)}."
+                )
+            guide = torch.stack(items).to(self._execution_device, self.dtype)
+            guides.append(guide.expand(batch, -1, -1, -1))
+        images = self.generate(*guides)
+        self.maybe_free_model_hooks()
+        return ImageTranslationOutput(self.image_processor.postprocess(images.float(), output_type))
+
+    def register_to_config(self, **kwargs: Any) -> None:
+        """As in diffusers, but components are recorded as `["cocosnet_hf", class]`.
+
+        diffusers would record the module, and no published folder could be opened any more once a
+        file of this package moved. A condition, also one that is set as `pipe.condition`, is
+        recorded by its `to_config`. Raises ValueError for anything else in its place, and if the
+        networks read another number of channels than it has.
+        """
+        package = __name__.partition(".")[0]
+        for name, value in kwargs.items():
+            if isinstance(value, tuple) and str(value[0]).startswith(f"{package}."):
+                kwargs[name] = (package, value[1])
+            elif name == "condition":
+                self._require_readable(value)
+                kwargs[name] = value.to_config()
+        super().register_to_config(**kwargs)
+
+    @classmethod
+    def network_names(cls) -> list[str]:
+        """Of the networks that such a pipeline needs."""
+        return sorted(cls._get_signature_keys(cls)[0])
+
+    @classmethod
+    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:
+        """Fetch a pipeline's files from the Hub, safetensors and configurations only.
+
+        diffusers' own method refuses every repository with components of another package. Raises
+        what `cocosnet_hf.transfer.fetch_pipeline` raises.
+        """
+        components = [name for name in cls.network_names() if name not in kwargs]
+        options = ("cache_dir", "force_download", "local_files_only", "token", "revision")
+        hub = {key: kwargs[key] for key in options if kwargs.get(key) is not None}
+        return fetch_pipeline(pretrained_model_name, components, kwargs.get("variant"), **hub)
+
+    def to_json_string(self) -> str:
+        """The configuration, without the folder of this machine that it was loaded from."""
+        return without_place(super().to_json_string())
+
+    def save_pretrained(self, save_directory: Any, *args: Any, **kwargs: Any) -> None:
+        """As in diffusers, with a card beside the networks unless there is one already.
+
+        Raises ValueError for push_to_hub=True, which would upload another card, and for
+        safe_serialization=False, which would pickle.
+        """
+        require_safe(*args[:1], **kwargs)
+        if kwargs.get("push_to_hub"):
+            raise ValueError("save_pretrained only saves; share with pipe.push_to_hub(repo_id).")
+        super().save_pretrained(save_directory, *args, **kwargs)
+        card = Path(save_directory, CARD_FILE)
+        if not card.exists():
+            model_card(self).save(card)
+
+    def push_to_hub(  # type: ignore[override]  # settings by name only, and other ones
+        self,
+        repo_id: str,
+        *,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | bool | None = None,
+        create_pr: bool = False,
+        revision: str | None = None,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+        details: CardDetails | None = None,
+    ) -> CommitInfo:
+        """Share this pipeline on the Hub, in one commit, with a card.
+
+        repo_id: "user/repo"; made if it does not exist, for its owner only with private=True.
+        create_pr: propose the commit instead of making it. revision: branch to commit to, made if
+        it is new, or "refs/pr/1". variant: name of this precision, such as "fp16", which stands
+        beside the files of others. details: what the card says beyond what the pipeline itself
+        knows; without, a card that is there already stays.
+        Raises ValueError for a folded pipeline and for create_pr together with revision,
+        ConnectionError if the connection breaks (nothing is changed then), and the Hub's own
+        errors, such as for a token that may not write there.
+        """
+        require_one_place(create_pr, revision)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, variant=variant, max_shard_size=max_shard_size)
+            repo_id = create_repository(repo_id, private=private, token=token)
+            return commit(
+                files_of(folder) | card_files(self, repo_id, details),
+                repo_id,
+                commit_message or f"Upload {type(self).__name__}",
+                revision=revision,
+                create_pr=create_pr,
+                token=token,
+                keep=() if details else (CARD_FILE,),
+            )
+
+    def _require_readable(self, condition: Any) -> None:
+        if not isinstance(condition, Condition):
+            raise ValueError(
+                f"a pipeline's condition must be an object such as EdgeCondition(), got "
+                f"{condition!r}; condition_from_config makes one of its configuration."
+            )
+
+    def fold(self) -> Self:
+        """Rewrite the networks in place for faster inference (see `Network.fold`)."""
+        for network in self.networks.values():
+            network.fold()
+        return self
+
+    @property
+    def learned_size(self) -> tuple[int, int]:
+        """(height, width) of the pictures in training."""
+        return self.config.image_size, self.config.image_width or self.config.image_size
+
+    @property
+    def _reader(self) -> InputReader:
+        return InputReader(self.condition, self.stride, self.learned_size)
+
+    def size_for(
+        self, natural: tuple[int, int], *, height: int | None = None, width: int | None = None
+    ) -> tuple[int, int]:
+        """(height, width) at which a condition of this natural size is painted.
+
+        height, width: as in a call. Raises ValueError for a condition that is too long, and for
+        sides that do not fit the networks.
+        """
+        return self._reader.size_for(natural, height=height, width=width)
+
+
+def require_networks(networks: Mapping[str, Network | None]) -> None:
+    """Raise ValueError if one of a pipeline's networks is missing."""
+    for name, network in networks.items():
+        if network is None:
+            raise ValueError(f"a pipeline needs its {name} network, got None.")
+
+
+def require_output_type(output_type: str) -> None:
+    """Raise ValueError for a form of pictures that there is not."""
+    if output_type not in ("pil", "np", "pt"):
+        raise ValueError(f'output_type must be "pil", "np" or "pt", got {output_type!r}.')

@@ -1,0 +1,146 @@
+"""Nested settings, as YAML holds them, into frozen dataclasses and back."""
+
+import dataclasses
+import difflib
+import inspect
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import yaml
+
+RENAMED = {
+    "data.color": "data.color_jitter",
+    "data.warp": "data.elastic",
+    "optimizer.discriminator_epsilon": "optimizer.discriminator_eps",
+    "optimizer.discriminator_rate": "optimizer.discriminator_lr",
+    "optimizer.generator_epsilon": "optimizer.generator_eps",
+    "optimizer.generator_rate": "optimizer.generator_lr",
+}
+"""Settings by the names that they had in recipes and checkpoints of earlier versions."""
+
+
+def parsed(text: str, name: str) -> Any:
+    """YAML that stands in `name`. Raises ValueError for text that is none."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{name} is not valid YAML: {error}") from error
+
+
+def on_top(upper: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:
+    """Both groups of settings in one; where both set a value, the upper one's."""
+    merged = dict(lower)
+    for name, value in upper.items():
+        both = isinstance(value, dict) and isinstance(lower.get(name), dict)
+        merged[name] = on_top(value, lower[name]) if both else value
+    return merged
+
+
+def renamed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of an earlier version by the names of today, see `RENAMED`."""
+    now = dict(config)
+    for before, after in RENAMED.items():
+        (group, old), new = before.split("."), after.partition(".")[2]
+        if old in now.get(group, {}):
+            now[group] = {new if name == old else name: value for name, value in now[group].items()}
+    return now
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config as plain JSON values, as `load_config` reads them."""
+    return {item.name: _plain(getattr(config, item.name)) for item in dataclasses.fields(config)}
+
+
+def _plain(value: Any) -> Any:
+    """A setting as it comes back from JSON: lists for tuples, at any depth."""
+    if dataclasses.is_dataclass(value):
+        return to_dict(value)
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def build(cls: type, values: Any, prefix: str, groups: Mapping[str, type] | None = None) -> Any:
+    """The dataclass that nested settings describe. groups: classes in place of its fields' own.
+
+    Raises ValueError for settings that are unknown, missing or of another type.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{prefix.rstrip('.')} must be a group of settings, got {values!r}.")
+    hints = typing.get_type_hints(cls) | dict(groups or {})
+    items = {item.name: item for item in dataclasses.fields(cls)}
+    _refuse_unknown(values, items, prefix)
+    required = (dataclasses.MISSING, dataclasses.MISSING)
+    for name, item in items.items():
+        if (item.default, item.default_factory) == required and name not in values:
+            raise ValueError(f"the setting {prefix}{name} is missing; it has no default.")
+    return cls(
+        **{
+            name: _typed(value, hints[name], prefix + name, items[name].metadata)
+            for name, value in values.items()
+        }
+    )
+
+
+def _refuse_unknown(names: Mapping[str, Any], known: Mapping[str, Any], prefix: str) -> None:
+    for name in names:
+        if name not in known and f"{prefix}{name}" in RENAMED:
+            raise ValueError(f"{prefix}{name} is now called {RENAMED[f'{prefix}{name}']}.")
+        if name not in known:
+            nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0)
+            raise ValueError(
+                f"unknown setting {prefix}{name}; did you mean {prefix}{nearest[0]}? Known are "
+                f"{', '.join(known)}."
+            )
+
+
+def _typed(value: Any, hint: Any, name: str, metadata: Mapping[str, Any]) -> Any:
+    """`value` as the type `hint`; whole numbers pass for floats, lists for tuples."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        return build(hint, value, name + ".")
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:
+        if value is None and type(None) in arguments:
+            return None
+        (hint,) = (kind for kind in arguments if kind is not type(None))
+        return _typed(value, hint, name, metadata)
+    if origin is Literal:
+        if value is False and "no" in arguments:  # YAML reads a bare no as a boolean
+            value = "no"
+        if value not in arguments:
+            raise ValueError(f"{name} must be one of {', '.join(arguments)}, got {value!r}.")
+        return value
+    if origin is tuple:
+        if not isinstance(value, list) or (
+            len(value) != len(arguments) and Ellipsis not in arguments
+        ):
+            raise ValueError(f"{name} must be a list of {len(arguments)} values, got {value!r}.")
+        return tuple(_typed(item, arguments[0], name, {}) for item in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise ValueError(f"{name} must be a group of settings, got {value!r}.")
+        if classes := metadata.get("options_of"):
+            names = [cls.__name__ for cls in classes]
+            chosen = value.get("class", names[0])
+            if chosen not in names:
+                raise ValueError(f"{name}.class must be one of {', '.join(names)}, got {chosen!r}.")
+            known = dict.fromkeys(inspect.signature(classes[names.index(chosen)]).parameters)
+            known.pop("condition_channels", None)
+            known["class"] = None
+            _refuse_unknown(value, known, name + ".")
+        return _string_keys(value)
+    if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        try:
+            return float(value)  # YAML reads 1e-4 as a string
+        except ValueError:
+            pass
+    if type(value) is not hint:
+        raise ValueError(f"{name} must be {hint.__name__}, got {value!r}.")
+    return value
+
+
+def _string_keys(value: Any) -> Any:
+    """Numbers for keys, as YAML reads them, become strings, as JSON and conditions write them."""
+    if isinstance(value, dict):
+        return {str(key): _string_keys(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,140 @@
+"""What systems share whose pictures a discriminator judges beside the true ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .. import losses, sharpness
+from ..losses import DiscriminatorOutputs
+from ..losses import contextual_loss as default_contextual_loss
+from ..models import MultiscaleDiscriminator, ProjectedDiscriminator
+from .augment import diff_augment, random_shift
+from .base import LossWeights, Networks, Phase, System, Terms
+from .batch import Batch, Generated, needed
+
+DISCRIMINATORS = (MultiscaleDiscriminator, ProjectedDiscriminator)
+
+
+@dataclass(frozen=True)
+class PictureLosses(LossWeights):
+    """Multiplier of each term that looks at the picture; one of weight 0 is not computed.
+
+    Zhang et al. 2020, section 3.3; the terms are the functions of `cocosnet_hf.losses`.
+    self_pixel: mean absolute difference of picture and target, on self pairs only (not in the
+    paper; does for runs without a perceptual network what pseudo_exemplar does).
+    self_laplacian: the same band by band, see `cocosnet_hf.sharpness`.
+    """
+
+    adversarial: float = 10.0
+    feature_matching: float = 10.0
+    pseudo_exemplar: float = 10.0
+    perceptual: float = 0.001
+    contextual: float = 10.0
+    self_pixel: float = 0.0
+    self_laplacian: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.feature_matching and not self.adversarial:
+            raise ValueError(
+                "losses.feature_matching needs a discriminator that learns: set losses.adversarial "
+                "above 0, or both to 0."
+            )
+        super().__post_init__()
+
+    @property
+    def need_perceptual_network(self) -> bool:
+        """Whether any term compares features of a perceptual network."""
+        return any((self.pseudo_exemplar, self.perceptual, self.contextual))
+
+
+class AdversarialSystem(System):
+    """A system with the network `discriminator`, which sees condition and picture.
+
+    A subclass says how its averaged networks generate; those are trained in one phase, and the
+    discriminator in the next on the very picture that they made.
+    """
+
+    losses: PictureLosses
+    Losses = PictureLosses
+    contextual_loss: Callable[[Tensor, Tensor], Tensor] = staticmethod(default_contextual_loss)
+
+    def step(self, phase: Phase, batch: Batch) -> Generated:
+        """The generating networks, then the discriminator."""
+        with phase(*self.averaged, name="generator") as (nets, terms):
+            generated = self.generate(nets, batch)
+            terms |= self.generator_terms(nets, batch, generated)
+        self.discriminator_step(phase, batch, generated)
+        return generated
+
+    def discriminator_step(self, phase: Phase, batch: Batch, generated: Generated) -> None:
+        """Teach the discriminator, if anything looks at what it says."""
+        if self.losses.adversarial:
+            with phase("discriminator") as (nets, terms):
+                terms |= self.discriminator_terms(nets, batch, generated)
+
+    def generator_terms(self, nets: Networks, batch: Batch, generated: Generated) -> Terms:
+        """Each term of the generator's loss times its weight."""
+        return self.losses.applied(self.picture_terms(nets, batch, generated))
+
+    def picture_terms(
+        self, nets: Networks, batch: Batch, generated: Generated
+    ) -> dict[str, Callable[[], Tensor]]:
+        """What computes each unweighted term of `PictureLosses`."""
+        weights, settings = self.losses, self.settings
+        window = generated.batch or batch
+        output, target, exemplar = generated.image, window.image, window.exemplar
+        if weights.adversarial:
+            fake, real = self._judged(nets["discriminator"], window, output)
+        if weights.need_perceptual_network:
+            shifted = [output, target, exemplar]
+            if settings.perceptual_shift:
+                shifted = random_shift(*shifted, most=settings.perceptual_shift)
+            perceptual = needed(self.perceptual, "a perceptual network")
+            output_maps = list(perceptual.calibrated(shifted[0]).values())
+            with torch.no_grad():
+                target_maps = list(perceptual.calibrated(shifted[1]).values())
+                if weights.contextual:
+                    exemplar_maps = list(perceptual.calibrated(shifted[2]).values())
+        layer = settings.perceptual_layer
+        return {
+            "adversarial": lambda: losses.generator_adversarial_loss(fake),
+            "feature_matching": lambda: losses.discriminator_feature_matching_loss(fake, real),
+            "pseudo_exemplar": lambda: losses.pseudo_exemplar_loss(
+                output_maps, target_maps, batch.is_self_pair
+            ),
+            "perceptual": lambda: losses.perceptual_loss(output_maps[layer], target_maps[layer]),
+            "contextual": lambda: losses.layered_contextual_loss(
+                output_maps[2:], exemplar_maps[2:], loss=self.contextual_loss
+            ),
+            "self_pixel": lambda: losses.self_warp_loss(output, target, batch.is_self_pair),
+            "self_laplacian": lambda: sharpness.laplacian_pyramid_loss(
+                output, target, batch.is_self_pair
+            ),
+        }
+
+    def discriminator_terms(self, nets: Networks, batch: Batch, generated: Generated) -> Terms:
+        """Both halves of the hinge loss, on the output that the generator was given."""
+        window, weight = generated.batch or batch, self.losses.adversarial
+        fake, real = self._judged(nets["discriminator"], window, generated.image.detach())
+        return {
+            "fake": weight * losses.discriminator_fake_loss(fake),
+            "real": weight * losses.discriminator_real_loss(real),
+        }
+
+    def _judged(
+        self, discriminator: nn.Module, window: Batch, fake: Tensor
+    ) -> tuple[DiscriminatorOutputs, DiscriminatorOutputs]:
+        """The discriminator's outputs for fake and real pictures, from one call on both."""
+        condition, real = window.condition, window.image
+        if self.settings.diff_augment:
+            condition, fake, real = diff_augment(condition, fake, real)
+        outputs = discriminator(torch.cat([condition, condition]), torch.cat([fake, real]))
+        halves = [[layer.chunk(2) for layer in scale] for scale in outputs]
+        return (
+            [[layer[0] for layer in scale] for scale in halves],
+            [[layer[1] for layer in scale] for scale in halves],
+        )

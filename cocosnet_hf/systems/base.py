@@ -1,0 +1,193 @@
+"""A system: networks, the terms that teach them, one training step and the pipeline they become.
+
+A training run knows nothing else of what it trains: it averages, saves, resumes, validates and
+exports by the names that a system gives its networks. A new system is one file with one class,
+named in the recipe by `system:`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor, nn
+
+from ..conditions import Condition
+from ..image_translation import ImageTranslationPipeline
+from ..models.network import Network
+from ..models.perceptual import PerceptualNetwork
+from .batch import Batch, Generated
+
+Networks = Mapping[str, nn.Module]
+"""By the names of `System.networks`."""
+Terms = dict[str, Tensor]
+"""Scalars by name, each times its weight."""
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Multiplier of each term of a system; a term of weight 0 is not computed."""
+
+    least: ClassVar[float] = 0
+    """Below which no weight may be."""
+
+    def __post_init__(self) -> None:
+        weights = {item.name: getattr(self, item.name) for item in fields(self)}
+        if weights and not any(weights.values()):
+            raise ValueError("every weight of losses is 0, so nothing would be learned: set one.")
+        for name, weight in weights.items():
+            if not weight >= self.least:
+                raise ValueError(f"losses.{name} must be at least {self.least}, got {weight}.")
+
+    @property
+    def need_perceptual_network(self) -> bool:
+        """Whether any term compares features of a perceptual network."""
+        return False
+
+    @property
+    def need_labels(self) -> bool:
+        """Whether any term looks at class numbers."""
+        return False
+
+    @property
+    def need_flow(self) -> bool:
+        """Whether any term looks at known places in the exemplar."""
+        return False
+
+    def applied(self, terms: Mapping[str, Callable[[], Tensor]]) -> Terms:
+        """Those of the terms that have a weight, times it."""
+        return {
+            name: weight * term()
+            for name, term in terms.items()
+            if (weight := getattr(self, name)) != 0
+        }
+
+
+@dataclass(frozen=True)
+class SystemSettings:
+    """What a recipe tells its system beside networks and losses.
+
+    image_size, image_width, matching_scale: as of the pipeline. frozen: networks that stay as they
+    are. mask_warmup: for how many units of the schedule a model with exemplar_noise still sees the
+    exemplar's own condition. The others are settings of the recipe, by their names there;
+    perceptual_layer is a position among the five.
+    """
+
+    image_size: int = 256
+    image_width: int | None = None
+    matching_scale: int = 1
+    frozen: tuple[str, ...] = ()
+    mask_warmup: int = 0
+    diff_augment: bool = False
+    crop: int = 0
+    perceptual_shift: int = 0
+    perceptual_layer: int = 3
+
+
+class Phase(Protocol):
+    """What a trainer hands to `System.step`.
+
+    unit: steps or epochs of the schedule that are done; share: the same of the whole run, 0..1.
+    """
+
+    unit: int
+    share: float
+
+    def __call__(
+        self, *names: str, name: str | None = None
+    ) -> AbstractContextManager[tuple[Networks, Terms]]:
+        """One update of the named networks by the terms that the block puts into the dictionary.
+
+        Within, all other networks pass gradients on and collect none. name: of the phase in logs.
+        """
+
+
+class System(ABC):
+    """What is trained together, and how.
+
+    condition: what pictures are made from. networks: by name, in training mode where they are to
+    be trained. perceptual: frozen, where the losses need one; may be set later.
+    """
+
+    network_classes: ClassVar[Mapping[str, Sequence[type[Network]]]]
+    """The classes that each network may have, the usual one first."""
+    averaged: ClassVar[tuple[str, ...]]
+    """Networks that make the pictures: their averages are validated and become the pipeline."""
+    rates: ClassVar[Mapping[str, float]] = {}
+    """Learning rates as multiples of the recipe's, where these are not 1."""
+    Losses: ClassVar[type[LossWeights]]
+    """The recipe's `losses`."""
+    pipeline_class: ClassVar[type[ImageTranslationPipeline]]
+
+    def __init__(
+        self,
+        condition: Condition,
+        networks: dict[str, Network],
+        losses: LossWeights,
+        settings: SystemSettings | None = None,
+        perceptual: PerceptualNetwork | None = None,
+    ):
+        self.condition, self.networks, self.losses = condition, networks, losses
+        self.settings = settings or SystemSettings()
+        self.perceptual = perceptual
+
+    @classmethod
+    def make_networks(
+        cls, condition: Condition, options: Mapping[str, Mapping[str, Any]]
+    ) -> dict[str, Network]:
+        """New networks. options: constructor arguments by network, and the `class` of each."""
+        return {
+            name: make_network(options.get(name, {}), classes, condition.channels)
+            for name, classes in cls.network_classes.items()
+        }
+
+    @property
+    def critics(self) -> tuple[str, ...]:
+        """Networks with the discriminator's learning rate, which no pipeline has."""
+        return tuple(name for name in self.networks if name not in self.averaged)
+
+    @abstractmethod
+    def generate(self, nets: Networks, batch: Batch) -> Generated:
+        """What these networks make of a batch, as the pipeline does it."""
+
+    @abstractmethod
+    def step(self, phase: Phase, batch: Batch) -> Generated:
+        """One training step on a batch, phase by phase."""
+
+    def pipeline(self, nets: Mapping[str, Network]) -> ImageTranslationPipeline:
+        """The pipeline of the averaged networks."""
+        make: Callable[..., ImageTranslationPipeline] = self.pipeline_class  # with its networks
+        return make(
+            **{name: nets[name] for name in self.averaged},
+            condition=self.condition,
+            image_size=self.settings.image_size,
+            image_width=self.settings.image_width,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """What beside weights a run must remember to go on exactly, such as a pool of pictures."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a `state_dict`."""
+        del state
+
+
+def make_network(
+    options: Mapping[str, Any], classes: Sequence[type[Network]], channels: int
+) -> Network:
+    """The network that options describe, for conditions of this many channels."""
+    make: Callable[..., Network] = class_of(options, classes)
+    return make(channels, **{name: value for name, value in options.items() if name != "class"})
+
+
+def class_of(options: Mapping[str, Any], classes: Sequence[type[Network]]) -> type[Network]:
+    """The class that options name, by default the first. Raises ValueError for another name."""
+    by_name = {cls.__name__: cls for cls in classes}
+    name = options.get("class", next(iter(by_name)))
+    if name not in by_name:
+        raise ValueError(f"class must be one of {', '.join(by_name)}, got {name!r}.")
+    return by_name[name]

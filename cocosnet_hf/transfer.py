@@ -1,0 +1,334 @@
+"""Files to and from the Hub: nothing that could run, each commit whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import (
+    CommitInfo,
+    CommitOperationAdd,
+    CommitOperationDelete,
+    HfApi,
+    snapshot_download,
+)
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from safetensors import SafetensorError, safe_open
+
+LIBRARY = "cocosnet_hf"
+INDEX_FILE = "model_index.json"
+STEM = "diffusion_pytorch_model"
+
+CODE = (".py", ".pyc", ".pyd", ".so", ".dll")
+PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
+WEIGHTS = re.compile(
+    rf"(.*){STEM}(?:\.([\w-]+?))?(?:-\d+-of-\d+)?\.safetensors|"
+    rf"(.*){STEM}\.safetensors\.index(?:\.([\w-]+))?\.json"
+)
+"""A file with weights, or the index of its pieces; groups: folder and variant of either."""
+PIECE = re.compile(r"-(\d+)-of-(\d+)\.safetensors$")
+"""Which of how many pieces a file is."""
+
+HIDDEN = re.compile(r"(^|/)\.")
+BY_PRODUCT = re.compile(r"(^|/)(__pycache__/|#[^/]*#$)|~$")
+"""Caches and an editor's copies."""
+
+# What the client's HTTP library raises when a connection breaks; which library depends on the
+# client's version, and the client's own error derives from it.
+TRANSPORT_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
+
+
+def fetch_pipeline(
+    repo_id: str, components: Iterable[str], variant: str | None = None, **hub: Any
+) -> str:
+    """Download a pipeline from the Hub, or find it in the cache; the folder it lies in.
+
+    components: the networks that are wanted. hub: `revision`, `token`, `cache_dir`,
+    `force_download`, `local_files_only` as in `snapshot_download`.
+    Raises what `require_openable` raises, before anything is downloaded if the Hub can be asked;
+    ValueError for an index that names another package's networks and for weights that are no
+    safetensors; FileNotFoundError without the Hub for a cache with another part of the repository
+    only; ConnectionError for a connection that breaks on the way, and what `snapshot_download`
+    raises. What a broken download left in the cache is never taken for a pipeline; the next one
+    goes on from there.
+    """
+    components = sorted(components)
+    names = names_on_hub(repo_id, **hub)
+    if names is not None:
+        require_openable(names, repo_id, components, variant)
+    wanted = [INDEX_FILE, *(f"{component}/config.json" for component in components)]
+    dot = f".{variant}" if variant else ""
+    for component in components:
+        wanted += [
+            f"{component}/{STEM}{dot}.safetensors",
+            f"{component}/{STEM}{dot}-[0-9]*.safetensors",
+            f"{component}/{STEM}.safetensors.index{dot}.json",
+        ]
+    remedy = "Nothing was loaded. Try again: files that were complete are not fetched twice."
+    with explained(f"the download of {repo_id}", remedy):
+        folder = snapshot_download(repo_id, allow_patterns=wanted, library_name=LIBRARY, **hub)
+    if names is None:
+        # The cache may hold what another program has fetched of the repository: more, or a part.
+        cached, source = files_of(folder), f"the cached copy of {repo_id}"
+        require_harmless(cached, source)
+        if INDEX_FILE not in cached:
+            raise FileNotFoundError(
+                f"{source} is no pipeline, it has only {', '.join(sorted(cached)[:3])}, and the "
+                f"Hub was not asked or did not answer; load it once with the Hub, or pass "
+                f"revision= for a commit that was loaded before."
+            )
+        require_openable(cached, source, components, variant)
+    _require_own_index(Path(folder, INDEX_FILE), repo_id, components)
+    for component in components:
+        for path in sorted(Path(folder, component).glob("*.safetensors")):
+            _require_safetensors(path, repo_id)
+    return folder
+
+
+def require_openable(
+    names: Collection[str], source: str, components: Iterable[str], variant: str | None = None
+) -> None:
+    """Raise ValueError unless these are the files of a pipeline that can be opened safely.
+
+    names: paths in the repository or folder `source`. Nothing may be code or pickled, and each
+    component must have its configuration and the weights of the variant, once.
+    """
+    require_harmless(names, source)
+    if INDEX_FILE not in names:
+        raise ValueError(
+            f"{source} has no {INDEX_FILE} and is no saved pipeline; expected a folder as "
+            f"CoCosPipeline.save_pretrained writes it."
+        )
+    for component in components:
+        if f"{component}/config.json" not in names:
+            raise ValueError(
+                f"{source} has no {component}/config.json; expected a CoCosPipeline with "
+                f"{' and '.join(components)}."
+            )
+        _require_weights(names, source, component, variant or "")
+
+
+def require_harmless(names: Collection[str], source: str) -> None:
+    """Raise ValueError if any of these files of the repository or folder is code or pickled."""
+    for kind, suffixes in (("code", CODE), ("pickled files", PICKLES)):
+        if found := sorted(name for name in names if name.lower().endswith(suffixes)):
+            raise ValueError(
+                f"{source} is refused because it holds {kind}: {', '.join(found[:3])}. Only "
+                f"safetensors and configurations are opened, as anything else could run on your "
+                f"machine; remove it there, or convert it."
+            )
+
+
+def _require_weights(names: Collection[str], source: str, component: str, variant: str) -> None:
+    """Raise ValueError unless a component's weights of a variant are there, in one form."""
+    held = weights_of(names, component)
+    files = sorted(held.get(variant, []))
+    if not files:
+        wanted = f"of the variant {variant!r}" if variant else "without a variant"
+        there = ", ".join(name or "those without a variant" for name in sorted(held)) or "none"
+        raise ValueError(
+            f"{source} has no {component} weights {wanted}; there are: {there}. Choose with "
+            f"variant=."
+        )
+    dot = f".{variant}" if variant else ""
+    whole = f"{component}/{STEM}{dot}.safetensors"
+    index = f"{component}/{STEM}.safetensors.index{dot}.json"
+    if whole not in files and not (index in files and _has_every_piece(files)):
+        raise ValueError(
+            f"{source} lacks pieces of the {component} weights, or their index; there are: "
+            f"{', '.join(files[:3])}. Push the pipeline again."
+        )
+    if whole in files and len(files) > 1:
+        raise ValueError(
+            f"{source} has the {component} weights twice, whole and in pieces: "
+            f"{', '.join(files[:3])}. Which of them are meant cannot be told; remove one."
+        )
+
+
+def _has_every_piece(files: Iterable[str]) -> bool:
+    """Whether the files hold the pieces 1 to N of N."""
+    found: dict[int, set[int]] = {}
+    for piece in filter(None, map(PIECE.search, files)):
+        found.setdefault(int(piece[2]), set()).add(int(piece[1]))
+    return any(numbers >= set(range(1, total + 1)) for total, numbers in found.items())
+
+
+def require_pipeline(names: Collection[str], source: str, components: Sequence[str]) -> None:
+    """`require_openable` for every variant that there is."""
+    for variant in sorted(weights_of(names, components[0])) or [""]:
+        require_openable(names, source, components, variant or None)
+
+
+def require_one_place(create_pr: bool, revision: str | None) -> None:
+    """Raise ValueError for a commit that is to be both proposed and made."""
+    if create_pr and revision is not None:
+        raise ValueError("a pull request is made against main; pass create_pr or revision.")
+
+
+def create_repository(
+    repo_id: str,
+    *,
+    repo_type: str = "model",
+    space_sdk: str | None = None,
+    private: bool | None = None,
+    token: str | bool | None = None,
+) -> str:
+    """Create a repository unless it exists; its full id, with the namespace.
+
+    Raises ConnectionError where the Hub cannot be reached, and what `create_repo` raises.
+    """
+    api = HfApi(library_name=LIBRARY, token=token)
+    with explained(f"creating {repo_id}", "Try again."):
+        return api.create_repo(
+            repo_id, repo_type=repo_type, space_sdk=space_sdk, private=private, exist_ok=True
+        ).repo_id
+
+
+def files_of(folder: str | Path) -> dict[str, Path | bytes]:
+    """Every file of a folder by its path in a repository.
+
+    Hidden files, caches and an editor's copies (`app.py~`, `#app.py#`) are left out.
+    """
+    folder = Path(folder)
+    found: dict[str, Path | bytes] = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.is_file() and not HIDDEN.search(name) and not BY_PRODUCT.search(name):
+            found[name] = path
+    return found
+
+
+def commit(
+    files: Mapping[str, Path | bytes],
+    repo_id: str,
+    message: str,
+    *,
+    repo_type: str = "model",
+    revision: str | None = None,
+    create_pr: bool = False,
+    token: str | bool | None = None,
+    keep: Collection[str] = (),
+    mirror: bool = False,
+) -> CommitInfo:
+    """Put files into a repository in one commit.
+
+    files: contents or local files, by their path in the repository. Weights that they replace are
+    removed, such as the pieces of a network that now comes in one file. revision: branch, made
+    from main if it is new, or a PR's "refs/pr/1". keep: files that stay if they are there already.
+    mirror: every other file there is removed too, but for hidden ones such as .gitattributes.
+    Raises ConnectionError for a connection that breaks: the repository then holds all of the
+    commit or nothing of it.
+    """
+    api = HfApi(library_name=LIBRARY, token=token)
+    remedy = f"{repo_id} holds all of this commit or nothing of it; push again."
+    with explained(f"the upload to {repo_id}", remedy):
+        if revision is not None and not revision.startswith("refs/"):
+            api.create_branch(repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
+        there = api.list_repo_files(repo_id, revision=revision, repo_type=repo_type)
+        new = {name: content for name, content in files.items() if name not in {*keep} & {*there}}
+        old = set(_superseded(there, new))
+        if mirror:
+            old.update(name for name in there if name not in files and not HIDDEN.search(name))
+        return api.create_commit(
+            repo_id,
+            [
+                *(CommitOperationAdd(name, content) for name, content in new.items()),
+                *(CommitOperationDelete(name) for name in sorted(old)),
+            ],
+            commit_message=message,
+            repo_type=repo_type,
+            revision=revision,
+            create_pr=create_pr,
+        )
+
+
+def names_on_hub(repo_id: str, **hub: Any) -> list[str] | None:
+    """The paths of all files of a repository; None where the Hub is not or cannot be asked."""
+    if hub.get("local_files_only"):
+        return None
+    api = HfApi(library_name=LIBRARY, token=hub.get("token"))
+    try:
+        siblings = api.model_info(repo_id, revision=hub.get("revision")).siblings
+    except (TRANSPORT_ERROR, OfflineModeIsEnabled):
+        return None  # snapshot_download meets it too, and looks into the cache or says what it is
+    return [sibling.rfilename for sibling in siblings or []]
+
+
+def _require_own_index(path: Path, source: str, components: Iterable[str]) -> None:
+    """Raise ValueError if an index names code of the repository or networks of other packages."""
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        index = None
+    if not isinstance(index, dict):
+        raise ValueError(
+            f"{source} is refused because its {INDEX_FILE} is no JSON object; expected one as "
+            f"CoCosPipeline.save_pretrained writes it."
+        )
+    foreign = [
+        name
+        for name in components
+        if not isinstance(index.get(name), list) or index[name][:1] != [LIBRARY]
+    ]
+    if not isinstance(index.get("_class_name"), str):
+        foreign.append("_class_name")
+    if foreign:
+        raise ValueError(
+            f"{source} is refused because its {INDEX_FILE} says {index.get(foreign[0])} for "
+            f"{foreign[0]}; expected a pipeline whose networks are those of {LIBRARY}: any other "
+            f"would be code that this package does not know."
+        )
+
+
+def _require_safetensors(path: Path, source: str) -> None:
+    """Raise ValueError for a file that only has the name of safetensors, such as a pickle."""
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+    except SafetensorError as error:
+        raise ValueError(
+            f"{source} is refused because {path.parent.name}/{path.name} is no safetensors file "
+            f"({error}). Load it with force_download=True; if that does not help, its owner has to "
+            f"push the pipeline again."
+        ) from error
+
+
+def weights_of(names: Iterable[str], component: str) -> dict[str, list[str]]:
+    """The files that hold a component's weights, by variant; "" is the one without a name."""
+    held: dict[str, list[str]] = {}
+    for name in names:
+        if (group := _group(name)) is not None and group[0] == f"{component}/":
+            held.setdefault(group[1], []).append(name)
+    return held
+
+
+def _superseded(there: Iterable[str], new: Collection[str]) -> list[str]:
+    """The weights in a repository of which `new` brings another form."""
+    groups = {group for name in new if (group := _group(name)) is not None}
+    return [name for name in there if name not in new and _group(name) in groups]
+
+
+def _group(name: str) -> tuple[str, str] | None:
+    """Folder and variant of a file that holds weights or the index of their pieces."""
+    match = WEIGHTS.fullmatch(name)
+    if match is None:
+        return None
+    folder, variant, index_folder, index_variant = match.groups()
+    return folder or index_folder or "", variant or index_variant or ""
+
+
+@contextmanager
+def explained(what: str, consequence: str) -> Iterator[None]:
+    """Turn a broken connection into a ConnectionError that says what it led to."""
+    try:
+        yield
+    except (HfHubHTTPError, OfflineModeIsEnabled):
+        raise  # the Hub's own answers, which say what is wrong
+    except (TRANSPORT_ERROR, ConnectionError, RuntimeError) as error:
+        # The client reports a file that could not be uploaded as a RuntimeError.
+        reason = error.__cause__ or error
+        raise ConnectionError(f"{what} broke off ({reason}). {consequence}") from error

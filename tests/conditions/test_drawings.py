@@ -1,0 +1,199 @@
+"""What is ink: on paper of any tone, of any strength, with and without transparency."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFilter
+from scipy.ndimage import binary_dilation
+
+from cocosnet_hf.conditions import EdgeCondition
+from cocosnet_hf.conditions.drawings import read_drawing
+
+SIZE = (160, 120)
+EDGES = EdgeCondition()
+
+
+def strokes(width: int = 3) -> np.ndarray:
+    image = Image.new("1", SIZE)
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((30, 20, 110, 100), outline=1, width=width)
+    draw.line((10, 110, 150, 12), fill=1, width=width)
+    return np.array(image)
+
+
+INK = strokes()
+
+
+def drawn(paper: tuple[int, ...], ink: tuple[int, ...], mode: str = "RGB") -> Image.Image:
+    pixels = np.where(INK[..., None], np.array(ink), np.array(paper)).astype(np.uint8)
+    return Image.fromarray(pixels if pixels.shape[2] > 1 else pixels[..., 0], mode=None).convert(
+        mode
+    )
+
+
+def grained(image: Image.Image, amount: float = 3.0, seed: int = 0) -> Image.Image:
+    noise = np.random.default_rng(seed).normal(0, amount, (*SIZE[::-1], 1))
+    return Image.fromarray((np.asarray(image) + noise).clip(0, 255).astype(np.uint8))
+
+
+def covers(found: np.ndarray, wanted: np.ndarray = INK) -> bool:
+    """Whether nearly all of each lies within two pixels of the other."""
+    pairs = ((found, wanted), (wanted, found))
+    return all(
+        (one & binary_dilation(other, iterations=2)).sum() > 0.95 * one.sum() > 0
+        for one, other in pairs
+    )
+
+
+@pytest.mark.parametrize(
+    ("paper", "ink"),
+    [
+        ((255, 255, 255), (190, 190, 190)),
+        ((255, 255, 255), (235, 235, 235)),
+        ((0, 0, 0), (60, 60, 60)),
+        ((0, 0, 0), (20, 20, 20)),
+        ((128, 128, 128), (100, 100, 100)),
+        ((128, 128, 128), (250, 250, 250)),
+        ((60, 60, 60), (30, 30, 30)),
+        ((40, 70, 160), (235, 240, 255)),
+        ((222, 200, 160), (110, 80, 50)),
+        ((250, 230, 120), (120, 200, 250)),
+        ((200, 60, 60), (60, 131, 60)),  # as light as its paper, in another colour
+    ],
+)
+def test_ink_of_any_strength_is_found_on_paper_of_any_tone(paper: tuple, ink: tuple):
+    found, notes = read_drawing(drawn(paper, ink))
+    assert np.array_equal(found, INK) and notes == ()
+
+
+@pytest.mark.parametrize(
+    ("paper", "ink"), [(250, 170), (250, 215), (30, 90), (120, 80), (120, 190)]
+)
+def test_grain_of_the_paper_is_no_ink(paper: int, ink: int):
+    picture = grained(drawn((paper,) * 3, (ink,) * 3))
+    assert covers(read_drawing(picture)[0])
+
+
+@pytest.mark.parametrize("quality", [50, 90])
+def test_a_jpeg_of_faint_lines_is_read(tmp_path, quality: int):
+    drawn((255, 255, 255), (200, 200, 200)).save(tmp_path / "pencil.jpg", quality=quality)
+    assert covers(read_drawing(tmp_path / "pencil.jpg")[0])
+
+
+def test_soft_lines_are_found_by_half_of_their_strength():
+    soft = drawn((0, 0, 0), (240, 240, 240)).filter(ImageFilter.GaussianBlur(2))
+    assert np.asarray(soft).max() < 200
+    assert covers(read_drawing(soft)[0])
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "I;16", "F", "CMYK"])
+def test_drawings_of_every_mode_are_read(mode: str):
+    grey = drawn((255, 255, 255), (0, 0, 0), "L")
+    if mode == "I;16":
+        picture = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    elif mode == "F":
+        picture = Image.fromarray(np.asarray(grey).astype(np.float32) / 255)
+    else:
+        picture = grey.convert("RGB").convert(mode)
+    assert np.array_equal(read_drawing(picture)[0], INK)
+
+
+def on_transparent(
+    color: tuple[int, int, int], alpha: int = 255, mode: str = "RGBA"
+) -> Image.Image:
+    layer = Image.new("RGBA", SIZE, (*color, 0))
+    layer.putalpha(Image.fromarray((INK * alpha).astype(np.uint8)))
+    return layer.convert(mode)
+
+
+@pytest.mark.parametrize("color", [(0, 0, 0), (255, 255, 255), (200, 30, 30)])
+@pytest.mark.parametrize("alpha", [255, 120, 40])
+def test_strokes_on_a_transparent_ground_are_the_ink(color: tuple, alpha: int):
+    assert np.array_equal(read_drawing(on_transparent(color, alpha))[0], INK)
+
+
+def test_strokes_of_several_colours_on_a_transparent_ground_are_all_ink():
+    layer = on_transparent((0, 0, 0))
+    pixels = np.array(layer)
+    pixels[:, :80, :3] = (250, 220, 0)
+    assert np.array_equal(read_drawing(Image.fromarray(pixels))[0], INK)
+
+
+@pytest.mark.parametrize("mode", ["LA", "P"])
+def test_transparency_of_every_mode_is_read(mode: str):
+    picture = on_transparent((0, 0, 0), mode="LA")
+    if mode == "P":
+        picture = Image.fromarray(INK.astype(np.uint8))
+        picture.putpalette([0, 0, 0, 0, 0, 0])
+        picture.info["transparency"] = 0
+    assert np.array_equal(read_drawing(picture)[0], INK)
+
+
+@pytest.mark.parametrize("margin", [6, 30])
+@pytest.mark.parametrize(
+    ("paper", "ink"),
+    [
+        ((255, 255, 255), (0, 0, 0)),
+        ((255, 255, 255), (185, 185, 185)),
+        ((40, 40, 60), (220, 220, 220)),
+    ],
+)
+def test_ink_on_an_opaque_sheet_with_a_transparent_margin_is_found(
+    paper: tuple, ink: tuple, margin: int
+):
+    sheet = drawn(paper, ink).convert("RGBA")
+    whole = Image.new("RGBA", (SIZE[0] + 2 * margin, SIZE[1] + 2 * margin), (0, 0, 0, 0))
+    whole.paste(sheet, (margin, margin))
+    assert covers(read_drawing(whole)[0], np.pad(INK, margin))
+
+
+def test_a_round_sheet_has_no_line_along_its_border():
+    sheet = drawn((255, 255, 255), (90, 90, 90)).convert("RGBA")
+    shape = Image.new("L", SIZE)
+    ImageDraw.Draw(shape).ellipse((2, 2, 157, 117), fill=255)
+    sheet.putalpha(shape.filter(ImageFilter.GaussianBlur(1)))
+    assert covers(read_drawing(sheet)[0], INK & (np.asarray(shape) > 0))
+
+
+def test_lines_cut_out_of_a_sheet_are_the_ink():
+    sheet = Image.new("RGBA", SIZE, "white")
+    sheet.putalpha(Image.fromarray((~INK * 255).astype(np.uint8)))
+    assert np.array_equal(read_drawing(sheet)[0], INK)
+
+
+def test_a_wide_brush_on_a_transparent_ground_is_ink():
+    wide = strokes(40)
+    layer = Image.new("RGBA", SIZE)
+    layer.putalpha(Image.fromarray((wide * 255).astype(np.uint8)))
+    assert np.array_equal(read_drawing(layer)[0], wide)
+
+
+def test_transparency_that_is_the_same_everywhere_tells_nothing():
+    half = drawn((255, 255, 255), (0, 0, 0)).convert("RGBA")
+    half.putalpha(100)
+    assert np.array_equal(read_drawing(half)[0], INK)
+    half.putalpha(0)
+    with pytest.raises(ValueError, match="transparent everywhere"):
+        read_drawing(half)
+
+
+@pytest.mark.parametrize(
+    "blank",
+    [
+        Image.new("RGB", SIZE, "white"),
+        grained(Image.new("RGB", SIZE, (240, 235, 225)), 4),
+        grained(Image.new("RGB", SIZE, (20, 20, 20)), 8),
+        drawn((255, 255, 255), (250, 250, 250)),
+    ],
+    ids=["white", "grained", "dark and grained", "next to nothing"],
+)
+def test_paper_without_a_line_is_refused(blank: Image.Image):
+    with pytest.raises(ValueError, match="no line that is clearer than the grain"):
+        read_drawing(blank)
+
+
+def test_a_photo_as_a_drawing_is_mentioned():
+    photo = Image.fromarray(np.repeat(np.uint8([[40] * 90 + [220] * 70]), 120, 0))
+    with pytest.warns(UserWarning, match="would be ink, which hardly are lines"):
+        EDGES.encode({"edges": photo}, 120, 160)

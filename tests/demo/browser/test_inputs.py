@@ -1,0 +1,248 @@
+"""A visitor's files, drawings, poses and edited pictures, in a real headless Chromium."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, expect
+from studio.gallery import gallery_of
+
+from tests.support.browsing import (
+    PATIENCE,
+    TABS,
+    canvas_color,
+    downloaded,
+    drag,
+    open_tab,
+    painted,
+    read,
+    upload,
+)
+from tests.support.demo_page import CONDITIONS, SIZE
+from tests.support.keypoints import CANVAS, STANDING, openpose
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+
+@pytest.mark.parametrize("tab", ["mask-to-image", "edge-to-face"])
+def test_an_edited_picture_changes_only_where_its_layout_does(page: Page, tab: str):
+    open_tab(page, tab)
+    exemplar = page.locator(f"#{tab}-exemplar img")
+    source = exemplar.get_attribute("src")
+    page.locator(f"#{tab}-gallery button.thumbnail-item").nth(3).click()
+    expect(exemplar).not_to_have_attribute("src", source)
+    page.locator(f"#{tab}-edit").click()
+    keep = page.locator(f"#{tab}-keep input")
+    expect(keep).to_be_checked()
+    page.locator(f"#{tab}-paint").click()
+    painted(page, tab)
+    photo = np.asarray(gallery_of(tab, CONDITIONS[tab])[3].picture)
+    expect(page.locator(f"#{tab}-download")).to_be_enabled()
+    assert np.array_equal(downloaded(page, tab), photo)
+    source = page.locator(f"#{tab}-result img").get_attribute("src")
+    page.locator(f"#{tab}-canvas .chip").last.dispatch_event("click")
+    drag(page, page.locator(f"#{tab}-canvas canvas"), (0.1, 0.1), (0.25, 0.1))
+    page.locator(f"#{tab}-paint").click()
+    expect(page.locator(f"#{tab}-result img")).not_to_have_attribute("src", source)
+    different, end = np.zeros(1, bool), time.monotonic() + PATIENCE / 1000
+    while not different.any() and time.monotonic() < end:  # the file follows the picture
+        different = (downloaded(page, tab) != photo).any(2)
+    side = len(different)
+    assert different[side // 20 : side // 7].any() and not different[3 * side // 4 :].any()
+    page.locator(f"#{tab}-gallery button.thumbnail-item").nth(2).click()
+    expect(keep).not_to_be_checked()
+
+
+def test_an_uploaded_picture_is_edited_from_its_label_map(page: Page, tmp_path: Path):
+    tab = "mask-to-image"
+    photo = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    Image.fromarray(np.tri(SIZE, dtype=np.uint8)).save(tmp_path / "labels.png")
+    page.locator(f"#{tab}-exemplar button[aria-label='Remove Image']").click()
+    upload(page, f"#{tab}-exemplar button.upload-container", tmp_path / "photo.png")
+    page.locator(f"#{tab}-exemplar img[src*='photo.png']").wait_for()
+    page.locator(f"#{tab}-edit").click()
+    expect(page.locator(".toast-body")).to_contain_text("upload it in step 1")
+    upload(page, f"#{tab}-upload", tmp_path / "labels.png")
+    expect(page.locator(f"#{tab}-canvas [data-do=undo]")).to_be_enabled()
+    page.locator(f"#{tab}-keep input").check()
+    page.locator(f"#{tab}-paint").click()
+    painted(page, tab)
+    expect(page.locator(f"#{tab}-download")).to_be_enabled()
+    assert np.array_equal(downloaded(page, tab), photo)
+
+
+def test_a_figure_is_edited_from_the_exemplars_own_pose(page: Page):
+    tab = "pose-to-body"
+    open_tab(page, tab)
+    exemplar = page.locator(f"#{tab}-exemplar img")
+    source = exemplar.get_attribute("src")
+    page.locator(f"#{tab}-gallery button.thumbnail-item").nth(3).click()
+    expect(exemplar).not_to_have_attribute("src", source)
+    page.locator(f"#{tab}-edit").click()
+    expected = gallery_of(tab, CONDITIONS[tab])[3].condition.joints[0, 0]
+    nose = page.locator(f"#{tab}-pose .stage svg [data-joint='0']")
+    expect(nose).to_have_attribute("cx", str(round(expected, 2)))
+    expect(page.locator(f"#{tab}-pose .stage svg image")).to_have_count(1)
+
+
+@pytest.mark.parametrize("tab", TABS)
+def test_an_example_is_a_click_away(page: Page, tab: str):
+    open_tab(page, tab)
+    undo = page.locator(f"#{tab}-{'pose' if tab == 'pose-to-body' else 'canvas'} [data-do=undo]")
+    keep = page.locator(f"#{tab}-keep input")
+    expect(undo).to_be_disabled()
+    if tab != "pose-to-body":
+        keep.check()
+    page.locator(f"#{tab}-examples button.thumbnail-item").nth(2).click()
+    expect(undo).to_be_enabled()
+    if tab != "pose-to-body":
+        expect(keep).not_to_be_checked()  # it is no change of the exemplar's own layout
+    page.locator(f"#{tab}-paint").click()
+    painted(page, tab)
+    assert page.complaints == []
+
+
+def test_a_label_map_is_uploaded(page: Page, tmp_path: Path):
+    tab = "mask-to-image"
+    labels = np.zeros((SIZE, SIZE), np.uint8)
+    labels[:, SIZE // 2 :] = 3
+    Image.fromarray(labels).save(tmp_path / "labels.png")
+    upload(page, f"#{tab}-upload", tmp_path / "labels.png")
+    expect(page.locator(f"#{tab}-canvas [data-do=undo]")).to_be_enabled()
+    colors = [canvas_color(page, tab, x, 0.5) for x in (0.25, 0.75)]
+    assert colors == [[*CONDITIONS[tab].palette[label].tolist(), 255] for label in (0, 3)]
+
+
+def test_a_photo_is_uploaded_and_its_edges_are_found(page: Page, tmp_path: Path):
+    tab = "edge-to-face"
+    open_tab(page, tab)
+    photo = Image.new("RGB", (96, 96), "white")
+    photo.paste((0, 0, 0), (24, 24, 72, 72))
+    photo.save(tmp_path / "square.png")
+    upload(page, f"#{tab}-upload", tmp_path / "square.png")
+    expect(page.locator(f"#{tab}-canvas [data-do=undo]")).to_be_enabled()
+    row = [canvas_color(page, tab, x / 100, 0.5)[3] for x in range(100)]
+    assert row[50] == 0 and 2 <= sum(alpha > 0 for alpha in row) <= 8
+
+
+def test_the_threshold_changes_the_lines_of_the_photo(page: Page):
+    tab = "edge-to-face"
+    open_tab(page, tab)
+    lines = (
+        f"document.querySelector('#{tab}-canvas canvas').getContext('2d')"
+        ".getImageData(0, 0, 256, 256).data.reduce((sum, level) => sum + level)"
+    )
+    before = page.evaluate(lines)
+    slider = page.locator(f"#{tab}-threshold input[type=range]")
+    for share, order in ((0.05, ">"), (0.95, "<")):
+        drag(page, slider, (0.4, 0.5), (share, 0.5))
+        page.wait_for_function(f"{lines} {order} {before}")
+
+
+def test_an_exemplar_is_uploaded_and_painted_from(page: Page, tmp_path: Path):
+    tab = "edge-to-face"
+    open_tab(page, tab)
+    Image.new("RGB", (96, 96), (250, 10, 20)).save(tmp_path / "red.png")
+    page.locator(f"#{tab}-exemplar button[aria-label='Remove Image']").click()
+    upload(page, f"#{tab}-exemplar button.upload-container", tmp_path / "red.png")
+    page.locator(f"#{tab}-exemplar img[src*='red.png']").wait_for()
+    page.locator(f"#{tab}-paint").click()
+    painted(page, tab)
+    page.get_by_role("tab", name="Warped").locator("visible=true").click()
+    page.locator(f"#{tab}-warped img").wait_for()
+    warped = read(page, page.locator(f"#{tab}-warped img"))
+    assert np.abs(warped.astype(int) - (250, 10, 20)).max() <= 8
+
+
+def test_a_file_that_is_no_picture_is_answered_with_a_message(page: Page, tmp_path: Path):
+    (tmp_path / "notes.png").write_text("not a picture")
+    tab = "mask-to-image"
+    upload(page, f"#{tab}-upload", tmp_path / "notes.png")
+    expect(page.locator(".toast-body")).to_contain_text("label map is not a picture")
+    page.locator(f"#{tab}-canvas .chip").nth(2).click()  # nothing lies over it
+
+
+def test_an_empty_canvas_is_answered_with_a_message(page: Page):
+    page.locator("#mask-to-image-canvas [data-do=clear]").click()
+    page.locator("#mask-to-image-paint").click()
+    expect(page.locator(".toast-body")).to_contain_text("The canvas is empty")
+
+
+def test_the_best_exemplar_is_found_for_an_example(page: Page):
+    tab = "mask-to-image"
+    page.locator(f"#{tab}-examples button.thumbnail-item").nth(3).click()
+    expect(page.locator(f"#{tab}-canvas [data-do=undo]")).to_be_enabled()
+    page.locator(f"#{tab}-suggest").click()
+    first = page.locator(f"#{tab}-gallery .thumbnail-item").first
+    expect(first).to_contain_text("%")
+    share = int(first.inner_text().strip().rstrip("%"))
+    assert share > 95
+
+
+def test_joints_are_moved_hidden_and_mirrored(page: Page):
+    tab = "pose-to-body"
+    open_tab(page, tab)
+    figure = page.locator(f"#{tab}-pose .stage svg")
+    figure.wait_for()
+    wrist = figure.locator("[data-joint='4']")
+    before = float(wrist.get_attribute("cy"))
+    box = wrist.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 20, box["y"] - 40, steps=5)
+    page.mouse.up()
+    assert float(wrist.get_attribute("cy")) < before - 5
+    page.locator(f"#{tab}-pose [data-do=hide]").click()
+    expect(wrist).to_have_attribute("aria-label", "right wrist (hidden)")
+    x = float(figure.locator("[data-joint='0']").get_attribute("cx"))
+    width = float(figure.get_attribute("viewBox").split()[2])
+    page.locator(f"#{tab}-pose [data-do=mirror]").click()
+    mirrored = float(figure.locator("[data-joint='0']").get_attribute("cx"))
+    assert mirrored == pytest.approx(width - 1 - x, abs=0.01)
+    expect(figure.locator("[data-joint='7']")).to_have_attribute(
+        "aria-label", "left wrist (hidden)"
+    )
+    for _ in range(3):
+        page.locator(f"#{tab}-pose [data-do=undo]").click()
+    assert float(wrist.get_attribute("cy")) == pytest.approx(before, abs=0.01)
+
+
+def test_keypoints_are_uploaded(page: Page, tmp_path: Path):
+    tab = "pose-to-body"
+    open_tab(page, tab)
+    rows = [[100.0 + 5 * joint, 200.0, 1.0] for joint in range(18)]
+    person = {"pose_keypoints_2d": [number for row in rows for number in row]}
+    content = {"people": [person], "canvas_width": 512, "canvas_height": 384}
+    (tmp_path / "pose.json").write_text(json.dumps(content))
+    upload(page, f"#{tab}-upload", tmp_path / "pose.json")
+    svg = page.locator(f"#{tab}-pose .stage svg")
+    expect(svg).to_have_attribute("viewBox", "0 0 256 192")
+    assert svg.locator("[data-joint='4']").get_attribute("cx") == "60"
+
+
+def test_another_person_of_a_file_is_chosen(page: Page, tmp_path: Path):
+    tab = "pose-to-body"
+    open_tab(page, tab)
+    second = STANDING * (0.5, 0.5, 1)
+    (tmp_path / "pose.json").write_text(json.dumps(openpose(STANDING, second, **CANVAS)))
+    expect(page.locator(f"#{tab}-person")).to_be_hidden()
+    upload(page, f"#{tab}-upload", tmp_path / "pose.json")
+    expect(page.locator(".toast-body")).to_contain_text("has 2 people; person 0")
+    wrist = page.locator(f"#{tab}-pose .stage svg [data-joint='4']")
+    expect(wrist).to_have_attribute("cx", f"{STANDING[4, 0]:.2f}")
+    page.locator(f"#{tab}-person input").click()
+    page.get_by_role("option", name="Person 1").click()
+    expect(wrist).to_have_attribute("cx", f"{second[4, 0]:.2f}")
+
+
+def test_paint_on_one_portrait_is_carried_to_others(page: Page):
+    open_tab(page, "Layers")
+    page.locator("#layers-canvas .chip").first.click()
+    drag(page, page.locator("#layers-canvas canvas"), (0.3, 0.5), (0.7, 0.5))
+    page.locator("#layers-paint").click()
+    expect(page.locator("#layers-results .thumbnail-item").first).to_be_visible()
+    assert page.locator("#layers-results .thumbnail-item").count() == 8

@@ -1,0 +1,68 @@
+"""The demo's page, served. What needs the extra `demo` is imported where it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+if TYPE_CHECKING:
+    from gradio_client import Client
+    from studio.painters import Painter
+
+
+@pytest.fixture
+def uploads(tmp_path: Path) -> Path:
+    """A new folder among gradio's uploads."""
+    from tests.support.demo_page import UPLOADS
+
+    folder = UPLOADS / tmp_path.name
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def painting() -> dict[str, Painter]:
+    from tests.support.demo_page import painters
+
+    return painters()
+
+
+@pytest.fixture(scope="module")
+def address(painting: dict[str, Painter]) -> Iterator[str]:
+    from tests.support.demo_page import served
+
+    with served(painting) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def client(address: str) -> Client:
+    from gradio_client import Client
+
+    return Client(address, verbose=False)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures to send: photos, an index map, class colours, a drawing and a text."""
+    from tests.support.demo_page import CONDITIONS, SIZE, noise
+
+    folder = tmp_path_factory.mktemp("files")
+    noise(0).save(folder / "photo.png")
+    noise(1).save(folder / "exemplar.png")
+    labels = Image.fromarray(
+        (np.arange(SIZE * SIZE).reshape(SIZE, SIZE) // 97 % 12).astype("uint8")
+    )
+    labels.save(folder / "labels.png")
+    condition = CONDITIONS["mask-to-image"]
+    condition.preview(condition.encode(labels, SIZE, SIZE)).save(folder / "colours.png")
+    drawing = Image.new("L", (SIZE, SIZE), 255)
+    ImageDraw.Draw(drawing).ellipse((12, 12, 50, 50), outline=0, width=3)
+    drawing.save(folder / "drawing.png")
+    (folder / "text.png").write_text("not a picture")
+    return folder

@@ -1,0 +1,302 @@
+"""The demo's page as visitors' browsers ask it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from cocosnet_hf import MaskCondition
+from cocosnet_hf.applications import transfer_layer
+from tests.support import tiny
+from tests.support.demo_page import CONDITIONS, DEMO, SIZE, noise, pose, served
+from tests.support.keypoints import CANVAS, STANDING, openpose
+from tests.support.pictures import whole_picture
+from tests.support.segmenter import save_segmenter
+from train.config import load_config
+
+gradio = pytest.importorskip("gradio", reason="needs the extra demo")
+from gradio_client import Client  # noqa: E402
+from gradio_client.exceptions import AppError  # noqa: E402
+from studio.gallery import LOOK, gallery_of  # noqa: E402
+from studio.inputs import as_canvas, as_figure, read_drawing  # noqa: E402
+from studio.mask_tab import on_canvas  # noqa: E402
+from studio.painters import Painter  # noqa: E402
+from studio.views import shown  # noqa: E402
+
+
+class Visitor:
+    """A session of the page, whose parts go by their `elem_id`."""
+
+    def __init__(self, address: str, session: str) -> None:
+        self.address = address
+        self.session = session
+        config = httpx.get(f"{address}config").json()
+        self.parts = {part["id"]: part["props"] for part in config["components"]}
+        self.events = config["dependencies"]
+
+    def event(self, part: str, action: str) -> dict[str, Any]:
+        """What an action on a part triggers first."""
+        return next(
+            event
+            for event in self.events
+            for target, kind in event["targets"]
+            if kind == action and self.parts[target].get("elem_id") == part
+        )
+
+    def upload(self, path: Path) -> dict[str, Any]:
+        """The description of a file that was sent."""
+        sent = {"files": (path.name, path.read_bytes())}
+        (found,) = httpx.post(f"{self.address}gradio_api/upload", files=sent).json()
+        return {"path": found, "meta": {"_type": "gradio.FileData"}}
+
+    def value(self, part: str) -> Any:
+        """What a part holds when the page opens."""
+        return next(p["value"] for p in self.parts.values() if p.get("elem_id") == part)
+
+    def answer(self, event: dict[str, Any], *data: Any, **more: Any) -> dict[str, Any]:
+        """What the server answers to an event."""
+        request = {"session_hash": self.session, "fn_index": event["id"], "data": data} | more
+        httpx.post(f"{self.address}gradio_api/queue/join", json=request).raise_for_status()
+        with httpx.stream(
+            "GET",
+            f"{self.address}gradio_api/queue/data",
+            params={"session_hash": self.session},
+            timeout=60,
+        ) as stream:
+            for line in stream.iter_lines():
+                if "process_completed" in line:
+                    return json.loads(line.removeprefix("data:"))
+        raise AssertionError("the stream ended without an answer")
+
+    def do(self, part: str, action: str, *data: Any, **more: Any) -> list[Any]:
+        """What an action puts into the parts that it changes."""
+        answer = self.answer(self.event(part, action), *data, **more)
+        assert answer["success"], answer
+        return [
+            value.get("value") if isinstance(value, dict) and "__type__" in value else value
+            for value in answer["output"]["data"]
+        ]
+
+
+def test_a_painting_is_kept_for_its_own_visitor_only(address: str, files: Path):
+    first, second = Visitor(address, "first"), Visitor(address, "second")
+    drawing = as_canvas(whole_picture(files / "colours.png"))
+    exemplar = first.upload(files / "photo.png")
+    first.do("mask-to-image-paint", "click", drawing, exemplar, False)
+    click = {"index": [9, 9], "value": None}
+    look = first.event("mask-to-image-result", "select")
+    found = first.answer(look, None, event_data=click)
+    assert found["success"] and "came from" in found["output"]["data"][1]
+    refused = second.answer(look, None, event_data=click)
+    assert not refused["success"] and "no longer kept" in refused["output"]["error"]
+
+
+def test_a_tab_without_a_model_says_so_and_how_to_get_one():
+    with served(dict.fromkeys(CONDITIONS)) as url:
+        page = json.dumps(httpx.get(f"{url}config").json())
+        for tab in CONDITIONS:
+            assert f"--{tab} FOLDER_OR_HUB_ID" in page
+        with pytest.raises(AppError, match="COCOSNET_POSE_TO_BODY"):
+            client = Client(url, verbose=False)
+            client.predict({}, None, api_name="/pose_to_body")
+
+
+@pytest.mark.parametrize("tab", ["mask-to-image", "edge-to-face"])
+def test_another_layout_is_no_change_of_the_exemplar(address: str, tab: str):
+    visitor = Visitor(address, "keeping")
+    for load in ((f"{tab}-examples", "select"), (f"{tab}-upload", "upload")):
+        assert unticked(visitor, *load) == f"{tab}-keep"
+
+
+def unticked(visitor: Visitor, part: str, action: str) -> str:
+    """The box that what follows an action unticks."""
+    (then,) = (
+        event
+        for event in visitor.events
+        if event["trigger_after"] == visitor.event(part, action)["id"]
+    )
+    (box,) = then["outputs"]
+    assert then["trigger_only_on_success"]
+    assert visitor.answer(then)["output"]["data"] == [False]
+    return visitor.parts[box]["elem_id"]
+
+
+def test_a_photo_that_a_model_labels_is_another_layout(tmp_path: Path, files: Path):
+    tab = "mask-to-image"
+    save_segmenter(tmp_path / "parser", ["sky", "ground"])
+    condition = MaskCondition(classes=("ground", "sky"), parser=str(tmp_path / "parser"))
+    painter = Painter(tiny.pipeline(condition, SIZE, mix_condition=False))
+    with served(dict.fromkeys(CONDITIONS) | {tab: painter}) as url:
+        visitor = Visitor(url, "labelling")
+        photo = visitor.upload(files / "photo.png")
+        (canvas,) = visitor.do(f"{tab}-photo", "upload", photo)
+        labels = condition.from_photo(files / "photo.png", condition.parser)
+        found = condition.encode(labels, SIZE, SIZE)
+        assert found.amax((1, 2)).tolist() == [1, 1]
+        assert canvas == on_canvas(labels, condition)
+        assert unticked(visitor, f"{tab}-photo", "upload") == f"{tab}-keep"
+        # Who ticks it again changes the photo from this layout on.
+        drawing = read_drawing(canvas)
+        another = condition.colors[int(found[0, :16, :16].mean() > 0.5)]
+        drawing.paste(another, (0, 0, 64, 64))
+        changed = as_canvas(drawing) | {"start": canvas}
+        visitor.do(f"{tab}-paint", "click", changed, photo, True)
+        (event,) = (
+            e
+            for e in visitor.events
+            if e["trigger_after"] == visitor.event(f"{tab}-paint", "click")["id"]
+        )
+        views = visitor.answer(event, None)["output"]["data"]
+        before, after = (np.asarray(whole_picture(view["path"])) for view in views[2])
+    different = (before != after).any(2)
+    assert different[:8, :8].any() and not different[32:].any()
+
+
+@pytest.mark.slow
+def test_keypoints_without_a_size_become_a_figure_in_a_square(address: str, tmp_path: Path):
+    joints = np.nan_to_num(pose().joints)
+    joints[0] = (9 * SIZE, 0, 0.2)
+    content = {"people": [{"pose_keypoints_2d": joints.ravel().tolist()}]}
+    (tmp_path / "pose.json").write_text(json.dumps(content))
+    visitor = Visitor(address, "unsized")
+    (figure,) = visitor.do("pose-to-body-upload", "upload", visitor.upload(tmp_path / "pose.json"))
+    assert figure["size"] == [256, 256]
+    found = np.array(figure["joints"])
+    assert found[0, 2] == 0
+    assert np.ptp(found[found[:, 2] > 0, 1]) == pytest.approx(0.8 * 256, abs=1)
+
+
+def test_one_of_several_people_is_chosen(address: str, tmp_path: Path):
+    scrap = STANDING * (np.arange(18) < 4)[:, None]
+    (tmp_path / "pose.json").write_text(json.dumps(openpose(scrap, STANDING, **CANVAS)))
+    visitor = Visitor(address, "several")
+    file = visitor.upload(tmp_path / "pose.json")
+    (figure,) = visitor.do("pose-to-body-upload", "upload", file)
+    assert np.array(figure["joints"])[:, 2].astype(bool).sum() == 18
+    (then,) = (
+        event
+        for event in visitor.events
+        if event["trigger_after"] == visitor.event("pose-to-body-upload", "upload")["id"]
+    )
+    (choice,) = visitor.answer(then, file)["output"]["data"]
+    assert choice["visible"] and choice["value"] == 1
+    assert choice["choices"] == [["Person 0", 0], ["Person 1", 1]]
+    (figure,) = visitor.do("pose-to-body-person", "input", file, 0)
+    assert np.array(figure["joints"])[:, 2].astype(bool).sum() == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("aspect", [(1, 8), (5, 1), (8, 1)], ids=["tall", "lying", "flat"])
+def test_what_the_page_makes_of_a_long_file_can_be_painted(
+    address: str, files: Path, tmp_path: Path, aspect: tuple[int, int]
+):
+    visitor = Visitor(address, "long")
+    exemplar = visitor.upload(files / "exemplar.png")
+    width, height = (90 * share for share in aspect)
+    noise(size=(width, height)).save(tmp_path / "photo.png")
+    photo = visitor.upload(tmp_path / "photo.png")
+    Image.fromarray(np.tri(height, width, dtype=np.uint8)).save(tmp_path / "labels.png")
+    figure = pose((height, width))
+    content = {"keypoints": figure.joints.tolist(), "size": [height, width]}
+    (tmp_path / "pose.json").write_text(json.dumps(content))
+
+    (mask,) = visitor.do("mask-to-image-upload", "upload", visitor.upload(tmp_path / "labels.png"))
+    _, edges = visitor.do("edge-to-face-upload", "upload", photo, 0.2, False)
+    (joints,) = visitor.do("pose-to-body-upload", "upload", visitor.upload(tmp_path / "pose.json"))
+    own = as_figure(pose(), pose().joints[:, :2] / SIZE)
+    for tab, editor, more in (
+        ("mask-to-image", mask, []),
+        ("edge-to-face", edges, []),
+        ("pose-to-body", joints, [own]),
+    ):
+        picture, _ = visitor.do(f"{tab}-paint", "click", editor, exemplar, False, *more)
+        painted = whole_picture(picture["path"])
+        assert painted.width / painted.height == aspect[0] / aspect[1], tab
+
+    portrait, canvas = visitor.do("layers-upload", "upload", photo)
+    layer = as_canvas(Image.new("RGBA", tuple(canvas["size"]), "red"))
+    others = [{"image": exemplar, "caption": None}]
+    ((worn,),) = visitor.do("layers-paint", "click", layer, portrait, others, 1)
+    assert np.asarray(whole_picture(worn["image"]["path"]))[..., 0].mean() > 250
+
+
+def test_paint_is_carried_to_each_portrait(address: str, painting: dict[str, Painter], files: Path):
+    visitor = Visitor(address, "layers")
+    portraits = [visitor.upload(files / name) for name in ("exemplar.png", "labels.png")]
+    portrait, canvas = visitor.do("layers-upload", "upload", visitor.upload(files / "photo.png"))
+    size = tuple(canvas["size"])
+    layer = Image.new("RGBA", size)
+    layer.paste("red", (0, 0, size[0] // 2, size[1]))
+    others = [{"image": portrait, "caption": None} for portrait in portraits]
+    (found,) = visitor.do("layers-paint", "click", as_canvas(layer), portrait, others, 0.6)
+    expected = transfer_layer(
+        painting["edge-to-face"].pipe,
+        layer,
+        whole_picture(files / "photo.png").resize(size, Image.Resampling.BICUBIC),
+        [files / "exemplar.png", files / "labels.png"],
+        strength=0.6,
+    )
+    worn = [np.asarray(whole_picture(one["image"]["path"])) for one in found]
+    assert all(map(np.array_equal, worn, expected))
+    too_many = visitor.event("layers-paint", "click")
+    refused = visitor.answer(too_many, as_canvas(layer), portrait, 5 * others, 0.6)
+    assert "Choose 1 to 8 portraits, got 10" in refused["output"]["error"]
+
+
+@pytest.mark.slow
+def test_the_tab_of_poses_takes_a_pipeline_as_its_recipe_makes_it(files: Path):
+    tab = "pose-to-body"
+    recipe = load_config(DEMO.parent / "train" / "configs" / f"{tab}.yaml").networks
+    condition = recipe.make_condition()
+    mixed = recipe.options["correspondence"]["mix_condition"]
+    painter = Painter(tiny.pipeline(condition, SIZE, mix_condition=mixed))
+    gallery = gallery_of(tab, condition)
+
+    def same(figure: dict[str, Any], place: int) -> bool:
+        return np.allclose(figure["joints"], gallery[place].condition.joints, atol=0.01)
+
+    with served(dict.fromkeys(CONDITIONS) | {tab: painter}) as url:
+        visitor = Visitor(url, "posing")
+        exemplar = visitor.value(f"{tab}-exemplar")
+        (found,) = visitor.do(f"{tab}-edit", "click", exemplar)
+        assert same(found, LOOK)
+        gallery[3].picture.save(files / "shown.png")
+        (found,) = visitor.do(f"{tab}-edit", "click", visitor.upload(files / "shown.png"))
+        assert same(found, 3)
+        for place in (2, 5):
+            click = {"index": place, "value": None}
+            (figure,) = visitor.do(f"{tab}-examples", "select", event_data=click)
+            assert same(figure, place)
+            picture, _ = visitor.do(f"{tab}-paint", "click", figure, exemplar, False)
+            expected = shown(painter.paint(gallery[place].condition, gallery.look.picture))
+            painted = np.asarray(whole_picture(picture["path"]), int)
+            assert np.abs(painted - expected).max() <= 1
+            pictures, *_ = visitor.do(f"{tab}-suggest", "click", figure)
+            assert pictures[0]["caption"] == "100%"
+        photo = visitor.upload(files / "photo.png")
+        for button, event in (("photo", "upload"), ("edit", "click")):
+            (standing,) = visitor.do(f"{tab}-{button}", event, photo)
+            assert standing["size"] == [SIZE, SIZE]
+            assert not same(standing, LOOK)
+
+
+def test_edit_takes_the_layout_of_the_picture_that_is_shown(address: str, tmp_path: Path):
+    tab, visitor = "mask-to-image", Visitor(address, "editing")
+    condition = CONDITIONS[tab]
+    exhibit = gallery_of(tab, condition)[3]
+    exhibit.picture.save(tmp_path / "shown.png")
+    found, keep = visitor.do(f"{tab}-edit", "click", visitor.upload(tmp_path / "shown.png"))
+    assert found == on_canvas(exhibit.condition, condition)
+    assert keep
+    refused = visitor.answer(visitor.event(f"{tab}-edit", "click"), None)
+    assert "There is no exemplar yet" in refused["output"]["error"]
+
+
+def test_strokes_that_come_while_one_is_painted_replace_each_other(address: str):
+    visitor = Visitor(address, "live")
+    for editor in ("mask-to-image-canvas", "edge-to-face-canvas", "pose-to-body-pose"):
+        assert visitor.event(editor, "input")["trigger_mode"] == "always_last"

@@ -1,0 +1,146 @@
+"""What the demo's server refuses, and that it asks nobody."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+
+from cocosnet_hf import bundled_names
+from tests.support import tiny
+from tests.support.demo_page import CONDITIONS, DEMO, SIZE, UPLOADS
+from tests.support.pictures import whole_picture
+from tests.support.visitor import answered, painted
+
+gradio = pytest.importorskip("gradio", reason="needs the extra demo")
+from gradio_client import Client, handle_file  # noqa: E402
+from gradio_client.exceptions import AppError  # noqa: E402
+from studio.limits import MAX_UPLOAD  # noqa: E402
+from studio.painters import Painter  # noqa: E402
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/passwd", str(DEMO / "app.py"), "app.py", "../setup.cfg", str(UPLOADS)],
+    ids=["system", "absolute", "relative", "parent", "uploads"],
+)
+def test_no_file_of_the_server_is_served(address: str, path: str):
+    assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
+def test_no_file_of_the_server_is_taken_for_an_upload(address: str, meta: dict[str, Any]):
+    local = {"path": str(DEMO / "README.md"), "orig_name": "a.png"} | meta
+    answer = httpx.post(
+        f"{address}gradio_api/call/edge_to_face", json={"data": [local, local, False]}
+    )
+    stream = httpx.get(f"{address}gradio_api/call/edge_to_face/{answer.json()['event_id']}").text
+    assert "event: error" in stream and "not a picture" not in stream
+    assert str(DEMO) not in stream
+
+
+def test_no_file_is_fetched_from_an_address(
+    client: Client, files: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = []
+    look_up = socket.getaddrinfo
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *a, **k: asked.append(a[0]) or look_up(*a, **k)
+    )
+    with pytest.raises(AppError, match="not its address"):
+        client.predict(
+            handle_file(files / "photo.png"),
+            handle_file("https://pictures.invalid/a.png"),
+            api_name="/edge_to_face",
+        )
+    assert "pictures.invalid" not in asked
+
+
+def test_a_file_that_is_too_large_is_refused(address: str):
+    for size in (MAX_UPLOAD + 1, MAX_UPLOAD + 2**21):
+        upload = {"files": ("a.png", b"\0" * size)}
+        answer = httpx.post(f"{address}gradio_api/upload", files=upload)
+        assert answer.status_code == 413
+        assert "maximum" in answer.text or "at most" in answer.text
+
+
+def test_a_request_that_is_too_large_is_refused_even_if_it_does_not_say_so(address: str):
+    body = (b"0" * 2**20 for _ in range(16))
+    answer = httpx.post(
+        f"{address}gradio_api/queue/join",
+        content=body,
+        headers={"content-type": "application/json"},
+    )
+    assert answer.status_code == 413
+
+
+RECORDER = """
+import runpy, sys
+log, program, *words = sys.argv[1:]
+asked = open(log, "a", buffering=1)
+
+def heard(event, details):
+    if event in ("socket.connect", "socket.sendto"):
+        print(details[1][0], file=asked)
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        print(details[0], file=asked)
+
+sys.addaudithook(heard)
+sys.argv = [program, *words]
+sys.path.insert(0, program.rpartition("/")[0])
+runpy.run_path(program, run_name="__main__")
+"""
+
+
+@pytest.mark.slow
+def test_the_program_opens_its_page_and_asks_nobody_for_anything(tmp_path: Path, files: Path):
+    pipe = tiny.pipeline(image_size=SIZE)
+    pipe.save_pretrained(tmp_path / "faces")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{probe.getsockname()[1]}/"
+    words = ["--edge-to-face", str(tmp_path / "faces"), "--port", address[:-1].rpartition(":")[2]]
+    unset = {"HF_HUB_OFFLINE", "GRADIO_ANALYTICS_ENABLED", "GRADIO_TEMP_DIR"}
+    environment = {name: value for name, value in os.environ.items() if name not in unset}
+    log = tmp_path / "asked.txt"
+    server = subprocess.Popen(
+        [sys.executable, "-c", RECORDER, str(log), str(DEMO / "app.py"), *words],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(DEMO.parent), "HF_HOME": str(tmp_path / "home")},
+    )
+    try:
+        config = json.dumps(wait_for(server, f"{address}config"))
+        for tab in CONDITIONS:
+            ready = tab == "edge-to-face" or tab in bundled_names()
+            assert (f"{tab}-paint" in config) == ready
+            assert (f"--{tab} FOLDER_OR_HUB_ID" in config) == (not ready)
+        found = Client(address, verbose=False).predict(
+            handle_file(files / "photo.png"),
+            handle_file(files / "exemplar.png"),
+            api_name="/edge_to_face",
+        )
+    finally:
+        server.terminate()
+        server.wait()
+    expected = painted(Painter(pipe), files, whole_picture(files / "photo.png"))
+    for picture, wanted in zip(answered(found), expected, strict=True):
+        assert np.abs(picture.astype(int) - wanted).max() <= 2
+    asked = set(log.read_text().split())
+    assert asked and asked <= {"127.0.0.1", "localhost"}
+
+
+def wait_for(server: subprocess.Popen, address: str) -> dict[str, Any]:
+    """What an address answers as soon as it does."""
+    while server.poll() is None:
+        try:
+            return httpx.get(address).raise_for_status().json()
+        except httpx.TransportError:
+            time.sleep(0.2)
+    raise AssertionError(f"the server ended with {server.returncode}")

@@ -1,0 +1,104 @@
+"""Networks and pipelines a few channels wide, seeded, and lively enough to be tested.
+
+The official initialisation (gain 0.02, attention weight 0) would make outputs that hardly depend on
+the inputs, so that many a mistake would go unseen.
+"""
+
+from typing import Any, TypeVar
+
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from cocosnet_hf import (
+    BlendingTranslationNetwork,
+    CoCosPipeline,
+    Condition,
+    CorrespondenceNetwork,
+    EdgeCondition,
+    MultiscaleDiscriminator,
+    TranslationNetwork,
+)
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+POWER_ITERATIONS = 10
+BLENDING_CHANNELS = (8, 24, 64, 64)
+
+NETWORK_SETTINGS: dict[str, Any] = {
+    "correspondence": {
+        "base_channels": 4,
+        "feature_channels": 8,
+        "spade_channels": 4,
+        "num_adaptor_blocks": 1,
+        "num_residual_blocks": 1,
+    },
+    "translation": {"channels": [8, 8, 8, 8], "spade_channels": 4},
+    "discriminator": {"base_channels": 4, "scales": 1},
+}
+"""Of a training run that takes seconds: its `networks`, without what they paint from."""
+
+
+def lively(module: ModuleT, seed: int = 0) -> ModuleT:
+    """Weights N(0, 1 / fan-in), every bias and gain off its start, singular values found."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            noise = torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
+            if parameter.ndim > 1:
+                parameter.copy_(noise / parameter[0].numel() ** 0.5)
+            else:
+                parameter.add_(0.3 * noise)
+        module.train()
+        for part in module.modules():
+            if parametrize.is_parametrized(part, "weight"):
+                for _ in range(POWER_ITERATIONS):
+                    _ = part.weight
+    return module.eval()
+
+
+def correspondence(
+    condition_channels: int = 2, seed: int = 0, **settings: Any
+) -> CorrespondenceNetwork:
+    widths = {"base_channels": 4, "feature_channels": 8, "spade_channels": 6}
+    blocks = {"num_adaptor_blocks": 2, "num_residual_blocks": 1}
+    return lively(CorrespondenceNetwork(condition_channels, **widths | blocks | settings), seed)
+
+
+def translation(
+    condition_channels: int = 2, seed: int = 1, channels: tuple[int, ...] = (12, 10, 8, 6)
+) -> TranslationNetwork:
+    return lively(TranslationNetwork(condition_channels, channels, spade_channels=6), seed)
+
+
+def blending_translation(condition_channels: int = 2) -> BlendingTranslationNetwork:
+    torch.manual_seed(0)
+    return lively(BlendingTranslationNetwork(condition_channels, BLENDING_CHANNELS))
+
+
+def discriminator(condition_channels: int = 2, seed: int = 2) -> MultiscaleDiscriminator:
+    return lively(MultiscaleDiscriminator(condition_channels, base_channels=4), seed)
+
+
+def pipeline(
+    condition: Condition | None = None, image_size: int = 32, **settings: Any
+) -> CoCosPipeline:
+    """A quiet pipeline, for edges if nothing else is said; `settings` of the correspondence."""
+    condition = condition or EdgeCondition()
+    made = CoCosPipeline(
+        correspondence(condition.channels, **settings),
+        translation(condition.channels),
+        condition,
+        image_size,
+    )
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def blending_pipeline(condition: Condition | None = None, image_size: int = 64) -> CoCosPipeline:
+    """A quiet pipeline that warps coherently, at half of its size, and blends."""
+    condition = condition or EdgeCondition()
+    painter = blending_translation(condition.channels)
+    matcher = correspondence(condition.channels, warp="coherent")
+    made = CoCosPipeline(matcher, painter, condition, image_size, matching_scale=2)
+    made.set_progress_bar_config(disable=True)
+    return made

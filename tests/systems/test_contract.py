@@ -1,0 +1,221 @@
+"""The contract of every system: it learns, goes on exactly, and becomes the pipeline that it is."""
+
+import copy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch import nn
+
+from cocosnet_hf.datasets import DataSettings
+from cocosnet_hf.evaluation import EvaluationPairs, EvaluationSettings, evaluate, load_baseline
+from cocosnet_hf.systems import CoCosNet, CoCosNetLosses, StyleVector, find_system, saved_class
+from tests.support import tiny, toy_system
+from tests.support.paths import CONFIGS
+from tests.support.training import SETTINGS, differences, last_state
+from train.config import TrainConfig, load_config
+from train.networks import build_system
+from train.train import complete, run, train
+from train.trainer import Trainer
+
+pytestmark = pytest.mark.usefixtures("fresh_process")
+
+TOY = "tests.support.toy_system:Toy"
+GROUPS: dict[str, dict[str, Any]] = {
+    "cocosnet": {"networks": SETTINGS["networks"], "losses": SETTINGS["losses"]},
+    "style_vector": {
+        "networks": {
+            "condition": SETTINGS["networks"]["condition"],
+            "style_encoder": {"style_channels": 9, "channels": [4, 8]},
+            "translation": tiny.NETWORK_SETTINGS["translation"],
+            "discriminator": tiny.NETWORK_SETTINGS["discriminator"],
+        },
+        "losses": {"pseudo_exemplar": 0, "perceptual": 0, "contextual": 0, "self_pixel": 1},
+    },
+    TOY: {
+        "networks": {"condition": SETTINGS["networks"]["condition"], "shifter": {"width": 6}},
+        "losses": {"novelty": 0.5},
+    },
+}
+
+every_system = pytest.mark.parametrize("name", GROUPS)
+
+
+def config(folder: Path, name: str, *overrides: str) -> TrainConfig:
+    settings = SETTINGS | GROUPS[name] | {"system": name, "output_dir": str(folder / "run")}
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(settings))
+    short = ["--schedule.constant=2", "--schedule.decay=0", "--output.checkpoint_every=1"]
+    return load_config(path, [*short, *overrides])
+
+
+@every_system
+def test_two_steps_change_every_network_and_stay_finite(name: str, tmp_path: Path):
+    trainer = Trainer(config(tmp_path, name), None)
+    before = copy.deepcopy(trainer.system.networks)
+    assert run(trainer) is not None
+    for key, network in trainer.system.networks.items():
+        assert not same_weights(before[key], network), key
+        assert all(tensor.isfinite().all() for tensor in network.state_dict().values())
+    assert all(value.isfinite() for value in trainer.phases.values.values())
+    assert trainer.averages.keys() == set(trainer.system.averaged)
+
+
+def same_weights(one: nn.Module, other: nn.Module) -> bool:
+    pairs = zip(one.parameters(), other.parameters(), strict=True)
+    return all(torch.equal(first, second) for first, second in pairs)
+
+
+@pytest.mark.slow
+@every_system
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_resumed_run_ends_as_one_that_was_not_interrupted(
+    name: str, accumulation: int, tmp_path: Path
+):
+    overrides = ["--output.validate_every=0", f"--speed.accumulation={accumulation}"]
+    chosen = config(tmp_path, name, *overrides)
+    train(chosen)
+    whole = last_state(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/checkpoints/checkpoint-00000002")
+    train(chosen, resume="latest")
+    assert differences(last_state(tmp_path / "run"), whole) == []
+
+
+@every_system
+def test_the_exported_pipeline_paints_what_the_system_generates(name: str, tmp_path: Path):
+    trainer = Trainer(config(tmp_path, name), None)
+    folder = complete(trainer)
+    assert saved_class(folder) is trainer.system.pipeline_class
+    pipe = saved_class(folder).from_pretrained(folder)
+    pipe.set_progress_bar_config(disable=True)
+    batch = next(trainer.data.validation_batches())
+    nets = {key: average.module for key, average in trainer.averages.items()}
+    with torch.no_grad():
+        generated = trainer.system.generate(nets, batch)
+    found = pipe(
+        batch.condition,
+        (batch.exemplar + 1) / 2,
+        batch.exemplar_condition if pipe.needs_exemplar_condition else None,
+        output_type="pt",
+    )
+    expected = (generated.image / 2 + 0.5).clamp(0, 1)
+    torch.testing.assert_close(found.images, expected, rtol=0, atol=1e-4)
+    trainer.close()
+
+
+@every_system
+def test_a_trained_pipeline_is_a_baseline_of_an_evaluation_and_can_be_evaluated_itself(
+    name: str, tmp_path: Path
+):
+    trainer = Trainer(config(tmp_path, name, "--output.validate_every=0"), None)
+    folder = run(trainer)
+    data = DataSettings(
+        split="test",
+        condition_column="condition",
+        exemplar_column="exemplar",
+        exemplar_condition_column="exemplar_condition",
+        image_size=32,
+        load_size=32,
+    )
+    condition = trainer.system.condition
+    pairs = EvaluationPairs(data, condition, exemplars="column", limit=2)
+    method = load_baseline(f"ours={folder}", pairs)
+    (painted,) = method.generate([pairs[0], pairs[1]])
+    assert painted.pictures.shape == (2, 3, 32, 32)
+    assert "weights" in method.made_by["ours"]
+    settings = EvaluationSettings(
+        str(folder),
+        data,
+        output=str(tmp_path / "evaluation"),
+        exemplars="column",
+        limit=2,
+        baselines=(f"ours={folder}", "exemplar"),
+        extractors=(),
+        perceptual=None,
+        lpips=False,
+        diversity=0,
+    )
+    evaluation = evaluate(settings)
+    assert {"pipeline", "ours", "exemplar"} <= set(evaluation.methods)
+    assert (tmp_path / "evaluation/report.html").is_file()
+
+
+def test_a_phase_gathers_its_own_gradients_over_the_batches_of_a_step(tmp_path: Path):
+    """Two phases of one network, two batches: as one batch of both."""
+    weights = []
+    for name, overrides in {
+        "two": ["--data.batch_size=1", "--speed.accumulation=2"],
+        "one": ["--data.batch_size=2"],
+    }.items():
+        (tmp_path / name).mkdir()
+        still = ["--losses.novelty=0", "--data.color_jitter=0", "--schedule.constant=1"]
+        chosen = config(tmp_path / name, TOY, "--output.validate_every=0", *still, *overrides)
+        trainer = Trainer(chosen, None)
+        run(trainer)
+        weights.append(trainer.system.networks["shifter"].state_dict())
+    for key, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][key], rtol=0, atol=1e-5)
+
+
+def test_a_phase_freezes_all_other_networks_and_opens_them_again(tmp_path: Path):
+    trainer = Trainer(config(tmp_path, "cocosnet", "--output.validate_every=0"), None)
+    networks, learning = trainer.system.networks, []
+    with trainer.phases("translation") as (nets, _):
+        assert nets.keys() == networks.keys()
+        for name, network in networks.items():
+            if all(parameter.requires_grad for parameter in network.parameters()):
+                learning.append(name)
+    assert learning == ["translation"]
+    assert all(p.requires_grad for network in networks.values() for p in network.parameters())
+    with pytest.raises(ValueError, match=r"a phase trains \['painter'\], the system has corr"):
+        with trainer.phases("painter"):
+            pass
+    trainer.close()
+
+
+def test_a_system_is_found_by_its_name_or_its_class():
+    assert find_system("cocosnet") is CoCosNet
+    assert find_system("style_vector") is StyleVector
+    assert find_system(TOY) is toy_system.Toy
+    for wrong, message in {
+        "cocosnat": "must be one of cocosnet, style_vector or package.module:Class",
+        "tests.support.toy_system:Boy": "is not there",
+        "tests.support.toy_system:Shifter": "must be a subclass",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            find_system(wrong)
+
+
+def test_settings_belong_to_the_system_and_null_takes_one_back(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"unknown setting losses\.cycle"):
+        config(tmp_path, "style_vector", "--losses.cycle=1")
+    with pytest.raises(ValueError, match=r"unknown setting networks\.correspondence"):
+        config(tmp_path, "style_vector", "--networks.correspondence={}")
+    taken_back = ["--losses.cycle=null", "--networks.correspondence=null"]
+    config(tmp_path, "style_vector", *taken_back)
+    assert config(tmp_path, "cocosnet", "--losses.domain_alignment=null").losses == (
+        CoCosNetLosses(**SETTINGS["losses"])
+    )
+
+
+RECIPES = [path for path in sorted(CONFIGS.glob("*.yaml")) if "Blending" not in path.read_text()]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_the_layer_of_the_style_vector_turns_a_recipe_into_the_baseline(recipe: Path):
+    plain = load_config(recipe)
+    chosen = load_config([recipe, CONFIGS / "layers/style-vector.yaml"])
+    assert chosen.system == "style_vector"
+    assert chosen.losses.adversarial == plain.losses.adversarial
+    assert chosen.data == plain.data and chosen.schedule == plain.schedule
+
+
+def test_the_translation_network_of_the_baseline_reads_the_style_beside_the_condition():
+    recipes = [CONFIGS / "edge-to-face-128.yaml", CONFIGS / "layers/style-vector.yaml"]
+    system = build_system(load_config(recipes))
+    assert isinstance(system, StyleVector)
+    channels = system.networks["translation"].config.condition_channels
+    assert channels == system.condition.channels + 16 - 3

@@ -1,0 +1,254 @@
+"""Pipelines saved, loaded and made from each other."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from cocosnet_hf import PRESETS, CoCosPipeline, EdgeCondition
+from tests.support import tiny
+from tests.support.painting import CLASSES, assert_same_images, labels, photo, quiet, run
+
+# Saving and loading -------------------------------------------------------------------------
+
+
+def components_of(folder: Path) -> dict[str, Any]:
+    index = json.loads((folder / "model_index.json").read_text())
+    return {name: index[name] for name in ("correspondence", "translation")}
+
+
+OURS = {
+    "correspondence": ["cocosnet_hf", "CorrespondenceNetwork"],
+    "translation": ["cocosnet_hf", "TranslationNetwork"],
+}
+
+
+def test_a_pipeline_that_is_saved_again_does_not_tell_where_it_was_loaded_from(
+    masks: CoCosPipeline, tmp_path: Path
+):
+    masks.save_pretrained(tmp_path / "first")
+    CoCosPipeline.from_pretrained(tmp_path / "first").save_pretrained(tmp_path / "second")
+    files = list((tmp_path / "second").rglob("*.json"))
+    assert len(files) == 3
+    assert not [file for file in files if str(tmp_path) in file.read_text()]
+
+
+def test_a_saved_and_loaded_pipeline_paints_the_same(masks: CoCosPipeline, tmp_path: Path):
+    masks.save_pretrained(tmp_path)
+    loaded = quiet(CoCosPipeline.from_pretrained(tmp_path))
+    assert loaded.condition == masks.condition
+    assert loaded.config.image_size == masks.config.image_size
+    arguments = labels(1), photo(2), labels(2)
+    assert_same_images(run(loaded, *arguments), run(masks, *arguments))
+
+
+def test_the_index_names_the_package_however_the_pipeline_came_to_be(
+    edges: CoCosPipeline, tmp_path: Path
+):
+    edges.save_pretrained(tmp_path / "made")
+    index = json.loads((tmp_path / "made" / "model_index.json").read_text())
+    assert {name: value for name, value in index.items() if not name.startswith("_d")} == {
+        "_class_name": "CoCosPipeline",
+        **OURS,
+        "condition": {"type": "edge", "sigma": 1.0, "low": 0.1, "high": 0.2, "reach": 32.0},
+        "image_size": 32,
+        "image_width": None,
+        "matching_scale": 1,
+    }
+    loaded = CoCosPipeline.from_pretrained(tmp_path / "made")
+    loaded.save_pretrained(tmp_path / "loaded")
+    assert components_of(tmp_path / "loaded") == OURS
+    CoCosPipeline.from_pipe(loaded).save_pretrained(tmp_path / "from_pipe")
+    assert components_of(tmp_path / "from_pipe") == OURS
+    loaded.translation = tiny.translation(seed=5)
+    loaded.register_modules(correspondence=tiny.correspondence(seed=6))
+    loaded.save_pretrained(tmp_path / "replaced")
+    assert components_of(tmp_path / "replaced") == OURS
+    assert_same_images(
+        run(quiet(CoCosPipeline.from_pretrained(tmp_path / "replaced")), photo(1), photo(2)),
+        run(quiet(loaded), photo(1), photo(2)),
+    )
+
+
+def test_a_discriminator_beside_the_pipeline_disturbs_nothing(edges: CoCosPipeline, tmp_path: Path):
+    edges.save_pretrained(tmp_path)
+    tiny.discriminator().save_pretrained(tmp_path / "discriminator")
+    loaded = quiet(CoCosPipeline.from_pretrained(tmp_path))
+    assert set(loaded.components) == {"correspondence", "translation"}
+    assert_same_images(run(loaded, photo(1), photo(2)), run(edges, photo(1), photo(2)))
+
+
+def test_a_component_may_be_passed_to_the_loading(edges: CoCosPipeline, tmp_path: Path):
+    edges.save_pretrained(tmp_path)
+    other = tiny.translation(seed=5)
+    assert CoCosPipeline.from_pretrained(tmp_path, translation=other).translation is other
+
+
+def test_a_variant_is_saved_and_loaded_by_name(edges: CoCosPipeline, tmp_path: Path):
+    half = copy.deepcopy(edges).to(torch.float16)
+    half.save_pretrained(tmp_path, variant="fp16")
+    assert len(list(tmp_path.rglob("*.fp16.safetensors"))) == 2
+    loaded = CoCosPipeline.from_pretrained(tmp_path, variant="fp16", dtype=torch.float32)
+    rough = run(quiet(loaded), photo(1), photo(2))
+    assert (rough - run(edges, photo(1), photo(2))).square().mean().sqrt() < 0.02
+    with pytest.raises(ValueError, match="variant=bogus"):
+        CoCosPipeline.from_pretrained(tmp_path, variant="bogus")
+    with pytest.raises(OSError, match="no file named"):
+        CoCosPipeline.from_pretrained(tmp_path)
+
+
+def test_a_pipeline_saved_in_pieces_paints_the_same(edges: CoCosPipeline, tmp_path: Path):
+    edges.save_pretrained(tmp_path, max_shard_size="8KB", variant="fp32")
+    assert len(list(tmp_path.rglob("*.fp32-*-of-*.safetensors"))) > 4
+    loaded = quiet(CoCosPipeline.from_pretrained(tmp_path, variant="fp32"))
+    assert_same_images(run(loaded, photo(1), photo(2)), run(edges, photo(1), photo(2)))
+
+
+def test_a_pipeline_is_loaded_by_its_name_on_the_hub(edges: CoCosPipeline, tmp_path: Path):
+    repository = tmp_path / "models--someone--edges"
+    edges.save_pretrained(repository / "snapshots" / ("0" * 40))
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("0" * 40)  # as the Hub client leaves a download
+    loaded = CoCosPipeline.from_pretrained("someone/edges", cache_dir=tmp_path)
+    assert_same_images(run(quiet(loaded), photo(1), photo(2)), run(edges, photo(1), photo(2)))
+
+
+def test_loading_in_half_precision_paints_about_the_same(edges: CoCosPipeline, tmp_path: Path):
+    edges.save_pretrained(tmp_path)
+    half = quiet(CoCosPipeline.from_pretrained(tmp_path, dtype=torch.bfloat16))
+    assert half.dtype == torch.bfloat16
+    out = half(photo(1), photo(2), output_type="pt")
+    assert out.images.dtype == out.warped_exemplars.dtype == torch.float32
+    error = out.images - run(edges, photo(1), photo(2))
+    assert error.square().mean().sqrt() < 0.1
+    mixed = CoCosPipeline.from_pretrained(
+        tmp_path, dtype={"correspondence": torch.float32, "default": torch.bfloat16}
+    )
+    assert mixed.correspondence.dtype == torch.float32
+    assert mixed.translation.dtype == torch.bfloat16
+    assert run(quiet(mixed), photo(1), photo(2)).isfinite().all()
+    mixed = CoCosPipeline.from_pretrained(
+        tmp_path, dtype={"correspondence": torch.bfloat16, "default": torch.float32}
+    )
+    guides = []
+    mixed.translation.register_forward_pre_hook(lambda _, inputs: guides.append(inputs[1]))
+    run(quiet(mixed), photo(1), photo(2))
+    encoded = mixed.condition.encode(photo(1), *guides[0].shape[-2:])
+    assert torch.equal(guides[0][0], encoded)  # not by way of the other network's precision
+
+
+@pytest.mark.parametrize("side", [0, -8, "256", 1.5])
+def test_a_size_that_is_none_is_refused_when_the_pipeline_is_made(edges: CoCosPipeline, side: Any):
+    for name in ("image_size", "image_width"):
+        with pytest.raises(ValueError, match=f"{name} must be a number of pixels from 1 on"):
+            CoCosPipeline(**edges.components, condition=edges.condition, **{name: side})
+
+
+def test_a_pipeline_made_from_another_shares_its_networks(edges: CoCosPipeline):
+    other = quiet(CoCosPipeline.from_pipe(edges))
+    assert other.translation is edges.translation
+    assert other.condition == edges.condition
+    assert torch.equal(run(other, photo(1), photo(2)), run(edges, photo(1), photo(2)))
+
+
+def test_components_and_parameters_are_those_of_the_constructor(edges: CoCosPipeline):
+    assert edges.components == {
+        "correspondence": edges.correspondence,
+        "translation": edges.translation,
+    }
+    assert edges.parameters.keys() >= {"condition", "image_size"}
+    again = CoCosPipeline(**edges.components, **edges.parameters)
+    assert torch.equal(run(quiet(again), photo(1), photo(2)), run(edges, photo(1), photo(2)))
+
+
+def test_offloading_changes_nothing(edges: CoCosPipeline, tmp_path: Path):
+    edges.save_pretrained(tmp_path)
+    offloaded = quiet(CoCosPipeline.from_pretrained(tmp_path))
+    offloaded.enable_model_cpu_offload(device="cpu")
+    for _ in range(2):
+        assert_same_images(run(offloaded, photo(1), photo(2)), run(edges, photo(1), photo(2)))
+    prepared = offloaded.encode_exemplar(photo(2))
+    assert_same_images(run(offloaded, photo(1), prepared), run(edges, photo(1), photo(2)))
+
+
+def test_folding_changes_the_picture_by_rounding_only_and_forbids_saving(
+    edges: CoCosPipeline, tmp_path: Path
+):
+    folded = quiet(copy.deepcopy(edges))
+    assert folded.fold() is folded
+    assert folded.correspondence.folded and folded.translation.folded
+    assert_same_images(run(folded, photo(1), photo(2)), run(edges, photo(1), photo(2)), 1e-3)
+    with pytest.raises(ValueError, match="save it before calling fold"):
+        folded.save_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_preset_makes_a_pipeline_that_knows_its_condition(name: str):
+    with torch.device("meta"):
+        pipe = CoCosPipeline.from_preset(name)
+    assert pipe.condition == PRESETS[name].condition
+    assert pipe.correspondence.config.condition_channels == pipe.condition.channels
+    assert pipe.config.image_size == 256
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(ValueError, match="unknown task 'faces'; known are ade20k, "):
+        CoCosPipeline.from_preset("faces")
+
+
+# Bad input ----------------------------------------------------------------------------------
+
+
+def test_another_condition_may_be_set_and_is_saved(tmp_path: Path):
+    pipe = tiny.pipeline()
+    pipe.condition = EdgeCondition(reach=5.0)
+    pipe.save_pretrained(tmp_path)
+    assert "reach" in repr(pipe)
+    assert CoCosPipeline.from_pretrained(tmp_path).condition == EdgeCondition(reach=5.0)
+    with pytest.raises(ValueError, match="conditions of 2 channels.*has 3"):
+        pipe.condition = CLASSES
+    with pytest.raises(ValueError, match=r"an object such as EdgeCondition\(\)"):
+        pipe.condition = EdgeCondition().to_config()
+    assert pipe.condition == EdgeCondition(reach=5.0)
+
+
+def test_nothing_is_saved_as_a_pickle(edges: CoCosPipeline, tmp_path: Path):
+    for save in (edges.save_pretrained, edges.translation.save_pretrained):
+        with pytest.raises(ValueError, match="would pickle"):
+            save(tmp_path, safe_serialization=False)
+    with pytest.raises(ValueError, match="would pickle"):
+        edges.save_pretrained(tmp_path, False)
+    assert not list(tmp_path.iterdir())
+
+
+REFUSED: list[tuple[Callable[[dict], None], str]] = [
+    (lambda index: index["condition"].update(type="sketch"), "must be one of .* got 'sketch'"),
+    (lambda index: index["condition"].update(blur=2), r"Unknown setting \['blur'\]"),
+    (lambda index: index.pop("condition"), "needs to know its condition"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), REFUSED)
+def test_a_folder_with_a_condition_that_cannot_be_rebuilt_is_refused(
+    change: Callable[[dict], None], message: str, edges: CoCosPipeline, tmp_path: Path
+):
+    edges.save_pretrained(tmp_path)
+    index = json.loads((tmp_path / "model_index.json").read_text())
+    change(index)
+    (tmp_path / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=message):
+        CoCosPipeline.from_pretrained(tmp_path)
+
+
+def test_a_folder_with_a_weight_missing_is_refused(edges: CoCosPipeline, tmp_path: Path):
+    edges.save_pretrained(tmp_path)
+    other = tiny.translation(channels=(12, 10, 8, 8))
+    other.save_pretrained(tmp_path / "other")
+    weights = "diffusion_pytorch_model.safetensors"
+    (tmp_path / "other" / weights).replace(tmp_path / "translation" / weights)
+    with pytest.raises(ValueError, match="do not fit the TranslationNetwork .* another shape"):
+        CoCosPipeline.from_pretrained(tmp_path)

@@ -1,0 +1,402 @@
+"""Whole training runs, a few steps long and a few channels wide."""
+
+import copy
+import dataclasses
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from cocosnet_hf import CoCosPipeline, MultiscaleDiscriminator
+from cocosnet_hf.synthetic import SyntheticExamples, write_imagefolder
+from cocosnet_hf.systems import Batch, Generated
+from tests.support.disk import full_disk
+from tests.support.paths import REPOSITORY
+from tests.support.training import SETTINGS, differences, last_state
+from train.checkpoints import list_checkpoints
+from train.config import TrainConfig, load_config
+from train.train import main, run, train
+from train.trainer import Trainer
+
+pytestmark = pytest.mark.usefixtures("fresh_process")
+
+
+def config_file(folder: Path, name: str = "run") -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump({"output_dir": str(folder / name)} | SETTINGS))
+    return path
+
+
+def config(folder: Path, *overrides: str, name: str = "run") -> TrainConfig:
+    return load_config(config_file(folder, name), overrides)
+
+
+def test_a_run_ends_with_the_averaged_pipeline_in_both_precisions_and_pictures(tmp_path: Path):
+    folder = train(config(tmp_path))
+    example = SyntheticExamples("mask", 32, seed=5)[0]
+    for options in ({}, {"variant": "fp16"}):
+        pipe = CoCosPipeline.from_pretrained(folder, **options)
+        pipe.set_progress_bar_config(disable=True)
+        out = pipe(example["condition"], example["exemplar"], example["exemplar_condition"])
+        assert out.images[0].size == (32, 32)
+        assert out.images[0].getcolors(maxcolors=1) is None  # more than one colour
+    averaged = last_state(tmp_path / "run")["averages"]["translation"]
+    assert averaged.pop("n_averaged") == 5
+    exported = CoCosPipeline.from_pretrained(folder).translation.state_dict()
+    named = {f"module.{name}": value for name, value in exported.items()}
+    assert differences(named, averaged) == []
+    weights = folder / "translation/diffusion_pytorch_model"
+    full, half = (Path(f"{weights}{end}") for end in (".safetensors", ".fp16.safetensors"))
+    assert half.stat().st_size < 0.7 * full.stat().st_size
+    MultiscaleDiscriminator.from_pretrained(folder / "discriminator")
+    CoCosPipeline.from_pretrained(tmp_path / "run/best")
+    pictures = sorted(path.name for path in (tmp_path / "run/pictures").iterdir())
+    assert pictures == [
+        "training-00000004.png",
+        "validation-00000000.png",
+        "validation-00000002.png",
+        "validation-00000004.png",
+    ]
+    with Image.open(tmp_path / "run/pictures/training-00000004.png") as grid:
+        assert grid.size == (5 * 36 - 4, 2 * 36 - 4)
+    assert list((tmp_path / "run/logs").rglob("events.*"))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["--diff_augment=true", "--data.workers=1", "--speed.accumulation=2"],
+        ["--speed.gradient_checkpointing=true", "--speed.mixed_precision=bf16"],
+    ],
+    ids=["plain", "augmented", "sparing"],
+)
+def test_a_resumed_run_ends_bit_for_bit_as_one_that_was_not_interrupted(
+    overrides: list[str], tmp_path: Path
+):
+    chosen = config(tmp_path, "--output.validate_every=0", "--output.grid_every=0", *overrides)
+    train(chosen)
+    whole = last_state(tmp_path / "run")
+    assert whole["averages"]["translation"]["n_averaged"] == 5
+    shutil.rmtree(tmp_path / "run/checkpoints/checkpoint-00000004")
+    train(chosen, resume="latest")
+    assert differences(last_state(tmp_path / "run"), whole) == []
+
+
+@pytest.mark.slow
+def test_the_log_says_how_long_a_step_takes_and_waits_for_its_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    train(config(tmp_path, "--output.log_every=1", "--output.validate_every=0"))
+    printed = capsys.readouterr().out
+    found = {
+        name: [float(value) for value in re.findall(rf"{name} (\S+)", printed)]
+        for name in ("seconds_per_step", "data_waiting_share")
+    }
+    assert [len(values) for values in found.values()] == [4, 4]
+    assert min(found["seconds_per_step"]) > 0
+    assert all(0 < share < 1 for share in found["data_waiting_share"])
+
+
+@pytest.mark.slow
+def test_another_seed_gives_another_run(tmp_path: Path):
+    states = []
+    for seed in (0, 1):
+        name = f"seed-{seed}"
+        train(config(tmp_path, f"--seed={seed}", "--output.validate_every=0", name=name))
+        states.append(last_state(tmp_path / name)["networks"]["translation"])
+    assert differences(*states) != []
+
+
+@pytest.mark.slow
+def test_every_parameter_of_all_three_networks_is_trained(tmp_path: Path):
+    train(config(tmp_path, "--speed.accumulation=2", "--output.validate_every=0"))
+    optimizers = last_state(tmp_path / "run")["optimizers"]
+    assert optimizers.keys() == {"correspondence", "translation", "discriminator"}
+    for name in optimizers:
+        groups = optimizers[name]["param_groups"]
+        assert len(optimizers[name]["state"]) == sum(len(group["params"]) for group in groups)
+        assert groups[0]["betas"] == (0.0, 0.9)
+
+
+@pytest.mark.slow
+def test_a_run_can_start_from_the_pipeline_of_another(tmp_path: Path):
+    first = train(config(tmp_path, "--output.validate_every=0"))
+    second = config(
+        tmp_path,
+        f"--networks.init_from={first}",
+        "--schedule.constant=1",
+        "--schedule.decay=0",
+        "--optimizer.generator_lr=0",
+        name="second",
+    )
+    train(second)
+    before, after = (
+        CoCosPipeline.from_pretrained(tmp_path / name / "pipeline") for name in ("run", "second")
+    )
+    for old, new in zip(
+        before.translation.parameters(), after.translation.parameters(), strict=True
+    ):
+        assert torch.equal(old, new)
+
+
+@pytest.mark.slow
+def test_a_run_whose_terms_look_at_no_picture_trains_the_correspondence_alone(tmp_path: Path):
+    shown = []
+
+    class Watched(Trainer):
+        def report(self, batch: Batch, generated: Generated) -> None:
+            shown.append(torch.equal(generated.image, generated.warped_exemplar))
+            super().report(batch, generated)
+
+    layer = REPOSITORY / "train/configs/layers/correspondence.yaml"
+    trainer = Watched(load_config([config_file(tmp_path), layer]), resume=None)
+    before = copy.deepcopy(trainer.system.networks)
+    run(trainer)
+    after = trainer.system.networks
+    taught = zip(
+        before["correspondence"].parameters(), after["correspondence"].parameters(), strict=True
+    )
+    assert all(not torch.equal(old, new) for old, new in taught)
+    exported = CoCosPipeline.from_pretrained(tmp_path / "run" / "pipeline").translation
+    for name, network in (
+        ("translation", after["translation"]),
+        ("translation", exported),
+        ("discriminator", after["discriminator"]),
+    ):
+        state = network.state_dict()
+        for key, value in before[name].state_dict().items():
+            assert torch.equal(state[key], value)
+    assert shown == [True] * 4
+
+
+def test_a_run_that_diverges_stops_and_says_so(tmp_path: Path):
+    with pytest.raises(RuntimeError, match="diverged: .*Lower optimizer.*--resume latest"):
+        train(config(tmp_path, "--losses.self_pixel=1e60", "--output.validate_every=0"))
+    assert list_checkpoints(tmp_path / "run/checkpoints") == []
+
+
+def test_a_run_goes_on_with_lower_rates_and_as_many_processes(tmp_path: Path):
+    chosen = config(tmp_path, "--output.validate_every=0")
+    train(chosen)
+    shutil.rmtree(tmp_path / "run/checkpoints/checkpoint-00000004")
+    rates = {"generator_lr": 1e-6, "discriminator_lr": 1e-6, "max_grad_norm": 1.0}
+    slower = dataclasses.replace(chosen, optimizer=dataclasses.replace(chosen.optimizer, **rates))
+    assert train(slower, resume="latest") is not None
+    run = tmp_path / "run/checkpoints/checkpoint-00000004/run.json"
+    run.write_text(run.read_text().replace('"processes": 1', '"processes": 2'))
+    with pytest.raises(ValueError, match="other settings: processes was 2"):
+        train(slower, resume="latest")
+
+
+def test_processes_that_do_not_know_of_each_other_are_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(RuntimeError, match="2 processes were launched but accelerate sees 1"):
+        train(config(tmp_path))
+
+
+def test_noise_replaces_the_exemplars_condition_from_the_end_of_the_warm_up_on(tmp_path: Path):
+    overrides = ["--networks.correspondence.exemplar_noise=0.01", "--schedule.mask_warmup=3"]
+    trainer = Trainer(config(tmp_path, *overrides, "--output.validate_every=0"), None)
+    system = trainer.system
+    for network in system.networks.values():
+        network.eval()  # so that the spectral norms stand still between two passes
+    depends = []
+    for batches in trainer.steps():
+        batch = next(batches)
+        condition = batch.exemplar_condition.flip(1)
+        styles = []
+        for item in (batch, dataclasses.replace(batch, exemplar_condition=condition)):
+            torch.manual_seed(0)
+            made = system.generate_to_learn(system.networks, item, trainer.phases.unit)
+            styles.append(made.features.style)
+        depends.append(not torch.equal(*styles))
+    assert depends == [True, True, True, False]
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_a_run_that_can_go_on_where_it_was_saved(tmp_path: Path):
+    overrides = ["--output.validate_every=0", "--output.grid_every=0", "--schedule.decay=0"]
+    whole = config(tmp_path, *overrides, "--schedule.constant=4", name="whole")
+    train(whole)
+    train(config(tmp_path, *overrides, "--schedule.constant=2"))
+    longer = config(tmp_path, *overrides, "--schedule.constant=4")
+    with full_disk(), pytest.raises(OSError, match="What was saved before is intact; free some"):
+        train(longer, resume="latest")
+    train(longer, resume="latest")
+    assert differences(last_state(tmp_path / "run"), last_state(tmp_path / "whole")) == []
+
+
+def test_a_new_run_does_not_overwrite_an_old_one(tmp_path: Path):
+    chosen = config(tmp_path)
+    (tmp_path / "run/checkpoints/checkpoint-00000002").mkdir(parents=True)
+    with pytest.raises(FileExistsError, match="--resume latest, or choose another output_dir"):
+        train(chosen)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+def test_half_precision_without_a_gpu_is_an_error(tmp_path: Path):
+    with pytest.raises(ValueError, match="fp16 needs a GPU"):
+        train(config(tmp_path, "--speed.mixed_precision=fp16"))
+
+
+def test_a_data_set_without_the_needed_column_is_an_error_before_training(tmp_path: Path):
+    with pytest.raises(ValueError, match="has no column 'mask'"):
+        train(config(tmp_path, "--data.condition_column=mask"))
+    assert not (tmp_path / "run/checkpoints").exists()
+
+
+def test_fewer_examples_than_a_step_takes_are_an_error(tmp_path: Path):
+    with pytest.raises(ValueError, match="lower data.batch_size or speed.accumulation"):
+        train(config(tmp_path, "--speed.accumulation=1000000", "--output.validate_every=0"))
+
+
+def test_a_dry_run_prints_the_resolved_run_and_trains_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    main(["--config", str(config_file(tmp_path)), "--data.batch_size=3", "--dry-run"])
+    printed = capsys.readouterr().out
+    assert "batch_size: 3" in printed
+    assert re.search(r"# discriminator: [\d,]+ parameters", printed)
+    assert yaml.safe_load(printed)["networks"]["translation"]["spade_channels"] == 4
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_typo_on_the_command_line_ends_with_the_nearest_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit):
+        main(["--config", str(config_file(tmp_path)), "--schedule.constent=3"])
+    assert "did you mean schedule.constant" in capsys.readouterr().err
+
+
+LONG = ["--schedule.constant=24", "--schedule.decay=0", "--output.validate_every=0"]
+
+
+# Killed processes --------------------------------------------------------------------------------
+
+
+def start(path: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "train/train.py", "--config", str(path), *arguments],
+        cwd=REPOSITORY,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_checkpoint(run: Path, process: subprocess.Popen[str]) -> None:
+    while not list_checkpoints(run / "checkpoints"):
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    """What a run printed that ends well."""
+    printed = process.communicate()[0]
+    assert process.returncode == 0, printed
+    return printed
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_time_resumes_to_the_same_weights(tmp_path: Path):
+    whole = config_file(tmp_path, "whole")
+    finished(start(whole, *LONG))
+    killed = config_file(tmp_path, "killed")
+    process = start(killed, *LONG)
+    wait_for_checkpoint(tmp_path / "killed", process)
+    time.sleep(random.uniform(0, 1))
+    process.kill()
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / "killed/pipeline").exists()
+    resumed = start(killed, *LONG, "--resume", "latest")
+    assert "resumed from" in finished(resumed)
+    assert differences(last_state(tmp_path / "killed"), last_state(tmp_path / "whole")) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("to", ["the trainer", "its loading processes too"])
+def test_sigterm_saves_and_ends_cleanly(tmp_path: Path, to: str):
+    path = config_file(tmp_path)
+    process = start(path, "--schedule.constant=100000", *LONG[1:], "--data.workers=1")
+    wait_for_checkpoint(tmp_path / "run", process)
+    if to == "the trainer":
+        process.terminate()
+    else:  # as schedulers do
+        os.killpg(process.pid, signal.SIGTERM)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, printed
+    saved = list_checkpoints(tmp_path / "run/checkpoints")[-1]
+    assert printed.rstrip().splitlines()[-1].endswith(f"saved {saved}")
+    assert not (tmp_path / "run/pipeline").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_see_the_losses_of_one_with_the_doubled_batch(tmp_path: Path):
+    # The other terms are normalised per process, as in official networks, 11.
+    overrides = [f"--losses.{name}=0" for name in ("self_warp", "self_pixel", "warped_mask")]
+    overrides += ["--output.log_every=1", "--output.validate_every=0", "--output.grid_every=0"]
+    one = start(config_file(tmp_path, "one"), *overrides, "--data.batch_size=4")
+    printed = {"one": finished(one)}
+    two = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+        + ["train/train.py", "--config", str(config_file(tmp_path, "two")), *overrides],
+        cwd=REPOSITORY,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert two.returncode == 0, two.stderr
+    printed["two"] = two.stdout
+    losses = {
+        name: [
+            (term, float(value))
+            for term, value in re.findall(r"((?:generator|discriminator)/\w+) (\S+)", text)
+        ]
+        for name, text in printed.items()
+    }
+    assert len(losses["one"]) == len(losses["two"]) >= 4 * 6
+    for (term, value), (other, same) in zip(losses["one"], losses["two"], strict=True):
+        assert term == other
+        assert same == pytest.approx(value, rel=1e-2, abs=1e-3), term
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_resumed_stream_ends_bit_for_bit_as_one_that_was_not_interrupted(
+    workers: int, tmp_path: Path
+):
+    for split, length in (("train", 7), ("validation", 4)):
+        write_imagefolder(SyntheticExamples("mask", 32, length=length), tmp_path / "set", split)
+    streamed = config(
+        tmp_path,
+        f"--data.source={tmp_path / 'set'}",
+        "--data.streaming=true",
+        "--data.condition_column=label",
+        "--data.exemplar_condition_column=exemplar_label",
+        f"--data.workers={workers}",
+    )
+    train(streamed)
+    whole = last_state(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run/checkpoints/checkpoint-00000004")
+    train(streamed, resume="latest")
+    again = last_state(tmp_path / "run")
+    for name in ("networks", "averages", "optimizers"):
+        assert differences(again[name], whole[name]) == []

@@ -1,0 +1,6 @@
+"""`python -m train`, the same as `python train/train.py`."""
+
+from train.train import main
+
+if __name__ == "__main__":
+    main()
