@@ -74,7 +74,9 @@ def test_heads_follow_the_order_of_the_configuration(backbones: dict[str, nn.Mod
     condition, image = inputs()
     maps = backbones["vgg19-distilled"](image, ("relu3_4",))["relu3_4"]
     expected = network.heads["vgg19-distilled"][0].eval()(maps)
-    torch.testing.assert_close(network.eval()(condition, image)[1][0], expected)
+    actual = network.eval()(condition, image)[1][0]
+    # two runs may add in another order: the values lie near 70
+    torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-4)
 
 
 @torch.no_grad()
