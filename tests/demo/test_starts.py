@@ -127,7 +127,8 @@ def test_no_model_is_fetched_for_a_visitor(
 def recorded_look_ups(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The hosts that are looked up from now on; none is found.
 
-    This machine's own are looked up as ever: a server that another test of this process left may ask at any time.
+    This machine's own are looked up as ever: a server that another test of this process left may
+    ask at any time.
     """
     asked: list[str] = []
     genuine = socket.getaddrinfo
