@@ -7,7 +7,9 @@ the exemplar's texture needs one place for each position, and neighbours that ag
 2. propagation (Barnes et al. 2009, PatchMatch): in each round a position also tries the
    displacements of its eight neighbours, and takes what maximises its correlation less a penalty
    for disagreeing with them;
-3. a softmax over the 3 x 3 correlations around the match: where between the cells it lies.
+3. a softmax over the 3 x 3 correlations around the match: where between the cells it lies;
+4. an affine map fitted to the matches around each position (`stiffness`), so that what is one
+   piece in the exemplar stays one piece.
 
 `CoherentFlow.warp` then looks at the exemplar's pixels themselves, as overlapped block motion
 compensation does (Orchard and Sullivan 1994): each pixel blends what it sees through the
@@ -29,6 +31,7 @@ from torch import Tensor
 from .correlation import Side, Tiles
 from .nearest import Correlations, Nearest
 from .propagation import ROUNDS, SMOOTHNESS, Pairs, Pin, Pinned, State, propagated
+from .stiffness import RADIUS, locally_affine
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,9 +139,10 @@ def coherent_flow(
     *,
     smoothness: float = SMOOTHNESS,
     rounds: int = ROUNDS,
+    stiffness: int = RADIUS,
     pins: Sequence[Sequence[Pin]] = (),
 ) -> CoherentFlow:
-    """Steps 1 to 3 of this module for every item of a batch.
+    """Steps 1 to 4 of this module for every item of a batch.
 
     rows: the conditions' maps, all of one size; columns: for each of them its exemplars' maps.
     make_tiles: gives their correlation, divided by any temperature. pins: for each item the points
@@ -162,8 +166,17 @@ def coherent_flow(
     side = state.side.view(-1)
     target = pairs.target(side, state.displacement.view(-1, 2))
     position, score = pairs.between_cells(side, target)
+    position = position.view(len(rows), height, width, 2)
+    if stiffness:
+        piece = state.side
+        regions = [each.regions for each in rows if each.regions is not None]
+        if regions:  # which are bounds: what lies in another does not count
+            piece = piece + len(pairs.places) * torch.stack(regions).view_as(piece)
+        position = locally_affine(position, piece, stiffness)
+        most = torch.stack([pairs.widths, pairs.heights], dim=-1)[state.side]
+        position = position.clamp_min(0).minimum(most - 1)
     if pinned is not None:
-        position = pinned.exact(position.view(len(rows), height, width, 2), state)
+        position = pinned.exact(position, state)
     consistency = torch.cat(
         [
             item.consistency(pairs.side_to_local[index][own], where, width)
@@ -175,7 +188,7 @@ def coherent_flow(
     shape = (len(rows), height, width)
     local = torch.stack([pairs.side_to_local[i][own] for i, own in enumerate(state.side)])
     return CoherentFlow(
-        position.view(*shape, 2),
+        position,
         local,
         score.view(shape),
         consistency.view(shape),

@@ -20,6 +20,7 @@ from .coherence import CoherentFlow, coherent_flow
 from .correlation import Attend, Side, Tiles, merge, normal_weights, to_positions
 from .propagation import ROUNDS, SMOOTHNESS, Pin
 from .row_statistics import RowBest, best_of
+from .stiffness import RADIUS
 
 Nested = Sequence[Sequence[Tensor]]
 """For each item of the batch, one tensor for each of its exemplars."""
@@ -218,13 +219,15 @@ class Matching:
         *,
         smoothness: float = SMOOTHNESS,
         rounds: int = ROUNDS,
+        stiffness: int = RADIUS,
         pins: Sequence[Sequence[Pin]] = (),
     ) -> CoherentFlow:
         """One place in an exemplar for each position, on which neighbours agree, between the cells.
 
         smoothness: correlation given up for each cell that a position differs from its neighbours.
-        rounds: of propagation, at most. pins: for each item, pairs of points that must match. Has
-        no gradient. See `coherence` and `propagation` for the steps.
+        rounds: of propagation, at most. stiffness: cells around a position that move with it as an
+        affine map says, 0 for none. pins: for each item, pairs of points that must match. Has no
+        gradient. See `coherence`, `propagation` and `stiffness` for the steps.
         """
         return coherent_flow(
             self._rows,
@@ -232,6 +235,7 @@ class Matching:
             self._tiles,
             smoothness=smoothness,
             rounds=rounds,
+            stiffness=stiffness,
             pins=pins,
         )
 

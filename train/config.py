@@ -233,7 +233,9 @@ class TrainConfig:
     networks and losses are the groups of those names. ema: decay of the averaged weights, which are
     what is validated and exported. diff_augment: change what the discriminator sees, for small
     sets. crop: side of the random window that is painted of each training picture, in pixels; 0 for
-    all of it. perceptual_shift: most pixels by which pictures are moved before the perceptual
+    all of it. flow_jitter: cells by which the flow of every other self pair is bent, so that its
+    true photo teaches how to paint what a wrong match shows; needs losses.warp_fidelity.
+    perceptual_shift: most pixels by which pictures are moved before the perceptual
     network sees them, against lattices.
     """
 
@@ -244,6 +246,7 @@ class TrainConfig:
     ema: float = 0.999
     diff_augment: bool = False
     crop: int = 0
+    flow_jitter: float = 0.0
     perceptual_shift: int = 0
     networks: NetworkConfig = field(default_factory=network_config_of(CoCosNet))
     losses: LossWeights = field(default_factory=CoCosNet.Losses)
@@ -256,6 +259,13 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in 0..1, below 1, got {self.ema}.")
+        if self.flow_jitter < 0:
+            raise ValueError(f"flow_jitter must be at least 0, got {self.flow_jitter}.")
+        if self.flow_jitter and not getattr(self.losses, "warp_fidelity", 0):
+            raise ValueError(
+                "flow_jitter needs to know where the bent flow shows the right class: set "
+                "losses.warp_fidelity above 0, or flow_jitter=0."
+            )
         self._require_backbones()
         if self.losses.need_flow and not self.data.flow_stride:
             raise ValueError(
@@ -314,6 +324,7 @@ class TrainConfig:
             mask_warmup=self.schedule.mask_warmup,
             diff_augment=self.diff_augment,
             crop=self.crop,
+            flow_jitter=self.flow_jitter,
             perceptual_shift=self.perceptual_shift,
             perceptual_layer=self.perceptual.layer_index,
         )

@@ -87,16 +87,20 @@ class AdversarialSystem(System):
         weights, settings = self.losses, self.settings
         window = generated.batch or batch
         output, target, exemplar = generated.image, window.image, window.exemplar
+        self_target = target if generated.self_target is None else generated.self_target
         if weights.adversarial:
             fake, real = self._judged(nets["discriminator"], window, output)
         if weights.need_perceptual_network:
-            shifted = [output, target, exemplar]
+            shifted = [output, target, exemplar, self_target]
             if settings.perceptual_shift:
                 shifted = random_shift(*shifted, most=settings.perceptual_shift)
             perceptual = needed(self.perceptual, "a perceptual network")
             output_maps = list(perceptual.calibrated(shifted[0]).values())
             with torch.no_grad():
                 target_maps = list(perceptual.calibrated(shifted[1]).values())
+                self_maps = target_maps
+                if generated.self_target is not None:
+                    self_maps = list(perceptual.calibrated(shifted[3]).values())
                 if weights.contextual:
                     exemplar_maps = list(perceptual.calibrated(shifted[2]).values())
         layer = settings.perceptual_layer
@@ -104,15 +108,15 @@ class AdversarialSystem(System):
             "adversarial": lambda: losses.generator_adversarial_loss(fake),
             "feature_matching": lambda: losses.discriminator_feature_matching_loss(fake, real),
             "pseudo_exemplar": lambda: losses.pseudo_exemplar_loss(
-                output_maps, target_maps, batch.is_self_pair
+                output_maps, self_maps, batch.is_self_pair
             ),
             "perceptual": lambda: losses.perceptual_loss(output_maps[layer], target_maps[layer]),
             "contextual": lambda: losses.layered_contextual_loss(
                 output_maps[2:], exemplar_maps[2:], loss=self.contextual_loss
             ),
-            "self_pixel": lambda: losses.self_warp_loss(output, target, batch.is_self_pair),
+            "self_pixel": lambda: losses.self_warp_loss(output, self_target, batch.is_self_pair),
             "self_laplacian": lambda: sharpness.laplacian_pyramid_loss(
-                output, target, batch.is_self_pair
+                output, self_target, batch.is_self_pair
             ),
         }
 

@@ -83,6 +83,7 @@ class SystemSettings:
     mask_warmup: int = 0
     diff_augment: bool = False
     crop: int = 0
+    flow_jitter: float = 0.0
     perceptual_shift: int = 0
     perceptual_layer: int = 3
 

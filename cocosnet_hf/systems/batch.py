@@ -88,7 +88,8 @@ class Generated:
     position of the matching. These, matching and features are None of a system that has none.
     batch: the examples that this is to be compared with, where it was cut to windows of them.
     agreement (B, 1, H, W) in 0..1: share of the moved labels that are the condition's, where a term
-    needs it.
+    needs it. self_target (B, 3, H, W): what the image of a self pair is to be, where that is not
+    the photo of the examples.
     """
 
     image: Tensor
@@ -98,3 +99,4 @@ class Generated:
     features: CorrespondenceOutput | None = None
     batch: Batch | None = None
     agreement: Tensor | None = None
+    self_target: Tensor | None = None

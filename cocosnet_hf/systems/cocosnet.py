@@ -20,6 +20,9 @@ from .adversarial import DISCRIMINATORS, AdversarialSystem, PictureLosses
 from .base import Networks, Phase, Terms
 from .batch import Batch, Generated, needed
 
+BEND_LENGTH = 6
+"""Cells between the random displacements that `bent` draws."""
+
 TRANSLATIONS = (TranslationNetwork, BlendingTranslationNetwork)
 
 
@@ -99,6 +102,7 @@ class CoCosNet(AdversarialSystem):
             noise=self._is_noisy and unit >= self.settings.mask_warmup,
             target=batch.for_matching().image if self.losses.domain_alignment else None,
             crop=self.settings.crop,
+            jitter=self.settings.flow_jitter,
             paint=self.losses.need_picture,
         )
 
@@ -110,13 +114,15 @@ class CoCosNet(AdversarialSystem):
         noise: bool,
         target: Tensor | None = None,
         crop: int = 0,
+        jitter: float = 0.0,
         paint: bool = True,
     ) -> Generated:
         """Condition and exemplar to picture.
 
         noise: in the place of the exemplar's condition. target: the true photo, for the domain
         alignment term. crop: side of the random window of each picture that is painted, 0 for all
-        of it. paint: else the picture is the warped exemplar.
+        of it. jitter: cells by which the flow of half of the self pairs is bent. paint: else the
+        picture is the warped exemplar.
         """
         matcher = self._matcher  # nets may hold it wrapped
         small = batch.for_matching()
@@ -129,13 +135,25 @@ class CoCosNet(AdversarialSystem):
             check = not torch.is_grad_enabled()
             matching = matcher.match(features.content, features.style, check_finite=check)
         warp = matcher.warp(matching, batch.exemplar, size_of(batch.image))
+        is_bent = None
+        if jitter:
+            is_bent = batch.is_self_pair * (torch.rand(len(batch.image)) < 0.5).to(batch.image)
+            warp = bent(warp, batch, is_bent, jitter)
         agreement = self._agreement(warp, batch) if self.losses.warp_fidelity else None
         if crop:
             warp, batch, agreement = cropped(warp, batch, crop, agreement)
+        self_target = None
+        if is_bent is not None:
+            # Where the bent flow shows the right class, its pixels are as good as any; elsewhere
+            # the photo says what belongs there.
+            kept = needed(agreement, "losses.warp_fidelity") * is_bent[:, None, None, None]
+            self_target = torch.lerp(batch.image, warp.picture, kept)
         picture = warp.picture
         if paint:
             picture = picture_of(nets["translation"](warp.features, batch.condition))
-        return Generated(picture, warp.picture, warp.grid, matching, features, batch, agreement)
+        return Generated(
+            picture, warp.picture, warp.grid, matching, features, batch, agreement, self_target
+        )
 
     def _agreement(self, warp: Warp, batch: Batch) -> Tensor:
         if warp.flow is None:
@@ -222,6 +240,26 @@ class CoCosNet(AdversarialSystem):
 def picture_of(output: Tensor | BlendingOutput) -> Tensor:
     """What a translation network painted, (B, 3, H, W), whatever else it tells."""
     return output if isinstance(output, Tensor) else output.image
+
+
+def bent(warp: Warp, batch: Batch, chosen: Tensor, cells: float) -> Warp:
+    """The warp through flows that go wrong smoothly, by up to some `cells`, where chosen is 1.
+
+    chosen (B,): 0 or 1 for each item. Draws from torch's global generator. The soft warp and the
+    flow's trust stay: at use, too, they do not tell of every wrong match. Raises ValueError if the
+    warp has no flow.
+    """
+    flow = needed(warp.flow, "a coherent flow")
+    count, height, width, _ = flow.position.shape
+    rows, columns = (max(2, round(side / BEND_LENGTH)) for side in (height, width))
+    field = torch.randn(count, 2, rows, columns)
+    field = F.interpolate(field, (height, width), mode="bicubic").movedim(1, -1)
+    extent = cells * torch.rand(count, 1, 1, 1) * chosen.cpu()[:, None, None, None]
+    position = flow.position + (extent * field).to(flow.position)
+    flow = replace(flow, position=position)
+    picture = flow.warp(batch.exemplar, size_of(batch.image))
+    features = torch.cat([picture, warp.features[:, 3:]], dim=1)
+    return replace(warp, picture=picture, features=features, flow=flow)
 
 
 def cropped(

@@ -45,6 +45,8 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path):
         ("--data.batchsize=4", "unknown setting data.batchsize; did you mean data.batch_size"),
         ("--optimizer.generator_rate=1", r"generator_rate is now called optimizer\.generator_lr"),
         ("--losses.known_flow=1", "set data.flow_stride"),
+        ("--flow_jitter=1", "set losses.warp_fidelity"),
+        ("--flow_jitter=-1", "at least 0"),
         (
             "--networks.discriminator={class: ProjectedDiscriminator}",
             r"perceptual\.network is vgg19: set networks\.discriminator\.backbones",

@@ -148,6 +148,29 @@ def test_fidelity_to_the_warp_teaches_the_painter_and_needs_pixels_that_move(cro
         soft.generate_to_learn(soft.networks, example)
 
 
+@pytest.mark.parametrize("crop", [0, 32])
+def test_a_bent_flow_is_taught_by_the_photo_where_it_shows_another_class(crop: int):
+    weights = CoCosNetLosses(**NOTHING | {"warp_fidelity": 1, "self_pixel": 1})
+    painter = BlendingTranslationNetwork(3, channels=(8, 24, 40, 32), condition_width=8)
+    matcher = tiny.correspondence(3, warp="coherent")
+    system = cocosnet(matcher, painter, weights, crop=crop, flow_jitter=2.0)
+    example = dataclasses.replace(batch(64), is_self_pair=torch.tensor([1.0, 0.0]))
+    kinds = set()
+    for seed in range(6):
+        torch.manual_seed(seed)
+        found = system.generate_to_learn(system.networks, example)
+        photo = (found.batch or example).image
+        wanted = torch.lerp(photo, found.warped_exemplar, found.agreement)
+        torch.testing.assert_close(found.self_target[1], photo[1])
+        is_bent = torch.equal(found.self_target[0], wanted[0])
+        assert is_bent or torch.equal(found.self_target[0], photo[0])
+        kinds.add(is_bent)
+    assert kinds == {False, True}
+    terms = system.generator_terms(system.networks, example, found)
+    off = (found.image[:1] - found.self_target[:1]).abs().mean()
+    torch.testing.assert_close(terms["self_pixel"], off / 2)  # a mean over the batch, as official
+
+
 def test_classes_that_no_label_has_change_no_loss():
     system, example = cocosnet(), batch()
     painting = system.generate_to_learn(system.networks, example)
