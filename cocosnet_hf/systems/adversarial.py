@@ -88,6 +88,9 @@ class AdversarialSystem(System):
         window = generated.batch or batch
         output, target, exemplar = generated.image, window.image, window.exemplar
         self_target = target if generated.self_target is None else generated.self_target
+        self_output = output
+        if generated.self_weight is not None:  # both terms are linear in the difference
+            self_output = self_target + generated.self_weight * (output - self_target)
         if weights.adversarial:
             fake, real = self._judged(nets["discriminator"], window, output)
         if weights.need_perceptual_network:
@@ -116,7 +119,7 @@ class AdversarialSystem(System):
             ),
             "self_pixel": lambda: losses.self_warp_loss(output, self_target, batch.is_self_pair),
             "self_laplacian": lambda: sharpness.laplacian_pyramid_loss(
-                output, self_target, batch.is_self_pair
+                self_output, self_target, batch.is_self_pair
             ),
         }
 

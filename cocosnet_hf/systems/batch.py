@@ -89,7 +89,7 @@ class Generated:
     batch: the examples that this is to be compared with, where it was cut to windows of them.
     agreement (B, 1, H, W) in 0..1: share of the moved labels that are the condition's, where a term
     needs it. self_target (B, 3, H, W): what the image of a self pair is to be, where that is not
-    the photo of the examples.
+    the photo of the examples; self_weight (B, 1, H, W): how much its pixels count.
     """
 
     image: Tensor
@@ -100,3 +100,4 @@ class Generated:
     batch: Batch | None = None
     agreement: Tensor | None = None
     self_target: Tensor | None = None
+    self_weight: Tensor | None = None

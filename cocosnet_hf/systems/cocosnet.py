@@ -20,6 +20,9 @@ from .adversarial import DISCRIMINATORS, AdversarialSystem, PictureLosses
 from .base import Networks, Phase, Terms
 from .batch import Batch, Generated, needed
 
+WRONG_WEIGHT = 4.0
+"""By how much more a pixel of a self pair counts where a bent flow shows another class."""
+
 BEND_LENGTH = 6
 """Cells between the random displacements that `bent` draws."""
 
@@ -142,17 +145,26 @@ class CoCosNet(AdversarialSystem):
         agreement = self._agreement(warp, batch) if self.losses.warp_fidelity else None
         if crop:
             warp, batch, agreement = cropped(warp, batch, crop, agreement)
-        self_target = None
+        self_target = self_weight = None
         if is_bent is not None:
             # Where the bent flow shows the right class, its pixels are as good as any; elsewhere
             # the photo says what belongs there.
-            kept = needed(agreement, "losses.warp_fidelity") * is_bent[:, None, None, None]
-            self_target = torch.lerp(batch.image, warp.picture, kept)
+            agreement, is_bent = needed(agreement, "moved labels"), is_bent[:, None, None, None]
+            self_target = torch.lerp(batch.image, warp.picture, agreement * is_bent)
+            self_weight = 1 + WRONG_WEIGHT * (1 - agreement) * is_bent
         picture = warp.picture
         if paint:
             picture = picture_of(nets["translation"](warp.features, batch.condition))
         return Generated(
-            picture, warp.picture, warp.grid, matching, features, batch, agreement, self_target
+            picture,
+            warp.picture,
+            warp.grid,
+            matching,
+            features,
+            batch,
+            agreement,
+            self_target,
+            self_weight,
         )
 
     def _agreement(self, warp: Warp, batch: Batch) -> Tensor:

@@ -24,7 +24,7 @@ from cocosnet_hf.convert import convert_checkpoint
 from cocosnet_hf.evaluation import swd
 from cocosnet_hf.models import BlendingTranslationNetwork
 from cocosnet_hf.systems import Batch, CoCosNet, CoCosNetLosses, Generated, SystemSettings
-from cocosnet_hf.systems.cocosnet import label_masks
+from cocosnet_hf.systems.cocosnet import WRONG_WEIGHT, label_masks
 from tests.support import tiny
 from tests.support.goldens import load, network_inputs
 from tests.support.official import OFFICIAL, official_weights, write_checkpoints
@@ -165,9 +165,12 @@ def test_a_bent_flow_is_taught_by_the_photo_where_it_shows_another_class(crop: i
         is_bent = torch.equal(found.self_target[0], wanted[0])
         assert is_bent or torch.equal(found.self_target[0], photo[0])
         kinds.add(is_bent)
+        more = WRONG_WEIGHT * (1 - found.agreement[0]) if is_bent else torch.zeros(1)
+        torch.testing.assert_close(found.self_weight[0], (1 + more).expand_as(found.agreement[0]))
     assert kinds == {False, True}
     terms = system.generator_terms(system.networks, example, found)
-    off = (found.image[:1] - found.self_target[:1]).abs().mean()
+    off = (found.image[:1] - found.self_target[:1]).abs() * found.self_weight[:1]
+    off = off.mean()
     torch.testing.assert_close(terms["self_pixel"], off / 2)  # a mean over the batch, as official
 
 
