@@ -25,7 +25,6 @@ and exemplar photo to picture).
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import logging
 from collections.abc import Sequence
@@ -43,6 +42,7 @@ from .evaluation.report import summary
 from .evaluation.results import eval_results
 from .evaluation.settings import EvaluationSettings
 from .hub.publish import publish_figures
+from .own_modules import add_import
 from .settings_file import build, on_top, parsed
 
 COLUMNS = (
@@ -74,8 +74,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.card and folder.is_dir() and not (folder / CARD_FILE).is_file():
         parser.error(f"--card needs a card to fill, {folder / CARD_FILE}: save the pipeline again.")
     try:
-        for module in options.modules:
-            importlib.import_module(module)
         evaluation = evaluate(read_settings(options), options.classes)
         if evaluation is None:  # the first process has the figures
             return
@@ -101,14 +99,7 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("pipeline", metavar="PIPELINE")
     add("--variant", help="of the pipeline's weights on the Hub, such as fp16")
-    add(
-        "--import",
-        dest="modules",
-        nargs="+",
-        default=(),
-        metavar="MODULE",
-        help="with the class of a condition of your own that the pipeline paints from",
-    )
+    add_import(parser)
     add("-o", "--output", default=defaults.output, help="folder for everything")
     add("--card", action="store_true", help="put the figures into the pipeline's own card")
 

@@ -25,7 +25,6 @@ from tqdm.auto import tqdm
 
 from .. import __version__
 from ..memory import peak_memory
-from ..pipeline import CoCosPipeline
 from .collecting import collect
 from .distances import swd_levels
 from .fingerprints import fingerprint
@@ -105,7 +104,7 @@ class Run:
         networks = load_metric_networks(settings, condition)
         self.scorer = Scorer(condition, networks, self.state.device)
         baselines = settings.chosen_baselines
-        if settings.baselines is None and not isinstance(self.pipe, CoCosPipeline):
+        if settings.baselines is None and not self.pipe.has_matching:
             baselines = tuple(spec for spec in baselines if spec != "warped")
         self.methods = [
             pipeline_method(self.pipe, settings.pipeline, baselines, settings.background),
