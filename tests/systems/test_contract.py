@@ -46,6 +46,15 @@ GROUPS: dict[str, dict[str, Any]] = {
     },
 }
 
+TEST_DATA = DataSettings(
+    split="test",
+    condition_column="condition",
+    exemplar_column="exemplar",
+    exemplar_condition_column="exemplar_condition",
+    image_size=32,
+    load_size=32,
+)
+
 every_system = pytest.mark.parametrize("name", GROUPS)
 
 
@@ -117,23 +126,15 @@ def test_a_trained_pipeline_is_a_baseline_of_an_evaluation_and_can_be_evaluated_
 ):
     trainer = Trainer(config(tmp_path, name, "--output.validate_every=0"), None)
     folder = run(trainer)
-    data = DataSettings(
-        split="test",
-        condition_column="condition",
-        exemplar_column="exemplar",
-        exemplar_condition_column="exemplar_condition",
-        image_size=32,
-        load_size=32,
-    )
     condition = trainer.system.condition
-    pairs = EvaluationPairs(data, condition, exemplars="column", limit=2)
+    pairs = EvaluationPairs(TEST_DATA, condition, exemplars="column", limit=2)
     method = load_baseline(f"ours={folder}", pairs)
     (painted,) = method.generate([pairs[0], pairs[1]])
     assert painted.pictures.shape == (2, 3, 32, 32)
     assert "weights" in method.made_by["ours"]
     settings = EvaluationSettings(
         str(folder),
-        data,
+        TEST_DATA,
         output=str(tmp_path / "evaluation"),
         exemplars="column",
         limit=2,
@@ -154,10 +155,9 @@ def test_a_trained_pipeline_is_shared_opened_and_evaluated_by_its_id(
 ):
     trainer = Trainer(config(tmp_path, name, "--output.validate_every=0"), None)
     folder = run(trainer)
-    data = DataSettings(split="test", exemplar_column="exemplar", image_size=32, load_size=32)
     settings = EvaluationSettings(
         REPO,
-        data,
+        TEST_DATA,
         output=str(tmp_path / "evaluation"),
         exemplars="column",
         limit=2,
