@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from cocosnet_hf import (
     Condition,
-    ProjectedDiscriminator,
     VGG19Features,
     condition_from_config,
 )
@@ -256,7 +255,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in 0..1, below 1, got {self.ema}.")
-        self._require_backbones()
+        find_system(self.system).require_known(
+            self.networks.options, self.losses, self.perceptual.network
+        )
         if self.losses.need_flow and not self.data.flow_stride:
             raise ValueError(
                 "losses.known_flow and losses.region_flow need to know places in the exemplar: set "
@@ -282,25 +283,6 @@ class TrainConfig:
             raise ValueError(
                 "data.exemplar_list names training photos only: set data.validation_exemplar_list "
                 "for the held-out ones, or output.validate_every=0."
-            )
-
-    def _require_backbones(self) -> None:
-        """Raise ValueError where the discriminator judges by a network that the run does not load.
-
-        Early, since a recipe comes to its discriminator only after hours of matching.
-        """
-        options = self.networks.options.get("discriminator", {})
-        backbones = options.get("backbones", ProjectedDiscriminator.backbones)
-        if (
-            options.get("class") == ProjectedDiscriminator.__name__
-            and "vgg19-distilled" in backbones
-            and self.perceptual.network != "vgg19-distilled"
-        ):
-            raise ValueError(
-                f"networks.discriminator judges by vgg19-distilled, and perceptual.network is "
-                f"{self.perceptual.network}: set networks.discriminator.backbones="
-                "[efficientnet-lite0], or perceptual.network=vgg19-distilled with its file as "
-                "perceptual.source."
             )
 
     @property

@@ -10,9 +10,8 @@ from diffusers.utils import logging
 from huggingface_hub import snapshot_download
 from torch import Tensor, nn
 
-from cocosnet_hf import Condition, ProjectedDiscriminator
+from cocosnet_hf import Condition
 from cocosnet_hf.bundled import locate
-from cocosnet_hf.models import EfficientNetLite0Features
 from cocosnet_hf.models.network import Network
 from cocosnet_hf.systems import System, find_system
 from cocosnet_hf.systems.base import class_of, make_network
@@ -91,19 +90,6 @@ def _transfer(
             transfer_weights(getattr(pipe, name), networks[name], *channels)
         except ValueError as error:
             raise ValueError(f"networks.transfer_from '{source}', {name}: {error}") from error
-
-
-def attach_backbones(
-    discriminator: ProjectedDiscriminator, config: TrainConfig, device: torch.device
-) -> None:
-    """Give a discriminator the frozen networks that it judges by."""
-    makers = {
-        "efficientnet-lite0": EfficientNetLite0Features.from_package,
-        "vgg19-distilled": config.perceptual.load,
-    }
-    discriminator.attach(
-        {name: makers[name]().to(device) for name in discriminator.config.backbones}
-    )
 
 
 def open_network(folder: Path, classes: Sequence[type[Network]]) -> Network:

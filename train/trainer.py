@@ -14,7 +14,6 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import ProjectConfiguration
 
-from cocosnet_hf import ProjectedDiscriminator
 from cocosnet_hf.cards import write_card
 from cocosnet_hf.hub.publish import publish_folder
 from cocosnet_hf.models.network import Network
@@ -32,7 +31,7 @@ from .checkpoints import (
 from .config import MAY_CHANGE_ON_RESUME, TrainConfig, to_dict
 from .data import TrainingData
 from .ema import averaged_copy
-from .networks import attach_backbones, build_system, export_pipeline
+from .networks import build_system, export_pipeline
 from .phases import Phases
 from .recompute import recompute_activations
 from .report import Report, picture_grid
@@ -64,11 +63,7 @@ class Trainer:
             reserve_repository(config)
         torch.manual_seed(config.seed)
         self.system = build_system(config)
-        if config.losses.need_perceptual_network:
-            self.system.perceptual = config.perceptual.load().to(self.accelerator.device)
-        for network in self.system.networks.values():
-            if isinstance(network, ProjectedDiscriminator):
-                attach_backbones(network, config, self.accelerator.device)
+        self.system.prepare(config.perceptual.load, self.accelerator.device)
         self._prepare_networks()
         self.step = 0
         self.best: float | None = None

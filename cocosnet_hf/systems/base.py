@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from ..conditions import Condition
@@ -143,6 +144,26 @@ class System(ABC):
             name: make_network(options.get(name, {}), classes, condition.channels)
             for name, classes in cls.network_classes.items()
         }
+
+    @classmethod
+    def require_known(
+        cls, options: Mapping[str, Mapping[str, Any]], losses: LossWeights, perceptual: str
+    ) -> None:
+        """Raise ValueError for settings of a recipe that do not go together.
+
+        options: as of `make_networks`. perceptual: name of the recipe's perceptual network.
+        """
+        del options, losses, perceptual
+
+    def prepare(
+        self, open_perceptual: Callable[[], PerceptualNetwork], device: torch.device | str
+    ) -> None:
+        """Bring the frozen networks that training looks through to the device.
+
+        open_perceptual: opens the recipe's perceptual network.
+        """
+        if self.losses.need_perceptual_network:
+            self.perceptual = open_perceptual().to(device)
 
     @property
     def critics(self) -> tuple[str, ...]:
