@@ -36,7 +36,8 @@ def build_system(config: TrainConfig) -> System:
         networks = kind.make_networks(condition, chosen.options)
         if chosen.transfer_from is not None:
             _transfer(chosen.transfer_from, kind, condition, networks)
-    system = kind(condition, networks, config.losses, config.system_settings)
+    own = config.system_options
+    system = kind(condition, networks, config.losses, config.system_settings, options=own)
     # A pipeline that cannot be made would otherwise be found out when all is trained.
     system.pipeline({name: networks[name] for name in system.averaged})
     for network in networks.values():

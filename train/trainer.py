@@ -236,7 +236,7 @@ class Trainer:
             if speed.compile:
                 network.compile()
         trained = dict(system.networks)
-        for name in system.settings.frozen:
+        for name in system.frozen:
             if name in trained:  # in evaluation mode: each use would move its spectral norms
                 trained.pop(name).eval().requires_grad_(False)
         prepared = self.accelerator.prepare(*trained.values())
@@ -272,7 +272,7 @@ class Trainer:
         if path is None:
             return None
         self.step, state = load_checkpoint(path, self._described(), MAY_CHANGE_ON_RESUME)
-        state = upgrade(state, self.system.settings.frozen)
+        state = upgrade(state, self.system.frozen)
         for name, network in self.system.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, average in self.averages.items():

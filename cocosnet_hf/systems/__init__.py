@@ -8,7 +8,7 @@ from typing import Any
 from ..image_translation import ImageTranslationPipeline
 from ..transfer import fetch_index, read_index
 from .adversarial import AdversarialSystem, PictureLosses
-from .base import LossWeights, Networks, Phase, System, SystemSettings, Terms
+from .base import LossWeights, Networks, Phase, System, SystemOptions, SystemSettings, Terms
 from .batch import Batch, Generated
 from .cocosnet import CoCosNet, CoCosNetLosses
 from .style_vector import StyleVector, StyleVectorPipeline
@@ -78,6 +78,7 @@ __all__ = [
     "StyleVector",
     "StyleVectorPipeline",
     "System",
+    "SystemOptions",
     "SystemSettings",
     "Terms",
     "class_named",
