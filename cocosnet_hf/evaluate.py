@@ -102,9 +102,17 @@ def make_parser() -> argparse.ArgumentParser:
     add_import(parser)
     add("-o", "--output", default=defaults.output, help="folder for everything")
     add("--card", action="store_true", help="put the figures into the pipeline's own card")
+    add_data(parser, defaults)
+    add_measured(parser, defaults)
+    speed = parser.add_argument_group("speed")
+    speed.add_argument("--batch-size", type=int, default=defaults.batch_size)
+    speed.add_argument("--dtype", default=defaults.dtype, choices=["float32", "bfloat16"])
+    return parser
 
-    data = parser.add_argument_group("data")
-    add = data.add_argument
+
+def add_data(parser: argparse.ArgumentParser, defaults: EvaluationSettings) -> None:
+    """What is painted and from which exemplars."""
+    add = parser.add_argument_group("data").add_argument
     add("--data", dest="source", help="folder, Hub id, parquet or tar files, or synthetic")
     add("--config", nargs="+", default=(), metavar="RECIPE", help="the recipe of a training")
     add("--config-name", metavar="NAME", help="which of several data sets under one Hub id")
@@ -139,8 +147,10 @@ def make_parser() -> argparse.ArgumentParser:
     add("--pool-limit", type=int, metavar="N", help="exemplars only from the first training photos")
     add("--seed", type=int, default=defaults.seed)
 
-    measured = parser.add_argument_group("what is compared and measured")
-    add = measured.add_argument
+
+def add_measured(parser: argparse.ArgumentParser, defaults: EvaluationSettings) -> None:
+    """What is compared, and by which metrics."""
+    add = parser.add_argument_group("what is compared and measured").add_argument
     add(
         "--baselines",
         nargs="*",
@@ -160,6 +170,12 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="VGG19[=SOURCE]|VGG19-distilled=FILE|none",
         help="for features at positions; default: VGG19 from the Hub if it can be loaded",
     )
+    add(
+        "--lpips",
+        action=argparse.BooleanOptionalAction,
+        default=defaults.lpips,
+        help="default: if it can be loaded",
+    )
     add("--segmenter", metavar="HUB-ID|module:function", help="for mask accuracy and mIoU")
     add("--pose-finder", metavar="HUB-ID|module:function", help="for PCK")
     add(
@@ -178,11 +194,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add("--background", type=int, metavar="CLASS", help="the warp's accuracy also without it")
     add("--classes", action="store_true", help="also every metric class by class")
-
-    speed = parser.add_argument_group("speed")
-    speed.add_argument("--batch-size", type=int, default=defaults.batch_size)
-    speed.add_argument("--dtype", default=defaults.dtype, choices=["float32", "bfloat16"])
-    return parser
 
 
 def label_groups(text: str) -> tuple[tuple[int, ...], ...]:
@@ -229,6 +240,7 @@ def read_settings(options: argparse.Namespace) -> EvaluationSettings:
         baselines=None if options.baselines is None else tuple(options.baselines),
         extractors="auto" if options.extractors is None else tuple(options.extractors),
         perceptual=None if options.perceptual == "none" else options.perceptual,
+        lpips=options.lpips,
         segmenter=options.segmenter,
         pose_finder=options.pose_finder,
         diversity=options.diversity,

@@ -1,6 +1,5 @@
 """The trainer: what a run is made of, and one method for each line of its loop."""
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from accelerate.utils import ProjectConfiguration
 from cocosnet_hf.cards import write_card
 from cocosnet_hf.hub.publish import publish_folder
 from cocosnet_hf.models.network import Network
+from cocosnet_hf.processes import require_all_seen
 from cocosnet_hf.systems import Batch, Generated
 from cocosnet_hf.transfer import create_repository
 
@@ -357,13 +357,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         log_with="tensorboard",
         project_config=ProjectConfiguration(config.output_dir, f"{config.output_dir}/logs"),
     )
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != launched:
-        raise RuntimeError(
-            f"{launched} processes were launched but accelerate sees {accelerator.num_processes}, "
-            f"so each would train by itself; on CPUs set ACCELERATE_USE_CPU=true and launch with "
-            f"torchrun or accelerate launch --multi_gpu."
-        )
+    require_all_seen(accelerator.num_processes, "train")
     if config.speed.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise ValueError("speed.mixed_precision=fp16 needs a GPU; on a CPU set bf16 or no.")
     return accelerator
