@@ -2,7 +2,7 @@
 
 from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffusers asks for it here
 
-from .bundled import bundled, bundled_names
+from .bundled import bundled, bundled_names, open_model
 from .conditions import (
     Condition,
     EdgeCondition,
@@ -59,4 +59,5 @@ __all__ = [
     "bundled_names",
     "condition_from_config",
     "contextual_loss",
+    "open_model",
 ]

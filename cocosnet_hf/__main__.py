@@ -4,7 +4,8 @@
 
 CONDITION is what the model paints from. For edges a photo, which is turned into edges, or with
 --drawing the lines themselves; for masks a label map or colour-coded picture; for poses a keypoint
-file. --show saves condition, exemplar, warped exemplar and result side by side.
+file. --show saves condition, exemplar, warped exemplar (of a model that matches) and result side by
+side.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import torch
 from PIL import Image
 
 from .bundled import bundled_names, open_model
+from .image_translation import ImageTranslationPipeline
+from .own_modules import add_import
 from .pictures import open_photo
-from .pipeline import CoCosPipeline
 from .strips import call_strip
 
 
@@ -37,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         help=f"{', '.join(bundled_names())}, or the folder or Hub id of another pipeline",
     )
     parser.add_argument("-o", "--output", required=True, type=Path, help="picture to write")
-    parser.add_argument("--show", action="store_true", help="write the strip of all four instead")
+    parser.add_argument("--show", action="store_true", help="write the strip of all instead")
     parser.add_argument("--drawing", action="store_true", help="the condition is drawn lines")
     parser.add_argument(
         "--condition-size",
@@ -79,6 +81,7 @@ def main(argv: list[str] | None = None) -> None:
         default="cuda" if torch.cuda.is_available() else "cpu",
         help="such as cpu or cuda:1; default: cuda where it can be used",
     )
+    add_import(parser)
     options = parser.parse_args(argv)
     if Image.registered_extensions().get(options.output.suffix.lower()) not in Image.SAVE:
         parser.error(f"-o must name a picture such as out.png, got '{options.output}'.")
@@ -88,7 +91,8 @@ def main(argv: list[str] | None = None) -> None:
         reason = str(error).partition("\n")[0]
         parser.error(f"--device {options.device} cannot be used: {reason}")
     try:
-        picture = paint(open_model(options.model, options.variant).to(options.device), options)
+        pipe = open_model(options.model, options.variant).fold().to(options.device)
+        picture = paint(pipe, options)
         options.output.parent.mkdir(parents=True, exist_ok=True)
         picture.save(options.output)
     except (ValueError, OSError) as error:
@@ -96,8 +100,8 @@ def main(argv: list[str] | None = None) -> None:
     print(options.output)
 
 
-def paint(pipe: CoCosPipeline, options: argparse.Namespace) -> Image.Image:
-    """The result, or with `show` the strip of condition, exemplar, warped exemplar and result.
+def paint(pipe: ImageTranslationPipeline, options: argparse.Namespace) -> Image.Image:
+    """The result, or with `show` the strip of what it came from and the result.
 
     Raises ValueError for input that the pipeline refuses.
     """
@@ -129,7 +133,7 @@ def paint(pipe: CoCosPipeline, options: argparse.Namespace) -> Image.Image:
     return call_strip(pipe, source, exemplar, out)
 
 
-def sized(source: Any, size: list[int] | None, pipe: CoCosPipeline, flag: str) -> Any:
+def sized(source: Any, size: list[int] | None, pipe: ImageTranslationPipeline, flag: str) -> Any:
     """A keypoint file together with the (height, width) given for it, or any source without one.
 
     Raises ValueError for a size without a keypoint file, and where the pipeline paints from others.
@@ -142,7 +146,7 @@ def sized(source: Any, size: list[int] | None, pipe: CoCosPipeline, flag: str) -
 
 
 def of_several(
-    source: Any, person: int | None, frame: str | None, pipe: CoCosPipeline, prefix: str
+    source: Any, person: int | None, frame: str | None, pipe: ImageTranslationPipeline, prefix: str
 ) -> Any:
     """A keypoint file with the person and frame meant, or any source where none is named.
 
@@ -155,7 +159,7 @@ def of_several(
     return for_keypoints(pipe.condition.of_several(source, person, place), source, pipe, flag)
 
 
-def for_keypoints(known: Any | None, source: Any, pipe: CoCosPipeline, flag: str) -> Any:
+def for_keypoints(known: Any | None, source: Any, pipe: ImageTranslationPipeline, flag: str) -> Any:
     """What a flag about keypoints made of a source.
 
     Raises ValueError without a keypoint file, and where the pipeline paints from something else.

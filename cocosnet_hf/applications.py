@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageFilter
 from torch import Tensor
 
+from .image_translation import ImageTranslationPipeline
 from .pictures import Picture, open_image, open_photo, to_image, to_pixels
 from .pipeline import CoCosPipeline
 
@@ -18,7 +19,7 @@ NOTICEABLE = 0.05
 
 
 def edit_photo(
-    pipe: CoCosPipeline,
+    pipe: ImageTranslationPipeline,
     photo: Picture,
     condition: Any,
     photo_condition: Any = None,
@@ -46,7 +47,7 @@ def edit_photo(
     original = open_photo(photo)
     before = pipe.condition.from_photo(original) if photo_condition is None else photo_condition
     if painted is None:
-        needed = before if pipe.correspondence.needs_exemplar_condition else None
+        needed = before if pipe.needs_exemplar_condition else None
         painted = pipe(condition, original, needed).images[0]
     repainted = painted.resize(original.size, Image.Resampling.BICUBIC)
     if whole:

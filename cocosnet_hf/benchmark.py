@@ -21,7 +21,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -304,6 +304,19 @@ def in_fresh_process(function: str, *arguments: Any) -> Any:
 
 def main(argv: list[str] | None = None) -> None:
     """Measure as the command line says, print the tables, write the JSON."""
+    parser = make_parser()
+    options = parser.parse_args(argv)
+    if options.call:
+        function, arguments = options.call
+        print(json.dumps(globals()[function](*json.loads(arguments))))
+        return
+    figures = measured_painting(parser, options) if options.paint else measured(parser, options)
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1))
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """All options."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--preset", default="celebahq", choices=PRESETS, help="networks")
     parser.add_argument(
@@ -334,82 +347,90 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--json", type=Path, help="where to write all figures")
     parser.add_argument("--call", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args(argv)
-    if options.call:
-        function, arguments = options.call
-        print(json.dumps(globals()[function](*json.loads(arguments))))
-        return
+    return parser
 
-    if options.paint:
-        others = ("preset", "sizes", "dtypes", "device", "compile", "positions")
-        given = [one for one in others if getattr(options, one) != parser.get_default(one)]
-        if given:
-            parser.error(
-                f"--paint measures a pipeline in float32 on the CPU, at its own size; leave out "
-                f"--{', --'.join(given)}."
-            )
-        name, condition, exemplar = options.paint
-        source, variant = locate(name)
-        try:
-            figures = painting(str(source), variant, condition, exemplar, options.runs)
-        except (ValueError, OSError) as error:
-            parser.error(str(error))
-        print(painting_table(figures))
-        if options.json:
-            figures = {"machine": machine("cpu"), "painting": figures}
-            options.json.write_text(json.dumps(figures, indent=1))
-        return
 
+def measured_painting(
+    parser: argparse.ArgumentParser, options: argparse.Namespace
+) -> dict[str, Any]:
+    """What a picture of a trained pipeline costs, printed as a table too."""
+    others = ("preset", "sizes", "dtypes", "device", "compile", "positions")
+    given = [one for one in others if getattr(options, one) != parser.get_default(one)]
+    if given:
+        parser.error(
+            f"--paint measures a pipeline in float32 on the CPU, at its own size; leave out "
+            f"--{', --'.join(given)}."
+        )
+    name, condition, exemplar = options.paint
+    source, variant = locate(name)
+    try:
+        figures = painting(str(source), variant, condition, exemplar, options.runs)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    print(painting_table(figures))
+    return {"machine": machine("cpu"), "painting": figures}
+
+
+def measured(parser: argparse.ArgumentParser, options: argparse.Namespace) -> dict[str, Any]:
+    """Every form of random networks, and of the matching alone, printed as tables too."""
     if not options.sizes and not options.positions:
         parser.error("there is nothing to measure: give --sizes or --positions a number.")
     if options.device.partition(":")[0] not in ("cpu", "cuda"):
         parser.error(f"--device must be cpu or cuda, got {options.device}.")
     if wrong := [size for size in options.sizes if size % 32 or size < 64]:
         parser.error(f"--sizes must be multiples of 32 from 64 on, got {wrong}.")
-    rows, matchings = [], []
-    quality: dict[str, float] = {}
-    for size in options.sizes:
-        forms = [OURS] + [COMPILED] * options.compile
-        if (size // 4) ** 2 <= PLAIN_LIMIT:
-            forms = [PLAIN, *forms]
-        for dtype in options.dtypes:
-            measured, decibels = measure(
-                options.preset, size, dtype, forms, options.device, options.runs
-            )
-            quality |= decibels
-            for form in forms:
-                peak = in_fresh_process(
-                    "peak_memory", options.preset, size, dtype, form, options.device
-                )
-                rows += [
-                    asdict(row) | {"peak_memory": peak if row.stage == "whole" else None}
-                    for row in measured
-                    if row.form == form
-                ]
-            shown = [row for row in rows if (row["size"], row["dtype"]) == (size, dtype)]
-            formats = dict.fromkeys(("size", "dtype", "form", "stage"), "")
-            formats |= dict.fromkeys(("median", "fastest", "slowest"), ".3f")
-            formats |= {"gflop": ".0f", "rate_share": ".0%", "peak_memory": ".0f"}
-            print(table(shown, formats), flush=True)
-    for side in options.positions:
+    rows, quality = [], dict[str, float]()
+    for size, dtype in itertools.product(options.sizes, options.dtypes):
+        found, decibels = measured_forms(options, size, dtype)
+        rows += found
+        quality |= decibels
+    matchings = measured_matchings(options.positions)
+    for name, ratio in quality.items():
+        print(f"image PSNR against float32, {name}: {ratio:.1f} dB")
+    return {
+        "machine": machine(options.device),
+        "rows": rows,
+        "psnr": quality,
+        "matching": matchings,
+    }
+
+
+def measured_forms(
+    options: argparse.Namespace, size: int, dtype: str
+) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    """The rows of one size and precision, which are printed too, and their image PSNR."""
+    forms = [OURS] + [COMPILED] * options.compile
+    if (size // 4) ** 2 <= PLAIN_LIMIT:
+        forms = [PLAIN, *forms]
+    found, decibels = measure(options.preset, size, dtype, forms, options.device, options.runs)
+    rows = []
+    for form in forms:
+        peak = in_fresh_process("peak_memory", options.preset, size, dtype, form, options.device)
+        rows += [
+            asdict(row) | {"peak_memory": peak if row.stage == "whole" else None}
+            for row in found
+            if row.form == form
+        ]
+    formats = dict.fromkeys(("size", "dtype", "form", "stage"), "")
+    formats |= dict.fromkeys(("median", "fastest", "slowest"), ".3f")
+    formats |= {"gflop": ".0f", "rate_share": ".0%", "peak_memory": ".0f"}
+    print(table(rows, formats), flush=True)
+    return rows, decibels
+
+
+def measured_matchings(sides: Sequence[int]) -> list[dict[str, Any]]:
+    """The matching alone on grids of these sides, which is printed too."""
+    rows = []
+    for side in sides:
         forms = [PLAIN, OURS] if side**2 <= PLAIN_LIMIT else [OURS]
         for form, backward in itertools.product(forms, (False, True)):
             result = in_fresh_process("matching_alone", side, form, backward)
             passes = "both" if backward else "forward"
-            matchings.append({"side": side, "form": form, "passes": passes} | result)
-    if matchings:
+            rows.append({"side": side, "form": form, "passes": passes} | result)
+    if rows:
         formats = {"side": "", "form": "", "passes": "", "seconds": ".2f", "extra_memory": ".0f"}
-        print(table(matchings, formats))
-    for name, ratio in quality.items():
-        print(f"image PSNR against float32, {name}: {ratio:.1f} dB")
-    if options.json:
-        figures = {
-            "machine": machine(options.device),
-            "rows": rows,
-            "psnr": quality,
-            "matching": matchings,
-        }
-        options.json.write_text(json.dumps(figures, indent=1))
+        print(table(rows, formats))
+    return rows
 
 
 if __name__ == "__main__":

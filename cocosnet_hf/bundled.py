@@ -1,4 +1,4 @@
-"""The small trained pipelines that ship with the package."""
+"""Opening pipelines: the small trained ones that ship with the package, and all others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 
 import torch
 
+from .image_translation import ImageTranslationPipeline
 from .pipeline import CoCosPipeline
+from .systems import saved_class
 from .transfer import INDEX_FILE
 
 ASSETS = Path(__file__).parent / "assets"
@@ -23,7 +25,7 @@ def bundled_names() -> list[str]:
 
 
 def locate(name: str, variant: str | None = None) -> tuple[str | Path, str | None]:
-    """Source and variant from which `CoCosPipeline.from_pretrained` opens what a user named.
+    """Source and variant from which `from_pretrained` opens what a user named.
 
     name: one of `bundled_names()`, a folder or a Hub id; a bundled name wins over a folder.
     variant: which is wanted, such as fp16; by default that of a folder that holds only one.
@@ -43,10 +45,16 @@ def locate(name: str, variant: str | None = None) -> tuple[str | Path, str | Non
     return name, None if plain or len(variants) != 1 else variants.pop()
 
 
-def open_model(name: str, variant: str | None = None) -> CoCosPipeline:
-    """A pipeline that a user named, folded; see `locate`."""
+def open_model(
+    name: str, variant: str | None = None, dtype: torch.dtype = torch.float32
+) -> ImageTranslationPipeline:
+    """A pipeline of any system that a user named, as it was saved; see `locate`.
+
+    dtype: the precision it computes in. Raises what `saved_class` raises, and `from_pretrained` of
+    that class.
+    """
     source, variant = locate(name, variant)
-    return CoCosPipeline.from_pretrained(source, variant=variant).fold()
+    return saved_class(source).from_pretrained(source, variant=variant, dtype=dtype)
 
 
 def bundled(name: str, dtype: torch.dtype = torch.float32) -> CoCosPipeline:
@@ -59,7 +67,7 @@ def bundled(name: str, dtype: torch.dtype = torch.float32) -> CoCosPipeline:
     if name not in bundled_names():
         raise ValueError(
             f"no bundled pipeline is called {name!r}; there are {', '.join(bundled_names())}. A "
-            f"folder or a Hub id is opened with CoCosPipeline.from_pretrained."
+            f"folder or a Hub id is opened with cocosnet_hf.open_model."
         )
     source, variant = locate(name)
     return CoCosPipeline.from_pretrained(source, variant=variant, dtype=dtype).fold()

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from PIL import Image
+from torch import nn
 
+from .conditions import Condition
 from .markdown import markdown_table
 from .transfer import files_of
-
-if TYPE_CHECKING:
-    from .image_translation import ImageTranslationPipeline
 
 INSTALL = """\
 # no package index has cocosnet_hf: run this in a copy of its source code
@@ -39,6 +38,25 @@ LONG_TABLE = 40
 LICENSE_ID = re.compile(r"[a-z0-9.-]+")
 FILE = re.compile(r'"(\w+\.\w+)"')
 FIGURES = re.compile(r"(?<=<!-- figures -->\n).*?(?=\n<!-- /figures -->)", re.DOTALL)
+
+
+class CardedPipeline(Protocol):
+    """What of an `ImageTranslationPipeline` its card tells."""
+
+    condition: Condition
+    config: Any
+
+    @property
+    def networks(self) -> Mapping[str, nn.Module]:
+        """By name."""
+
+    @property
+    def stride(self) -> int:
+        """Of which the sides of pictures are multiples."""
+
+    @property
+    def needs_exemplar_condition(self) -> bool:
+        """Whether an exemplar is of no use without its own condition."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +107,7 @@ class CardDetails:
 
 
 def model_card(
-    pipe: ImageTranslationPipeline, repo_id: str | None = None, details: CardDetails | None = None
+    pipe: CardedPipeline, repo_id: str | None = None, details: CardDetails | None = None
 ) -> ModelCard:
     """The card of a pipeline in the repository `repo_id`, or without it in a local folder.
 
@@ -140,7 +158,7 @@ def model_card(
 
 
 def card_files(
-    pipe: ImageTranslationPipeline, repo_id: str | None = None, details: CardDetails | None = None
+    pipe: CardedPipeline, repo_id: str | None = None, details: CardDetails | None = None
 ) -> dict[str, Path | bytes]:
     """The card and its pictures, by their path in the repository. Raises as `model_card`."""
     details = details or CardDetails()
@@ -157,7 +175,7 @@ def card_files(
 
 def write_card(
     folder: str | Path,
-    pipe: ImageTranslationPipeline,
+    pipe: CardedPipeline,
     repo_id: str | None = None,
     details: CardDetails | None = None,
 ) -> None:
@@ -206,9 +224,7 @@ def renamed(card: ModelCard, repo_id: str) -> ModelCard:
     return card
 
 
-def usage(
-    pipe: ImageTranslationPipeline, repo_id: str | None = None, examples: Path | None = None
-) -> str:
+def usage(pipe: CardedPipeline, repo_id: str | None = None, examples: Path | None = None) -> str:
     """Python that opens the pipeline and paints.
 
     examples: see `CardDetails`; only a repository's own are used. Raises ValueError if one of the

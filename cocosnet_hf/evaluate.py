@@ -25,7 +25,6 @@ and exemplar photo to picture).
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import logging
 from collections.abc import Sequence
@@ -43,6 +42,7 @@ from .evaluation.report import summary
 from .evaluation.results import eval_results
 from .evaluation.settings import EvaluationSettings
 from .hub.publish import publish_figures
+from .own_modules import add_import
 from .settings_file import build, on_top, parsed
 
 COLUMNS = (
@@ -74,8 +74,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     if options.card and folder.is_dir() and not (folder / CARD_FILE).is_file():
         parser.error(f"--card needs a card to fill, {folder / CARD_FILE}: save the pipeline again.")
     try:
-        for module in options.modules:
-            importlib.import_module(module)
         evaluation = evaluate(read_settings(options), options.classes)
         if evaluation is None:  # the first process has the figures
             return
@@ -101,19 +99,20 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("pipeline", metavar="PIPELINE")
     add("--variant", help="of the pipeline's weights on the Hub, such as fp16")
-    add(
-        "--import",
-        dest="modules",
-        nargs="+",
-        default=(),
-        metavar="MODULE",
-        help="with the class of a condition of your own that the pipeline paints from",
-    )
+    add_import(parser)
     add("-o", "--output", default=defaults.output, help="folder for everything")
     add("--card", action="store_true", help="put the figures into the pipeline's own card")
+    add_data(parser, defaults)
+    add_measured(parser, defaults)
+    speed = parser.add_argument_group("speed")
+    speed.add_argument("--batch-size", type=int, default=defaults.batch_size)
+    speed.add_argument("--dtype", default=defaults.dtype, choices=["float32", "bfloat16"])
+    return parser
 
-    data = parser.add_argument_group("data")
-    add = data.add_argument
+
+def add_data(parser: argparse.ArgumentParser, defaults: EvaluationSettings) -> None:
+    """What is painted and from which exemplars."""
+    add = parser.add_argument_group("data").add_argument
     add("--data", dest="source", help="folder, Hub id, parquet or tar files, or synthetic")
     add("--config", nargs="+", default=(), metavar="RECIPE", help="the recipe of a training")
     add("--config-name", metavar="NAME", help="which of several data sets under one Hub id")
@@ -148,8 +147,10 @@ def make_parser() -> argparse.ArgumentParser:
     add("--pool-limit", type=int, metavar="N", help="exemplars only from the first training photos")
     add("--seed", type=int, default=defaults.seed)
 
-    measured = parser.add_argument_group("what is compared and measured")
-    add = measured.add_argument
+
+def add_measured(parser: argparse.ArgumentParser, defaults: EvaluationSettings) -> None:
+    """What is compared, and by which metrics."""
+    add = parser.add_argument_group("what is compared and measured").add_argument
     add(
         "--baselines",
         nargs="*",
@@ -169,6 +170,12 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="VGG19[=SOURCE]|VGG19-distilled=FILE|none",
         help="for features at positions; default: VGG19 from the Hub if it can be loaded",
     )
+    add(
+        "--lpips",
+        action=argparse.BooleanOptionalAction,
+        default=defaults.lpips,
+        help="default: if it can be loaded",
+    )
     add("--segmenter", metavar="HUB-ID|module:function", help="for mask accuracy and mIoU")
     add("--pose-finder", metavar="HUB-ID|module:function", help="for PCK")
     add(
@@ -187,11 +194,6 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add("--background", type=int, metavar="CLASS", help="the warp's accuracy also without it")
     add("--classes", action="store_true", help="also every metric class by class")
-
-    speed = parser.add_argument_group("speed")
-    speed.add_argument("--batch-size", type=int, default=defaults.batch_size)
-    speed.add_argument("--dtype", default=defaults.dtype, choices=["float32", "bfloat16"])
-    return parser
 
 
 def label_groups(text: str) -> tuple[tuple[int, ...], ...]:
@@ -238,6 +240,7 @@ def read_settings(options: argparse.Namespace) -> EvaluationSettings:
         baselines=None if options.baselines is None else tuple(options.baselines),
         extractors="auto" if options.extractors is None else tuple(options.extractors),
         perceptual=None if options.perceptual == "none" else options.perceptual,
+        lpips=options.lpips,
         segmenter=options.segmenter,
         pose_finder=options.pose_finder,
         diversity=options.diversity,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import torch
 from diffusers.image_processor import VaeImageProcessor
@@ -21,6 +21,7 @@ from typing_extensions import Self
 from .call_inputs import InputReader, as_batch, opened, side_of
 from .cards import CARD_FILE, CardDetails, card_files, model_card
 from .conditions import Condition, condition_from_config
+from .matching import Matching
 from .models.network import Network, require_safe, without_place
 from .transfer import commit, create_repository, fetch_pipeline, files_of, require_one_place
 
@@ -30,12 +31,16 @@ Pictures: TypeAlias = "list[Image.Image] | Any"
 
 @dataclass
 class ImageTranslationOutput(BaseOutput):
-    """What a pipeline without matching returns.
+    """What a pipeline returns.
 
     images: a list of PIL images, a (B, H, W, 3) array or a (B, 3, H, W) tensor, in 0..1.
+    warped_exemplars, matching: of a pipeline that matches (see `has_matching`), otherwise None: the
+    exemplars in the condition's layout, as the images are, and the correspondence.
     """
 
     images: Pictures
+    warped_exemplars: Pictures | None = None
+    matching: Matching | None = None
 
 
 class ImageTranslationPipeline(DiffusionPipeline):
@@ -52,6 +57,8 @@ class ImageTranslationPipeline(DiffusionPipeline):
 
     config: Any
     """The settings, as attributes: diffusers' own annotation only knows them as keys."""
+    has_matching: ClassVar[bool] = False
+    """Whether pictures are painted by a matching, which a call then returns."""
 
     def __init__(
         self,
@@ -175,7 +182,8 @@ class ImageTranslationPipeline(DiffusionPipeline):
         components = [name for name in cls.network_names() if name not in kwargs]
         options = ("cache_dir", "force_download", "local_files_only", "token", "revision")
         hub = {key: kwargs[key] for key in options if kwargs.get(key) is not None}
-        return fetch_pipeline(pretrained_model_name, components, kwargs.get("variant"), **hub)
+        variant = kwargs.get("variant")
+        return fetch_pipeline(pretrained_model_name, components, variant, Network, **hub)
 
     def to_json_string(self) -> str:
         """The configuration, without the folder of this machine that it was loaded from."""

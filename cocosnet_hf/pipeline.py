@@ -64,6 +64,7 @@ class CoCosPipeline(ImageTranslationPipeline):
     Both networks are put in evaluation mode: in training, each use changes their spectral norms.
     """
 
+    has_matching = True
     model_cpu_offload_seq: Any = "correspondence->translation"  # of the type None in diffusers
     correspondence: CorrespondenceNetwork
     translation: TranslationNetwork | BlendingTranslationNetwork

@@ -1,5 +1,6 @@
 """Nested settings, as YAML holds them, into frozen dataclasses and back."""
 
+import copy
 import dataclasses
 import difflib
 import inspect
@@ -11,12 +12,15 @@ from typing import Any, Literal
 import yaml
 
 RENAMED = {
+    "crop": "system_options.crop",
     "data.color": "data.color_jitter",
     "data.warp": "data.elastic",
+    "networks.freeze_correspondence": "system_options.freeze_correspondence",
     "optimizer.discriminator_epsilon": "optimizer.discriminator_eps",
     "optimizer.discriminator_rate": "optimizer.discriminator_lr",
     "optimizer.generator_epsilon": "optimizer.generator_eps",
     "optimizer.generator_rate": "optimizer.generator_lr",
+    "schedule.mask_warmup": "system_options.mask_warmup",
 }
 """Settings by the names that they had in recipes and checkpoints of earlier versions."""
 
@@ -39,13 +43,28 @@ def on_top(upper: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]
 
 
 def renamed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of an earlier version by the names of today, see `RENAMED`."""
-    now = dict(config)
+    """Settings of an earlier version by the names of today, see `RENAMED`.
+
+    What became an option of one system is left out where it was off: others do not know it.
+    """
+    now = copy.deepcopy(dict(config))
     for before, after in RENAMED.items():
-        (group, old), new = before.split("."), after.partition(".")[2]
-        if old in now.get(group, {}):
-            now[group] = {new if name == old else name: value for name, value in now[group].items()}
+        (old_group, old), (group, new) = _split(before), _split(after)
+        if old in (values := now.get(old_group, {}) if old_group else now):
+            value = values[old]
+            if group == old_group:
+                now[group] = {new if key == old else key: found for key, found in values.items()}
+                continue
+            del values[old]
+            if value:
+                now.setdefault(group, {})[new] = value
     return now
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Group and name of a setting; the group is "" at the top."""
+    group, _, last = name.rpartition(".")
+    return group, last
 
 
 def to_dict(config: Any) -> dict[str, Any]:

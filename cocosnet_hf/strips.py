@@ -7,17 +7,17 @@ from typing import Any
 
 from PIL import Image
 
+from .image_translation import ImageTranslationOutput, ImageTranslationPipeline
 from .pictures import grid, open_photo
-from .pipeline import CoCosPipeline, CoCosPipelineOutput
 
 
 def call_strip(
-    pipe: CoCosPipeline,
+    pipe: ImageTranslationPipeline,
     condition: Any,
     exemplar: str | PathLike[str] | Image.Image,
-    out: CoCosPipelineOutput,
+    out: ImageTranslationOutput,
 ) -> Image.Image:
-    """Condition, exemplar, warped exemplar and result of a call, as high as the result.
+    """Condition, exemplar, warped exemplar where there is one, and result, as high as the result.
 
     condition, exemplar: what the call was given. out: what it returned, with PIL images.
     """
@@ -25,4 +25,5 @@ def call_strip(
     shown = pipe.condition.preview(pipe.condition.encode(condition, result.height, result.width))
     look = open_photo(exemplar, "exemplar")
     look = look.resize((result.height * look.width // look.height, result.height))
-    return grid([[shown, look, out.warped_exemplars[0], result]])
+    warped = [] if out.warped_exemplars is None else [out.warped_exemplars[0]]
+    return grid([[shown, look, *warped, result]])

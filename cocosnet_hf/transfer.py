@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,14 +44,18 @@ TRANSPORT_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
 
 
 def fetch_pipeline(
-    repo_id: str, components: Iterable[str], variant: str | None = None, **hub: Any
+    repo_id: str,
+    components: Iterable[str],
+    variant: str | None = None,
+    base: type | None = None,
+    **hub: Any,
 ) -> str:
     """Download a pipeline from the Hub, or find it in the cache; the folder it lies in.
 
-    components: the networks that are wanted. hub: `revision`, `token`, `cache_dir`,
-    `force_download`, `local_files_only` as in `snapshot_download`.
+    components: the networks that are wanted. base: see `require_known_networks`. hub: `revision`,
+    `token`, `cache_dir`, `force_download`, `local_files_only` as in `snapshot_download`.
     Raises what `require_openable` raises, before anything is downloaded if the Hub can be asked;
-    ValueError for an index that names another package's networks and for weights that are no
+    ValueError for an index that names networks which are not known here and for weights that are no
     safetensors; FileNotFoundError without the Hub for a cache with another part of the repository
     only; ConnectionError for a connection that breaks on the way, and what `snapshot_download`
     raises. What a broken download left in the cache is never taken for a pipeline; the next one
@@ -82,11 +87,54 @@ def fetch_pipeline(
                 f"revision= for a commit that was loaded before."
             )
         require_openable(cached, source, components, variant)
-    _require_own_index(Path(folder, INDEX_FILE), repo_id, components)
+    require_known_networks(read_index(folder, repo_id), repo_id, components, base)
     for component in components:
         for path in sorted(Path(folder, component).glob("*.safetensors")):
             _require_safetensors(path, repo_id)
     return folder
+
+
+def fetch_index(repo_id: str, **hub: Any) -> dict[str, Any]:
+    """The index of a pipeline on the Hub or in the cache: its class, settings and networks.
+
+    hub: as of `fetch_pipeline`. Raises ValueError for a repository that holds code or pickles, or
+    no pipeline, and what `snapshot_download` raises.
+    """
+    names = names_on_hub(repo_id, **hub)
+    if names is not None:
+        require_openable(names, repo_id, ())
+    with explained(f"the download of {repo_id}", "Nothing was loaded. Try again."):
+        folder = snapshot_download(repo_id, allow_patterns=INDEX_FILE, library_name=LIBRARY, **hub)
+    if not Path(folder, INDEX_FILE).is_file():
+        raise FileNotFoundError(
+            f"the cached copy of {repo_id} has no {INDEX_FILE}, and the Hub was not asked or did "
+            f"not answer; load it once with the Hub, or pass revision= for a commit that was "
+            f"loaded before."
+        )
+    return read_index(folder, repo_id)
+
+
+def read_index(folder: str | Path, source: str) -> dict[str, Any]:
+    """The index of a saved pipeline. source: what messages call it.
+
+    Raises FileNotFoundError for a folder without one, ValueError for one that is none.
+    """
+    path = Path(folder, INDEX_FILE)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{source} has no {INDEX_FILE} and is no saved pipeline; expected a folder as "
+            f"save_pretrained of a pipeline writes it."
+        )
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        index = None
+    if not isinstance(index, dict):
+        raise ValueError(
+            f"{source} is refused because its {INDEX_FILE} is no JSON object; expected one as "
+            f"save_pretrained of a pipeline writes it."
+        )
+    return index
 
 
 def require_openable(
@@ -101,12 +149,12 @@ def require_openable(
     if INDEX_FILE not in names:
         raise ValueError(
             f"{source} has no {INDEX_FILE} and is no saved pipeline; expected a folder as "
-            f"CoCosPipeline.save_pretrained writes it."
+            f"save_pretrained of a pipeline writes it."
         )
     for component in components:
         if f"{component}/config.json" not in names:
             raise ValueError(
-                f"{source} has no {component}/config.json; expected a CoCosPipeline with "
+                f"{source} has no {component}/config.json; expected a pipeline with "
                 f"{' and '.join(components)}."
             )
         _require_weights(names, source, component, variant or "")
@@ -258,30 +306,34 @@ def names_on_hub(repo_id: str, **hub: Any) -> list[str] | None:
     return [sibling.rfilename for sibling in siblings or []]
 
 
-def _require_own_index(path: Path, source: str, components: Iterable[str]) -> None:
-    """Raise ValueError if an index names code of the repository or networks of other packages."""
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        index = None
-    if not isinstance(index, dict):
-        raise ValueError(
-            f"{source} is refused because its {INDEX_FILE} is no JSON object; expected one as "
-            f"CoCosPipeline.save_pretrained writes it."
-        )
-    foreign = [
-        name
-        for name in components
-        if not isinstance(index.get(name), list) or index[name][:1] != [LIBRARY]
-    ]
+def require_known_networks(
+    index: Mapping[str, Any], source: str, components: Iterable[str], base: type | None = None
+) -> None:
+    """Raise ValueError unless an index names networks that are safe to make here.
+
+    Those are the networks of this package, and with `base` the classes derived from it in modules
+    that have been imported already: nothing is imported because an index says so.
+    """
+    foreign = [name for name in components if not _is_known(index.get(name), base)]
     if not isinstance(index.get("_class_name"), str):
         foreign.append("_class_name")
     if foreign:
         raise ValueError(
             f"{source} is refused because its {INDEX_FILE} says {index.get(foreign[0])} for "
-            f"{foreign[0]}; expected a pipeline whose networks are those of {LIBRARY}: any other "
-            f"would be code that this package does not know."
+            f"{foreign[0]}; expected a pipeline whose networks are those of {LIBRARY} or of a "
+            f"module that is imported: any other would be code that this package does not know."
         )
+
+
+def _is_known(entry: Any, base: type | None) -> bool:
+    """Whether an index's [module, class] is a network of this package or one derived from base."""
+    if not isinstance(entry, list) or len(entry) != 2 or not all(type(x) is str for x in entry):
+        return False
+    module, name = entry
+    if module == LIBRARY:
+        return True
+    found = getattr(sys.modules.get(module), name, None)
+    return base is not None and isinstance(found, type) and issubclass(found, base)
 
 
 def _require_safetensors(path: Path, source: str) -> None:

@@ -35,6 +35,7 @@ from studio.painters import (  # noqa: E402
 from studio.pose_tab import pose_tab  # noqa: E402
 
 TITLE = "One image's look on another image's layout"
+NO_LAYERS = "A layer follows a matching, and the model of Edge to face paints without one."
 CONTENT = {
     "mask-to-image": ("Mask to image", mask_tab),
     "edge-to-face": ("Edge to face", edge_tab),
@@ -84,7 +85,10 @@ def build(painters: Mapping[str, Painter | None]) -> Studio:
                     else:
                         content(tab, painter, gallery_of(tab, painter.condition))
             with gr.Tab("Layers", id="layers"):
-                if portraits := painters["edge-to-face"]:
+                portraits = painters["edge-to-face"]
+                if portraits and not portraits.pipe.has_matching:
+                    gr.Markdown(NO_LAYERS, elem_classes="absent")
+                elif portraits:
                     layer_tab(portraits, gallery_of("edge-to-face", portraits.condition))
                 else:
                     gr.Markdown(missing_model("edge-to-face"), elem_classes="absent")

@@ -184,6 +184,15 @@ def test_the_strip_shows_condition_exemplar_warped_exemplar_and_result(
     assert np.array_equal(shown[:, -64:-32], np.asarray(out.warped_exemplars[0]))
 
 
+def test_the_command_paints_with_the_pipeline_of_another_system(photos: list[str], tmp_path: Path):
+    pipe, target = tiny.style_pipeline(), tmp_path / "strip.png"
+    pipe.save_pretrained(tmp_path / "style")
+    main([*photos, "--model", str(tmp_path / "style"), "-o", str(target), "--show"])
+    shown = np.asarray(whole_picture(target))
+    assert shown.shape == (32, 32 + 48 + 32, 3)
+    assert np.array_equal(shown[:, -32:], np.asarray(pipe.fold()(*photos).images[0]))
+
+
 def test_a_drawing_is_taken_as_lines(folder: str, photos: list[str], tmp_path: Path):
     drawing = Image.new("L", (64, 64), 255)
     ImageDraw.Draw(drawing).line((8, 30, 56, 30), fill=0, width=3)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.arrows import imported_modules, modules, within
+from tests.support.arrows import circles, import_graph, imported_modules, modules, within
 
 LIBRARY = "cocosnet_hf"
 MODELS = f"{LIBRARY}.models"
@@ -106,6 +106,17 @@ def test_every_import_and_path_of_the_repository_points_the_right_way():
     for module, path in modules().items():
         wrong += violations(path.read_text(), module, is_package=path.name == "__init__.py")
     assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle_not_even_for_types():
+    assert circles(import_graph()) == []
+
+
+def test_a_circle_is_found_wherever_it_is_entered():
+    assert circles({"a": {"b"}, "b": {"c", "d"}, "c": {"b"}, "d": {"a"}, "e": {"a"}}) == [
+        ["a", "b", "c", "d"]
+    ]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
 
 
 @pytest.mark.parametrize("module", [f"{MODELS}.blocks", *NETWORKS, f"{LIBRARY}.matching"])

@@ -136,6 +136,9 @@ def load_checkpoint(
     before.setdefault("processes", now.get("processes"))
     if "system" in now:
         before.setdefault("system", "cocosnet")
+    for name in now:  # whose options had other places before, and are there unless they were off
+        if name.startswith("system_options"):
+            before.setdefault(name, {} if name == "system_options" else 0)
     changed = sorted(
         name
         for name in before.keys() | now.keys()

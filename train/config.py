@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 from cocosnet_hf import (
     Condition,
-    ProjectedDiscriminator,
     VGG19Features,
     condition_from_config,
 )
@@ -21,7 +20,14 @@ from cocosnet_hf.models.perceptual import PerceptualNetwork
 from cocosnet_hf.models.vgg import open_perceptual
 from cocosnet_hf.presets import preset
 from cocosnet_hf.settings_file import build, on_top, parsed, to_dict
-from cocosnet_hf.systems import CoCosNet, LossWeights, System, SystemSettings, find_system
+from cocosnet_hf.systems import (
+    CoCosNet,
+    LossWeights,
+    System,
+    SystemOptions,
+    SystemSettings,
+    find_system,
+)
 
 __all__ = ["TrainConfig", "build_config", "load_config", "on_top", "read_files", "to_dict"]
 
@@ -54,17 +60,14 @@ class ScheduleConfig:
     """How long to train: `constant` units at the full rates, then `decay` units down to zero.
 
     unit: "epoch" for passes over the data, at the end of each of which the rates fall, or "step".
-    mask_warmup: for how many units a model with exemplar_noise still sees the exemplar's own
-    condition (Zhang et al. 2020, supplement, section 5).
     """
 
     unit: Literal["step", "epoch"] = "step"
     constant: int = 10_000
     decay: int = 10_000
-    mask_warmup: int = 0
 
     def __post_init__(self) -> None:
-        _require_at_least(self, "schedule", 0, "constant", "decay", "mask_warmup")
+        _require_at_least(self, "schedule", 0, "constant", "decay")
         if self.total == 0:
             raise ValueError("schedule.constant and schedule.decay are both 0: nothing is trained.")
 
@@ -92,7 +95,6 @@ class NetworkConfig:
     group of constructor arguments for each network of the system, see `network_config_of`.
     init_from: folder or Hub id of a pipeline to start from: its condition and networks replace all
     of the above, except networks such as the discriminator if they are not beside it.
-    freeze_correspondence: keep the matching as it is, and train the painting alone.
     transfer_from: bundled name, folder or Hub id of a pipeline with another condition, whose
     weights correspondence and translation start with; see `transfer_weights` for the layers that
     read the condition.
@@ -102,7 +104,6 @@ class NetworkConfig:
     condition: dict[str, Any] = field(default_factory=dict)
     init_from: str | None = None
     transfer_from: str | None = None
-    freeze_correspondence: bool = False
 
     def __post_init__(self) -> None:
         if self.init_from is not None and self.transfer_from is not None:
@@ -230,13 +231,10 @@ class TrainConfig:
     """One training run.
 
     system: what is trained, by its name in `cocosnet_hf.systems` or as package.module:Class; its
-    networks and losses are the groups of those names. ema: decay of the averaged weights, which are
-    what is validated and exported. diff_augment: change what the discriminator sees, for small
-    sets. crop: side of the random window that is painted of each training picture, in pixels; 0 for
-    all of it. flow_jitter: cells by which the flow of every other self pair is bent, so that its
-    true photo teaches how to paint what a wrong match shows; needs losses.warp_fidelity.
-    perceptual_shift: most pixels by which pictures are moved before the perceptual
-    network sees them, against lattices.
+    networks and losses are the groups of those names, and system_options what else it is told, see
+    its `Options`. ema: decay of the averaged weights, which are what is validated and exported.
+    diff_augment: change what the discriminator sees, for small sets. perceptual_shift: most pixels
+    by which pictures are moved before the perceptual network sees them, against lattices.
     """
 
     output_dir: str
@@ -245,11 +243,10 @@ class TrainConfig:
     seed: int = 0
     ema: float = 0.999
     diff_augment: bool = False
-    crop: int = 0
-    flow_jitter: float = 0.0
     perceptual_shift: int = 0
     networks: NetworkConfig = field(default_factory=network_config_of(CoCosNet))
     losses: LossWeights = field(default_factory=CoCosNet.Losses)
+    system_options: SystemOptions = field(default_factory=CoCosNet.Options)
     perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
@@ -259,14 +256,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must be in 0..1, below 1, got {self.ema}.")
-        if self.flow_jitter < 0:
-            raise ValueError(f"flow_jitter must be at least 0, got {self.flow_jitter}.")
-        if self.flow_jitter and not getattr(self.losses, "warp_fidelity", 0):
-            raise ValueError(
-                "flow_jitter needs to know where the bent flow shows the right class: set "
-                "losses.warp_fidelity above 0, or flow_jitter=0."
-            )
-        self._require_backbones()
+        find_system(self.system).require_known(
+            self.networks.options, self.losses, self.perceptual.network, self.system_options
+        )
         if self.losses.need_flow and not self.data.flow_stride:
             raise ValueError(
                 "losses.known_flow and losses.region_flow need to know places in the exemplar: set "
@@ -294,25 +286,6 @@ class TrainConfig:
                 "for the held-out ones, or output.validate_every=0."
             )
 
-    def _require_backbones(self) -> None:
-        """Raise ValueError where the discriminator judges by a network that the run does not load.
-
-        Early, since a recipe comes to its discriminator only after hours of matching.
-        """
-        options = self.networks.options.get("discriminator", {})
-        backbones = options.get("backbones", ProjectedDiscriminator.backbones)
-        if (
-            options.get("class") == ProjectedDiscriminator.__name__
-            and "vgg19-distilled" in backbones
-            and self.perceptual.network != "vgg19-distilled"
-        ):
-            raise ValueError(
-                f"networks.discriminator judges by vgg19-distilled, and perceptual.network is "
-                f"{self.perceptual.network}: set networks.discriminator.backbones="
-                "[efficientnet-lite0], or perceptual.network=vgg19-distilled with its file as "
-                "perceptual.source."
-            )
-
     @property
     def system_settings(self) -> SystemSettings:
         """What the system is told beside its networks and losses."""
@@ -320,11 +293,7 @@ class TrainConfig:
             image_size=self.data.image_size,
             image_width=self.data.image_width,
             matching_scale=self.data.matching_scale,
-            frozen=("correspondence",) if self.networks.freeze_correspondence else (),
-            mask_warmup=self.schedule.mask_warmup,
             diff_augment=self.diff_augment,
-            crop=self.crop,
-            flow_jitter=self.flow_jitter,
             perceptual_shift=self.perceptual_shift,
             perceptual_layer=self.perceptual.layer_index,
         )
@@ -351,6 +320,7 @@ MAY_CHANGE_ON_RESUME = (
     "output_dir",
     "output.",
     "schedule.",
+    "system_options.mask_warmup",
     "data.workers",
     "data.cache_dir",
     "optimizer.generator_lr",
@@ -366,10 +336,10 @@ def load_config(
     """Read a run from YAML files and overrides such as `--data.batch_size=4`.
 
     Each file changes what those before it set, group by group, and the overrides what all of them
-    set; null under networks and losses takes back what a file before it has set. The `stages` of a
-    recipe are left out, see `load_stages`. Raises ValueError for an unknown setting, naming the
-    nearest known one, for a value of another type, for an override that is not `--name=value` and
-    for text that is not YAML.
+    set; null under networks, losses and system_options takes back what a file before it has set.
+    The `stages` of a recipe are left out, see `load_stages`. Raises ValueError for an unknown
+    setting, naming the nearest known one, for a value of another type, for an override that is not
+    `--name=value` and for text that is not YAML.
     """
     values = read_files(paths)
     values.pop("stages", None)
@@ -402,10 +372,15 @@ def build_config(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> Tr
                 raise ValueError(f"{name} cannot be set: {group} is a value, not a group.")
         place[last] = parsed(value, override)
     system = find_system(settings.get("system", DEFAULT_SYSTEM))
-    for group in ("networks", "losses"):
-        if isinstance(settings.get(group), dict):
+    groups = {
+        "networks": network_config_of(system),
+        "losses": system.Losses,
+        "system_options": system.Options,
+    }
+    for group in groups:
+        settings.setdefault(group, {})
+        if isinstance(settings[group], dict):
             settings[group] = _without_nulls(settings[group])
-    groups = {"networks": network_config_of(system), "losses": system.Losses}
     return build(TrainConfig, settings, "", groups)
 
 

@@ -9,7 +9,7 @@
 # MINUTES_DECAY. Called again with the same OUTPUT it goes on where it was. EXTRA: more settings, such
 # as EXTRA="--perceptual.source=vgg.safetensors --data.batch_size=4"; without a GPU it runs as well:
 #
-#   EXTRA="--data.batch_size=2 --crop=64" ON=cpu train/gpu_plan.sh \
+#   EXTRA="--data.batch_size=2 --system_options.crop=64" ON=cpu train/gpu_plan.sh \
 #       train/configs/edge-to-face.yaml FOLDER out/plan 0.5 0.5 0.5
 #
 # No package is fetched: PYTHONPATH, or the environment, has them.
@@ -55,6 +55,6 @@ print(max(1, round(done * decay / minutes)))" $((after - before)) "$minutes" "$d
 }
 
 stage matching "$matching"
-stage painter "$painting" --networks.freeze_correspondence=false
+stage painter "$painting" --system_options.freeze_correspondence=false
 
 python3 -m cocosnet_hf.benchmark --device "$device" --sizes 256 --runs 3 | tee "$output/benchmark.txt"

@@ -10,9 +10,8 @@ from diffusers.utils import logging
 from huggingface_hub import snapshot_download
 from torch import Tensor, nn
 
-from cocosnet_hf import Condition, ProjectedDiscriminator
+from cocosnet_hf import Condition
 from cocosnet_hf.bundled import locate
-from cocosnet_hf.models import EfficientNetLite0Features
 from cocosnet_hf.models.network import Network
 from cocosnet_hf.systems import System, find_system
 from cocosnet_hf.systems.base import class_of, make_network
@@ -37,7 +36,8 @@ def build_system(config: TrainConfig) -> System:
         networks = kind.make_networks(condition, chosen.options)
         if chosen.transfer_from is not None:
             _transfer(chosen.transfer_from, kind, condition, networks)
-    system = kind(condition, networks, config.losses, config.system_settings)
+    own = config.system_options
+    system = kind(condition, networks, config.losses, config.system_settings, options=own)
     # A pipeline that cannot be made would otherwise be found out when all is trained.
     system.pipeline({name: networks[name] for name in system.averaged})
     for network in networks.values():
@@ -91,19 +91,6 @@ def _transfer(
             transfer_weights(getattr(pipe, name), networks[name], *channels)
         except ValueError as error:
             raise ValueError(f"networks.transfer_from '{source}', {name}: {error}") from error
-
-
-def attach_backbones(
-    discriminator: ProjectedDiscriminator, config: TrainConfig, device: torch.device
-) -> None:
-    """Give a discriminator the frozen networks that it judges by."""
-    makers = {
-        "efficientnet-lite0": EfficientNetLite0Features.from_package,
-        "vgg19-distilled": config.perceptual.load,
-    }
-    discriminator.attach(
-        {name: makers[name]().to(device) for name in discriminator.config.backbones}
-    )
 
 
 def open_network(folder: Path, classes: Sequence[type[Network]]) -> Network:

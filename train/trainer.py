@@ -1,6 +1,5 @@
 """The trainer: what a run is made of, and one method for each line of its loop."""
 
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -14,10 +13,10 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import ProjectConfiguration
 
-from cocosnet_hf import ProjectedDiscriminator
 from cocosnet_hf.cards import write_card
 from cocosnet_hf.hub.publish import publish_folder
 from cocosnet_hf.models.network import Network
+from cocosnet_hf.processes import require_all_seen
 from cocosnet_hf.systems import Batch, Generated
 from cocosnet_hf.transfer import create_repository
 
@@ -32,7 +31,7 @@ from .checkpoints import (
 from .config import MAY_CHANGE_ON_RESUME, TrainConfig, to_dict
 from .data import TrainingData
 from .ema import averaged_copy
-from .networks import attach_backbones, build_system, export_pipeline
+from .networks import build_system, export_pipeline
 from .phases import Phases
 from .recompute import recompute_activations
 from .report import Report, picture_grid
@@ -64,11 +63,7 @@ class Trainer:
             reserve_repository(config)
         torch.manual_seed(config.seed)
         self.system = build_system(config)
-        if config.losses.need_perceptual_network:
-            self.system.perceptual = config.perceptual.load().to(self.accelerator.device)
-        for network in self.system.networks.values():
-            if isinstance(network, ProjectedDiscriminator):
-                attach_backbones(network, config, self.accelerator.device)
+        self.system.prepare(config.perceptual.load, self.accelerator.device)
         self._prepare_networks()
         self.step = 0
         self.best: float | None = None
@@ -241,7 +236,7 @@ class Trainer:
             if speed.compile:
                 network.compile()
         trained = dict(system.networks)
-        for name in system.settings.frozen:
+        for name in system.frozen:
             if name in trained:  # in evaluation mode: each use would move its spectral norms
                 trained.pop(name).eval().requires_grad_(False)
         prepared = self.accelerator.prepare(*trained.values())
@@ -277,7 +272,7 @@ class Trainer:
         if path is None:
             return None
         self.step, state = load_checkpoint(path, self._described(), MAY_CHANGE_ON_RESUME)
-        state = upgrade(state, self.system.settings.frozen)
+        state = upgrade(state, self.system.frozen)
         for name, network in self.system.networks.items():
             network.load_state_dict(state["networks"][name])
         for name, average in self.averages.items():
@@ -362,13 +357,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         log_with="tensorboard",
         project_config=ProjectConfiguration(config.output_dir, f"{config.output_dir}/logs"),
     )
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    if accelerator.num_processes != launched:
-        raise RuntimeError(
-            f"{launched} processes were launched but accelerate sees {accelerator.num_processes}, "
-            f"so each would train by itself; on CPUs set ACCELERATE_USE_CPU=true and launch with "
-            f"torchrun or accelerate launch --multi_gpu."
-        )
+    require_all_seen(accelerator.num_processes, "train")
     if config.speed.mixed_precision == "fp16" and accelerator.device.type == "cpu":
         raise ValueError("speed.mixed_precision=fp16 needs a GPU; on a CPU set bf16 or no.")
     return accelerator

@@ -106,6 +106,11 @@ class Condition(ABC):
     """Metrics that do not fit it, and why."""
 
     @property
+    def least_score(self) -> float:
+        """The score in 0..1 above which a joint counts; of conditions with joints."""
+        return 0.0
+
+    @property
     @abstractmethod
     def channels(self) -> int:
         """Number of channels K of the encoded condition."""
@@ -249,6 +254,20 @@ class Condition(ABC):
     def lines(self, photo: Image.Image) -> np.ndarray | None:
         """The lines (H, W) bool in a photo, as channel 0 should ask for them; None without such."""
         return None
+
+    def segment(self, photo: Image.Image, model: str) -> np.ndarray:
+        """The classes (H, W) that a named model sees in a photo.
+
+        Raises ValueError for a condition that is no label map.
+        """
+        raise ValueError(f"A segmenter needs a mask condition, this is '{self.type}'.")
+
+    def find_pose(self, photo: Image.Image, model: str) -> Pose:
+        """The pose that a named model sees in a photo.
+
+        Raises ValueError for a condition without joints.
+        """
+        raise ValueError(f"A pose finder needs a pose condition, this is '{self.type}'.")
 
     def store(self, source: Any, path: Path, height: int, width: int) -> None:
         """Write a source to a file with the suffix `stored_as`, which `open` reads.

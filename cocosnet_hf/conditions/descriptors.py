@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 from ..pictures import open_photo
-
-if TYPE_CHECKING:
-    from .base import Condition
-    from .joints import Pose
+from .joints import Pose
 
 
-def layout_descriptor(mask: Any, condition: Condition) -> np.ndarray:
+class Encoder(Protocol):
+    """What of a `Condition` a descriptor needs."""
+
+    @property
+    def channels(self) -> int:
+        """Number of classes K."""
+
+    def encode(self, source: Any, height: int, width: int) -> Tensor:
+        """A source as (K, height, width) in 0..1."""
+
+
+def layout_descriptor(mask: Any, condition: Encoder) -> np.ndarray:
     """Where each class lies, so that the scalar product of two masks is their layout overlap.
 
     The overlap of class c is the sum over cells of sqrt(a_c b_c), a_c being the class's share of a

@@ -238,6 +238,10 @@ class MaskCondition(Condition):
             )
         return Image.fromarray(self.palette[label_photo(photo, model, self.classes, self.unknown)])
 
+    def segment(self, photo: Image.Image, model: str) -> np.ndarray:
+        """As `from_photo` labels it."""
+        return self.pack(self.from_photo(photo, model), photo.height, photo.width).numpy()
+
     def from_row(self, value: Any, photo: Framed, name: str) -> Source:
         """A label map that lies on the photo."""
         what = f"condition of {name}"

@@ -147,6 +147,15 @@ class PoseCondition(Condition):
         keypoints = torch.cat([person["keypoints"], person["scores"][:, None]], dim=1)
         return Pose.from_array(keypoints, (image.height, image.width))
 
+    def find_pose(self, photo: Image.Image, model: str) -> Pose:
+        """As `from_photo` finds it."""
+        return self.from_photo(photo, model)
+
+    @property
+    def least_score(self) -> float:
+        """See `min_score`."""
+        return self.min_score
+
     def with_size(self, source: Any, size: tuple[int, int]) -> dict[str, Any]:
         """Keypoints that do not say how large their picture is."""
         return _wrapped(source) | {"size": size}

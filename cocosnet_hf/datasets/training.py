@@ -155,7 +155,6 @@ class EndlessBatches(Sampler[list[Key]]):
         rank: int = 0,
         world_size: int = 1,
         first_batch: int = 0,
-        shuffle: bool = True,
     ) -> None:
         if length < 1 or batch_size < 1 or first_batch < 0 or not 0 <= rank < world_size:
             raise ValueError(
@@ -168,7 +167,6 @@ class EndlessBatches(Sampler[list[Key]]):
         self.rank = rank
         self.world_size = world_size
         self.first_batch = first_batch
-        self.shuffle = shuffle
 
     def __iter__(self) -> Iterator[list[Key]]:
         batch = self.first_batch
@@ -185,8 +183,6 @@ class EndlessBatches(Sampler[list[Key]]):
             batch += 1
 
     def _order(self, epoch: int) -> np.ndarray:
-        if not self.shuffle:
-            return np.arange(self.length)
         return np.random.default_rng([self.seed, epoch]).permutation(self.length)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast, overload
+from typing import Any, cast
 
 import torch
 from PIL import Image
@@ -16,7 +16,6 @@ from ..image_translation import ImageTranslationOutput, ImageTranslationPipeline
 from ..matching import Matching
 from ..models.network import size_of
 from ..pictures import open_photo, to_image, to_pixels
-from ..pipeline import CoCosPipeline, CoCosPipelineOutput
 from ..transfer import INDEX_FILE
 from .correspondence import carry_labels
 from .extractors import import_function
@@ -93,7 +92,7 @@ def pipeline_method(
     baselines: of which "warped" and "sharp" (see `sharp_exemplars`) are painted. Raises ValueError
     for these of a pipeline without matching.
     """
-    if not isinstance(pipe, CoCosPipeline):
+    if not pipe.has_matching:
         if wrong := sorted({"warped", "sharp"} & set(baselines)):
             raise ValueError(
                 f"{' and '.join(wrong)} are made by a matching, which a {type(pipe).__name__} has "
@@ -108,7 +107,7 @@ def pipeline_method(
 
     def generate(pairs: Sequence[Pair]) -> list[GeneratedBatch]:
         out = run_pipeline(pipe, pairs)
-        scores = matching_scores(out.matching, pairs, background)
+        scores = matching_scores(matching_of(out), pairs, background)
         batches = [GeneratedBatch(_tensor(out.images).float().cpu(), scores)]
         if WARPED in made_by:
             batches.append(GeneratedBatch.of(_tensor(out.warped_exemplars)))
@@ -119,14 +118,14 @@ def pipeline_method(
     return Method(made_by, generate)
 
 
-def sharp_exemplars(out: CoCosPipelineOutput, pairs: Sequence[Pair]) -> Tensor:
+def sharp_exemplars(out: ImageTranslationOutput, pairs: Sequence[Pair]) -> Tensor:
     """The exemplars warped by the coherent flow of the matching, (B, 3, H, W) in 0..1.
 
     As sharp as the photos, of the size of the pictures, and not trained, whichever warp the
     pipeline learned with; of one that warps coherently these are its warped exemplars.
     """
     photos = torch.stack([unit_range(pair.exemplar.photo) for pair in pairs])
-    flow = out.matching.coherent()
+    flow = matching_of(out).coherent()
     return flow.warp(photos.to(flow.position.device), size_of(_tensor(out.images)))
 
 
@@ -136,19 +135,18 @@ def generated_pictures(pipe: ImageTranslationPipeline, pairs: Sequence[Pair]) ->
     return GeneratedBatch(images, [Scores() for _ in pairs])
 
 
+def matching_of(out: ImageTranslationOutput) -> Matching:
+    """The matching that a pipeline returned. Raises ValueError if there is none."""
+    if out.matching is None:
+        raise ValueError(
+            "the pipeline says `has_matching` and returns none; return it, or do not say so."
+        )
+    return out.matching
+
+
 def _tensor(pictures: Pictures) -> Tensor:
     """The pictures of `run_pipeline`, which asks for tensors."""
     return cast(Tensor, pictures)
-
-
-@overload
-def run_pipeline(pipe: CoCosPipeline, pairs: Sequence[Pair]) -> CoCosPipelineOutput: ...
-
-
-@overload
-def run_pipeline(
-    pipe: ImageTranslationPipeline, pairs: Sequence[Pair]
-) -> ImageTranslationOutput: ...
 
 
 def run_pipeline(pipe: ImageTranslationPipeline, pairs: Sequence[Pair]) -> ImageTranslationOutput:

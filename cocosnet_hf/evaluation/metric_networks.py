@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -65,21 +65,14 @@ def load_segmenter(spec: str, condition: Condition) -> tuple[str, Segmenter]:
     if ":" in spec:
         return spec.partition(":")[2], import_function(spec)
 
-    by_model: Any = condition.from_photo  # of label maps, which takes a model
-
-    def segment(photo: Image.Image) -> np.ndarray:
-        found = by_model(photo, spec)
-        return condition.pack(found, photo.height, photo.width).numpy()
-
-    return spec.rsplit("/", 1)[-1], segment
+    return spec.rsplit("/", 1)[-1], lambda photo: condition.segment(photo, spec)
 
 
 def load_pose_finder(spec: str, condition: Condition) -> tuple[str, PoseFinder]:
     """A name and a pose finder: "package.module:function", or the Hub id of a ViTPose model."""
     if ":" in spec:
         return spec.partition(":")[2], import_function(spec)
-    by_model: Any = condition.from_photo  # of poses, which takes a model
-    return spec.rsplit("/", 1)[-1], lambda photo: by_model(photo, spec)
+    return spec.rsplit("/", 1)[-1], lambda photo: condition.find_pose(photo, spec)
 
 
 def load_metric_networks(settings: EvaluationSettings, condition: Condition) -> MetricNetworks:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import torch
 
-from ..bundled import locate
+from ..bundled import open_model
 from ..image_translation import ImageTranslationPipeline
-from ..pipeline import CoCosPipeline
-from ..systems import saved_class
-from ..transfer import INDEX_FILE
 
 
 def open_pipeline(
@@ -19,11 +15,9 @@ def open_pipeline(
 ) -> tuple[ImageTranslationPipeline, str]:
     """A bundled pipeline, a folder's or the Hub's, folded, and a fingerprint of its weights.
 
-    A folder may hold the pipeline of any system whose module has been imported.
+    It may be that of any system whose module has been imported. Raises as `open_model`.
     """
-    source, variant = locate(name, variant)
-    kind = saved_class(source) if Path(source, INDEX_FILE).is_file() else CoCosPipeline
-    pipe = kind.from_pretrained(source, variant=variant, dtype=dtype)
+    pipe = open_model(name, variant, dtype)
     pipe.set_progress_bar_config(disable=True)
     digest = weights_digest(pipe)
     return pipe.fold(), digest

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
@@ -25,7 +24,7 @@ from tqdm.auto import tqdm
 
 from .. import __version__
 from ..memory import peak_memory
-from ..pipeline import CoCosPipeline
+from ..processes import require_all_seen
 from .collecting import collect
 from .distances import swd_levels
 from .fingerprints import fingerprint
@@ -105,7 +104,7 @@ class Run:
         networks = load_metric_networks(settings, condition)
         self.scorer = Scorer(condition, networks, self.state.device)
         baselines = settings.chosen_baselines
-        if settings.baselines is None and not isinstance(self.pipe, CoCosPipeline):
+        if settings.baselines is None and not self.pipe.has_matching:
             baselines = tuple(spec for spec in baselines if spec != "warped")
         self.methods = [
             pipeline_method(self.pipe, settings.pipeline, baselines, settings.background),
@@ -265,22 +264,11 @@ class Run:
 
     def _describe(self, weights: str) -> dict[str, Any]:
         """What made the figures: everything but the methods that are compared."""
-        settings, networks = self.settings, self.scorer.networks
-        data = self.data
+        settings, data = self.settings, self.data
         shape = "short side, the middle cut out" if data.keep_aspect else "square"
         if data.image_width is not None:
             shape += f" and to {data.image_width} px of width around the middle"
-        perceptual_source = (settings.perceptual or "").partition("=")[2] or None
         from_pool = settings.exemplars != COLUMN
-        exemplars = {
-            RETRIEVAL: f"first retrieved from '{settings.train_split}', by "
-            f"{self.pairs.retrieved_by} layout",
-            RANDOM: f"random from '{settings.train_split}', seed {settings.seed}",
-            COLUMN: f"the column '{data.exemplar_column}'",
-        }.get(settings.exemplars)
-        if exemplars is None:
-            name, content = Path(settings.exemplars).name, fingerprint(settings.exemplars)
-            exemplars = f"the list {name}, content {content}"
         return {
             "pipeline": settings.pipeline,
             "weights": weights,
@@ -296,7 +284,7 @@ class Run:
                 "content": self.pairs.fingerprint,
             },
             "items": len(self.pairs),
-            "exemplars": exemplars,
+            "exemplars": self._exemplars(),
             "train_split": settings.train_split if from_pool else None,
             "train_content": self.pairs.pool_fingerprint if from_pool else None,
             "pool_limit": settings.pool_limit,
@@ -304,16 +292,7 @@ class Run:
             "size": data.image_size,
             "resize": f"photos to a {data.image_size} px {shape}, Pillow bicubic; labels nearest",
             "formats": FORMATS,
-            "extractors": {
-                one.name: {"resize": one.resize, **described(one.source)}
-                for one in networks.extractors
-            },
-            "perceptual": None
-            if networks.perceptual is None
-            else {"name": self.scorer.perceptual_name, **described(perceptual_source)},
-            "lpips": networks.lpips is not None,
-            "segmenter": settings.segmenter and described(settings.segmenter),
-            "pose_finder": settings.pose_finder and described(settings.pose_finder),
+            **self._metric_networks(),
             "background": settings.background,
             "diversity": [settings.diversity, settings.diversity_items],
             "dtype": settings.dtype,
@@ -324,6 +303,36 @@ class Run:
                 "Pillow": PIL.__version__,
                 "numpy": np.__version__,
             },
+        }
+
+    def _exemplars(self) -> str:
+        """How each item got its exemplar, in words."""
+        settings = self.settings
+        if settings.exemplars == RETRIEVAL:
+            pool = f"'{settings.train_split}', by {self.pairs.retrieved_by} layout"
+            return f"first retrieved from {pool}"
+        if settings.exemplars == RANDOM:
+            return f"random from '{settings.train_split}', seed {settings.seed}"
+        if settings.exemplars == COLUMN:
+            return f"the column '{self.data.exemplar_column}'"
+        name, content = Path(settings.exemplars).name, fingerprint(settings.exemplars)
+        return f"the list {name}, content {content}"
+
+    def _metric_networks(self) -> dict[str, Any]:
+        """The networks that metrics look through, with what tells their weights apart."""
+        settings, networks = self.settings, self.scorer.networks
+        perceptual_source = (settings.perceptual or "").partition("=")[2] or None
+        return {
+            "extractors": {
+                one.name: {"resize": one.resize, **described(one.source)}
+                for one in networks.extractors
+            },
+            "perceptual": None
+            if networks.perceptual is None
+            else {"name": self.scorer.perceptual_name, **described(perceptual_source)},
+            "lpips": networks.lpips is not None,
+            "segmenter": settings.segmenter and described(settings.segmenter),
+            "pose_finder": settings.pose_finder and described(settings.pose_finder),
         }
 
 
@@ -346,11 +355,5 @@ def shared_state() -> PartialState:
     Raises RuntimeError if the launcher started several that do not know of each other.
     """
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"), timeout=timedelta(hours=6))
-    launched = int(os.environ.get("WORLD_SIZE", "1"))
-    if state.num_processes != launched:
-        raise RuntimeError(
-            f"{launched} processes were launched but accelerate sees {state.num_processes}, so "
-            "each would evaluate by itself; on CPUs set ACCELERATE_USE_CPU=true and launch with "
-            "torchrun or accelerate launch --multi_gpu."
-        )
+    require_all_seen(state.num_processes, "evaluate")
     return state

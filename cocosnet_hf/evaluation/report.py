@@ -19,8 +19,7 @@ from ..image_translation import ImageTranslationPipeline
 from ..markdown import markdown_table
 from ..matching import Matching
 from ..pictures import grid, to_image
-from ..pipeline import CoCosPipeline
-from .methods import EXEMPLAR, PIPELINE, TARGET, run_pipeline
+from .methods import EXEMPLAR, PIPELINE, TARGET, matching_of, run_pipeline
 from .pairs import EvaluationPairs, Pair
 from .results import INPUT, MATCHING, METRICS, PHOTO, SETS, Evaluation, Result, metric_of
 from .storage import FORMATS, RunFolder
@@ -249,13 +248,14 @@ def picture_blocks(
             gap=GAP,
         )
         yield from _saved(sheet, folder, f"{title}.jpg", f"{title}: {', '.join(columns)}")
-    if not isinstance(pipe, CoCosPipeline):
+    if not pipe.has_matching:
         return
     yield Heading("Where the picture's places come from")
     for title, indices in chosen.items():
         pair = pairs[int(indices[0])]
         out = run_pipeline(pipe, [pair])
-        plot = correspondence_plot(cast(Tensor, out.images)[0], pair.exemplar.photo, out.matching)
+        picture, matching = cast(Tensor, out.images)[0], matching_of(out)
+        plot = correspondence_plot(picture, pair.exemplar.photo, matching)
         caption = f"{title}: the picture and, joined, the best matches in its exemplar"
         yield from _saved(plot, folder, f"{title}-matches.jpg", caption)
 

@@ -172,5 +172,5 @@ class Scorer:
         if self.networks.pose_finder is None or pair.target.pose is None:
             return
         name, find = self.networks.pose_finder
-        min_score = getattr(self.condition, "min_score", 0.0)  # of poses, not of all conditions
-        score.values[f"PCK-{name}"] = pose_pck(find(photo), pair.target.pose, min_score=min_score)
+        least = self.condition.least_score
+        score.values[f"PCK-{name}"] = pose_pck(find(photo), pair.target.pose, min_score=least)

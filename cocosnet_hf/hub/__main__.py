@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from ..own_modules import add_import
 from ..presets import PRESETS
 from .publish import publish_converted, publish_folder, publish_space
 
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folder.add_argument("repo_id", metavar="user/repo")
     folder.add_argument("--create-pr", action="store_true", help="propose it, leave main alone")
     folder.add_argument("--revision", help="branch to commit to")
+    add_import(folder)
 
     converted = commands.add_parser("converted", help="convert official weights and share them")
     converted.set_defaults(publish=publish_converted)
@@ -52,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "--private", action="store_true", default=None, help="only for its owner"
         )
     options = vars(parser.parse_args(arguments))
+    options.pop("modules", None)
     try:
         print(options.pop("publish")(**options))
     except (ValueError, OSError) as error:

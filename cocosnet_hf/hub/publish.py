@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from huggingface_hub import CommitInfo, EvalResult, HfApi, ModelCard, SpaceCard
 
 from ..cards import CARD_FILE, add_results, renamed
 from ..convert import convert_checkpoint
-from ..pipeline import CoCosPipeline
-from ..systems import saved_class
+from ..image_translation import ImageTranslationPipeline
+from ..models.network import Network
+from ..systems import class_named, saved_class
 from ..transfer import (
-    INDEX_FILE,
     LIBRARY,
     commit,
     create_repository,
     explained,
+    fetch_index,
     files_of,
     names_on_hub,
+    read_index,
+    require_known_networks,
     require_one_place,
+    require_openable,
     require_pipeline,
 )
 
@@ -47,15 +52,14 @@ def publish_folder(
 ) -> CommitInfo:
     """Share a saved pipeline as it lies in its folder: every variant, discriminator and card.
 
-    It may be that of any system of this package. The card is the folder's README.md under its new
-    name. create_pr, revision: as in `CoCosPipeline.push_to_hub`. Raises ValueError for a folder
-    that could not be opened from the Hub and for create_pr together with revision, and what
-    `create_repository` and `commit` raise.
+    It may be that of any system whose module has been imported. The card is the folder's README.md
+    under its new name. create_pr, revision: as in `CoCosPipeline.push_to_hub`. Raises ValueError
+    for a folder that could not be opened from the Hub and for create_pr together with revision, and
+    what `create_repository` and `commit` raise.
     """
     require_one_place(create_pr, revision)
     files = files_of(folder)
-    kind = saved_class(folder) if INDEX_FILE in files else CoCosPipeline
-    require_pipeline(files, str(folder), kind.network_names())
+    kind = require_shareable(folder, files)
     repo_id = create_repository(repo_id, private=private, token=token)
     if CARD_FILE in files:
         files[CARD_FILE] = str(renamed(ModelCard.load(Path(folder, CARD_FILE)), repo_id)).encode()
@@ -67,6 +71,21 @@ def publish_folder(
         revision=revision,
         token=token,
     )
+
+
+def require_shareable(
+    folder: str | Path, files: Mapping[str, Path | bytes]
+) -> type[ImageTranslationPipeline]:
+    """The class of a pipeline that could be opened from the Hub: of these files in this folder.
+
+    Raises ValueError for one that could not.
+    """
+    source = str(folder)
+    require_openable(files, source, ())
+    kind = saved_class(folder)
+    require_known_networks(read_index(folder, source), source, kind.network_names(), Network)
+    require_pipeline(files, source, kind.network_names())
+    return kind
 
 
 def publish_figures(
@@ -148,7 +167,9 @@ def publish_space(
                 f"{pipeline} cannot be found on the Hub; push the pipeline first, or use a token "
                 f"that may read it, or try again if the Hub did not answer."
             )
-        require_pipeline(names, pipeline, CoCosPipeline.network_names())
+        require_openable(names, pipeline, ())
+        kind = _shown_class(fetch_index(pipeline, token=token), pipeline)
+        require_pipeline(names, pipeline, kind.network_names())
         card.data.models = [pipeline]
     files[CARD_FILE] = str(card).encode()
     files |= {f"{LIBRARY}/{name}": path for name, path in package_files().items()}
@@ -171,6 +192,25 @@ def _name_pipeline(api: HfApi, space_id: str, pipeline: str | None) -> None:
         api.delete_space_variable(space_id, PIPELINE_VARIABLE)
 
 
+def _shown_class(index: Mapping[str, Any], pipeline: str) -> type[ImageTranslationPipeline]:
+    """The class of a pipeline that a Space can open.
+
+    Raises ValueError for one with classes of other packages, which no Space has.
+    """
+    kind = class_named(index, pipeline)
+    require_known_networks(index, pipeline, kind.network_names())
+    condition = index.get("condition")
+    type_name = str(condition.get("type")) if isinstance(condition, Mapping) else ""
+    needed = [kind.__module__, type_name.partition(":")[0] if ":" in type_name else LIBRARY]
+    for module in needed:
+        if module.partition(".")[0] != LIBRARY:
+            raise ValueError(
+                f"a Space carries {LIBRARY} alone and could not open {pipeline}, which needs "
+                f"{module}; put its class into the package, or write a Space of your own."
+            )
+    return kind
+
+
 def package_files() -> dict[str, Path | bytes]:
     """This package by path: modules, what they read, and the bundled pipelines.
 
@@ -191,7 +231,7 @@ def package_files() -> dict[str, Path | bytes]:
         files = {
             name: path for name, path in files_of(folder).items() if name.endswith(BUNDLED_DATA)
         }
-        require_pipeline(files, str(folder), CoCosPipeline.network_names())
+        require_shareable(folder, files)
         found |= {f"assets/{folder.name}/{name}": path for name, path in files.items()}
     return found
 

@@ -1,13 +1,14 @@
 """What can be trained: a file for each system, chosen by `system: NAME` in a recipe."""
 
 import importlib
-import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ..image_translation import ImageTranslationPipeline
-from ..transfer import INDEX_FILE
+from ..transfer import fetch_index, read_index
 from .adversarial import AdversarialSystem, PictureLosses
-from .base import LossWeights, Networks, Phase, System, SystemSettings, Terms
+from .base import LossWeights, Networks, Phase, System, SystemOptions, SystemSettings, Terms
 from .batch import Batch, Generated
 from .cocosnet import CoCosNet, CoCosNetLosses
 from .style_vector import StyleVector, StyleVectorPipeline
@@ -36,12 +37,21 @@ def find_system(name: str) -> type[System]:
     return found
 
 
-def saved_class(folder: str | Path) -> type[ImageTranslationPipeline]:
-    """The class of the pipeline that a folder holds, of this package or of an imported module.
+def saved_class(source: str | Path, **hub: Any) -> type[ImageTranslationPipeline]:
+    """The class of the pipeline in a folder or on the Hub, of this package or an imported module.
 
-    Raises ValueError for a class that neither has.
+    source: the folder or Hub id; hub: as of `cocosnet_hf.transfer.fetch_pipeline`. Raises
+    ValueError for a class that neither has, FileNotFoundError for a folder without a pipeline, and
+    what `cocosnet_hf.transfer.fetch_index` raises.
     """
-    name = json.loads(Path(folder, INDEX_FILE).read_text()).get("_class_name")
+    there = Path(source).is_dir()
+    index = read_index(source, str(source)) if there else fetch_index(str(source), **hub)
+    return class_named(index, str(source))
+
+
+def class_named(index: Mapping[str, Any], source: str) -> type[ImageTranslationPipeline]:
+    """The class that a pipeline's index names, as `saved_class` finds it; source: for messages."""
+    name = index.get("_class_name")
     kinds = [ImageTranslationPipeline]
     for kind in kinds:  # which grows by those derived from each
         kinds += kind.__subclasses__()
@@ -49,7 +59,7 @@ def saved_class(folder: str | Path) -> type[ImageTranslationPipeline]:
         if kind.__name__ == name:
             return kind
     raise ValueError(
-        f"{folder} holds a {name}, which is no pipeline of this package; import the module that "
+        f"{source} holds a {name}, which is no pipeline of this package; import the module that "
         f"defines it first, or derive it from ImageTranslationPipeline."
     )
 
@@ -68,8 +78,10 @@ __all__ = [
     "StyleVector",
     "StyleVectorPipeline",
     "System",
+    "SystemOptions",
     "SystemSettings",
     "Terms",
+    "class_named",
     "find_system",
     "saved_class",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +12,19 @@ from torch import Tensor, nn
 from .. import losses, sharpness
 from ..losses import DiscriminatorOutputs
 from ..losses import contextual_loss as default_contextual_loss
-from ..models import MultiscaleDiscriminator, ProjectedDiscriminator
+from ..models import (
+    EfficientNetLite0Features,
+    MultiscaleDiscriminator,
+    ProjectedDiscriminator,
+)
+from ..models.perceptual import PerceptualNetwork
 from .augment import diff_augment, random_shift
-from .base import LossWeights, Networks, Phase, System, Terms
+from .base import LossWeights, Networks, Phase, System, SystemOptions, Terms
 from .batch import Batch, Generated, needed
 
 DISCRIMINATORS = (MultiscaleDiscriminator, ProjectedDiscriminator)
+DISTILLED = "vgg19-distilled"
+"""The backbone that is the recipe's perceptual network."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,47 @@ class AdversarialSystem(System):
     losses: PictureLosses
     Losses = PictureLosses
     contextual_loss: Callable[[Tensor, Tensor], Tensor] = staticmethod(default_contextual_loss)
+
+    @classmethod
+    def require_known(
+        cls,
+        options: Mapping[str, Mapping[str, Any]],
+        losses: LossWeights,
+        perceptual: str,
+        own: SystemOptions,
+    ) -> None:
+        """Also where the discriminator judges by a network that the run does not load.
+
+        Early, since a recipe comes to its discriminator only after hours of matching.
+        """
+        super().require_known(options, losses, perceptual, own)
+        chosen = options.get("discriminator", {})
+        backbones = chosen.get("backbones", ProjectedDiscriminator.backbones)
+        if (
+            chosen.get("class") == ProjectedDiscriminator.__name__
+            and DISTILLED in backbones
+            and perceptual != DISTILLED
+        ):
+            raise ValueError(
+                f"networks.discriminator judges by {DISTILLED}, and perceptual.network is "
+                f"{perceptual}: set networks.discriminator.backbones=[efficientnet-lite0], or "
+                f"perceptual.network={DISTILLED} with its file as perceptual.source."
+            )
+
+    def prepare(
+        self, open_perceptual: Callable[[], PerceptualNetwork], device: torch.device | str
+    ) -> None:
+        """Also those by which a discriminator judges."""
+        super().prepare(open_perceptual, device)
+        discriminator = self.networks["discriminator"]
+        if isinstance(discriminator, ProjectedDiscriminator):
+            makers = {
+                "efficientnet-lite0": EfficientNetLite0Features.from_package,
+                DISTILLED: open_perceptual,
+            }
+            discriminator.attach(
+                {name: makers[name]().to(device) for name in discriminator.config.backbones}
+            )
 
     def step(self, phase: Phase, batch: Batch) -> Generated:
         """The generating networks, then the discriminator."""

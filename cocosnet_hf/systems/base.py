@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from ..conditions import Condition
@@ -70,22 +71,21 @@ class LossWeights:
 class SystemSettings:
     """What a recipe tells its system beside networks and losses.
 
-    image_size, image_width, matching_scale: as of the pipeline. frozen: networks that stay as they
-    are. mask_warmup: for how many units of the schedule a model with exemplar_noise still sees the
-    exemplar's own condition. The others are settings of the recipe, by their names there;
-    perceptual_layer is a position among the five.
+    image_size, image_width, matching_scale: as of the pipeline. The others are settings of the
+    recipe, by their names there; perceptual_layer is a position among the five.
     """
 
     image_size: int = 256
     image_width: int | None = None
     matching_scale: int = 1
-    frozen: tuple[str, ...] = ()
-    mask_warmup: int = 0
     diff_augment: bool = False
-    crop: int = 0
-    flow_jitter: float = 0.0
     perceptual_shift: int = 0
     perceptual_layer: int = 3
+
+
+@dataclass(frozen=True)
+class SystemOptions:
+    """Settings of one system alone, the fields of a subclass: a recipe's `system_options`."""
 
 
 class Phase(Protocol):
@@ -121,6 +121,8 @@ class System(ABC):
     """Learning rates as multiples of the recipe's, where these are not 1."""
     Losses: ClassVar[type[LossWeights]]
     """The recipe's `losses`."""
+    Options: ClassVar[type[SystemOptions]] = SystemOptions
+    """The recipe's `system_options`."""
     pipeline_class: ClassVar[type[ImageTranslationPipeline]]
 
     def __init__(
@@ -130,9 +132,10 @@ class System(ABC):
         losses: LossWeights,
         settings: SystemSettings | None = None,
         perceptual: PerceptualNetwork | None = None,
+        options: SystemOptions | None = None,
     ):
         self.condition, self.networks, self.losses = condition, networks, losses
-        self.settings = settings or SystemSettings()
+        self.settings, self.options = settings or SystemSettings(), options or self.Options()
         self.perceptual = perceptual
 
     @classmethod
@@ -144,6 +147,36 @@ class System(ABC):
             name: make_network(options.get(name, {}), classes, condition.channels)
             for name, classes in cls.network_classes.items()
         }
+
+    @classmethod
+    def require_known(
+        cls,
+        options: Mapping[str, Mapping[str, Any]],
+        losses: LossWeights,
+        perceptual: str,
+        own: SystemOptions,
+    ) -> None:
+        """Raise ValueError for settings of a recipe that do not go together.
+
+        options: as of `make_networks`. perceptual: name of the recipe's perceptual network. own:
+        the recipe's `system_options`.
+        """
+        del options, losses, perceptual, own
+
+    def prepare(
+        self, open_perceptual: Callable[[], PerceptualNetwork], device: torch.device | str
+    ) -> None:
+        """Bring the frozen networks that training looks through to the device.
+
+        open_perceptual: opens the recipe's perceptual network.
+        """
+        if self.losses.need_perceptual_network:
+            self.perceptual = open_perceptual().to(device)
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Networks that stay as they are."""
+        return ()
 
     @property
     def critics(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,7 +17,7 @@ from ..models.correspondence import Warp
 from ..models.network import Network, size_of
 from ..pipeline import CoCosPipeline
 from .adversarial import DISCRIMINATORS, AdversarialSystem, PictureLosses
-from .base import Networks, Phase, Terms
+from .base import LossWeights, Networks, Phase, SystemOptions, Terms
 from .batch import Batch, Generated, needed
 
 WRONG_WEIGHT = 4.0
@@ -67,6 +67,31 @@ class CoCosNetLosses(PictureLosses):
         return self.known_flow != 0 or self.region_flow != 0
 
 
+@dataclass(frozen=True)
+class CoCosNetOptions(SystemOptions):
+    """How the two networks are taught.
+
+    crop: side of the random window that is painted of each training picture, in pixels; 0 for all
+    of it. flow_jitter: cells by which the flow of half of the self pairs is bent, so that the true
+    photo teaches how to paint what a wrong match shows; needs losses.warp_fidelity, whose labels
+    say where it does. freeze_correspondence: keep the matching as it is, and train the painting alone.
+    mask_warmup: for how many units of the schedule a model with exemplar_noise still sees the
+    exemplar's own condition (Zhang et al. 2020, supplement, section 5).
+    """
+
+    crop: int = 0
+    flow_jitter: float = 0.0
+    freeze_correspondence: bool = False
+    mask_warmup: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("crop", "flow_jitter", "mask_warmup"):
+            if getattr(self, name) < 0:
+                raise ValueError(
+                    f"system_options.{name} must be at least 0, got {getattr(self, name)}."
+                )
+
+
 class CoCosNet(AdversarialSystem):
     """The correspondence and the translation network, taught together.
 
@@ -82,7 +107,30 @@ class CoCosNet(AdversarialSystem):
     averaged = ("correspondence", "translation")
     Losses = CoCosNetLosses
     losses: CoCosNetLosses
+    Options = CoCosNetOptions
+    options: CoCosNetOptions
     pipeline_class = CoCosPipeline
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """The correspondence network where the options say so."""
+        return ("correspondence",) if self.options.freeze_correspondence else ()
+
+    @classmethod
+    def require_known(
+        cls,
+        options: Mapping[str, Mapping[str, Any]],
+        losses: LossWeights,
+        perceptual: str,
+        own: SystemOptions,
+    ) -> None:
+        """Also where bent flows have no labels that say where they go wrong."""
+        super().require_known(options, losses, perceptual, own)
+        if getattr(own, "flow_jitter", 0) and not getattr(losses, "warp_fidelity", 0):
+            raise ValueError(
+                "system_options.flow_jitter needs to know where the bent flow shows the right "
+                "class: set losses.warp_fidelity above 0, or system_options.flow_jitter=0."
+            )
 
     def step(self, phase: Phase, batch: Batch) -> Generated:
         """Both painting networks, or the one that the terms look at; then the discriminator."""
@@ -102,10 +150,10 @@ class CoCosNet(AdversarialSystem):
         return self._generate(
             nets,
             batch,
-            noise=self._is_noisy and unit >= self.settings.mask_warmup,
+            noise=self._is_noisy and unit >= self.options.mask_warmup,
             target=batch.for_matching().image if self.losses.domain_alignment else None,
-            crop=self.settings.crop,
-            jitter=self.settings.flow_jitter,
+            crop=self.options.crop,
+            jitter=self.options.flow_jitter,
             paint=self.losses.need_picture,
         )
 
@@ -129,7 +177,7 @@ class CoCosNet(AdversarialSystem):
         """
         matcher = self._matcher  # nets may hold it wrapped
         small = batch.for_matching()
-        is_taught = "correspondence" not in self.settings.frozen
+        is_taught = not self.options.freeze_correspondence
         with torch.set_grad_enabled(torch.is_grad_enabled() and is_taught):
             features = nets["correspondence"](
                 small.condition, small.exemplar, None if noise else small.exemplar_condition, target

@@ -12,13 +12,14 @@ from .page import PAINTING, as_file
 from .painters import Painter, missing_model
 
 File = Mapping[str, Any]
-Pictures = tuple[str, str]
+Pictures = tuple[str, str | None]
 
 
 def endpoints(painters: Mapping[str, Painter | None]) -> None:
     """`/mask_to_image`, `/edge_to_face` and `/pose_to_body`; each gives picture, warped exemplar.
 
-    Without a pipeline an endpoint says how to get one.
+    The latter is None of a pipeline that does not match. Without a pipeline an endpoint says how to
+    get one.
     """
 
     def mask_to_image(mask: File, exemplar: File, exemplar_mask: File | None = None) -> Pictures:
@@ -84,4 +85,5 @@ def endpoints(painters: Mapping[str, Painter | None]) -> None:
 
 def _pictures(painter: Painter, condition: Any, exemplar: File, own: Any = None) -> Pictures:
     painting = painter.paint(condition, read_photo(exemplar, "exemplar"), own)
-    return as_file(painting.image), as_file(painting.warped)
+    warped = None if painting.warped is None else as_file(painting.warped)
+    return as_file(painting.image), warped

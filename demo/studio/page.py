@@ -42,6 +42,9 @@ SLOW: dict[str, Any] = RAW | {"show_progress": "full"}
 KEEP = "Paint only what I change"
 """What the choice is called that leaves the rest of an edited picture alone."""
 
+WITHOUT_MATCHING = "This model paints without a matching: no part came from one place."
+"""What stands in the place of the views of a matching."""
+
 VIEW: dict[str, Any] = {
     "interactive": False,
     "buttons": [],
@@ -306,24 +309,33 @@ def wire(
 
 def all_views(painting: DemoResult) -> tuple:
     """What is shown of a new painting's correspondence, in the order of `Result.views`."""
-    point = centre(painting)
     before, after = painting.compared
     download = as_file(after, "painting")
+    warped = None if painting.warped is None else as_file(painting.warped)
+    compared, button = (
+        (as_file(before), download),
+        gr.DownloadButton(value=download, interactive=True),
+    )
+    if painting.matching is None:
+        return None, WITHOUT_MATCHING, compared, warped, None, None, button
+    point = centre(painting)
     return (
         as_file(match_view(painting, point)),
         match_text(painting, point),
-        (as_file(before), download),
-        as_file(painting.warped),
+        compared,
+        warped,
         as_file(confidence_view(painting)),
         as_file(flow_view(painting)),
-        gr.DownloadButton(value=download, interactive=True),
+        button,
     )
 
 
-def match_at(painting: DemoResult | None, event: gr.SelectData) -> tuple[str, str]:
+def match_at(painting: DemoResult | None, event: gr.SelectData) -> tuple[str | None, str]:
     """Where a clicked point of the painting came from."""
     if painting is None:
         raise gr.Error("Press Paint again: this painting is no longer kept.", title="Too old")
+    if painting.matching is None:
+        return None, WITHOUT_MATCHING
     point = point_of(painting, event.index)
     return as_file(match_view(painting, point)), match_text(painting, point)
 

@@ -8,7 +8,6 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -18,13 +17,14 @@ from cocosnet_hf import (
     CoCosPipeline,
     Condition,
     EdgeCondition,
+    ImageTranslationPipeline,
     Matching,
     PreparedExemplar,
     bundled,
     bundled_names,
+    open_model,
 )
 from cocosnet_hf.applications import edit_photo, transfer_layer
-from cocosnet_hf.bundled import open_model
 from cocosnet_hf.hub.publish import PIPELINE_VARIABLE
 from cocosnet_hf.pictures import open_photo, to_image
 
@@ -54,14 +54,15 @@ PREPARED = 16
 class DemoResult:
     """One painting: the condition as a picture, the exemplar as the model saw it, the results.
 
-    edit: where a photo was edited, the whole photo before and after.
+    warped, matching: None of a model that does not match. edit: where a photo was edited, the whole
+    photo before and after.
     """
 
     condition: Image.Image
     exemplar: Image.Image
     image: Image.Image
-    warped: Image.Image
-    matching: Matching
+    warped: Image.Image | None
+    matching: Matching | None
     edit: tuple[Image.Image, Image.Image] | None = None
 
     @property
@@ -78,12 +79,12 @@ class DemoResult:
 class Painter:
     """A pipeline that remembers the exemplars it has prepared."""
 
-    def __init__(self, pipe: CoCosPipeline) -> None:
+    def __init__(self, pipe: ImageTranslationPipeline) -> None:
         pipe.set_progress_bar_config(disable=True)
         self.pipe = pipe.to("cuda" if torch.cuda.is_available() else "cpu")
         self._prepared: OrderedDict[str, PreparedExemplar] = OrderedDict()
         self._paint = on_gpu(self._paint_here)
-        self.transfer_layer = on_gpu(partial(transfer_layer, self.pipe))
+        self.transfer_layer = on_gpu(self._transfer_here)
 
     @property
     def condition(self) -> Any:
@@ -93,8 +94,7 @@ class Painter:
     @property
     def needs_exemplar_condition(self) -> bool:
         """Whether an exemplar is of no use without its own mask or pose."""
-        network = self.pipe.correspondence
-        return network.needs_exemplar_condition and not self.condition.needs_only_photo
+        return self.pipe.needs_exemplar_condition and not self.condition.needs_only_photo
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) at which the pipeline paints a condition of this size.
@@ -128,22 +128,34 @@ class Painter:
     def _paint_here(
         self, condition: Any, exemplar: Image.Image, exemplar_condition: Any
     ) -> DemoResult:
-        prepared = self._prepare(exemplar, exemplar_condition)
-        out = self.pipe(condition, prepared)
+        if isinstance(self.pipe, CoCosPipeline):
+            prepared = self._prepare(self.pipe, exemplar, exemplar_condition)
+            out, seen = self.pipe(condition, prepared), to_image(prepared.photos[0][0])
+        else:
+            out, seen = self.pipe(condition, exemplar, exemplar_condition), open_photo(exemplar)
         image = out.images[0]
         return DemoResult(
             self.condition.preview(self.condition.encode(condition, image.height, image.width)),
-            to_image(prepared.photos[0][0]),
+            seen,
             image,
-            out.warped_exemplars[0],
-            out.matching.to("cpu"),  # so that it outlives the GPU it was made on
+            None if out.warped_exemplars is None else out.warped_exemplars[0],
+            # So that it outlives the GPU it was made on.
+            None if out.matching is None else out.matching.to("cpu"),
         )
 
-    def _prepare(self, exemplar: Image.Image, condition: Any) -> PreparedExemplar:
+    def _transfer_here(self, *arguments: Any, **settings: Any) -> list[Image.Image]:
+        """See `transfer_layer`."""
+        if not isinstance(self.pipe, CoCosPipeline):
+            raise ValueError("a layer follows a matching, and this model paints without one.")
+        return transfer_layer(self.pipe, *arguments, **settings)
+
+    def _prepare(
+        self, pipe: CoCosPipeline, exemplar: Image.Image, condition: Any
+    ) -> PreparedExemplar:
         """Found by its content, so that whoever sends the same picture need not wait for it."""
         key = hashlib.sha256(pickle.dumps((exemplar, condition))).hexdigest()
         if key not in self._prepared:
-            self._prepared[key] = self.pipe.encode_exemplar(exemplar, condition)
+            self._prepared[key] = pipe.encode_exemplar(exemplar, condition)
             while len(self._prepared) > PREPARED:
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(key)
@@ -169,11 +181,11 @@ def open_painters(names: Mapping[str, str]) -> dict[str, Painter | None]:
     """
     painters: dict[str, Painter | None] = {}
     if shared := os.environ.get(PIPELINE_VARIABLE):
-        pipe = open_model(shared)
+        pipe = open_model(shared).fold()
         painters[_tab_of(pipe.condition, shared)] = Painter(pipe)
     for tab, kind in TABS.items():
         if tab in names:
-            pipe = open_model(names[tab])
+            pipe = open_model(names[tab]).fold()
             if pipe.condition.type != kind:
                 raise ValueError(
                     f"the tab {tab} needs a pipeline with a {kind} condition, but "

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from cocosnet_hf import Matching
 from cocosnet_hf.pictures import grid
 
 from .painters import DemoResult
@@ -52,8 +53,9 @@ def match_view(painting: DemoResult, point: Point) -> Image.Image:
 
     point: (x, y) in pixels of the painting. The warmer the exemplar, the larger the place's share.
     """
-    row = cast(Tensor, painting.matching.row(point))  # of one exemplar, not in a list
-    target = _at(painting, painting.matching.flow()[0], point).tolist()
+    matching = _matching(painting)
+    row = cast(Tensor, matching.row(point))  # of one exemplar, not in a list
+    target = _at(matching, matching.flow()[0], point).tolist()
     left, right = _enlarged(painting.image), _enlarged(painting.exemplar)
     right = _blend(right, _heat(_stretched(row / row.max(), right.size)), 0.55)
     _ring(left, point, painting.image)
@@ -63,8 +65,9 @@ def match_view(painting: DemoResult, point: Point) -> Image.Image:
 
 def match_text(painting: DemoResult, point: Point) -> str:
     """The same in words."""
-    x, y = _at(painting, painting.matching.flow()[0], point).tolist()
-    share = _at(painting, painting.matching.confidence()[0], point).item()
+    matching = _matching(painting)
+    x, y = _at(matching, matching.flow()[0], point).tolist()
+    share = _at(matching, matching.confidence()[0], point).item()
     return (
         f"Point **({point[0]:.0f}, {point[1]:.0f})** came from **({x:.0f}, {y:.0f})** in the "
         f"exemplar, with a confidence of **{share:.0%}**."
@@ -74,7 +77,7 @@ def match_text(painting: DemoResult, point: Point) -> str:
 def confidence_view(painting: DemoResult) -> Image.Image:
     """The painting under a map of how sure its matches are: bright is sure."""
     picture = _enlarged(painting.image)
-    confidence = painting.matching.confidence()[0]
+    confidence = _matching(painting).confidence()[0]
     return _blend(picture, _heat(_stretched(confidence, picture.size)), 0.65)
 
 
@@ -82,7 +85,7 @@ def flow_view(painting: DemoResult) -> Image.Image:
     """Exemplar and painting in the colours of places: equal colours belong together."""
     exemplar, image = painting.exemplar, painting.image
     places = _place_colors(exemplar.width, exemplar.height)
-    flow = painting.matching.flow()[0].round().long().cpu().numpy()
+    flow = _matching(painting).flow()[0].round().long().cpu().numpy()
     colors = places[flow[..., 1], flow[..., 0]]
     left, right = _enlarged(exemplar), _enlarged(image)
     carried = Image.fromarray(colors).resize(right.size, Image.Resampling.NEAREST)
@@ -97,10 +100,16 @@ def _place_colors(width: int, height: int) -> np.ndarray:
     return (colors * 255).astype(np.uint8)
 
 
-def _at(painting: DemoResult, plane: Tensor, point: Point) -> Tensor:
+def _matching(painting: DemoResult) -> Matching:
+    """What all views are of. Raises ValueError for the painting of a model that does not match."""
+    if painting.matching is None:
+        raise ValueError("this model paints without a matching, so that there is none to be seen.")
+    return painting.matching
+
+
+def _at(matching: Matching, plane: Tensor, point: Point) -> Tensor:
     """The entry of a plane of the matching's grid under a pixel of the painting."""
-    stride = painting.matching.stride
-    return plane[int(point[1] // stride), int(point[0] // stride)]
+    return plane[int(point[1] // matching.stride), int(point[0] // matching.stride)]
 
 
 def _enlarged(picture: Image.Image) -> Image.Image:

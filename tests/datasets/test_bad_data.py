@@ -113,7 +113,7 @@ def test_too_many_broken_pictures_stop_the_run(
 def test_broken_pictures_are_counted_over_all_workers(broken_folder: Path, scenes: DataSettings):
     settings = replace(scenes, source=str(broken_folder), max_broken_share=1.0)
     data = open_training_data(settings, SCENE)
-    order = EndlessBatches(COUNT, 1, shuffle=False)
+    order = EndlessBatches(COUNT, 1)
     loader = torch.utils.data.DataLoader(data, batch_sampler=order, num_workers=2)
     list(itertools.islice(loader, COUNT))
     assert data.broken.broken >= 1

@@ -25,6 +25,7 @@ gradio = pytest.importorskip("gradio", reason="needs the extra demo")
 import studio.gallery  # noqa: E402
 from studio import painters  # noqa: E402
 from studio.gallery import Exhibit, gallery_of, store  # noqa: E402
+from studio.page import WITHOUT_MATCHING, all_views  # noqa: E402
 from studio.painters import PREPARED, Painter, open_painters  # noqa: E402
 from studio.views import (  # noqa: E402
     shown,
@@ -39,6 +40,19 @@ def test_a_painter_paints_what_its_pipeline_paints():
     assert np.array_equal(painting.warped, expected.warped_exemplars[0])
     assert np.array_equal(painting.exemplar, noise(1))
     assert painting.condition.size == painting.image.size
+
+
+def test_a_painter_of_a_model_without_matching_shows_its_pictures_alone():
+    pipe = tiny.style_pipeline(SIZE)
+    painter = Painter(pipe)
+    painting = painter.paint(noise(), noise(1))
+    assert np.array_equal(painting.image, pipe(noise(), noise(1)).images[0])
+    match, note, compared, warped, confidence, flow, download = all_views(painting)
+    assert match is warped is confidence is flow is None
+    assert note == WITHOUT_MATCHING
+    assert np.array_equal(Image.open(compared[1]), painting.image)
+    with pytest.raises(ValueError, match="paints without one"):
+        painter.transfer_layer(noise(), noise(1), noise())
 
 
 def test_an_edited_exemplar_keeps_what_its_layout_keeps():

@@ -46,6 +46,16 @@ def test_options_stand_above_a_recipe_and_a_later_recipe_above_an_earlier_one(tm
 
 
 @pytest.mark.parametrize(
+    ("words", "lpips"), [([], "auto"), (["--lpips"], True), (["--no-lpips"], False)]
+)
+def test_lpips_is_asked_for_left_out_or_taken_where_it_can_be_had(
+    words: list[str], lpips: bool | str
+):
+    options = make_parser().parse_args(["pipeline", "--data=x", *words])
+    assert read_settings(options).lpips == lpips
+
+
+@pytest.mark.parametrize(
     ("name", "words"),
     [
         ("edge-to-face", ["--labels-column=label", "--label-classes=19"]),

@@ -214,7 +214,7 @@ def test_a_repository_that_is_no_pipeline_is_refused(hub: LoopbackHub, edges: Co
         loaded()
     edges.push_to_hub(REPO)
     hub.remove(REPO, "correspondence/config.json")
-    with pytest.raises(ValueError, match="has no correspondence/config.json; expected a CoCosPip"):
+    with pytest.raises(ValueError, match="has no correspondence/config.json; expected a pipeline"):
         loaded()
     assert downloads(hub) == []
 

@@ -1,5 +1,6 @@
 """Sharing whole folders: trained pipelines, converted official checkpoints."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,12 +10,11 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from cocosnet_hf import PRESETS, CoCosPipeline, EdgeCondition, MultiscaleDiscriminator
+from cocosnet_hf import PRESETS, CoCosPipeline, MultiscaleDiscriminator
 from cocosnet_hf.cards import usage
 from cocosnet_hf.convert import OFFICIAL_DATA, official_details
 from cocosnet_hf.hub.__main__ import main
 from cocosnet_hf.hub.publish import publish_converted, publish_folder
-from cocosnet_hf.models.style_encoder import StyleEncoder
 from cocosnet_hf.systems import StyleVectorPipeline
 from tests.support import tiny
 from tests.support.hubs import write_files
@@ -44,15 +44,24 @@ def test_a_folder_is_shared_with_everything_in_it(hub: LoopbackHub, trained: Pat
 
 @pytest.mark.usefixtures("hub")
 def test_the_pipeline_of_another_system_is_shared_too(tmp_path: Path):
-    condition, encoder = EdgeCondition(), StyleEncoder(9, (8, 8))
-    painter = tiny.translation(condition.channels + 9 - 3)
-    StyleVectorPipeline(encoder, painter, condition, 64).save_pretrained(tmp_path)
+    pipe = tiny.style_pipeline()
+    encoder = pipe.style_encoder
+    pipe.save_pretrained(tmp_path)
     publish_folder(tmp_path, REPO)
     opened = StyleVectorPipeline.from_pretrained(REPO).style_encoder.state_dict()
     assert all(torch.equal(opened[key], value) for key, value in encoder.state_dict().items())
     (tmp_path / "style_encoder/diffusion_pytorch_model.safetensors").unlink()
     with pytest.raises(ValueError, match="no style_encoder weights"):
         publish_folder(tmp_path, REPO)
+
+
+def test_a_folder_with_networks_of_unknown_code_is_not_shared(hub: LoopbackHub, trained: Path):
+    index = json.loads((trained / "model_index.json").read_text())
+    index["translation"] = ["somebodys_module", "Painter"]
+    (trained / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match="somebodys_module.* for translation; expected"):
+        publish_folder(trained, REPO)
+    assert hub.repositories == {}
 
 
 def test_a_folder_can_be_proposed_or_put_on_a_branch(hub: LoopbackHub, trained: Path):

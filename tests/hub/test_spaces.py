@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from huggingface_hub import SpaceCard
 
-from cocosnet_hf import bundled_names
+from cocosnet_hf import EdgeCondition, ImageTranslationPipeline, bundled_names
 from cocosnet_hf.cards import INSTALL
 from cocosnet_hf.hub import publish
 from cocosnet_hf.hub.publish import publish_space
-from tests.support import tiny
+from tests.support import tiny, toy_condition, toy_system
 from tests.support.hubs import write_files
 from tests.support.loopback_hub import ALICE, LoopbackHub
 from tests.support.paths import REPOSITORY
@@ -262,6 +262,32 @@ def test_a_folder_that_is_no_gradio_space_is_refused(
     tiny.pipeline().push_to_hub(REPO)
     change(demo)
     with pytest.raises(ValueError, match=message):
+        publish_space(SPACE, REPO, folder=demo)
+    assert ("space", SPACE) not in hub.repositories
+
+
+def test_a_space_shows_the_pipeline_of_any_system_of_this_package(hub: LoopbackHub, demo: Path):
+    tiny.style_pipeline().push_to_hub(REPO)
+    publish_space(SPACE, REPO, folder=demo)
+    assert hub.repositories["space", SPACE].variables == {"COCOSNET_PIPELINE": REPO}
+
+
+@pytest.mark.parametrize(
+    ("make", "needed"),
+    [
+        (
+            lambda: toy_system.ToyPipeline(toy_system.Shifter(3), EdgeCondition()),
+            toy_system.__name__,
+        ),
+        (lambda: tiny.pipeline(toy_condition.Brightness()), toy_condition.__name__),
+    ],
+    ids=["system", "condition"],
+)
+def test_a_space_for_what_another_package_defines_is_refused(
+    make: Callable[[], ImageTranslationPipeline], needed: str, hub: LoopbackHub, demo: Path
+):
+    make().push_to_hub(REPO)
+    with pytest.raises(ValueError, match=needed):
         publish_space(SPACE, REPO, folder=demo)
     assert ("space", SPACE) not in hub.repositories
 

@@ -27,6 +27,47 @@ def imported_modules(source: str, module: str, is_package: bool) -> Iterator[str
             yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
+def import_graph() -> dict[str, set[str]]:
+    """Each module of this repository and those of it that it imports, also for types alone."""
+    found = modules()
+    graph: dict[str, set[str]] = {}
+    for module, path in found.items():
+        graph[module] = set()
+        for name in imported_modules(path.read_text(), module, path.name == "__init__.py"):
+            while name and name not in found:  # a name in a module, or another library
+                name = name.rpartition(".")[0]
+            if name and name != module:
+                graph[module].add(name)
+    return graph
+
+
+def circles(graph: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of nodes each of which leads to all others of its group (Tarjan 1972)."""
+    numbers: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    path: list[str] = []
+    found = []
+
+    def visit(node: str) -> None:
+        numbers[node] = lowest[node] = len(numbers)
+        path.append(node)
+        for target in graph[node]:
+            if target not in numbers:
+                visit(target)
+            if target in path:
+                lowest[node] = min(lowest[node], lowest[target])
+        if lowest[node] == numbers[node]:
+            group = path[path.index(node) :]
+            del path[-len(group) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in graph:
+        if node not in numbers:
+            visit(node)
+    return found
+
+
 def modules() -> dict[str, Path]:
     found = {}
     for root in ROOTS:

@@ -17,8 +17,10 @@ from cocosnet_hf import (
     CorrespondenceNetwork,
     EdgeCondition,
     MultiscaleDiscriminator,
+    StyleEncoder,
     TranslationNetwork,
 )
+from cocosnet_hf.systems import StyleVectorPipeline
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 POWER_ITERATIONS = 10
@@ -100,5 +102,14 @@ def blending_pipeline(condition: Condition | None = None, image_size: int = 64) 
     painter = blending_translation(condition.channels)
     matcher = correspondence(condition.channels, warp="coherent")
     made = CoCosPipeline(matcher, painter, condition, image_size, matching_scale=2)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def style_pipeline(image_size: int = 32) -> StyleVectorPipeline:
+    """A quiet pipeline of another system, without a matching, for edges."""
+    condition, encoder = EdgeCondition(), lively(StyleEncoder(9, (8, 8)))
+    painter = translation(condition.channels + encoder.config.style_channels - 3)
+    made = StyleVectorPipeline(encoder, painter, condition, image_size)
     made.set_progress_bar_config(disable=True)
     return made

@@ -10,10 +10,14 @@ import torch
 import yaml
 from torch import nn
 
+from cocosnet_hf import open_model
 from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.evaluation import EvaluationPairs, EvaluationSettings, evaluate, load_baseline
+from cocosnet_hf.evaluation.opening import weights_digest
+from cocosnet_hf.hub.publish import publish_folder
 from cocosnet_hf.systems import CoCosNet, CoCosNetLosses, StyleVector, find_system, saved_class
 from tests.support import tiny, toy_system
+from tests.support.loopback_hub import connected_hub
 from tests.support.paths import CONFIGS
 from tests.support.training import SETTINGS, differences, last_state
 from train.config import TrainConfig, load_config
@@ -23,6 +27,7 @@ from train.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 
+REPO = "alice/painter"
 TOY = "tests.support.toy_system:Toy"
 GROUPS: dict[str, dict[str, Any]] = {
     "cocosnet": {"networks": SETTINGS["networks"], "losses": SETTINGS["losses"]},
@@ -40,6 +45,15 @@ GROUPS: dict[str, dict[str, Any]] = {
         "losses": {"novelty": 0.5},
     },
 }
+
+TEST_DATA = DataSettings(
+    split="test",
+    condition_column="condition",
+    exemplar_column="exemplar",
+    exemplar_condition_column="exemplar_condition",
+    image_size=32,
+    load_size=32,
+)
 
 every_system = pytest.mark.parametrize("name", GROUPS)
 
@@ -112,23 +126,15 @@ def test_a_trained_pipeline_is_a_baseline_of_an_evaluation_and_can_be_evaluated_
 ):
     trainer = Trainer(config(tmp_path, name, "--output.validate_every=0"), None)
     folder = run(trainer)
-    data = DataSettings(
-        split="test",
-        condition_column="condition",
-        exemplar_column="exemplar",
-        exemplar_condition_column="exemplar_condition",
-        image_size=32,
-        load_size=32,
-    )
     condition = trainer.system.condition
-    pairs = EvaluationPairs(data, condition, exemplars="column", limit=2)
+    pairs = EvaluationPairs(TEST_DATA, condition, exemplars="column", limit=2)
     method = load_baseline(f"ours={folder}", pairs)
     (painted,) = method.generate([pairs[0], pairs[1]])
     assert painted.pictures.shape == (2, 3, 32, 32)
     assert "weights" in method.made_by["ours"]
     settings = EvaluationSettings(
         str(folder),
-        data,
+        TEST_DATA,
         output=str(tmp_path / "evaluation"),
         exemplars="column",
         limit=2,
@@ -141,6 +147,35 @@ def test_a_trained_pipeline_is_a_baseline_of_an_evaluation_and_can_be_evaluated_
     evaluation = evaluate(settings)
     assert {"pipeline", "ours", "exemplar"} <= set(evaluation.methods)
     assert (tmp_path / "evaluation/report.html").is_file()
+
+
+@every_system
+def test_a_trained_pipeline_is_shared_opened_and_evaluated_by_its_id(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    trainer = Trainer(config(tmp_path, name, "--output.validate_every=0"), None)
+    folder = run(trainer)
+    settings = EvaluationSettings(
+        REPO,
+        TEST_DATA,
+        output=str(tmp_path / "evaluation"),
+        exemplars="column",
+        limit=2,
+        baselines=("exemplar",),
+        extractors=(),
+        perceptual=None,
+        diversity=0,
+    )
+    with connected_hub(monkeypatch, tmp_path / "home") as hub:
+        publish_folder(folder, REPO)
+        assert {f"{key}/config.json" for key in trainer.system.networks} <= set(hub.files(REPO))
+        opened = open_model(REPO)
+        evaluation = evaluate(settings)
+    assert type(opened) is trainer.system.pipeline_class
+    local = open_model(str(folder))
+    for key, network in opened.networks.items():
+        assert same_weights(network, local.networks[key]), key
+    assert evaluation.provenance["weights"] == weights_digest(local)
 
 
 def test_a_phase_gathers_its_own_gradients_over_the_batches_of_a_step(tmp_path: Path):

@@ -1,6 +1,7 @@
 """Checkpoints: kept, resumed, refused."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -99,6 +100,26 @@ def test_a_checkpoint_of_before_settings_were_renamed_is_resumed(tmp_path: Path)
     now["data"]["elastic"] = 0.2
     with pytest.raises(ValueError, match=r"data\.elastic was 0\.1"):
         load_checkpoint(path, now, ())
+
+
+def test_a_checkpoint_of_before_systems_had_options_is_resumed_with_the_same_ones(tmp_path: Path):
+    off = {"crop": 0, "networks": {"freeze_correspondence": False}, "schedule": {"mask_warmup": 0}}
+    path = save_checkpoint(tmp_path, 1, {}, off, keep=3)
+    rest: dict[str, Any] = {"networks": {}, "schedule": {}}
+    assert load_checkpoint(path, rest | {"system_options": {}}, ()) == (1, {})  # of another system
+    options = {"crop": 0, "freeze_correspondence": False, "mask_warmup": 0}
+    assert load_checkpoint(path, rest | {"system_options": options}, ()) == (1, {})
+    with pytest.raises(ValueError, match=r"system_options\.crop was 0"):
+        load_checkpoint(path, rest | {"system_options": options | {"crop": 64}}, ())
+
+    on = {"crop": 64, "networks": {"freeze_correspondence": True}, "schedule": {"mask_warmup": 0}}
+    path = save_checkpoint(tmp_path, 2, {}, on, keep=3)
+    options |= {"crop": 64, "freeze_correspondence": True}
+    assert load_checkpoint(path, rest | {"system_options": options}, ()) == (2, {})
+    with pytest.raises(ValueError, match=r"freeze_correspondence was True"):
+        load_checkpoint(
+            path, rest | {"system_options": options | {"freeze_correspondence": False}}, ()
+        )
 
 
 def test_a_run_with_other_settings_is_not_resumed(tmp_path: Path):

@@ -44,9 +44,13 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path):
     [
         ("--data.batchsize=4", "unknown setting data.batchsize; did you mean data.batch_size"),
         ("--optimizer.generator_rate=1", r"generator_rate is now called optimizer\.generator_lr"),
+        ("--crop=64", r"^crop is now called system_options\.crop"),
+        ("--networks.freeze_correspondence=true", r"called system_options\.freeze_correspondence"),
+        ("--schedule.mask_warmup=3", r"called system_options\.mask_warmup"),
+        ("--system_options.crop=-1", r"system_options\.crop must be at least 0, got -1"),
         ("--losses.known_flow=1", "set data.flow_stride"),
-        ("--flow_jitter=1", "set losses.warp_fidelity"),
-        ("--flow_jitter=-1", "at least 0"),
+        ("--system_options.flow_jitter=1", "set losses.warp_fidelity"),
+        ("--system_options.flow_jitter=-1", "at least 0"),
         (
             "--networks.discriminator={class: ProjectedDiscriminator}",
             r"perceptual\.network is vgg19: set networks\.discriminator\.backbones",

@@ -63,7 +63,9 @@ def cocosnet(
         "discriminator": discriminator,
     }
     condition = MaskCondition(classes=("a", "b", "c"))
-    return CoCosNet(condition, networks, losses, SystemSettings(**settings), perceptual)
+    own = {item.name for item in dataclasses.fields(CoCosNet.Options)}
+    options = CoCosNet.Options(**{name: settings.pop(name) for name in own & settings.keys()})
+    return CoCosNet(condition, networks, losses, SystemSettings(**settings), perceptual, options)
 
 
 @pytest.mark.parametrize("settings", [{}, {"warp": "patch"}, {"warp_upsampling": "bilinear"}])

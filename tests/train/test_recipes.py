@@ -113,7 +113,11 @@ def test_an_official_recipe_trains_on_a_folder_as_it_describes(
         ("ade20k", ["--data.retrieve=true"]),
         (
             "ade20k",
-            ["--data.retrieve=true", "--networks.task=ade20k-noise", "--schedule.mask_warmup=1"],
+            [
+                "--data.retrieve=true",
+                "--networks.task=ade20k-noise",
+                "--system_options.mask_warmup=1",
+            ],
         ),
         ("celebahq", ["--data.retrieve=true"]),
         ("celebahq-edge", ["--data.retrieve=true"]),

@@ -208,7 +208,7 @@ def test_processes_that_do_not_know_of_each_other_are_an_error(
 
 
 def test_noise_replaces_the_exemplars_condition_from_the_end_of_the_warm_up_on(tmp_path: Path):
-    overrides = ["--networks.correspondence.exemplar_noise=0.01", "--schedule.mask_warmup=3"]
+    overrides = ["--networks.correspondence.exemplar_noise=0.01", "--system_options.mask_warmup=3"]
     trainer = Trainer(config(tmp_path, *overrides, "--output.validate_every=0"), None)
     system = trainer.system
     for network in system.networks.values():

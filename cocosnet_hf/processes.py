@@ -1,0 +1,19 @@
+"""Several processes of one command."""
+
+from __future__ import annotations
+
+import os
+
+
+def require_all_seen(seen: int, work: str) -> None:
+    """Raise RuntimeError if the launcher started several processes that do not know of each other.
+
+    seen: how many processes accelerate sees. work: what each would do by itself, such as "train".
+    """
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if seen != launched:
+        raise RuntimeError(
+            f"{launched} processes were launched but accelerate sees {seen}, so each would {work} "
+            f"by itself; on CPUs set ACCELERATE_USE_CPU=true and launch with torchrun or "
+            f"accelerate launch --multi_gpu."
+        )
