@@ -74,9 +74,9 @@ class CoCosNetOptions(SystemOptions):
     crop: side of the random window that is painted of each training picture, in pixels; 0 for all
     of it. flow_jitter: cells by which the flow of half of the self pairs is bent, so that the true
     photo teaches how to paint what a wrong match shows; needs losses.warp_fidelity, whose labels
-    say where it does. freeze_correspondence: keep the matching as it is, and train the painting alone.
-    mask_warmup: for how many units of the schedule a model with exemplar_noise still sees the
-    exemplar's own condition (Zhang et al. 2020, supplement, section 5).
+    say where it does. freeze_correspondence: keep the matching as it is, and train the painting
+    alone. mask_warmup: for how many units of the schedule a model with exemplar_noise still sees
+    the exemplar's own condition (Zhang et al. 2020, supplement, section 5).
     """
 
     crop: int = 0
