@@ -1,10 +1,13 @@
 """The data of a run: endless training batches from any step on, and the held-out pairs."""
 
+import atexit
 import dataclasses
+import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -31,10 +34,6 @@ from .config import TrainConfig
 PICTURES = {"image", "condition", "exemplar", "exemplar_condition"}
 PACKED = {f"{part}{name}condition" for part in ("", "matching_") for name in ("", "exemplar_")}
 """What travels as `Condition.pack` makes it."""
-
-
-SECONDS_AFTER_SIGTERM = 300
-"""How long a loading process lives on after the signal, while the trainer ends its step."""
 
 
 class TrainingData:
@@ -64,13 +63,15 @@ class TrainingData:
                 "data.labels_column, or these weights to 0."
             )
         rank, world_size = accelerator.process_index, accelerator.num_processes
+        self._leaving = multiprocessing.Value("b", False, lock=False)
+        self._workers: list[multiprocessing.process.BaseProcess] = []
         examples = open_training_data(settings, condition, config.seed, rank, world_size)
         options = {
             "num_workers": settings.workers,
-            "worker_init_fn": _outlive_sigterm,
+            "worker_init_fn": partial(_outlive_signals, self._leaving),
             "pin_memory": accelerator.device.type == "cuda",
         }
-        self.streamed = isinstance(examples, TrainingStream)
+        self.is_map = not isinstance(examples, TrainingStream)
         self._pool: Rows | None = None
         self._loader: StatefulDataLoader | DataLoader
         if isinstance(examples, TrainingStream):
@@ -106,7 +107,11 @@ class TrainingData:
 
     def __iter__(self) -> Iterator[Batch]:
         # The loader starts at once: it draws from the generator that every step then seeds.
-        return self._timed(iter(self._loader))
+        others = multiprocessing.active_children()
+        loaded = iter(self._loader)
+        self._workers = [one for one in multiprocessing.active_children() if one not in others]
+        atexit.register(self.close)  # before multiprocessing waits for its children
+        return self._timed(loaded)
 
     def _timed(self, loaded: Iterator[Mapping[str, Tensor]]) -> Iterator[Batch]:
         while True:  # the loader has no end
@@ -114,6 +119,16 @@ class TrainingData:
             batch = self._to_batch(next(loaded))
             self.seconds_waited += time.perf_counter() - start
             yield batch
+
+    def close(self) -> None:
+        """End the loading processes, whoever still holds their loader; a second call is none."""
+        self._leaving.value = True
+        for worker in self._workers:
+            worker.terminate()
+        for worker in self._workers:
+            worker.join()
+        self._workers = []
+        atexit.unregister(self.close)
 
     def stream_states(self) -> list[Any] | None:
         """Where a streamed set stands, for each process; None for one read in any order."""
@@ -184,12 +199,16 @@ def _require_same_readers(states: list[dict[str, Any]], processes: int, workers:
         )
 
 
-def _outlive_sigterm(_: int) -> None:
-    """Keep a loading process, where a scheduler signals every process, until the trainer has saved.
+def _outlive_signals(leaving: Any, _: int) -> None:
+    """Keep a loading process, where every process gets a signal, until the trainer has saved.
 
-    Not for ever: a process that is terminated because nobody needs it has to end.
+    Schedulers send SIGTERM to all, terminals Ctrl-C. leaving: a shared flag, from which on nobody
+    needs the process; without its trainer it ends by itself, as every loading process of torch.
     """
-    if not hasattr(signal, "SIGALRM"):  # Windows, where no scheduler sends signals either
-        return
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(SECONDS_AFTER_SIGTERM))
+
+    def end(*_: Any) -> None:
+        if leaving.value:
+            os._exit(0)  # torch takes any other end for an error
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

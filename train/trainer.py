@@ -1,7 +1,6 @@
 """The trainer: what a run is made of, and one method for each line of its loop."""
 
 import os
-import signal
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -32,10 +31,12 @@ from .checkpoints import (
 from .config import MAY_CHANGE_ON_RESUME, TrainConfig, to_dict
 from .data import TrainingData
 from .ema import averaged_copy
+from .mistakes import Diverged, RunError, message_of
 from .networks import attach_backbones, build_system, export_pipeline
 from .phases import Phases
 from .recompute import recompute_activations
 from .report import Report, picture_grid
+from .stopping import Interrupted, Stopping
 from .validation import batch_metrics, validate
 
 BEST_METRICS = {"warp_accuracy": 1, "target_l1": -1}
@@ -56,8 +57,9 @@ def optimize(trainer: "Trainer") -> Iterator[tuple[Batch, Generated]]:
 class Trainer:
     """The state of a run, and one method for each line of the training loop."""
 
-    def __init__(self, config: TrainConfig, resume: str | None):
+    def __init__(self, config: TrainConfig, resume: str | None, stopping: Stopping | None = None):
         self.config = config
+        self.stopping = stopping or Stopping()
         self.folder = Path(config.output_dir)
         self.accelerator = make_accelerator(config)
         if self.accelerator.is_main_process:
@@ -72,21 +74,24 @@ class Trainer:
         self._prepare_networks()
         self.step = 0
         self.best: float | None = None
+        self.validated = -1
         stream_states = self._restore(resume)
+        self._saved = self.step
+        self._within_step = False
         self.data = TrainingData(
             config, self.system.condition, self.accelerator, self.step, stream_states
         )
         self.tracker = Report(self.accelerator, self.folder, self.step)
-        self._terminated = False
-        self._handler = signal.signal(signal.SIGTERM, self._on_sigterm)
 
     # The lines of the loop -----------------------------------------------------------------------
 
     def steps(self) -> Iterator[Iterator[Batch]]:
         """The batches of each step that is left, after setting rates and random numbers for it."""
-        if self.step == 0 and self.config.output.validate_every:
-            self.validate()  # what has been learned is seen beside this
+        # At step 0, beside which is seen what has been learned, and where one was interrupted.
+        if self._due(self.config.output.validate_every) and self.validated != self.step:
+            self.validate()
         batches = iter(self.data)
+        self.stopping.watch()
         self._logged = self._progress()
         total = self.config.schedule.total * self.data.steps_per_unit
         for step in range(self.step, total):
@@ -101,6 +106,7 @@ class Trainer:
 
     def learn(self, batch: Batch) -> Generated:
         """All phases of the system's step on one batch; the last batch's make the updates."""
+        self._within_step = True
         with self.accelerator.accumulate(*self._prepared.values()):
             self.phases.begin_batch()
             return self.system.step(self.phases, batch)
@@ -110,6 +116,7 @@ class Trainer:
         for name, average in self.averages.items():
             average.update_parameters(self.system.networks[name])
         self.step += 1
+        self._within_step = False
 
     def report(self, batch: Batch, generated: Generated) -> None:
         """Log, draw, validate and save, whichever is due."""
@@ -124,11 +131,43 @@ class Trainer:
             self.save()
 
     def told_to_stop(self) -> bool:
-        """Whether any process got SIGTERM; all of them then stop after the same step."""
-        if self.accelerator.num_processes == 1:
-            return self._terminated
-        flag = torch.tensor(float(self._terminated), device=self.accelerator.device)
-        return self.accelerator.reduce(flag, "sum").item() > 0
+        """Whether any process got a signal; all of them then stop after the same step."""
+        if self.accelerator.num_processes > 1:
+            flag = torch.tensor([self.stopping.received], device=self.accelerator.device)
+            self.stopping.received = int(self.accelerator.gather(flag).max())
+        return self.stopping.received > 0
+
+    def stop(self) -> None:
+        """After a signal: what has been trained is saved, and how it goes on is said."""
+        if self._saved != self.step:
+            self.save()
+        self.accelerator.print(
+            f"stopped at step {self.step} by {self.stopping.name}; the same command with "
+            f"--resume latest goes on",
+            flush=True,
+        )
+
+    def rescue(self, error: Exception) -> None:
+        """After an error: save what has been trained, unless it is what failed.
+
+        By the main process alone, as the others may be gone; of a stream in several processes that
+        is too little to go on from.
+        """
+        alone = self.accelerator.num_processes == 1
+        lost = isinstance(error, Diverged) or not (alone or self.data.is_map)
+        if lost or self._saved == self.step or not self.accelerator.is_main_process:
+            return
+        try:
+            self._write(self.data.stream_states() if alone else None)
+        except Exception as failure:
+            print(f"nothing could be saved after the error: {message_of(failure)}", flush=True)
+            return
+        if self._within_step:
+            print(
+                f"the error came within step {self.step + 1}, so that a run which goes on from "
+                f"here is not bit for bit the one without the error",
+                flush=True,
+            )
 
     def finish(self) -> Path:
         """Validate, save and export the averaged networks; upload them if the config says so."""
@@ -149,6 +188,7 @@ class Trainer:
 
     def close(self) -> None:
         """Release what stands in the way of another trainer; the processes stay connected."""
+        self.data.close()
         for tracker in self.accelerator.trackers:
             tracker.finish()
         self.accelerator.free_memory()
@@ -156,8 +196,7 @@ class Trainer:
         GradientState._reset_state()
         if self.config.speed.compile:
             torch.compiler.reset()
-        if not self._terminated:  # a second signal does not cut off the way out
-            signal.signal(signal.SIGTERM, self._handler)
+        self.stopping.close()
 
     def _publish(self, folder: Path, repo_id: str) -> None:
         try:
@@ -176,43 +215,53 @@ class Trainer:
         """Write a checkpoint from which `--resume` goes on exactly."""
         stream_states = self.data.stream_states()
         if self.accelerator.is_main_process:
-            state = {
-                "networks": {
-                    name: network.state_dict() for name, network in self.system.networks.items()
-                },
-                "averages": {name: average.state_dict() for name, average in self.averages.items()},
-                "optimizers": {
-                    name: optimizer.state_dict()
-                    for name, (optimizer, _) in self._optimizers.items()
-                },
-                "scaler": self.phases.state_dict(),
-                "system": self.system.state_dict(),
-                "stream": stream_states,
-                "best": self.best,
-            }
-            keep = self.config.output.keep
-            path = save_checkpoint(self._checkpoints, self.step, state, self._described(), keep)
-            self.accelerator.print(f"saved {path}", flush=True)
+            self._write(stream_states)
+        self._saved = self.step
         self.accelerator.wait_for_everyone()
+
+    def _write(self, stream_states: list[Any] | None) -> None:
+        networks = {name: network.state_dict() for name, network in self.system.networks.items()}
+        optimizers = {name: one.state_dict() for name, (one, _) in self._optimizers.items()}
+        state = {
+            "networks": networks,
+            "averages": {name: average.state_dict() for name, average in self.averages.items()},
+            "optimizers": optimizers,
+            "scaler": self.phases.state_dict(),
+            "system": self.system.state_dict(),
+            "stream": stream_states,
+            "best": self.best,
+            "validated": self.validated,
+        }
+        keep = self.config.output.keep
+        path = save_checkpoint(self._checkpoints, self.step, state, self._described(), keep)
+        self.accelerator.print(f"saved {path}", flush=True)
 
     def validate(self) -> None:
         """Measure the averaged networks on held-out pairs; keep them if they are the best so far.
 
-        Only the main process does, on the same pairs each time.
+        Only the main process does, on the same pairs each time. A signal ends it without a result.
         """
         if self.accelerator.is_main_process:
-            metrics, batch, generated = validate(
-                self.system, self._averaged, self.data.validation_batches()
-            )
-            values = {f"validation/{name}": value for name, value in metrics.items()}
-            self.tracker.scalars(self.step, values)
-            self._draw("validation", batch, generated)
-            name = next(name for name in BEST_METRICS if name in metrics)
-            score = BEST_METRICS[name] * metrics[name]
-            if self.best is None or score > self.best:
-                self.best = score
-                export_pipeline(self.system, self._averaged, self.folder / "best")
+            batches = self.stopping.interrupts(self.data.validation_batches())
+            try:
+                metrics, batch, generated = validate(self.system, self._averaged, batches)
+            except Interrupted:
+                pass
+            else:
+                self._take(metrics, batch, generated)
         self.accelerator.wait_for_everyone()
+
+    def _take(self, metrics: dict[str, float], batch: Batch, generated: Generated) -> None:
+        """A validation's results."""
+        self.validated = self.step
+        values = {f"validation/{name}": value for name, value in metrics.items()}
+        self.tracker.scalars(self.step, values)
+        self._draw("validation", batch, generated)
+        name = next(name for name in BEST_METRICS if name in metrics)
+        score = BEST_METRICS[name] * metrics[name]
+        if self.best is None or score > self.best:
+            self.best = score
+            export_pipeline(self.system, self._averaged, self.folder / "best")
 
     @property
     def _averaged(self) -> dict[str, Network]:
@@ -288,6 +337,7 @@ class Trainer:
         self.phases.load_state_dict(state["scaler"])
         self.system.load_state_dict(state["system"])
         self.best = state["best"]
+        self.validated = state.get("validated", self.step)
         self.accelerator.print(f"resumed from {path}", flush=True)
         return state["stream"]
 
@@ -326,9 +376,6 @@ class Trainer:
         )
         self.tracker.pictures(self.step, name, grid)
 
-    def _on_sigterm(self, *_: Any) -> None:
-        self._terminated = True
-
 
 def checkpoints_folder(config: TrainConfig) -> Path:
     """Where a run writes its checkpoints."""
@@ -353,7 +400,7 @@ def reserve_repository(config: TrainConfig) -> None:
 def make_accelerator(config: TrainConfig) -> Accelerator:
     """accelerate's view of the machine.
 
-    Raises RuntimeError if the launcher started several processes that do not know of each other,
+    Raises RunError if the launcher started several processes that do not know of each other,
     ValueError for fp16 without a GPU, where accelerate would quietly compute in float32.
     """
     accelerator = Accelerator(
@@ -364,7 +411,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     )
     launched = int(os.environ.get("WORLD_SIZE", "1"))
     if accelerator.num_processes != launched:
-        raise RuntimeError(
+        raise RunError(
             f"{launched} processes were launched but accelerate sees {accelerator.num_processes}, "
             f"so each would train by itself; on CPUs set ACCELERATE_USE_CPU=true and launch with "
             f"torchrun or accelerate launch --multi_gpu."

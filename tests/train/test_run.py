@@ -332,7 +332,7 @@ def test_a_run_killed_at_any_time_resumes_to_the_same_weights(tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("to", ["the trainer", "its loading processes too"])
-def test_sigterm_saves_and_ends_cleanly(tmp_path: Path, to: str):
+def test_sigterm_saves_and_says_how_the_run_goes_on(tmp_path: Path, to: str):
     path = config_file(tmp_path)
     process = start(path, "--schedule.constant=100000", *LONG[1:], "--data.workers=1")
     wait_for_checkpoint(tmp_path / "run", process)
@@ -341,9 +341,10 @@ def test_sigterm_saves_and_ends_cleanly(tmp_path: Path, to: str):
     else:  # as schedulers do
         os.killpg(process.pid, signal.SIGTERM)
     printed = process.communicate(timeout=60)[0]
-    assert process.returncode == 0, printed
+    assert process.returncode == 128 + signal.SIGTERM, printed
     saved = list_checkpoints(tmp_path / "run/checkpoints")[-1]
-    assert printed.rstrip().splitlines()[-1].endswith(f"saved {saved}")
+    assert f"saved {saved}" in printed
+    assert re.search(r"stopped at step \d+ by SIGTERM; .*--resume latest", printed)
     assert not (tmp_path / "run/pipeline").exists()
 
 
