@@ -36,10 +36,28 @@ PACKED = {f"{part}{name}condition" for part in ("", "matching_") for name in (""
 """What travels as `Condition.pack` makes it."""
 
 
+class FirstRows:
+    """The first rows of a data set, at most `count`."""
+
+    def __init__(self, rows: Rows, count: int):
+        self.rows, self.count = rows, min(len(rows), count)
+
+    @property
+    def column_names(self) -> list[str]:
+        return self.rows.column_names
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        return self.rows[index]
+
+
 class TrainingData:
     """What `config.data` says, for this process; iterating gives its batches.
 
-    seconds_waited: for all batches so far, until their way to the device began.
+    photos: how many there are; None of a stream. seconds_waited: for all batches so far, until
+    their way to the device began.
 
     first_step: steps already trained. stream_states: for a streamed set, `stream_states()` of the
     checkpoint. Raises what `open_training_data` does, ValueError for fewer examples than a step
@@ -73,6 +91,7 @@ class TrainingData:
         }
         self.is_map = not isinstance(examples, TrainingStream)
         self._pool: Rows | None = None
+        self.photos: int | None = None
         self._loader: StatefulDataLoader | DataLoader
         if isinstance(examples, TrainingStream):
             if config.schedule.unit == "epoch":
@@ -86,6 +105,7 @@ class TrainingData:
             self.steps_per_unit = 1
         else:
             self._pool = examples.rows
+            self.photos = len(examples)
             sampler = EndlessBatches(
                 len(examples),
                 settings.batch_size,
@@ -140,7 +160,8 @@ class TrainingData:
     def validation_batches(self) -> Iterator[Batch]:
         """The same held-out pairs at each call; exemplars are retrieved from the training data.
 
-        Of a stream only these pairs are read, once, and their exemplars retrieved among them.
+        Of a stream only these pairs are read, once, and their exemplars retrieved among them, as
+        are those of data without any source of exemplars.
         Raises ValueError with the remedies for a held-out part that cannot be used.
         """
         return map(self._to_batch, DataLoader(self._held_out, self.config.data.batch_size))
@@ -160,12 +181,16 @@ class TrainingData:
             rows = open_source(settings, self.condition, self.config.seed)
             if settings.streaming:
                 rows = read_stream(rows, count)
+            if not settings.has_real_exemplars and len(rows) > 1:
+                # The photo itself would be the answer: another of those that are looked at.
+                rows = FirstRows(rows, count)
+                settings = dataclasses.replace(settings, retrieve=True)
         except ValueError as error:
             raise ValueError(
                 f"{error} That is the held-out part: name one, such as data.split=train[:95%] with "
                 f"data.validation_split=train[95%:], or set output.validate_every=0."
             ) from error
-        training_photos = settings.retrieve or (settings.exemplar_list and not settings.same_look)
+        training_photos = data.retrieve or (settings.exemplar_list and not settings.same_look)
         pool = self._pool if training_photos else None
         examples = TrainingExamples(rows, self.condition, settings, self.config.seed, pool)
         return torch.utils.data.Subset(examples, range(min(len(examples), count)))

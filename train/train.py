@@ -177,6 +177,8 @@ def complete(trainer: Trainer) -> Path | None:
             if trainer.told_to_stop():
                 trainer.stop()
                 return None
+            if trainer.has_converged():
+                break
         return trainer.finish()
     except Exception as error:
         trainer.rescue(error)
