@@ -1,6 +1,7 @@
 """Official CoCosNet checkpoints to a saved pipeline.
 
 python -m cocosnet_hf.convert CHECKPOINT_FOLDER OUTPUT_FOLDER [--task ade20k_noise] [--ema]
+python -m cocosnet_hf.convert --perceptual 5SE.pth vgg19_distilled16x_relu5_1.safetensors
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 from torch import Tensor
 
 from .cards import CardDetails, write_card
 from .models import CorrespondenceNetwork, MultiscaleDiscriminator, TranslationNetwork
 from .models.network import Network
+from .models.perceptual import DistilledVGG19Features
 from .pipeline import CoCosPipeline
 from .presets import PRESETS, Preset, preset
 from .transfer import LIBRARY
@@ -167,6 +170,29 @@ def convert_checkpoint(
     return output
 
 
+def convert_perceptual(file: str | Path, output: str | Path) -> Path:
+    """Write the distilled VGG-19 as `DistilledVGG19Features.from_file` reads it.
+
+    file: `trained_models/wct_se_16x_new/5SE.pth` of Collaborative-Distillation, with the layers
+    conv0, conv11, ..., conv51. output: a new safetensors file, which is returned. Raises
+    FileNotFoundError, FileExistsError, and ValueError for a file that holds another network.
+    """
+    file, output = Path(file), Path(output)
+    if not file.is_file():
+        raise FileNotFoundError(f"expected 5SE.pth of Collaborative-Distillation, no file {file}.")
+    if output.exists():
+        raise FileExistsError(f"{output} exists; choose another name.")
+    state = _Checkpoint.read(file, "model", "SE").state
+    named = {re.sub(r"^conv(\d)(\d)(?=[_.])", r"conv\1_\2", key): state[key] for key in state}
+    save_file({key: value.float().contiguous() for key, value in named.items()}, output)
+    try:
+        DistilledVGG19Features.from_file(output)
+    except ValueError as error:
+        output.unlink()
+        raise ValueError(f"{file} is not the network that was expected: {error}") from error
+    return output
+
+
 def official_details(pipe: CoCosPipeline) -> CardDetails:
     """What the card of converted official networks says of where they come from."""
     data = next(
@@ -262,8 +288,11 @@ class _Checkpoint:
     state: dict[str, Tensor]
 
     @classmethod
-    def read(cls, path: Path) -> _Checkpoint:
-        """Open a state dict in the zip or the legacy format without running any of it."""
+    def read(cls, path: Path, *inside: str) -> _Checkpoint:
+        """Open a state dict in the zip or the legacy format without running any of it.
+
+        inside: keys under which the state dict may lie.
+        """
         try:
             # Only the zip format can be mapped: its tensors stay on disk until they are used.
             mapped = zipfile.is_zipfile(path)
@@ -275,6 +304,9 @@ class _Checkpoint:
                 f"torch.save writes it; anything else could run code and is refused. Download or "
                 f"save the file again."
             ) from error
+        for key in inside:
+            if isinstance(state, dict) and isinstance(state.get(key), dict):
+                state = state[key]
         if not isinstance(state, dict) or not state:
             raise ValueError(
                 f"{path} must hold a dict of key to tensor, got "
@@ -394,14 +426,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("folder", type=Path, help="folder with the official .pth files")
     parser.add_argument("output", type=Path, help="new folder for the pipeline")
+    parser.add_argument(
+        "--perceptual", action="store_true", help="from 5SE.pth, the VGG-19 of recipes, to one file"
+    )
     parser.add_argument("--task", help=f"one of {', '.join(PRESETS)}; recognised by default")
     parser.add_argument("--epoch", default="latest", help='"latest" (default) or a number')
     parser.add_argument("--ema", action="store_true", help="take the averaged weights")
     options = parser.parse_args(arguments)
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
     logger.setLevel(logging.INFO)
+    chosen = vars(options)
     try:
-        convert_checkpoint(**vars(options))
+        if chosen.pop("perceptual"):
+            convert_perceptual(options.folder, options.output)
+        else:
+            convert_checkpoint(**chosen)
     except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
 

@@ -6,7 +6,7 @@ import difflib
 import inspect
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import yaml
@@ -88,7 +88,12 @@ def build(cls: type, values: Any, prefix: str, groups: Mapping[str, type] | None
         raise ValueError(f"{prefix.rstrip('.')} must be a group of settings, got {values!r}.")
     hints = typing.get_type_hints(cls) | dict(groups or {})
     items = {item.name: item for item in dataclasses.fields(cls)}
-    _refuse_unknown(values, items, prefix)
+    inner = {
+        name: [item.name for item in dataclasses.fields(hint)]
+        for name, hint in hints.items()
+        if isinstance(hint, type) and dataclasses.is_dataclass(hint)
+    }
+    _refuse_unknown(values, items, prefix, inner)
     required = (dataclasses.MISSING, dataclasses.MISSING)
     for name, item in items.items():
         if (item.default, item.default_factory) == required and name not in values:
@@ -101,16 +106,21 @@ def build(cls: type, values: Any, prefix: str, groups: Mapping[str, type] | None
     )
 
 
-def _refuse_unknown(names: Mapping[str, Any], known: Mapping[str, Any], prefix: str) -> None:
+def _refuse_unknown(
+    names: Mapping[str, Any],
+    known: Mapping[str, Any],
+    prefix: str,
+    groups: Mapping[str, Collection[str]] = types.MappingProxyType({}),
+) -> None:
+    """groups: the settings of each group among the known, for one that was left without it."""
     for name in names:
         if name not in known and f"{prefix}{name}" in RENAMED:
             raise ValueError(f"{prefix}{name} is now called {RENAMED[f'{prefix}{name}']}.")
         if name not in known:
-            nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0)
-            raise ValueError(
-                f"unknown setting {prefix}{name}; did you mean {prefix}{nearest[0]}? Known are "
-                f"{', '.join(known)}."
-            )
+            inner = [f"{prefix}{group}.{name}" for group, held in groups.items() if name in held]
+            nearest = [f"{prefix}{one}" for one in difflib.get_close_matches(str(name), known, n=1)]
+            hint = f"; did you mean {one}?" if (one := next(iter(inner or nearest), None)) else "."
+            raise ValueError(f"unknown setting {prefix}{name}{hint} Known are {', '.join(known)}.")
 
 
 def _typed(value: Any, hint: Any, name: str, metadata: Mapping[str, Any]) -> Any:

@@ -47,11 +47,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture
 def fresh_process() -> Iterator[None]:
-    """What training leaves in its process is undone: accelerate's state and a signal handler."""
-    handler = signal.getsignal(signal.SIGTERM)
+    """What training leaves in its process is undone: accelerate's state and signal handlers."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     forget_processes()
     yield
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     forget_processes()
 
 

@@ -2,17 +2,22 @@
 
 import json
 import os
+import pickle
 import re
 import shutil
+import zipfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from diffusers.utils import logging
 from safetensors import SafetensorError
 
 from cocosnet_hf.settings_file import renamed
+
+logger = logging.get_logger(__name__)
 
 NAME = re.compile(r"checkpoint-(\d{8})")
 RUN_FILE = "run.json"
@@ -40,6 +45,8 @@ def complete_folder(target: Path) -> Iterator[Path]:
         temporary.mkdir()
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
+            if path.is_file():
+                path.chmod(0o666 & ~_umask())  # safetensors writes for the owner alone
             _flush_to_disk(path)
         shutil.rmtree(old, ignore_errors=True)
         if target.exists():
@@ -55,6 +62,13 @@ def complete_folder(target: Path) -> Iterator[Path]:
                 f"space and go on with --resume latest."
             ) from error
         raise
+
+
+def _umask() -> int:
+    """What new files of this process are not allowed; it can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
 
 
 def _flush_to_disk(path: Path) -> None:
@@ -95,12 +109,20 @@ def list_checkpoints(folder: Path) -> list[Path]:
 def find_checkpoint(folder: Path, wanted: str) -> Path | None:
     """The checkpoint that `--resume` names: "latest" or a path; None if there is none yet.
 
-    Raises FileNotFoundError for a path that is no checkpoint, and FileExistsError if the folder has
-    newer ones, which would be taken for this run's.
+    The newest that is damaged gives way to the one before, with a warning. Raises ValueError if
+    all are, FileNotFoundError for a path that is no checkpoint, and FileExistsError if the folder
+    has newer ones, which would be taken for this run's.
     """
     if wanted == "latest":
         found = list_checkpoints(folder)
-        return found[-1] if found else None
+        if not found:
+            logger.warning(f"there is no checkpoint in {folder}: the run begins at its start.")
+            return None
+        for path in reversed(found):
+            if is_whole(path):
+                return path
+            logger.warning(f"{path} is damaged: going on from the checkpoint before it.")
+        raise ValueError(f"every checkpoint in {folder} is damaged; start a new run elsewhere.")
     path = Path(wanted)
     if not (path / RUN_FILE).is_file():
         raise FileNotFoundError(
@@ -120,6 +142,15 @@ def find_checkpoint(folder: Path, wanted: str) -> Path | None:
             f"another output_dir."
         )
     return path
+
+
+def is_whole(path: Path) -> bool:
+    """Whether both files of a checkpoint can be opened to their end."""
+    try:
+        json.loads((path / RUN_FILE).read_text())
+    except (OSError, ValueError):
+        return False
+    return zipfile.is_zipfile(path / STATE_FILE)
 
 
 def load_checkpoint(
@@ -161,8 +192,15 @@ def read_run(path: Path) -> tuple[int, dict[str, Any]]:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """What a checkpoint holds beside its settings."""
-    state = torch.load(path / STATE_FILE, map_location="cpu", weights_only=True)
+    """What a checkpoint holds beside its settings. Raises ValueError for a damaged file."""
+    try:
+        state = torch.load(path / STATE_FILE, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise ValueError(
+            f"{path / STATE_FILE} cannot be read, it is missing or damaged "
+            f"({next(iter(str(error).splitlines()), type(error).__name__)}); move {path} away and "
+            f"go on from the one before with --resume latest."
+        ) from error
     for name, average in state.get("averages", {}).items():
         if "steps" in average:  # as earlier versions wrote it
             weights = {f"module.{key}": value for key, value in average["module"].items()}

@@ -32,6 +32,14 @@ from cocosnet_hf.systems import (
 __all__ = ["TrainConfig", "build_config", "load_config", "on_top", "read_files", "to_dict"]
 
 DEFAULT_SYSTEM = "cocosnet"
+WITHOUT_WEIGHTS = (
+    "They come from 5SE.pth of Collaborative-Distillation by `python -m cocosnet_hf.convert "
+    "--perceptual 5SE.pth vgg19_distilled16x_relu5_1.safetensors`, with the path as "
+    "--perceptual.source; or take VGG-19 from the Hub by --perceptual.network=vgg19 "
+    "--perceptual.source=timm/vgg19.tv_in1k; or train without by "
+    "--config train/configs/layers/no-perceptual.yaml."
+)
+LOGGERS = ("tensorboard", "wandb", "trackio")
 Precision = Literal["no", "bf16", "fp16"]
 
 
@@ -60,14 +68,16 @@ class ScheduleConfig:
     """How long to train: `constant` units at the full rates, then `decay` units down to zero.
 
     unit: "epoch" for passes over the data, at the end of each of which the rates fall, or "step".
+    patience: after how many validations without a better one the run ends early; 0 for never.
     """
 
     unit: Literal["step", "epoch"] = "step"
     constant: int = 10_000
     decay: int = 10_000
+    patience: int = 0
 
     def __post_init__(self) -> None:
-        _require_at_least(self, "schedule", 0, "constant", "decay")
+        _require_at_least(self, "schedule", 0, "constant", "decay", "patience")
         if self.total == 0:
             raise ValueError("schedule.constant and schedule.decay are both 0: nothing is trained.")
 
@@ -93,11 +103,12 @@ class NetworkConfig:
     task: a published task whose condition and network settings are the defaults below it.
     condition: the condition's `to_config`; lists may be written as lists. Beside these there is a
     group of constructor arguments for each network of the system, see `network_config_of`.
-    init_from: folder or Hub id of a pipeline to start from: its condition and networks replace all
-    of the above, except networks such as the discriminator if they are not beside it.
+    init_from: folder or Hub id of a pipeline to start from: its networks replace all of the above,
+    except those such as the discriminator if they are not beside it; its condition must be the
+    run's, if that says one.
     transfer_from: bundled name, folder or Hub id of a pipeline with another condition, whose
-    weights correspondence and translation start with; see `transfer_weights` for the layers that
-    read the condition.
+    weights correspondence and translation start with, and whose settings they have where the run
+    says nothing else; see `transfer_weights` for the layers that read the condition.
     """
 
     task: str | None = None
@@ -158,8 +169,11 @@ class PerceptualConfig:
     layer: Literal["relu1_2", "relu2_2", "relu3_2", "relu4_2", "relu5_2"] = "relu4_2"
 
     def load(self) -> PerceptualNetwork:
-        """The network, frozen. Raises what `open_perceptual` raises."""
-        return open_perceptual(self.network, self.source)
+        """The network, frozen. Raises what `open_perceptual` raises, with the ways out."""
+        try:
+            return open_perceptual(self.network, self.source)
+        except OSError as error:
+            raise type(error)(f"{error} {WITHOUT_WEIGHTS}") from error
 
     @property
     def layer_index(self) -> int:
@@ -197,6 +211,8 @@ class OutputConfig:
 
     keep: newest checkpoints that stay, at least 1. validation_batches: held-out batches of each
         validation.
+    report_to: loggers of values and pictures, any of tensorboard, wandb and trackio with commas
+        between, or none; metrics.jsonl is always written. tracker_project: their project.
     push_to_hub: Hub id that the finished pipeline is uploaded to; private: for its owner only.
     license, data_terms: what its card says of the weights, by the Hub's name of a licence, and of
     the pictures they learned from. card_pictures: show held-out photos and what was painted from
@@ -209,6 +225,8 @@ class OutputConfig:
     keep: int = 3
     validate_every: int = 1000
     validation_batches: int = 8
+    report_to: str = "tensorboard"
+    tracker_project: str = "cocosnet_hf"
     push_to_hub: str | None = None
     private: bool = False
     card_pictures: bool = False
@@ -219,11 +237,22 @@ class OutputConfig:
         _require_at_least(self, "output", 1, "keep", "validation_batches")
         intervals = ("log_every", "grid_every", "checkpoint_every", "validate_every")
         _require_at_least(self, "output", 0, *intervals)
+        if unknown := sorted(set(self.loggers) - set(LOGGERS)):
+            raise ValueError(
+                f"output.report_to must be any of {', '.join(LOGGERS)} with commas between, or "
+                f"none; got {', '.join(unknown)}."
+            )
         if self.license == "other":
             raise ValueError(
                 "output.license must be a licence that the Hub knows by name, such as apache-2.0; "
                 "leave it out and write the card by hand."
             )
+
+    @property
+    def loggers(self) -> tuple[str, ...]:
+        """The names in `report_to`."""
+        names = [name.strip() for name in self.report_to.split(",")]
+        return tuple(dict.fromkeys(name for name in names if name not in ("", "none")))
 
 
 @dataclass(frozen=True)
@@ -280,6 +309,10 @@ class TrainConfig:
                 "both, such as train[:95%] and train[95%:], name another split or set "
                 "output.validate_every=0."
             )
+        if self.schedule.patience and not self.output.validate_every:
+            raise ValueError(
+                "schedule.patience counts validations: set output.validate_every, or patience to 0."
+            )
         if self.output.validate_every and data.exemplar_list and not data.validation_exemplar_list:
             raise ValueError(
                 "data.exemplar_list names training photos only: set data.validation_exemplar_list "
@@ -321,6 +354,8 @@ MAY_CHANGE_ON_RESUME = (
     "output.",
     "schedule.",
     "system_options.mask_warmup",
+    "data.source",
+    "data.validation_source",
     "data.workers",
     "data.cache_dir",
     "optimizer.generator_lr",

@@ -1,10 +1,13 @@
 """The data of a run: endless training batches from any step on, and the held-out pairs."""
 
+import atexit
 import dataclasses
+import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -33,14 +36,28 @@ PACKED = {f"{part}{name}condition" for part in ("", "matching_") for name in (""
 """What travels as `Condition.pack` makes it."""
 
 
-SECONDS_AFTER_SIGTERM = 300
-"""How long a loading process lives on after the signal, while the trainer ends its step."""
+class FirstRows:
+    """The first rows of a data set, at most `count`."""
+
+    def __init__(self, rows: Rows, count: int):
+        self.rows, self.count = rows, min(len(rows), count)
+
+    @property
+    def column_names(self) -> list[str]:
+        return self.rows.column_names
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Mapping[str, Any]:
+        return self.rows[index]
 
 
 class TrainingData:
     """What `config.data` says, for this process; iterating gives its batches.
 
-    seconds_waited: for all batches so far, until their way to the device began.
+    photos: how many there are; None of a stream. seconds_waited: for all batches so far, until
+    their way to the device began.
 
     first_step: steps already trained. stream_states: for a streamed set, `stream_states()` of the
     checkpoint. Raises what `open_training_data` does, ValueError for fewer examples than a step
@@ -64,14 +81,17 @@ class TrainingData:
                 "data.labels_column, or these weights to 0."
             )
         rank, world_size = accelerator.process_index, accelerator.num_processes
+        self._leaving = multiprocessing.Value("b", False, lock=False)
+        self._workers: list[multiprocessing.process.BaseProcess] = []
         examples = open_training_data(settings, condition, config.seed, rank, world_size)
         options = {
             "num_workers": settings.workers,
-            "worker_init_fn": _outlive_sigterm,
+            "worker_init_fn": partial(_outlive_signals, self._leaving),
             "pin_memory": accelerator.device.type == "cuda",
         }
-        self.streamed = isinstance(examples, TrainingStream)
+        self.is_map = not isinstance(examples, TrainingStream)
         self._pool: Rows | None = None
+        self.photos: int | None = None
         self._loader: StatefulDataLoader | DataLoader
         if isinstance(examples, TrainingStream):
             if config.schedule.unit == "epoch":
@@ -85,6 +105,7 @@ class TrainingData:
             self.steps_per_unit = 1
         else:
             self._pool = examples.rows
+            self.photos = len(examples)
             sampler = EndlessBatches(
                 len(examples),
                 settings.batch_size,
@@ -106,7 +127,11 @@ class TrainingData:
 
     def __iter__(self) -> Iterator[Batch]:
         # The loader starts at once: it draws from the generator that every step then seeds.
-        return self._timed(iter(self._loader))
+        others = multiprocessing.active_children()
+        loaded = iter(self._loader)
+        self._workers = [one for one in multiprocessing.active_children() if one not in others]
+        atexit.register(self.close)  # before multiprocessing waits for its children
+        return self._timed(loaded)
 
     def _timed(self, loaded: Iterator[Mapping[str, Tensor]]) -> Iterator[Batch]:
         while True:  # the loader has no end
@@ -114,6 +139,16 @@ class TrainingData:
             batch = self._to_batch(next(loaded))
             self.seconds_waited += time.perf_counter() - start
             yield batch
+
+    def close(self) -> None:
+        """End the loading processes, whoever still holds their loader; a second call is none."""
+        self._leaving.value = True
+        for worker in self._workers:
+            worker.terminate()
+        for worker in self._workers:
+            worker.join()
+        self._workers = []
+        atexit.unregister(self.close)
 
     def stream_states(self) -> list[Any] | None:
         """Where a streamed set stands, for each process; None for one read in any order."""
@@ -125,7 +160,8 @@ class TrainingData:
     def validation_batches(self) -> Iterator[Batch]:
         """The same held-out pairs at each call; exemplars are retrieved from the training data.
 
-        Of a stream only these pairs are read, once, and their exemplars retrieved among them.
+        Of a stream only these pairs are read, once, and their exemplars retrieved among them, as
+        are those of data without any source of exemplars.
         Raises ValueError with the remedies for a held-out part that cannot be used.
         """
         return map(self._to_batch, DataLoader(self._held_out, self.config.data.batch_size))
@@ -145,12 +181,16 @@ class TrainingData:
             rows = open_source(settings, self.condition, self.config.seed)
             if settings.streaming:
                 rows = read_stream(rows, count)
+            if not settings.has_real_exemplars and len(rows) > 1:
+                # The photo itself would be the answer: another of those that are looked at.
+                rows = FirstRows(rows, count)
+                settings = dataclasses.replace(settings, retrieve=True)
         except ValueError as error:
             raise ValueError(
                 f"{error} That is the held-out part: name one, such as data.split=train[:95%] with "
                 f"data.validation_split=train[95%:], or set output.validate_every=0."
             ) from error
-        training_photos = settings.retrieve or (settings.exemplar_list and not settings.same_look)
+        training_photos = data.retrieve or (settings.exemplar_list and not settings.same_look)
         pool = self._pool if training_photos else None
         examples = TrainingExamples(rows, self.condition, settings, self.config.seed, pool)
         return torch.utils.data.Subset(examples, range(min(len(examples), count)))
@@ -184,12 +224,16 @@ def _require_same_readers(states: list[dict[str, Any]], processes: int, workers:
         )
 
 
-def _outlive_sigterm(_: int) -> None:
-    """Keep a loading process, where a scheduler signals every process, until the trainer has saved.
+def _outlive_signals(leaving: Any, _: int) -> None:
+    """Keep a loading process, where every process gets a signal, until the trainer has saved.
 
-    Not for ever: a process that is terminated because nobody needs it has to end.
+    Schedulers send SIGTERM to all, terminals Ctrl-C. leaving: a shared flag, from which on nobody
+    needs the process; without its trainer it ends by itself, as every loading process of torch.
     """
-    if not hasattr(signal, "SIGALRM"):  # Windows, where no scheduler sends signals either
-        return
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(SECONDS_AFTER_SIGTERM))
+
+    def end(*_: Any) -> None:
+        if leaving.value:
+            os._exit(0)  # torch takes any other end for an error
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,9 +1,11 @@
 """The system of a run: made from its config or from a pipeline, and exported as one."""
 
 import copy
+import inspect
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers.utils import logging
@@ -32,10 +34,14 @@ def build_system(config: TrainConfig) -> System:
     if chosen.init_from is not None:
         condition, networks = _from_pipeline(chosen.init_from, config, kind)
     else:
-        condition = chosen.make_condition()
-        networks = kind.make_networks(condition, chosen.options)
-        if chosen.transfer_from is not None:
-            _transfer(chosen.transfer_from, kind, condition, networks)
+        condition, options = chosen.make_condition(), chosen.options
+        if chosen.transfer_from is None:
+            networks = kind.make_networks(condition, options)
+        else:
+            folder, variant = locate(chosen.transfer_from)
+            pipe = kind.pipeline_class.from_pretrained(folder, variant=variant)
+            networks = kind.make_networks(condition, _taken_over(pipe, kind, options))
+            _transfer(pipe, chosen.transfer_from, kind, condition, networks)
     own = config.system_options
     system = kind(condition, networks, config.losses, config.system_settings, options=own)
     # A pipeline that cannot be made would otherwise be found out when all is trained.
@@ -57,6 +63,7 @@ def _from_pipeline(
         critics = [f"{name}/*" for name in kind.network_classes if name not in kind.averaged]
         folder = Path(snapshot_download(source, allow_patterns=critics))
     pipe = kind.pipeline_class.from_pretrained(folder, variant=variant)
+    _require_own_condition(source, pipe.condition, config)
     networks: dict[str, Network] = {}
     for name, classes in kind.network_classes.items():
         if name in kind.averaged:
@@ -79,12 +86,45 @@ def _is_wanted(network: Network, options: Mapping[str, Mapping], name: str) -> b
     return type(network).__name__ == options[name]["class"]
 
 
+def _require_own_condition(source: str, condition: Condition, config: TrainConfig) -> None:
+    """Raise ValueError where a run says another condition than its pipeline has."""
+    chosen = config.networks
+    if not chosen.condition and chosen.task is None:
+        return
+    found, wanted = condition.to_config(), chosen.make_condition().to_config()
+    if found != wanted:
+        names = sorted(
+            key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key)
+        )
+        raise ValueError(
+            f"networks.init_from '{source}' has another condition than this run: "
+            f"{', '.join(names)} differ. Start by networks.transfer_from to teach it the run's, or "
+            f"leave networks.condition and networks.task out (null) to go on with the pipeline's."
+        )
+
+
+def _taken_over(
+    pipe: Any, kind: type[System], options: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Mapping[str, Any]]:
+    """Constructor arguments by network: a pipeline's, with those of this run on top."""
+    merged = dict(options)
+    for name in kind.averaged:
+        network: Network = getattr(pipe, name)
+        if options[name].get("class", type(network).__name__) == type(network).__name__:
+            known = inspect.signature(type(network)).parameters.keys() - {"condition_channels"}
+            own = {key: value for key, value in network.config.items() if key in known}
+            merged[name] = {"class": type(network).__name__, **own, **options[name]}
+    return merged
+
+
 def _transfer(
-    source: str, kind: type[System], condition: Condition, networks: Mapping[str, Network]
+    pipe: Any,
+    source: str,
+    kind: type[System],
+    condition: Condition,
+    networks: Mapping[str, Network],
 ) -> None:
     """Start the averaged networks with the weights of a pipeline with another condition."""
-    folder, variant = locate(source)
-    pipe = kind.pipeline_class.from_pretrained(folder, variant=variant)
     for name in kind.averaged:
         channels = (pipe.condition.channels, condition.channels)
         try:
@@ -127,8 +167,9 @@ def transfer_weights(source: nn.Module, target: nn.Module, given: int, wanted: i
     if wrong:
         raise ValueError(
             f"its networks have other settings than this run's: {', '.join(wrong[:3])} differ; "
-            "copy its settings under networks.correspondence and networks.translation; neither may "
-            "have mix_condition, which makes the condition a part of every shared layer."
+            "leave them out of networks.correspondence and networks.translation, which take its "
+            "own then; neither may have mix_condition, which makes the condition a part of every "
+            "shared layer."
         )
     for key in old.keys() - readers - kept:
         new[key].copy_(old[key])

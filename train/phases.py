@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from cocosnet_hf.systems import Networks, System, Terms
 
+from .mistakes import Diverged
+
 DIVERGED = (
     "step {step} diverged: {broken}. Lower optimizer.generator_lr and "
     "optimizer.discriminator_lr, or set optimizer.max_grad_norm, and go on with --resume latest; "
@@ -140,7 +142,7 @@ class Phases:
             return
         named = {name: value.item() for name, value in values.items()}
         broken = [f"{name} = {value}" for name, value in named.items() if not isfinite(value)]
-        raise RuntimeError(DIVERGED.format(step=self.step, broken=", ".join(broken)))
+        raise Diverged(DIVERGED.format(step=self.step, broken=", ".join(broken)))
 
     def _scaler(self, number: int) -> torch.amp.GradScaler | None:
         if self.accelerator.scaler is None:

@@ -10,26 +10,36 @@ The output folder then holds `pipeline/`, which `CoCosPipeline.from_pretrained` 
 same at the best validation, `pictures/` to look at, `checkpoints/` and TensorBoard's `logs/`. A
 recipe with `stages` (see `load_stages`) is as many runs one after another: each has all this in a
 folder of its name, and the last one's pipeline comes to the output folder.
+
+The process returns 0 when all is trained, 2 for a mistake in settings or data, 1 for a run that
+failed otherwise, 143 after SIGTERM and 130 after Ctrl-C. Except for a mistake in the settings, what
+has been trained is saved before.
 """
 
 import argparse
 import dataclasses
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 if __package__ in (None, ""):  # started as a file, whose folder is then searched for modules
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
+import torch
 import yaml
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
 from train.checkpoints import complete_folder
 from train.config import TrainConfig, load_config, to_dict
+from train.mistakes import Diverged, is_mistake, message_of
 from train.networks import build_system
 from train.stages import Stage, load_stages
+from train.stopping import BROKEN_OFF, Stopping
 from train.trainer import Trainer, optimize, refuse_checkpoints, reserve_repository
 
 
@@ -41,19 +51,38 @@ def main(arguments: list[str] | None = None) -> None:
         "--dry-run", action="store_true", help="print the resolved run and the parameter counts"
     )
     parser.add_argument("--stage", metavar="NAME", help="only this one of the recipe's stages")
+    parser.add_argument(
+        "--traceback", action="store_true", help="show where in the code an error was raised"
+    )
     known, overrides = parser.parse_known_args(arguments)
+    stopping = Stopping()
     try:
         stages = load_stages(known.config, overrides, known.stage)
-    except (ValueError, OSError) as error:
-        parser.error(str(error))
-    if len(stages) > 1 and known.resume not in (None, "latest"):
-        parser.error("a checkpoint is of one stage: say --resume latest, or which by --stage.")
-    if known.dry_run:
-        print(describe_stages(stages))
-    elif stages[0].name is None:
-        train(stages[0].config, known.resume)
-    else:
-        train_stages(stages, known.resume)
+        if len(stages) > 1 and known.resume not in (None, "latest"):
+            raise ValueError(
+                "a checkpoint is of one stage: say --resume latest, or which by --stage."
+            )
+        if known.dry_run:
+            print(describe_stages(stages))
+        elif stages[0].name is None:
+            train(stages[0].config, known.resume, stopping)
+        else:
+            train_stages(stages, known.resume, stopping)
+    except KeyboardInterrupt:
+        parser.exit(128 + signal.SIGINT, "stopped by Ctrl-C at once; nothing was saved by it.\n")
+    except Exception as error:
+        if known.traceback or not is_mistake(error):
+            raise
+        refuse(parser, error)
+    if stopping.received:
+        raise SystemExit(stopping.exit_code)
+
+
+def refuse(parser: argparse.ArgumentParser, error: Exception) -> NoReturn:
+    """End with the message of a mistake, and the code that the module's docstring says."""
+    if isinstance(error, (Diverged, torch.OutOfMemoryError)):
+        parser.exit(BROKEN_OFF, f"{parser.prog}: error: {message_of(error)}\n")
+    parser.error(message_of(error))
 
 
 def make_parser(doc: str) -> argparse.ArgumentParser:
@@ -120,39 +149,49 @@ def describe(config: TrainConfig, start: tuple[str | None, str | None]) -> str:
     return yaml.safe_dump(to_dict(config), sort_keys=False) + "\n".join(lines)
 
 
-def train(config: TrainConfig, resume: str | None = None) -> Path | None:
-    """Run to the end, or until SIGTERM.
+def train(
+    config: TrainConfig, resume: str | None = None, stopping: Stopping | None = None
+) -> Path | None:
+    """Run to the end, or until SIGTERM or Ctrl-C, which `stopping` then knows.
 
     resume: "latest" or a checkpoint's path. Returns the folder of the exported pipeline; None after
-    SIGTERM. Raises FileExistsError for a new run where there are checkpoints, and what its parts
+    a signal. Raises FileExistsError for a new run where there are checkpoints, and what its parts
     raise for settings, data and disks that cannot be used.
     """
-    return run(Trainer(config, resume))
+    return run(Trainer(config, resume, stopping))
 
 
 def run(trainer: Trainer) -> Path | None:
     """Every step that is left, and its end: what `train` says."""
-    folder = complete(trainer)
-    trainer.close()
+    with closing(trainer):
+        folder = complete(trainer)
     PartialState().destroy_process_group()
     return folder
 
 
 def complete(trainer: Trainer) -> Path | None:
-    """Every step that is left, and what is written after them or on SIGTERM."""
-    for batch, generated in optimize(trainer):
-        trainer.report(batch, generated)
-        if trainer.told_to_stop():
-            trainer.save()
-            return None
-    return trainer.finish()
+    """Every step that is left, and what is written after them, on a signal or on an error."""
+    try:
+        for batch, generated in optimize(trainer):
+            trainer.report(batch, generated)
+            if trainer.told_to_stop():
+                trainer.stop()
+                return None
+            if trainer.has_converged():
+                break
+        return trainer.finish()
+    except Exception as error:
+        trainer.rescue(error)
+        raise
 
 
-def train_stages(stages: Sequence[Stage], resume: str | None = None) -> Path | None:
-    """Stage after stage in one process, to the end or until SIGTERM.
+def train_stages(
+    stages: Sequence[Stage], resume: str | None = None, stopping: Stopping | None = None
+) -> Path | None:
+    """Stage after stage in one process, to the end or until a signal, which `stopping` then knows.
 
     resume: as of `train`; then those that are complete are skipped. Returns the folder of the last
-    pipeline, None after SIGTERM. Raises what `train` raises, FileExistsError before any training.
+    pipeline, None after a signal. Raises what `train` raises, FileExistsError before any training.
     """
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     left = [stage for stage in stages if not (resume and stage.is_complete)]
@@ -167,27 +206,26 @@ def train_stages(stages: Sequence[Stage], resume: str | None = None) -> Path | N
     state.wait_for_everyone()  # nothing is written before all have seen what is there
     folder: Path | None = stages[-1].copy_to or stages[-1].pipeline
     for stage in left:
-        folder = train_stage(stage, resume)
+        folder = train_stage(stage, resume, stopping)
         if folder is None:
             break
     state.destroy_process_group()
     return folder
 
 
-def train_stage(stage: Stage, resume: str | None) -> Path | None:
+def train_stage(stage: Stage, resume: str | None, stopping: Stopping | None) -> Path | None:
     """One stage, after which the process is ready for the next; None if none may follow."""
-    trainer = Trainer(stage.config, resume)
-    folder = complete(trainer)
-    if folder is not None and stage.copy_to is not None:
-        if trainer.accelerator.is_main_process:
-            with complete_folder(stage.copy_to) as copied:
-                shutil.copytree(folder, copied, dirs_exist_ok=True)
-        folder = stage.copy_to
-    elif folder is not None:
-        trainer.accelerator.wait_for_everyone()  # until the next stage's start is written
-        if trainer.told_to_stop():  # while the last lines were written
-            folder = None
-    trainer.close()
+    with closing(Trainer(stage.config, resume, stopping)) as trainer:
+        folder = complete(trainer)
+        if folder is not None and stage.copy_to is not None:
+            if trainer.accelerator.is_main_process:
+                with complete_folder(stage.copy_to) as copied:
+                    shutil.copytree(folder, copied, dirs_exist_ok=True)
+            folder = stage.copy_to
+        elif folder is not None:
+            trainer.accelerator.wait_for_everyone()  # until the next stage's start is written
+            if trainer.told_to_stop():  # while the last lines were written
+                folder = None
     return folder
 
 

@@ -1,22 +1,17 @@
 """The trainer: what a run is made of, and one method for each line of its loop."""
 
-import signal
 import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState
-from accelerate.utils import ProjectConfiguration
 
 from cocosnet_hf.cards import write_card
 from cocosnet_hf.hub.publish import publish_folder
 from cocosnet_hf.models.network import Network
-from cocosnet_hf.processes import require_all_seen
 from cocosnet_hf.systems import Batch, Generated
 from cocosnet_hf.transfer import create_repository
 
@@ -31,16 +26,19 @@ from .checkpoints import (
 from .config import MAY_CHANGE_ON_RESUME, TrainConfig, to_dict
 from .data import TrainingData
 from .ema import averaged_copy
+from .header import header
+from .machine import largest, make_accelerator, make_optimizer, seed_of, wrapped
+from .mistakes import Diverged, message_of
 from .networks import build_system, export_pipeline
+from .page import write_page
 from .phases import Phases
-from .recompute import recompute_activations
-from .report import Report, picture_grid
+from .report import Report
+from .stopping import Interrupted, Stopping
 from .validation import batch_metrics, validate
+from .watch import Watch
 
 BEST_METRICS = {"warp_accuracy": 1, "target_l1": -1}
 """What the best pipeline is chosen by, the first that the data allow, and its sign."""
-
-GRID_ROWS = 6
 
 
 def optimize(trainer: "Trainer") -> Iterator[tuple[Batch, Generated]]:
@@ -55,8 +53,9 @@ def optimize(trainer: "Trainer") -> Iterator[tuple[Batch, Generated]]:
 class Trainer:
     """The state of a run, and one method for each line of the training loop."""
 
-    def __init__(self, config: TrainConfig, resume: str | None):
+    def __init__(self, config: TrainConfig, resume: str | None, stopping: Stopping | None = None):
         self.config = config
+        self.stopping = stopping or Stopping()
         self.folder = Path(config.output_dir)
         self.accelerator = make_accelerator(config)
         if self.accelerator.is_main_process:
@@ -67,35 +66,47 @@ class Trainer:
         self._prepare_networks()
         self.step = 0
         self.best: float | None = None
+        self.validated, self.stale, self._photos = -1, 0, None
         stream_states = self._restore(resume)
+        self._saved = self.step
+        self._within_step = False
+        self._header = ""
         self.data = TrainingData(
             config, self.system.condition, self.accelerator, self.step, stream_states
         )
-        self.tracker = Report(self.accelerator, self.folder, self.step)
-        self._terminated = False
-        self._handler = signal.signal(signal.SIGTERM, self._on_sigterm)
+        require_same_data(self._photos, self.data.photos)
+        self.total = config.schedule.total * self.data.steps_per_unit
+        self.tracker = Report(self.accelerator, config, self.step, self.total)
+        self.watch = Watch(self.total)
 
     # The lines of the loop -----------------------------------------------------------------------
 
     def steps(self) -> Iterator[Iterator[Batch]]:
         """The batches of each step that is left, after setting rates and random numbers for it."""
-        if self.step == 0 and self.config.output.validate_every:
-            self.validate()  # what has been learned is seen beside this
+        if self.accelerator.is_main_process:
+            facts = self.data.photos, self.total, self.step
+            self._header = header(self.config, self.accelerator, self.system.networks, *facts)
+            self.tracker.say(self._header)
+        # At step 0, beside which is seen what has been learned, and where one was interrupted.
+        if self._due(self.config.output.validate_every) and self.validated != self.step:
+            self.validate()
         batches = iter(self.data)
+        self.stopping.watch()
         self._logged = self._progress()
-        total = self.config.schedule.total * self.data.steps_per_unit
-        for step in range(self.step, total):
+        self.tracker.start(self.step)
+        for step in range(self.step, self.total):
             unit = step // self.data.steps_per_unit
             for optimizer, rate in self._optimizers.values():
                 for group in optimizer.param_groups:
                     group["lr"] = rate * self.config.schedule.rate(unit)
-            self.phases.begin_step(step, unit, step / total)
+            self.phases.begin_step(step, unit, step / self.total)
             # Numbers that depend on the step alone: nothing to restore when a run is resumed.
             torch.manual_seed(seed_of(self.config.seed, step, self.accelerator.process_index))
             yield islice(batches, self.config.speed.accumulation)
 
     def learn(self, batch: Batch) -> Generated:
         """All phases of the system's step on one batch; the last batch's make the updates."""
+        self._within_step = True
         with self.accelerator.accumulate(*self._prepared.values()):
             self.phases.begin_batch()
             return self.system.step(self.phases, batch)
@@ -105,6 +116,8 @@ class Trainer:
         for name, average in self.averages.items():
             average.update_parameters(self.system.networks[name])
         self.step += 1
+        self._within_step = False
+        self.tracker.advance()
 
     def report(self, batch: Batch, generated: Generated) -> None:
         """Log, draw, validate and save, whichever is due."""
@@ -112,25 +125,60 @@ class Trainer:
         if self._due(output.log_every):
             self._log(batch, generated)
         if self._due(output.grid_every):
-            self._draw("training", batch, generated)
+            self.tracker.draw(self.step, "training", self.system.condition, batch, generated)
         if self._due(output.validate_every):
             self.validate()
         if self._due(output.checkpoint_every):
             self.save()
 
     def told_to_stop(self) -> bool:
-        """Whether any process got SIGTERM; all of them then stop after the same step."""
-        if self.accelerator.num_processes == 1:
-            return self._terminated
-        flag = torch.tensor(float(self._terminated), device=self.accelerator.device)
-        return self.accelerator.reduce(flag, "sum").item() > 0
+        """Whether any process got a signal; all of them then stop after the same step."""
+        self.stopping.received = largest(self.accelerator, self.stopping.received)
+        return self.stopping.received > 0
+
+    def has_converged(self) -> bool:
+        """Whether the last `schedule.patience` validations were no better than one before."""
+        patience = self.config.schedule.patience
+        if not patience or not self._due(self.config.output.validate_every):
+            return False
+        return largest(self.accelerator, self.stale) >= patience
+
+    def stop(self) -> None:
+        """After a signal: what has been trained is saved, and how it goes on is said."""
+        if self._saved != self.step:
+            self.save()
+        how = f"stopped at step {self.step} by {self.stopping.name}"
+        if self.accelerator.is_main_process:
+            write_page(self.config, self._header, how)
+        self.tracker.say(f"{how}; the same command with --resume latest goes on")
+
+    def rescue(self, error: Exception) -> None:
+        """After an error: save what has been trained, unless it is what failed.
+
+        By the main process alone, as the others may be gone; of a stream in several processes that
+        is too little to go on from.
+        """
+        alone = self.accelerator.num_processes == 1
+        lost = isinstance(error, Diverged) or not (alone or self.data.is_map)
+        if lost or self._saved == self.step or not self.accelerator.is_main_process:
+            return
+        try:
+            self._write(self.data.stream_states() if alone else None)
+        except Exception as failure:
+            self.tracker.say(f"nothing could be saved after the error: {message_of(failure)}")
+            return
+        if self._within_step:
+            self.tracker.say(
+                f"the error came within step {self.step + 1}, so that a run which goes on from "
+                f"here is not bit for bit the one without the error"
+            )
 
     def finish(self) -> Path:
         """Validate, save and export the averaged networks; upload them if the config says so."""
         output = self.config.output
         if output.validate_every and not self._due(output.validate_every):
             self.validate()
-        if not self._due(output.checkpoint_every):
+        if self._saved != self.step:
             self.save()
         target = self.folder / "pipeline"
         if self.accelerator.is_main_process:
@@ -139,11 +187,18 @@ class Trainer:
             pipe = self.system.pipeline_class.from_pretrained(target)
             write_card(target, pipe, output.push_to_hub, details)
             if output.push_to_hub is not None:
-                self._publish(target, output.push_to_hub)
+                publish(target, output.push_to_hub, self.tracker)
+            how = f"step {self.step:,}: the pipeline is in {target}"
+            if self.step < self.total:
+                how += f", as no validation was better than that of best/ {self.stale} times"
+            page = write_page(self.config, self._header, how)
+            self.tracker.say(f"{how}, the page on the run in {page}")
         return target
 
     def close(self) -> None:
         """Release what stands in the way of another trainer; the processes stay connected."""
+        self.data.close()
+        self.tracker.close()
         for tracker in self.accelerator.trackers:
             tracker.finish()
         self.accelerator.free_memory()
@@ -151,19 +206,7 @@ class Trainer:
         GradientState._reset_state()
         if self.config.speed.compile:
             torch.compiler.reset()
-        if not self._terminated:  # a second signal does not cut off the way out
-            signal.signal(signal.SIGTERM, self._handler)
-
-    def _publish(self, folder: Path, repo_id: str) -> None:
-        try:
-            publish_folder(folder, repo_id)
-        except (OSError, ValueError):
-            self.accelerator.print(
-                f"the training is complete and saved in {folder}; to share it later: "
-                f"python -m cocosnet_hf.hub folder {folder} {repo_id}",
-                flush=True,
-            )
-            raise
+        self.stopping.close()
 
     # Their parts ---------------------------------------------------------------------------------
 
@@ -171,104 +214,92 @@ class Trainer:
         """Write a checkpoint from which `--resume` goes on exactly."""
         stream_states = self.data.stream_states()
         if self.accelerator.is_main_process:
-            state = {
-                "networks": {
-                    name: network.state_dict() for name, network in self.system.networks.items()
-                },
-                "averages": {name: average.state_dict() for name, average in self.averages.items()},
-                "optimizers": {
-                    name: optimizer.state_dict()
-                    for name, (optimizer, _) in self._optimizers.items()
-                },
-                "scaler": self.phases.state_dict(),
-                "system": self.system.state_dict(),
-                "stream": stream_states,
-                "best": self.best,
-            }
-            keep = self.config.output.keep
-            path = save_checkpoint(self._checkpoints, self.step, state, self._described(), keep)
-            self.accelerator.print(f"saved {path}", flush=True)
+            self._write(stream_states)
+        self._saved = self.step
         self.accelerator.wait_for_everyone()
+
+    def _write(self, stream_states: list[Any] | None) -> None:
+        networks = {name: network.state_dict() for name, network in self.system.networks.items()}
+        optimizers = {name: one.state_dict() for name, (one, _) in self._optimizers.items()}
+        state = {
+            "networks": networks,
+            "averages": {name: average.state_dict() for name, average in self.averages.items()},
+            "optimizers": optimizers,
+            "scaler": self.phases.state_dict(),
+            "system": self.system.state_dict(),
+            "stream": stream_states,
+            "best": self.best,
+            "validated": self.validated,
+            "stale": self.stale,
+            "photos": self.data.photos,
+        }
+        keep = self.config.output.keep
+        path = save_checkpoint(
+            checkpoints_folder(self.config), self.step, state, self._described(), keep
+        )
+        self.tracker.say(f"saved {path}")
 
     def validate(self) -> None:
         """Measure the averaged networks on held-out pairs; keep them if they are the best so far.
 
-        Only the main process does, on the same pairs each time.
+        Only the main process does, on the same pairs each time. A signal ends it without a result.
         """
         if self.accelerator.is_main_process:
-            metrics, batch, generated = validate(
-                self.system, self._averaged, self.data.validation_batches()
-            )
-            values = {f"validation/{name}": value for name, value in metrics.items()}
-            self.tracker.scalars(self.step, values)
-            self._draw("validation", batch, generated)
-            name = next(name for name in BEST_METRICS if name in metrics)
-            score = BEST_METRICS[name] * metrics[name]
-            if self.best is None or score > self.best:
-                self.best = score
-                export_pipeline(self.system, self._averaged, self.folder / "best")
+            batches = self.stopping.interrupts(self.data.validation_batches())
+            try:
+                metrics, batch, generated = validate(self.system, self._averaged, batches)
+            except Interrupted:
+                pass
+            else:
+                self._take(metrics, batch, generated)
         self.accelerator.wait_for_everyone()
+
+    def _take(self, metrics: dict[str, float], batch: Batch, generated: Generated) -> None:
+        """A validation's results."""
+        self.validated = self.step
+        values = {f"validation/{name}": value for name, value in metrics.items()}
+        self.tracker.scores(self.step, values)
+        for warning in self.watch.scores(self.step, metrics):
+            self.tracker.say(warning)
+        self.tracker.draw(self.step, "validation", self.system.condition, batch, generated)
+        name = next(name for name in BEST_METRICS if name in metrics)
+        score = BEST_METRICS[name] * metrics[name]
+        self.stale += 1
+        if self.best is None or score > self.best:
+            self.best, self.stale = score, 0
+            export_pipeline(self.system, self._averaged, self.folder / "best")
 
     @property
     def _averaged(self) -> dict[str, Network]:
         return {name: cast(Network, average.module) for name, average in self.averages.items()}
-
-    @property
-    def _checkpoints(self) -> Path:
-        return checkpoints_folder(self.config)
 
     def _due(self, every: int) -> bool:
         return every > 0 and self.step % every == 0
 
     def _prepare_networks(self) -> None:
         """Averages, optimisers, and the networks as accelerate wraps them for several processes."""
-        speed, system = self.config.speed, self.system
+        system = self.system
         for network in system.networks.values():
             network.to(self.accelerator.device)
-            if speed.channels_last:
+            if self.config.speed.channels_last:
                 network.to(memory_format=torch.channels_last)
         self.averages = {
             name: averaged_copy(system.networks[name], self.config.ema) for name in system.averaged
         }
-        for network in system.networks.values():
-            if speed.gradient_checkpointing:
-                recompute_activations(network)
-            if speed.compile:
-                network.compile()
-        trained = dict(system.networks)
-        for name in system.frozen:
-            if name in trained:  # in evaluation mode: each use would move its spectral norms
-                trained.pop(name).eval().requires_grad_(False)
-        prepared = self.accelerator.prepare(*trained.values())
-        if len(trained) == 1:
-            prepared = (prepared,)
-        self._prepared = dict(zip(trained, prepared, strict=True))
+        self._prepared = wrapped(self.config, system, self.accelerator)
         # With the full rate, to which the schedule is applied before every step.
-        self._optimizers = {name: self._optimizer(name) for name in trained}
-        self.phases = Phases(
-            self.accelerator,
-            system,
-            self._prepared,
-            {name: optimizer for name, (optimizer, _) in self._optimizers.items()},
-            self.config.optimizer.max_grad_norm,
-        )
-
-    def _optimizer(self, name: str) -> tuple[torch.optim.Optimizer, float]:
-        """A network's optimiser and its full rate."""
-        config, is_critic = self.config.optimizer, name in self.system.critics
-        optimizer = torch.optim.Adam(
-            self.system.networks[name].parameters(),
-            betas=config.betas,
-            eps=config.discriminator_eps if is_critic else config.generator_eps,
-        )
-        rate = config.discriminator_lr if is_critic else config.generator_lr
-        return optimizer, rate * self.system.rates.get(name, 1.0)
+        self._optimizers = {
+            name: make_optimizer(self.config, system, name) for name in self._prepared
+        }
+        optimizers = {name: optimizer for name, (optimizer, _) in self._optimizers.items()}
+        longest = self.config.optimizer.max_grad_norm
+        self.phases = Phases(self.accelerator, system, self._prepared, optimizers, longest)
 
     def _restore(self, resume: str | None) -> list[Any] | None:
         """Take over a checkpoint, if there is one; where a streamed data set stood."""
         if resume is None:
             refuse_checkpoints(self.config)
-        path = find_checkpoint(self._checkpoints, resume) if resume else None
+        path = find_checkpoint(checkpoints_folder(self.config), resume) if resume else None
         if path is None:
             return None
         self.step, state = load_checkpoint(path, self._described(), MAY_CHANGE_ON_RESUME)
@@ -283,6 +314,9 @@ class Trainer:
         self.phases.load_state_dict(state["scaler"])
         self.system.load_state_dict(state["system"])
         self.best = state["best"]
+        self.validated = state.get("validated", self.step)
+        self.stale = state.get("stale", 0)
+        self._photos = state.get("photos")
         self.accelerator.print(f"resumed from {path}", flush=True)
         return state["stream"]
 
@@ -302,32 +336,32 @@ class Trainer:
         before, self._logged = self._logged, self._progress()
         seconds, steps, waited = (b - a for a, b in zip(before, self._logged, strict=True))
         values |= {"seconds_per_step": seconds / steps, "data_waiting_share": waited / seconds}
-        self.tracker.scalars(self.step, values)
+        for name, (optimizer, _) in self._optimizers.items():
+            values[f"learning_rate/{name}"] = optimizer.param_groups[0]["lr"]
+        self.tracker.losses(self.step, values)
+        for warning in self.watch.losses(values):
+            self.tracker.say(warning)
 
     def _progress(self) -> tuple[float, int, float]:
         """The clock, the steps so far, and for how many seconds they waited for their data."""
         return time.perf_counter(), self.step, self.data.seconds_waited
 
-    def _draw(self, name: str, batch: Batch, generated: Generated) -> None:
-        batch = generated.batch or batch
-        count = min(GRID_ROWS, len(batch.image))
-        grid = picture_grid(
-            self.system.condition,
-            batch.condition[:count],
-            batch.exemplar[:count],
-            None if generated.warped_exemplar is None else generated.warped_exemplar[:count],
-            generated.image[:count],
-            batch.image[:count],
-        )
-        self.tracker.pictures(self.step, name, grid)
-
-    def _on_sigterm(self, *_: Any) -> None:
-        self._terminated = True
-
 
 def checkpoints_folder(config: TrainConfig) -> Path:
     """Where a run writes its checkpoints."""
     return Path(config.output_dir, "checkpoints")
+
+
+def require_same_data(before: int | None, now: int | None) -> None:
+    """Raise ValueError if a resumed run reads another number of photos: data may move, not change.
+
+    None for a stream, and of checkpoints that do not tell.
+    """
+    if None not in (before, now) and before != now:
+        raise ValueError(
+            f"the checkpoint is of a run on {before} photos, data.source and data.split have "
+            f"{now}: name the same data, or start a new run with networks.init_from."
+        )
 
 
 def refuse_checkpoints(config: TrainConfig) -> None:
@@ -345,24 +379,13 @@ def reserve_repository(config: TrainConfig) -> None:
         create_repository(config.output.push_to_hub, private=config.output.private or None)
 
 
-def make_accelerator(config: TrainConfig) -> Accelerator:
-    """accelerate's view of the machine.
-
-    Raises RuntimeError if the launcher started several processes that do not know of each other,
-    ValueError for fp16 without a GPU, where accelerate would quietly compute in float32.
-    """
-    accelerator = Accelerator(
-        mixed_precision=config.speed.mixed_precision,
-        gradient_accumulation_steps=config.speed.accumulation,
-        log_with="tensorboard",
-        project_config=ProjectConfiguration(config.output_dir, f"{config.output_dir}/logs"),
-    )
-    require_all_seen(accelerator.num_processes, "train")
-    if config.speed.mixed_precision == "fp16" and accelerator.device.type == "cpu":
-        raise ValueError("speed.mixed_precision=fp16 needs a GPU; on a CPU set bf16 or no.")
-    return accelerator
-
-
-def seed_of(*numbers: int) -> int:
-    """One seed from several numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+def publish(folder: Path, repo_id: str, tracker: Report) -> None:
+    """Upload a finished pipeline. Raises OSError and ValueError, after how it is shared later."""
+    try:
+        publish_folder(folder, repo_id)
+    except (OSError, ValueError):
+        tracker.say(
+            f"the training is complete and saved in {folder}; to share it later: "
+            f"python -m cocosnet_hf.hub folder {folder} {repo_id}"
+        )
+        raise

@@ -22,9 +22,11 @@ def validate(
     """Mean metrics over held-out batches, and the first batch with what was made of it.
 
     nets: in evaluation mode. Beside `batch_metrics` there is swd, the sliced Wasserstein distance
-    of all outputs to all targets, times 1000, and with a perceptual network and labels
-    `color_relevance`. Noise, where a system draws any, is the same at each call. Raises ValueError
-    if there is no batch.
+    of all outputs to all targets, times 1000; exemplar_l1, mean |target - exemplar|, 0 where every
+    photo is its own exemplar; variety, how much outputs differ from one another as a share of how
+    much targets do, near 0 of a painter that has collapsed; and with a perceptual network and
+    labels `color_relevance`. Noise, where a system draws any, is the same at each call. Raises
+    ValueError if there is no batch.
     """
     found: dict[str, list[float]] = {}
     outputs, targets = [], []
@@ -38,6 +40,7 @@ def validate(
         metrics = batch_metrics(batch, generated)
         if system.perceptual is not None and batch.exemplar_labels is not None:
             metrics["color_relevance"] = color_relevance(batch, generated, system.perceptual)
+        metrics["exemplar_l1"] = F.l1_loss(batch.exemplar, batch.image).item()
         for name, value in metrics.items():
             found.setdefault(name, []).append(value)
         outputs.append(_bytes(generated.image))
@@ -45,8 +48,17 @@ def validate(
     if first is None:
         raise ValueError("the validation data are empty; name a split with at least one batch.")
     means = {name: fmean(values) for name, values in found.items()}
-    means["swd"] = swd(torch.cat(outputs), torch.cat(targets), device=outputs[0].device)
+    made, true = torch.cat(outputs), torch.cat(targets)
+    means["swd"] = swd(made, true, device=made.device)
+    if (varied := _variation(true)) > 0:
+        means["variety"] = _variation(made) / varied
     return means, *first
+
+
+def _variation(pictures: Tensor) -> float:
+    """Mean difference between pictures (N, 3, H, W) that follow each other; 0 for one."""
+    pictures = pictures.float()
+    return F.l1_loss(pictures, pictures.roll(1, 0)).item()
 
 
 def batch_metrics(batch: Batch, generated: Generated) -> dict[str, float]:

@@ -55,7 +55,8 @@ class Geometry:
         """
         cut = (settings.width, settings.image_size)
         spare = settings.load_size - settings.image_size
-        load = (settings.load_size, settings.load_size)
+        # A square, or for landscapes what they are cut from.
+        load = (max(settings.load_size, settings.width + spare), settings.load_size)
         if settings.keep_aspect:
             scale = max((side + spare) / given for side, given in zip(cut, size, strict=True))
             sides = zip(cut, size, strict=True)

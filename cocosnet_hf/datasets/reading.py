@@ -32,6 +32,10 @@ class BrokenExample(Exception):
     """A picture or pose that cannot be read; the message names the example."""
 
 
+class TooManyBroken(RuntimeError):
+    """More broken examples than the settings allow."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Example:
     """One photo with what belongs to it, all as read.
@@ -72,11 +76,11 @@ class BrokenCount:
         self._counts[self._row(), 0] += 1
 
     def report(self, error: BrokenExample) -> None:
-        """Log and count a broken example; raise RuntimeError where there are too many."""
+        """Log and count a broken example; raise TooManyBroken where they are too many."""
         logger.warning("Skipped a broken example: %s", error)
         self._counts[self._row(), 1] += 1
         if self.broken > self.max_share * max(self.read, self.reference):
-            raise RuntimeError(
+            raise TooManyBroken(
                 f"{self.broken} of {self.read} examples could not be read, more than "
                 f"max_broken_share={self.max_share:g} allows; the last: {error} Repair or remove "
                 "the files, or raise max_broken_share."

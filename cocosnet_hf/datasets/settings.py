@@ -129,8 +129,9 @@ class CropSettings(Settings):
         with keep_aspect to this short side, and a square of image_size is cut out of it.
     image_width: for standing figures and the like, the width of the training picture, whose height
         is image_size then: it is cut around the middle, and nothing is spent on empty sides. With
-        keep_aspect the photo is made to cover it and as much around it as load_size leaves. A saved
-        pipeline paints any size, by default the smallest that covers this one.
+        keep_aspect the photo is made to cover it and as much around it as load_size leaves. For
+        landscapes it is above image_size, and the photo is resized to its shape with as much around
+        it. A saved pipeline paints any size, by default the smallest that covers this one.
     flow_stride: pixels for each of the positions whose flow to the exemplar an example holds; 0 for
         no flows. What is matched has this many pixels of the picture for each position. With flows
         a self exemplar is flipped as its photo is, so that left stays left.
@@ -151,11 +152,8 @@ class CropSettings(Settings):
                 "'image_size' must be at least 8 and not above 'load_size', from which the picture "
                 f"is cut; got {self.image_size} and {self.load_size}."
             )
-        if not 8 <= self.width <= self.image_size:
-            raise ValueError(
-                "'image_width' must be at least 8 and not above 'image_size', the height then; got "
-                f"{self.width} and {self.image_size}."
-            )
+        if not self.width >= 8:
+            raise ValueError(f"'image_width' must be at least 8, got {self.width}.")
         if self.matching_scale not in (1, 2, 4):
             raise ValueError(f"'matching_scale' must be 1, 2 or 4, got {self.matching_scale}.")
         for name in ("flow_stride", "matching_scale"):

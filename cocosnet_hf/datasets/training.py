@@ -13,7 +13,7 @@ from torch.utils.data import Dataset, Sampler
 from ..conditions import Condition
 from ..retrieval import ExemplarIndex, cache_key, describe_with
 from .composing import TrainingExample, compose
-from .reading import BrokenCount, BrokenExample, Example, Reader, file_name
+from .reading import BrokenCount, BrokenExample, Example, Reader, TooManyBroken, file_name
 from .settings import DataSettings
 from .sources import Rows, iterate
 
@@ -81,7 +81,7 @@ class TrainingExamples(Dataset[TrainingExample]):
                 return position, row, self.reader.read(row, position)
             except BrokenExample as error:
                 self.broken.report(error)
-        raise RuntimeError(f"None of the {len(self)} examples can be read.")
+        raise TooManyBroken(f"None of the {len(self)} examples can be read.")
 
     def _real_exemplar(
         self, row: Any, position: int, draw: float, rng: np.random.Generator

@@ -121,6 +121,28 @@ def test_a_narrow_picture_is_cut_around_the_middle(size: tuple[int, int], keep_a
     assert {one.corner[1] for one in drawn} == set(range(drawn[0].load[1] - 32 + 1))
 
 
+@pytest.mark.parametrize("keep_aspect", [False, True])
+def test_a_landscape_fills_a_picture_that_is_wider_than_high(keep_aspect: bool):
+    settings = DataSettings(image_size=32, image_width=64, load_size=36, keep_aspect=keep_aspect)
+    drawn = [Geometry.draw((200, 100), settings, np.random.default_rng(seed)) for seed in range(99)]
+    assert {one.size for one in drawn} == {(64, 32)}
+    assert {one.load for one in drawn} == {(72, 36) if keep_aspect else (68, 36)}
+    for one in drawn:
+        assert all(
+            0 <= at <= load - side
+            for at, load, side in zip(one.corner, one.load, one.size, strict=True)
+        )
+    photo = Image.new("RGB", (200, 100), (255, 0, 0))
+    photo.paste((0, 0, 255), (100, 0, 200, 100))
+    for one in (
+        drawn[0],
+        Geometry.draw(photo.size, settings.for_validation(), np.random.default_rng()),
+    ):
+        pixels = np.asarray(replace(one, flipped=False).picture(photo))
+        assert pixels.shape == (32, 64, 3)
+        assert pixels[0, 0].tolist() == [255, 0, 0] and pixels[-1, -1].tolist() == [0, 0, 255]
+
+
 def test_a_narrow_picture_and_its_mask_lie_on_each_other():
     rows = SyntheticExamples("mask", 40, length=3)
     condition = MaskCondition(rows.classes)

@@ -1,5 +1,6 @@
 """Checkpoints: kept, resumed, refused."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from tests.support import tiny
 from tests.support.disk import full_disk
 from tests.support.training import made_system
+from train import checkpoints
 from train.checkpoints import (
     complete_folder,
     find_checkpoint,
@@ -17,7 +19,9 @@ from train.checkpoints import (
     save_checkpoint,
     upgrade,
 )
+from train.config import MAY_CHANGE_ON_RESUME
 from train.networks import export_pipeline
+from train.trainer import require_same_data
 
 
 def test_a_checkpoint_comes_back_and_old_ones_go(tmp_path: Path):
@@ -143,3 +147,48 @@ def test_a_path_without_checkpoint_is_refused(tmp_path: Path):
     assert find_checkpoint(tmp_path, "latest") is None
     with pytest.raises(FileNotFoundError, match="is no checkpoint"):
         find_checkpoint(tmp_path, str(tmp_path / "elsewhere"))
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before_and_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    told: list[str] = []
+    monkeypatch.setattr(checkpoints.logger, "warning", told.append)
+    for step in (1, 2):
+        save_checkpoint(tmp_path, step, {"weight": torch.rand(1000)}, {}, keep=3)
+    newest = tmp_path / "checkpoint-00000002/state.pt"
+    newest.write_bytes(newest.read_bytes()[:2000])
+    found = find_checkpoint(tmp_path, "latest")
+    assert found is not None and found.name == "checkpoint-00000001"
+    assert len(told) == 1 and "checkpoint-00000002 is damaged" in told[0]
+    with pytest.raises(ValueError, match=r"00000002/state\.pt cannot be read.*the one before"):
+        load_checkpoint(newest.parent, {}, ())
+    (tmp_path / "checkpoint-00000001/state.pt").unlink()
+    with pytest.raises(ValueError, match="every checkpoint in .* is damaged"):
+        find_checkpoint(tmp_path, "latest")
+    assert find_checkpoint(tmp_path / "mistyped", "latest") is None
+    assert "no checkpoint in" in told[-1] and "mistyped" in told[-1]
+
+
+def test_others_can_read_what_is_written(tmp_path: Path):
+    system = made_system()
+    before = os.umask(0o022)
+    try:
+        export_pipeline(system, system.networks, tmp_path / "best")
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "best").rglob("*") if path.is_file()]
+    assert any(path.suffix == ".safetensors" for path in files)
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o644}
+
+
+def test_data_may_move_between_runs_and_not_change(tmp_path: Path):
+    path = save_checkpoint(tmp_path, 1, {}, {"data": {"source": "there", "flip": 0.5}}, keep=1)
+    moved = {"data": {"source": "here", "flip": 0.5}}
+    assert load_checkpoint(path, moved, MAY_CHANGE_ON_RESUME)[0] == 1
+    with pytest.raises(ValueError, match=r"data\.flip was 0\.5"):
+        load_checkpoint(path, {"data": {"source": "here", "flip": 0}}, MAY_CHANGE_ON_RESUME)
+    require_same_data(None, 7)
+    require_same_data(7, 7)
+    with pytest.raises(ValueError, match="a run on 7 photos, .* have 8: name the same data"):
+        require_same_data(7, 8)

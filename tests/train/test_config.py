@@ -55,6 +55,8 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path):
             "--networks.discriminator={class: ProjectedDiscriminator}",
             r"perceptual\.network is vgg19: set networks\.discriminator\.backbones",
         ),
+        ("--batch_size=4", "unknown setting batch_size; did you mean data.batch_size"),
+        ("--optimizer.lr=1", r"unknown setting optimizer.lr\. Known are generator_lr"),
         ("--optimiser.betas=[0, 0]", "did you mean optimizer"),
         ("--networks.correspondence.temprature=1", "networks.correspondence.temperature"),
         ("--data.batch_size=four", "data.batch_size must be int, got 'four'"),
@@ -188,3 +190,9 @@ def test_only_terms_of_the_matching_need_no_picture(name: str):
 
 def test_the_defaults_are_a_valid_run():
     assert TrainConfig(output_dir="out").data.batch_size > 0
+
+
+def test_patience_without_validations_is_an_error(tmp_path: Path):
+    overrides = ["--schedule.patience=2", "--output.validate_every=0"]
+    with pytest.raises(ValueError, match="schedule.patience counts validations: set output"):
+        load_config(write_config(tmp_path), overrides)

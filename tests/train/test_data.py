@@ -115,6 +115,18 @@ def test_the_seconds_that_batches_were_waited_for_add_up():
     assert 0 < seen[0] < seen[1] < seen[2]
 
 
+def test_held_out_photos_without_exemplars_get_another_of_them_not_themselves(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    labels = [np.kron(rng.integers(0, 12, (4, 4)), np.ones((8, 8))) for _ in range(6)]
+    for split, part in (("train", labels[:2]), ("validation", labels[2:])):
+        folder_of(tmp_path, part, split)
+    plain = {"exemplar_column": None, "exemplar_condition_column": None, "same_look": False}
+    data = training_data(scenes(tmp_path, workers=0, **plain))
+    (batch, *_) = data.validation_batches()
+    assert not batch.is_self_pair.any()
+    assert not torch.equal(batch.condition_labels, batch.exemplar_labels)
+
+
 # Held-out pairs ----------------------------------------------------------------------------------
 
 

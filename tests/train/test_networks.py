@@ -1,5 +1,6 @@
 """What a run's networks start from."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +88,31 @@ def test_a_transfer_between_unlike_networks_is_an_error_that_names_the_layers(tm
         build_system(transfer_config(tmp_path, channels=[12, 10, 8, 8]))
     with pytest.raises(ValueError, match="give one of them"):
         load_config(write_config(tmp_path, networks={"init_from": "a", "transfer_from": "b"}))
+
+
+def test_a_pipeline_of_another_condition_is_refused_with_both_ways_out(tmp_path: Path):
+    system = made_system()
+    export_pipeline(system, system.networks, tmp_path / "made")
+    start = [f"--networks.init_from={tmp_path / 'made'}"]
+    other = ["--networks.condition={type: mask, classes: [a, c]}"]
+    with pytest.raises(ValueError, match="another condition than this run: classes differ. Start"):
+        build_system(load_config(write_config(tmp_path), start + other))
+    same = ["--networks.condition={type: mask, classes: [a, b]}"]
+    assert build_system(load_config(write_config(tmp_path), start + same)).condition.classes
+
+
+def test_a_transfer_takes_the_settings_over_that_the_run_does_not_say(tmp_path: Path):
+    pipe = saved_for_masks(tmp_path / "masks")
+    networks = {"transfer_from": str(tmp_path / "masks"), "condition": {"type": "edge"}}
+    system = build_system(load_config(write_config(tmp_path, networks=networks)))
+    for name in ("correspondence", "translation"):
+        source = getattr(pipe, name).config
+        keys = [key for key in source if key[0] != "_" and key != "condition_channels"]
+        # As JSON, which has no tuples.
+        made, wanted = (
+            json.dumps([found[key] for key in keys])
+            for found in (system.networks[name].config, source)
+        )
+        assert keys and made == wanted
+    content = system.networks["translation"].state_dict()["output_conv.weight"]
+    assert torch.equal(content, pipe.translation.state_dict()["output_conv.weight"])

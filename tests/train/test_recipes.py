@@ -130,3 +130,14 @@ def test_what_a_recipe_says_for_sets_without_lists_works(
     without = ["--data.exemplar_list=null", "--data.validation_exemplar_list=null"]
     config = recipe(name, tmp_path, "--schedule.constant=2", *overrides, *without)
     CoCosPipeline.from_pretrained(train(config))
+
+
+def test_without_perceptual_weights_the_error_names_three_ways_out_and_a_layer_is_one():
+    chosen = load_config(CONFIGS / "edge-to-face.yaml", ["--perceptual.source=not-there"])
+    with pytest.raises(FileNotFoundError, match="convert --perceptual.*network=vgg19.*no-percept"):
+        chosen.perceptual.load()
+    layer = CONFIGS / "layers/no-perceptual.yaml"
+    judged = "--networks.discriminator.backbones=[efficientnet-lite0]"
+    for name, overrides in (("edge-to-face", [judged]), ("facades", []), ("edge-to-face-128", [])):
+        losses = load_config([CONFIGS / f"{name}.yaml", layer], overrides).losses
+        assert not losses.need_perceptual_network

@@ -25,6 +25,7 @@ from tests.support.paths import REPOSITORY
 from tests.support.training import SETTINGS, differences, last_state
 from train.checkpoints import list_checkpoints
 from train.config import TrainConfig, load_config
+from train.report import read_metrics
 from train.train import main, run, train
 from train.trainer import Trainer
 
@@ -94,18 +95,26 @@ def test_a_resumed_run_ends_bit_for_bit_as_one_that_was_not_interrupted(
 
 
 @pytest.mark.slow
-def test_the_log_says_how_long_a_step_takes_and_waits_for_its_data(
+def test_a_run_says_what_it_is_how_long_it_takes_and_where_its_pipeline_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    train(config(tmp_path, "--output.log_every=1", "--output.validate_every=0"))
-    printed = capsys.readouterr().out
-    found = {
-        name: [float(value) for value in re.findall(rf"{name} (\S+)", printed)]
-        for name in ("seconds_per_step", "data_waiting_share")
-    }
-    assert [len(values) for values in found.values()] == [4, 4]
-    assert min(found["seconds_per_step"]) > 0
-    assert all(0 < share < 1 for share in found["data_waiting_share"])
+    folder = train(config(tmp_path, "--output.log_every=1"))
+    printed = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"(cpu|cuda\S*), 1 process, float32", printed[0])
+    assert "10,000 photos, 2 a step: 5,000 steps an epoch; 4 steps in all" in printed
+    assert f"the pipeline is in {folder}" in printed[-1]
+    steps = [line for line in printed if line.startswith("step 1 of 4  ")]
+    assert len(steps) == 1 and len(steps[0]) <= 100
+    assert re.search(
+        r"\d:\d\d:\d\d left  \S+ examples/s  generator \S+  discriminator \S+", steps[0]
+    )
+    rows = [row for row in read_metrics(tmp_path / "run") if "seconds_per_step" in row]
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert all(row["seconds_per_step"] > 0 and 0 < row["data_waiting_share"] < 1 for row in rows)
+    assert [row["learning_rate/translation"] for row in rows] == [1e-4, 1e-4, 1e-4, 5e-5]
+    page = (tmp_path / "run/report.html").read_text()
+    assert page.count("<polyline") >= 10 and page.count("data:image/jpeg;base64") == 3
+    assert "http" not in page
 
 
 @pytest.mark.slow
@@ -332,7 +341,7 @@ def test_a_run_killed_at_any_time_resumes_to_the_same_weights(tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("to", ["the trainer", "its loading processes too"])
-def test_sigterm_saves_and_ends_cleanly(tmp_path: Path, to: str):
+def test_sigterm_saves_and_says_how_the_run_goes_on(tmp_path: Path, to: str):
     path = config_file(tmp_path)
     process = start(path, "--schedule.constant=100000", *LONG[1:], "--data.workers=1")
     wait_for_checkpoint(tmp_path / "run", process)
@@ -341,9 +350,10 @@ def test_sigterm_saves_and_ends_cleanly(tmp_path: Path, to: str):
     else:  # as schedulers do
         os.killpg(process.pid, signal.SIGTERM)
     printed = process.communicate(timeout=60)[0]
-    assert process.returncode == 0, printed
+    assert process.returncode == 128 + signal.SIGTERM, printed
     saved = list_checkpoints(tmp_path / "run/checkpoints")[-1]
-    assert printed.rstrip().splitlines()[-1].endswith(f"saved {saved}")
+    assert f"saved {saved}" in printed
+    assert re.search(r"stopped at step \d+ by SIGTERM; .*--resume latest", printed)
     assert not (tmp_path / "run/pipeline").exists()
 
 
@@ -353,7 +363,7 @@ def test_two_processes_see_the_losses_of_one_with_the_doubled_batch(tmp_path: Pa
     overrides = [f"--losses.{name}=0" for name in ("self_warp", "self_pixel", "warped_mask")]
     overrides += ["--output.log_every=1", "--output.validate_every=0", "--output.grid_every=0"]
     one = start(config_file(tmp_path, "one"), *overrides, "--data.batch_size=4")
-    printed = {"one": finished(one)}
+    finished(one)
     two = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
         + ["train/train.py", "--config", str(config_file(tmp_path, "two")), *overrides],
@@ -364,13 +374,14 @@ def test_two_processes_see_the_losses_of_one_with_the_doubled_batch(tmp_path: Pa
         timeout=300,
     )
     assert two.returncode == 0, two.stderr
-    printed["two"] = two.stdout
     losses = {
         name: [
-            (term, float(value))
-            for term, value in re.findall(r"((?:generator|discriminator)/\w+) (\S+)", text)
+            (term, value)
+            for row in read_metrics(tmp_path / name)
+            for term, value in row.items()
+            if term.startswith(("generator/", "discriminator/"))
         ]
-        for name, text in printed.items()
+        for name in ("one", "two")
     }
     assert len(losses["one"]) == len(losses["two"]) >= 4 * 6
     for (term, value), (other, same) in zip(losses["one"], losses["two"], strict=True):
