@@ -179,7 +179,19 @@ def cut(example: Example, geometry: Geometry, condition: Condition, settings: Da
 def _index_map(
     label_map: Image.Image, name: str, geometry: Geometry, settings: DataSettings
 ) -> Tensor:
-    labels = to_pixels(geometry.picture(label_map, NEAREST)).long()
+    labels = class_numbers(geometry.picture(label_map, NEAREST), name, settings)
+    classes = settings.label_classes or 0
+    if geometry.exchanges_sides:
+        order = torch.arange(classes)
+        for first, second in settings.label_sides:
+            order[[first, second]] = order[[second, first]]
+        labels = order[labels]
+    return labels
+
+
+def class_numbers(label_map: Image.Image, name: str, settings: DataSettings) -> Tensor:
+    """The pixels of a label map, (H, W) int64. Raises BrokenExample unless they are classes."""
+    labels = to_pixels(label_map).long()
     classes = settings.label_classes or 0
     if labels.ndim != 2 or labels.min() < 0 or labels.max() >= classes:
         raise BrokenExample(
@@ -188,9 +200,4 @@ def _index_map(
             f"{int(labels.min())} to {int(labels.max())}; raise label_classes, the number of label "
             "classes, or map the others to a class of their own by label_groups."
         )
-    if geometry.exchanges_sides:
-        order = torch.arange(classes)
-        for first, second in settings.label_sides:
-            order[[first, second]] = order[[second, first]]
-        labels = order[labels]
     return labels

@@ -61,7 +61,7 @@ def test_a_row_with_a_label_of_no_class_is_left_out_as_a_broken_one(
     caplog: pytest.LogCaptureFixture,
 ):
     copy = shutil.copytree(folder, tmp_path / "copy")
-    (mask,) = (copy / "train").glob("*label*/mask-0-000002.png")
+    mask = copy / "train" / "labels" / "mask-0-000002.png"
     with Image.open(mask) as picture:
         Image.new("L", picture.size, 200).save(mask)
     settings = replace(scenes, source=str(copy), max_broken_share=0.1, streaming=streaming)
