@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -200,6 +201,18 @@ def recipe(plan: Plan) -> dict[str, Any]:
     }
 
 
+class _Dumper(yaml.SafeDumper):
+    """Groups of settings line by line, lists of values in one line."""
+
+
+_Dumper.add_representer(
+    list,
+    lambda dumper, values: dumper.represent_sequence(
+        "tag:yaml.org,2002:seq", values, flow_style=not any(isinstance(one, dict) for one in values)
+    ),
+)
+
+
 def write_recipe(plan: Plan, path: Path, command: str) -> None:
     """The recipe as YAML, with how to start it at its head. command: that has written it."""
     matching, painting, whole = _steps(plan.photos)
@@ -213,7 +226,7 @@ def write_recipe(plan: Plan, path: Path, command: str) -> None:
         "started again, it goes on where it was. Any setting may be changed here.",
     ]
     text = "".join(f"# {line}".rstrip() + "\n" for line in head)
-    values = yaml.safe_dump(recipe(plan), sort_keys=False, default_flow_style=None, width=100)
+    values = yaml.dump(recipe(plan), Dumper=_Dumper, sort_keys=False, width=100)
     path.write_text(f"{text}\n{values}", encoding="utf-8")
 
 
@@ -271,4 +284,4 @@ def _rounded(steps: int) -> int:
 
 def _larger(side: int) -> int:
     """What a picture of this side is cut from."""
-    return 8 * round(side * 1.1 / 8)
+    return 8 * math.ceil(side * 1.1 / 8)
