@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 from ..datasets.folders import LABEL_FOLDER, label_maps_in
+from .class_tables import cityscapes
 from .found import Found, Item, LayoutError, by_split, matched, pictures_in, require_most
 
 SUFFIX = re.compile(
@@ -14,6 +15,10 @@ SUFFIX = re.compile(
     re.IGNORECASE,
 )
 """What label maps have behind the names of their photos."""
+
+
+OTHER_MAPS = re.compile(r"[_-](instanceids|color|colour|depth|disparity)$", re.IGNORECASE)
+"""Behind the names of maps that hold other things than classes, beside some that do."""
 
 
 def find_pairs(folder: Path, labels: str | None = None) -> Found | None:
@@ -53,7 +58,11 @@ def find_pairs(folder: Path, labels: str | None = None) -> Found | None:
         first = sorted(unused)[0].relative_to(folder)
         notes += (f"{len(unused)} label maps have no photo of their name, such as {first}.",)
     items = [Item(photo, label) for photo, label in found.items()]
-    return Found("photos with label maps", by_split(items, folder), notes=notes)
+    endings = {label.stem.rpartition("_gtFine_")[2] for label in found.values()}
+    mask = None
+    if endings in ({"labelIds"}, {"labelTrainIds"}):
+        mask = cityscapes(endings == {"labelTrainIds"})
+    return Found("photos with label maps", by_split(items, folder), mask, notes=notes)
 
 
 def find_photos(folder: Path) -> Found | None:
@@ -69,6 +78,7 @@ def find_photos(folder: Path) -> Found | None:
 
 def _of_one_kind(maps: list[Path], folder: Path) -> list[Path]:
     """The label maps of the one folder that holds classes. Raises LayoutError for several."""
+    maps = [path for path in maps if not OTHER_MAPS.search(path.stem)] or maps
     kinds: Counter[str] = Counter()
     kind_of = {}
     for path in maps:

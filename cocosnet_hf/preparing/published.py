@@ -22,6 +22,8 @@ def find_cityscapes(folder: Path) -> Found | None:
     labels, photos = folder / "gtFine", folder / "leftImg8bit"
     if not any(labels.rglob("*_gtFine_*")) and not photos.is_dir():
         return None
+    if not photos.is_dir() and any(labels not in path.parents for path in pictures_in(folder)):
+        return None  # photos in folders of other names
     if not photos.is_dir():
         raise LayoutError(
             f"{folder} has the labels of Cityscapes (gtFine) and not its photos: unpack "
