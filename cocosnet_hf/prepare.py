@@ -52,9 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     command = f"{parser.prog} {shlex.join(map(str, given))}"
     try:
-        made = prepare(
-            options.folder, output, name, options.condition, options.labels, command
-        )
+        made = prepare(options.folder, output, name, options.condition, options.labels, command)
         print(describe(made))
         if options.push is not None:
             hub_data_set(output).push_to_hub(options.push, private=options.private)

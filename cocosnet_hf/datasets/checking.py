@@ -1,4 +1,4 @@
-"""Every row of a data set read once, before time is spent on it: what it holds and what is wrong."""
+"""Every row of a data set read once, before time is spent on it: what is there, what is wrong."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ def _open_saved(settings: DataSettings) -> Dataset | IterableDataset:
 
 
 def _split(splits: Mapping[str, Dataset], settings: DataSettings) -> Dataset | IterableDataset:
-    """The one of these that the settings name, or its part. Raises ValueError if it is not there."""
+    """The one of these that the settings name, or its part. Raises ValueError for another."""
     datasets = import_datasets()
     instruction = datasets.ReadInstruction.from_spec(settings.split)
     parts = instruction.to_absolute({name: len(rows) for name, rows in splits.items()})

@@ -58,7 +58,7 @@ def recognised(folder: Path, labels: str | None = None, photos_only: bool = Fals
     """What lies in a folder, or in the only folder in it.
 
     labels: the folder of the label maps, of photos with label maps. photos_only: whatever lies
-    beside them. Raises LayoutError for a folder that holds no photos, or of which a part is missing.
+    beside them. Raises LayoutError for a folder that holds no photos or lacks a part.
     """
     if not folder.is_dir():
         raise LayoutError(f"There is no folder {folder}.")
@@ -113,8 +113,6 @@ def prepare(
     else:
         items = splits
     found = dataclasses.replace(found, splits=items, mask=mask, notes=(*found.notes, *notes))
-    if mask is not None and kind == "mask" and "validation" not in found.splits:
-        raise LayoutError("There is nothing to validate with.")
     output.mkdir(parents=True, exist_ok=True)
     _refuse_foreign(output)
     write_metadata(found, output)
@@ -148,7 +146,9 @@ def _kind_of(found: Found, wanted: Kind | None, folder: Path) -> Kind:
     return wanted
 
 
-def _classes(found: Found, kind: Kind, folder: Path) -> tuple[MaskCondition | None, tuple[str, ...]]:
+def _classes(
+    found: Found, kind: Kind, folder: Path
+) -> tuple[MaskCondition | None, tuple[str, ...]]:
     """The classes of the label maps, if there are some, and what is said of them."""
     if not found.has_labels or found.mask is not None:
         return found.mask if found.has_labels else None, ()

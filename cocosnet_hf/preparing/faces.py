@@ -17,7 +17,9 @@ from .found import Found, Item, LayoutError, pictures_in, require_most
 PART = re.compile(r"(\d+)_(\w+)\.png")
 
 ORDER = tuple(
-    "eye_g" if name == "glasses" else name for name in CELEBAMASK_FACE_CLASSES if name != "background"
+    "eye_g" if name == "glasses" else name
+    for name in CELEBAMASK_FACE_CLASSES
+    if name != "background"
 )
 """In which parts are painted over each other, as by the data set's own tools: skin first, cloth
 last."""

@@ -28,7 +28,7 @@ class LayoutError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class Item:
-    """A photo with its label map, keypoints (JSON text), or part files to merge, as (name, file)."""
+    """A photo with its label map, keypoints (JSON text) or part files to merge (name, file)."""
 
     photo: Path
     label: Path | None = None
@@ -74,7 +74,8 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in known and not any(part[0] in "._" for part in _below(path, folder))
+        if path.suffix.lower() in known
+        and not any(part[0] in "._" for part in _below(path, folder))
     )
 
 

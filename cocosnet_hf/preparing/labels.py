@@ -128,7 +128,9 @@ def mask_of(found: Survey, folder: Path) -> tuple[MaskCondition, tuple[str, ...]
         mapping = {value: place for place, value in enumerate(known)}
         names = tuple(f"label_{value}" for value in known)
         count = len(known)
-        notes.append(f"The numbers {known[:8]}... are far apart: classes count from 0 in their order.")
+        notes.append(
+            f"The numbers {known[:8]}... are far apart: classes count from 0 in their order."
+        )
     names = names or tuple(f"class_{number}" for number in range(count))
     if has_void:
         mapping[VOID] = count
@@ -208,7 +210,9 @@ def _of_colors(
             )
         return MaskCondition(names, colors)
     if len(held) < 2:
-        raise LayoutError(f"All label maps have the one colour {held[0]}: a mask needs two classes.")
+        raise LayoutError(
+            f"All label maps have the one colour {held[0]}: a mask needs two classes."
+        )
     if set(held) == {"#000000", "#ffffff"}:
         return MaskCondition(("background", "foreground"), ("#000000", "#ffffff"))
     return MaskCondition(tuple(f"color_{color[1:]}" for color in held), tuple(held))
@@ -219,7 +223,9 @@ def _palette_of(image: Image.Image) -> dict[int, str]:
     entries = image.getpalette("RGB") or []
     used = [number for _, number in image.getcolors(256) or []]
     rows = {number: entries[3 * number : 3 * number + 3] for number in used if number != VOID}
-    return {number: "#{:02x}{:02x}{:02x}".format(*(row or (0, 0, 0))) for number, row in rows.items()}
+    return {
+        number: "#{:02x}{:02x}{:02x}".format(*(row or (0, 0, 0))) for number, row in rows.items()
+    }
 
 
 def _refuse_lossy(path: Path) -> None:

@@ -39,7 +39,9 @@ def find_cityscapes(folder: Path) -> Found | None:
             "unpack gtFine_trainvaltest.zip beside leftImg8bit; colour and instance maps alone "
             "do not hold the classes. For edges of the photos alone, name leftImg8bit."
         )
-    pictures = [path for path in pictures_in(photos) if split_of(path.relative_to(photos)) != "test"]
+    pictures = [
+        path for path in pictures_in(photos) if split_of(path.relative_to(photos)) != "test"
+    ]
     found = {}
     for photo in pictures:
         place = photo.relative_to(photos).parent
@@ -61,8 +63,8 @@ def find_ade20k(folder: Path) -> Found | None:
     """images/{training,validation} with annotations/{training,validation}: ADEChallengeData2016."""
     if next(folder.rglob("ADE_*_seg.png"), None):
         raise LayoutError(
-            f"{folder} holds the full ADE20K (ADE_*_seg.png), whose labels are colours of thousands "
-            "of parts: take the scene parsing benchmark of it, ADEChallengeData2016.zip."
+            f"{folder} holds the full ADE20K (ADE_*_seg.png), whose labels are colours of "
+            "thousands of parts: take the scene parsing benchmark of it, ADEChallengeData2016.zip."
         )
     told = "ade" in folder.name.lower() or (folder / "objectInfo150.txt").is_file()
     if not (told and (folder / "images").is_dir()):
@@ -82,7 +84,9 @@ def find_coco_stuff(folder: Path) -> Found | None:
     if labels is None:
         return None
     photos = folder / "images" if (folder / "images").is_dir() else folder
-    splits = [path for path in sorted(photos.iterdir()) if re.match(r"(train|val)20\d\d", path.name)]
+    splits = [
+        path for path in sorted(photos.iterdir()) if re.match(r"(train|val)20\d\d", path.name)
+    ]
     splits = [path for path in splits if labels not in (path, *path.parents)]
     if not splits:
         raise LayoutError(

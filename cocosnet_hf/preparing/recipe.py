@@ -122,9 +122,7 @@ def recipe(plan: Plan) -> dict[str, Any]:
     matching, painting, whole = _steps(plan.photos)
     painter_window = {"crop": 128} if side > 128 else {}
     start = (
-        {"init_from": "edge-to-face"}
-        if plan.kind == "edge"
-        else {"transfer_from": "mask-to-image"}
+        {"init_from": "edge-to-face"} if plan.kind == "edge" else {"transfer_from": "mask-to-image"}
     )
     return {
         "output_dir": f"out/{plan.name}",

@@ -58,9 +58,7 @@ def leave_out(output: Path, split: str, photos: set[str]) -> None:
     path = output / split / "metadata.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines()
     kept = [
-        line
-        for line in lines
-        if str(path.parent / json.loads(line)["file_name"]) not in photos
+        line for line in lines if str(path.parent / json.loads(line)["file_name"]) not in photos
     ]
     path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 

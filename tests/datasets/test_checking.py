@@ -20,7 +20,7 @@ SIDE = 48
 PARTS = MaskCondition.from_names(["ground", "left", "top"])
 
 
-def labels_of(number: int) -> np.ndarray:
+def labels_of() -> np.ndarray:
     """A quarter of 1 at the left, then 2 at the top, else 0."""
     labels = np.zeros((SIDE, SIDE), np.uint8)
     labels[: SIDE // 4] = 2
@@ -37,12 +37,10 @@ def parts(tmp_path: Path) -> DataSettings:
         Image.fromarray(rng.integers(0, 256, (SIDE, SIDE, 3), np.uint8)).save(
             tmp_path / f"{number}.jpg"
         )
-        Image.fromarray(labels_of(number)).save(tmp_path / f"{number}.png")
+        Image.fromarray(labels_of()).save(tmp_path / f"{number}.png")
         rows.append({"file_name": f"{number}.jpg", "label_file_name": f"{number}.png"})
     (tmp_path / "metadata.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    return DataSettings(
-        source=str(tmp_path), condition_column="label", image_size=32, load_size=32
-    )
+    return DataSettings(source=str(tmp_path), condition_column="label", image_size=32, load_size=32)
 
 
 def test_every_class_is_counted_over_whole_pictures(parts: DataSettings, tmp_path: Path):
@@ -63,7 +61,7 @@ def test_every_class_is_counted_over_whole_pictures(parts: DataSettings, tmp_pat
 
 def test_every_bad_file_is_named_with_its_reason(parts: DataSettings, tmp_path: Path):
     (tmp_path / "1.jpg").write_bytes(b"no picture")
-    labels = labels_of(2)
+    labels = labels_of()
     labels[0, 0] = 255  # one pixel, which no sample of the picture may hold
     Image.fromarray(labels).save(tmp_path / "2.png")
     Image.new("L", (2 * SIDE, SIDE)).save(tmp_path / "3.png")
@@ -98,7 +96,7 @@ def test_masks_in_lossy_files_are_said_aloud(parts: DataSettings, tmp_path: Path
 
 def test_photos_that_are_label_maps_are_said_aloud(parts: DataSettings, tmp_path: Path):
     for number in (2, 5):
-        Image.fromarray(labels_of(number) * 100).save(tmp_path / f"{number}.jpg", quality=100)
+        Image.fromarray(labels_of() * 100).save(tmp_path / f"{number}.jpg", quality=100)
     report = check_data(replace(parts, condition_column=None), EdgeCondition())
     (warning,) = report.warnings
     assert warning.startswith("2 of 6 photos look like label maps") and "2.jpg" in warning
@@ -129,7 +127,7 @@ def test_a_class_order_that_contradicts_the_names_is_said_aloud(
     assert not [warning for warning in right if "contradicts" in warning]
 
 
-def test_label_maps_beside_another_condition_are_counted(parts: DataSettings, tmp_path: Path):
+def test_label_maps_beside_another_condition_are_counted(parts: DataSettings):
     settings = replace(parts, condition_column=None, labels_column="label", label_classes=3)
     report = check_data(settings, EdgeCondition())
     assert report.labels["label 1"] == (pytest.approx(0.25), 6)

@@ -105,9 +105,7 @@ def test_a_csv_and_a_stream_point_anywhere_too(tmp_path: Path, cache: str):
 
 @pytest.mark.parametrize("column", ["keypoints", "keypoints_file_name"])
 @pytest.mark.parametrize("absolute", [False, True])
-def test_a_column_names_files_of_keypoints(
-    tmp_path: Path, cache: str, column: str, absolute: bool
-):
+def test_a_column_names_files_of_keypoints(tmp_path: Path, cache: str, column: str, absolute: bool):
     photo(tmp_path, "train/0.jpg")
     joints = [[4 + 2 * place, 6 + place, 0.9] for place in range(18)]
     content = {"people": [{"pose_keypoints_2d": [number for row in joints for number in row]}]}
@@ -125,7 +123,7 @@ def test_a_column_names_files_of_keypoints(
     assert examples[0]["condition"].shape == (20, 32, 32)
 
 
-def test_flat_keypoints_in_a_row_are_read(tmp_path: Path, cache: str):
+def test_flat_keypoints_in_a_row_are_read(tmp_path: Path):
     photo(tmp_path, "train/0.jpg")
     flat = [float(number) for place in range(18) for number in (4 + 2 * place, 6 + place, 0.9)]
     write(tmp_path / "train/metadata.jsonl", {"file_name": "0.jpg", "keypoints": flat})

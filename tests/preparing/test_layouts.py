@@ -94,7 +94,7 @@ def test_names_and_void_values_are_those_of_the_folder(prepared):
     assert condition["values"] == {255: 3}
 
 
-def test_published_classes_have_their_names_and_colours(tmp_path: Path, prepared):
+def test_published_classes_have_their_names_and_colours(prepared):
     condition = recipe(prepared("Cityscapes"))["networks"]["condition"]
     assert len(condition["classes"]) == 34 and condition["values"] == {255: 0}
     assert condition["classes"][7] == "road" and condition["colors"][7] == "#804080"
