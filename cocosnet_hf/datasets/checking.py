@@ -285,7 +285,8 @@ def _sheet(
         pictures.append([photo, shown, Image.blend(photo, shown, 0.5), to_image(made["exemplar"])])
     half = (len(pictures) + 1) // 2
     left, right = pictures[:half], pictures[half:]
-    return grid([one + other for one, other in itertools.zip_longest(left, right, fillvalue=[])])
+    right += [[] for _ in range(half - len(right))]
+    return grid([one + other for one, other in zip(left, right, strict=True)])
 
 
 def _grouped(broken: Sequence[tuple[str, str]]) -> list[str]:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..conditions import MaskCondition
 from ..datasets import DataReport, check_data
+from ..datasets.folders import LABEL_FOLDER
+from ..datasets.metadata import split_of
 from ..datasets.settings import ColumnSettings, DataSettings
+from ..settings_file import build
 from .faces import find_celebamask
-from .found import Found, Item, LayoutError, pictures_in
+from .found import PHOTO_FOLDER, Found, Item, LayoutError, pictures_in
 from .labels import mask_of, survey
 from .pairs import find_pairs, find_photos
 from .people import find_people, find_viton
@@ -32,11 +36,18 @@ RECOGNISERS: tuple[Callable[[Path], Found | None], ...] = (
 )
 """One for each layout, the more particular first; each returns None for another layout."""
 
+PARTS_OF_SETS = (LABEL_FOLDER, re.compile(r"stuffthingmaps.*|.*mask-anno|openpose.*|celeba-hq-img"))
+"""Names, in lower case, of folders that are half of a data set."""
+
 MEASURED = 200
 """Photos whose size is looked at."""
 
 CHECKED = 2000
 """Rows of each split that are read before the recipe is written; the trainer can check them all."""
+
+
+WRITTEN = ("recipe.yaml", "pairs.png")
+"""Beside the folders of the splits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,10 +73,8 @@ def recognised(folder: Path, labels: str | None = None, photos_only: bool = Fals
     """
     if not folder.is_dir():
         raise LayoutError(f"There is no folder {folder}.")
-    inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__"))]
-    while len(inside) == 1 and inside[0].is_dir() and not photos_only:
-        folder = inside[0]
-        inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__"))]
+    while (inside := _wrapped(folder)) is not None:
+        folder = inside
     found: Found | None
     if labels is not None:
         found = find_pairs(folder, labels)
@@ -79,6 +88,16 @@ def recognised(folder: Path, labels: str | None = None, photos_only: bool = Fals
             "of photos, alone or with label maps or keypoints of the same names."
         )
     return found
+
+
+def _wrapped(folder: Path) -> Path | None:
+    """The only folder in a folder, as archives unpack to; None if its name says a part of a set."""
+    inside = [path for path in folder.iterdir() if not path.name.startswith((".", "__"))]
+    if len(inside) != 1 or not inside[0].is_dir():
+        return None
+    name = inside[0].name
+    is_part = any(pattern.fullmatch(name.lower()) for pattern in (*PARTS_OF_SETS, PHOTO_FOLDER))
+    return None if is_part or split_of(Path(name, "file")) else inside[0]
 
 
 def prepare(
@@ -127,7 +146,7 @@ def prepare(
         found.sides,
     )
     reports, left_out = _check(plan, output)
-    path = output / "recipe.yaml"
+    path = output / WRITTEN[0]
     write_recipe(plan, path, command)
     return Prepared(found, plan, reports, left_out, path)
 
@@ -165,7 +184,7 @@ def _classes(
     return mask, notes
 
 
-def _sizes(items: list[Item]) -> list[tuple[int, int]]:
+def _sizes(items: Sequence[Item]) -> list[tuple[int, int]]:
     """(width, height) of some of the photos. Raises LayoutError if none can be read."""
     places = np.unique(np.linspace(0, len(items) - 1, MEASURED).round().astype(int))
     sizes = [size_of(items[place].photo) for place in places]
@@ -180,11 +199,11 @@ def _check(plan: Plan, output: Path) -> tuple[dict[str, DataReport], int]:
 
     Raises LayoutError where none can.
     """
-    columns = {key: value for key, value in recipe(plan)["data"].items() if key in _OF_CHECK}
-    data = DataSettings(**{key: _frozen(value) for key, value in columns.items()})
+    told = {key: value for key, value in recipe(plan)["data"].items() if key in _OF_CHECK}
+    data = build(DataSettings, told, "data.")
     reports, left_out = {}, 0
     for split in ("train", "validation"):
-        sheet = output / "pairs.png" if split == "train" else None
+        sheet = output / WRITTEN[1] if split == "train" else None
         own = dataclasses.replace(data, split=split)
         report = check_data(own, plan.condition, sheet, limit=CHECKED)
         if not report.is_usable:
@@ -201,15 +220,13 @@ _OF_CHECK = {
 }
 
 
-def _frozen(value: object) -> object:
-    """Lists of a recipe as the tuples of settings."""
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value
-
-
 def _refuse_foreign(output: Path) -> None:
     """Raise LayoutError for a folder with things of somebody else in it."""
-    strange = [path for path in output.iterdir() if not (path / "metadata.jsonl").is_file()]
-    strange = [path.name for path in strange if path.name not in ("recipe.yaml", "pairs.png")]
+    strange = [
+        path.name
+        for path in output.iterdir()
+        if not (path / "metadata.jsonl").is_file() and path.name not in WRITTEN
+    ]
     if strange:
         raise LayoutError(
             f"{output} holds other things already, such as {sorted(strange)[0]}: name a new folder "

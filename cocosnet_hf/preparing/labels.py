@@ -221,7 +221,7 @@ def _of_colors(
 def _palette_of(image: Image.Image) -> dict[int, str]:
     """The colours of the numbers that a palette picture uses."""
     entries = image.getpalette("RGB") or []
-    used = [number for _, number in image.getcolors(256) or []]
+    used = np.unique(np.asarray(image)).tolist()
     rows = {number: entries[3 * number : 3 * number + 3] for number in used if number != VOID}
     return {
         number: "#{:02x}{:02x}{:02x}".format(*(row or (0, 0, 0))) for number, row in rows.items()

@@ -64,7 +64,7 @@ def with_one_class(root: Path) -> None:
 
 def with_broken_keypoints(root: Path) -> None:
     path = next((root / "openpose").rglob("*.json"))
-    path.write_text('{"shapes": []}')
+    path.write_text('{"shapes": 3}')
 
 
 WRONG = {
@@ -179,7 +179,7 @@ def test_rows_that_cannot_be_used_are_left_out_and_named(
     prepare_command([str(tmp_path / "data"), "-o", str(tmp_path / "out")])
     said = capsys.readouterr().out
     assert "2 rows that cannot be used are left out" in said
-    assert "1.jpg cannot be read" in said and "another shape" in said
+    assert "data/images/1.jpg" in said and "another shape" in said
     lines = (tmp_path / "out/train/metadata.jsonl").read_text().splitlines()
     kept = [Path(json.loads(line)["file_name"]).name for line in lines]
     assert kept == ["0.jpg", "3.jpg", "4.jpg"]
