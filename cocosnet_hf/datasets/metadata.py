@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -100,6 +101,7 @@ def open_metadata(settings: DataSettings, files: Sequence[Path]) -> dict[str, Da
                 f"The metadata of the split '{split}' of '{root}' do not agree: {error}. Give "
                 "every metadata file the same columns."
             ) from error
+        _digest_files(table, digest)
         settled = [settings.image_column, settings.condition_column, settings.labels_column]
         digest.update(f"{split} {settled}".encode())
         opened[split] = datasets.Dataset(
@@ -109,6 +111,19 @@ def open_metadata(settings: DataSettings, files: Sequence[Path]) -> dict[str, Da
             if _is_picture(table.schema.field(name).type):
                 opened[split] = opened[split].cast_column(name, datasets.Image(decode=False))
     return opened
+
+
+def _digest_files(table: pa.Table, digest: Any) -> None:
+    """Take in which files there are and when they changed: what is kept of them then is stale."""
+    for name in table.column_names:
+        if not _is_picture(table.schema.field(name).type):
+            continue
+        for path in table.column(name).combine_chunks().field("path").to_pylist():
+            try:
+                found = os.stat(path or "")
+                digest.update(f"{path} {found.st_mtime_ns} {found.st_size}".encode())
+            except OSError:  # said when it is read
+                digest.update(str(path).encode())
 
 
 def _read(path: Path) -> pa.Table:

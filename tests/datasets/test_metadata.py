@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,16 @@ def test_flat_keypoints_in_a_row_are_read(tmp_path: Path):
     pose = PoseCondition()
     examples = TrainingExamples(open_source(settings, pose), pose, settings)
     assert examples[0]["condition"].shape == (20, 32, 32)
+
+
+def test_the_same_files_are_the_same_data_and_changed_ones_are_not(tmp_path: Path):
+    photo(tmp_path, "0.jpg")
+    path = mask(tmp_path, "0.png", 1)
+    write(tmp_path / "metadata.jsonl", {"file_name": "0.jpg", "label_file_name": "0.png"})
+    settings = DataSettings(source=str(tmp_path), condition_column="label")
+    first, again = (open_source(settings, PARTS)._fingerprint for _ in range(2))
+    os.utime(path, ns=(1, 1))
+    assert first == again != open_source(settings, PARTS)._fingerprint
 
 
 def test_a_bad_line_is_named_with_its_file(tmp_path: Path):
