@@ -27,7 +27,7 @@ RUN = {"README.md": 1, "docs/using.md": 2, EXTENDING: 3}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 SUFFIXES = (".py", ".md", ".yaml", ".json", ".txt", ".png", ".jpg", ".npz", ".js", ".html", ".toml")
-MADE = ("out/",)
+MADE = ("out/", "prepared/")
 """Folders that a command makes."""
 
 

@@ -5,6 +5,7 @@
     accelerate launch train/train.py --config ... --config train/configs/layers/8gb.yaml
     accelerate launch train/train.py --config ... --stage painter
     python train/train.py --config ... --dry-run
+    python train/train.py --config ... --check-data
 
 The output folder then holds `pipeline/`, which `CoCosPipeline.from_pretrained` loads, `best/`, the
 same at the best validation, `pictures/` to look at, `checkpoints/` and TensorBoard's `logs/`. A
@@ -34,6 +35,7 @@ import yaml
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
 
+from train.check import check_stages
 from train.checkpoints import complete_folder
 from train.config import TrainConfig, load_config, to_dict
 from train.mistakes import Diverged, is_mistake, message_of
@@ -50,6 +52,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--dry-run", action="store_true", help="print the resolved run and the parameter counts"
     )
+    parser.add_argument(
+        "--check-data", action="store_true", help="read every row once and say what is wrong"
+    )
     parser.add_argument("--stage", metavar="NAME", help="only this one of the recipe's stages")
     parser.add_argument(
         "--traceback", action="store_true", help="show where in the code an error was raised"
@@ -62,6 +67,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise ValueError(
                 "a checkpoint is of one stage: say --resume latest, or which by --stage."
             )
+        if known.check_data:
+            raise SystemExit(check_stages(stages))
         if known.dry_run:
             print(describe_stages(stages))
         elif stages[0].name is None:

@@ -52,7 +52,8 @@ def classes_of_values(values: np.ndarray, code: ClassCode) -> np.ndarray:
         raise ValueError(
             f"The mask holds the labels {found[indices < 0][:10].tolist()}, but the classes are "
             f"0..{count - 1} ({count} classes); map them to classes with "
-            "values={label: class} of the condition, or correct the mask."
+            "values={label: class} of the condition (in a recipe networks.condition.values, such "
+            f"as {{{found[indices < 0][0]}: {count}}} with one class more), or correct the mask."
         )
     small = indices.astype(np.uint8 if len(code.names) <= 256 else np.int32)
     if values.dtype in (np.uint8, np.uint16):

@@ -2,6 +2,7 @@
 
 from ..conditions import Condition
 from ..conditions.sides import mirrored_order
+from .checking import DataReport, check_data
 from .composing import TrainingExample
 from .geometry import Geometry
 from .reading import BrokenCount, BrokenExample, Example, Reader
@@ -32,6 +33,7 @@ def open_training_data(
 __all__ = [
     "BrokenCount",
     "BrokenExample",
+    "DataReport",
     "DataSettings",
     "EndlessBatches",
     "Example",
@@ -42,6 +44,7 @@ __all__ = [
     "TrainingExamples",
     "TrainingStream",
     "build_index",
+    "check_data",
     "mirrored_order",
     "open_source",
     "open_training_data",

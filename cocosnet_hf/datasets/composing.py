@@ -14,7 +14,7 @@ from ..conditions import Condition, Source
 from ..pictures import to_pixels, to_tensor
 from .flows import agreeing, known_flow, limb_flow, region_flow, without_flat_places
 from .geometry import NEAREST, Geometry, change_color, color_change
-from .reading import Example
+from .reading import BrokenExample, Example
 from .settings import DataSettings
 
 
@@ -75,8 +75,8 @@ def compose(
 ) -> TrainingExample:
     """Cut both by a draw of their own and encode them.
 
-    exemplar: None for the target itself. Raises ValueError naming the example where the condition
-    refuses its source, such as labels outside the classes.
+    exemplar: None for the target itself. Raises BrokenExample naming the example where the
+    condition refuses its source, such as labels outside the classes.
     """
     is_self_pair = exemplar is None
     same_subject = is_self_pair or settings.same_look
@@ -150,7 +150,7 @@ def jittered(condition: Condition, settings: DataSettings, rng: np.random.Genera
 def cut(example: Example, geometry: Geometry, condition: Condition, settings: DataSettings) -> Cut:
     """Photo, condition and labels of an example through one geometry.
 
-    Raises ValueError naming the example for a condition or labels that cannot be used.
+    Raises BrokenExample naming the example for a condition or labels that cannot be used.
     """
     photo = geometry.picture(example.image)
     height, width = settings.image_size, settings.width
@@ -169,7 +169,7 @@ def cut(example: Example, geometry: Geometry, condition: Condition, settings: Da
             if geometry.exchanges_sides:
                 matched = condition.mirrored(matched)
     except ValueError as error:
-        raise ValueError(f"The condition of '{example.name}' cannot be used: {error}") from error
+        raise BrokenExample(f"The condition of '{example.name}' cannot be used: {error}") from error
     labels = packed if condition.labelled else None
     if labels is None and example.labels is not None:
         labels = _index_map(example.labels, example.name, geometry, settings)
@@ -179,18 +179,25 @@ def cut(example: Example, geometry: Geometry, condition: Condition, settings: Da
 def _index_map(
     label_map: Image.Image, name: str, geometry: Geometry, settings: DataSettings
 ) -> Tensor:
-    labels = to_pixels(geometry.picture(label_map, NEAREST)).long()
+    labels = class_numbers(geometry.picture(label_map, NEAREST), name, settings)
     classes = settings.label_classes or 0
-    if labels.ndim != 2 or labels.min() < 0 or labels.max() >= classes:
-        raise ValueError(
-            f"The label map of '{name}' must be one plane of class numbers and hold the "
-            f"classes 0..{classes - 1}, got {tuple(labels.shape)} from "
-            f"{int(labels.min())} to {int(labels.max())}; raise label_classes, the number of label "
-            "classes, or map the others to a class of their own by label_groups."
-        )
     if geometry.exchanges_sides:
         order = torch.arange(classes)
         for first, second in settings.label_sides:
             order[[first, second]] = order[[second, first]]
         labels = order[labels]
+    return labels
+
+
+def class_numbers(label_map: Image.Image, name: str, settings: DataSettings) -> Tensor:
+    """The pixels of a label map, (H, W) int64. Raises BrokenExample unless they are classes."""
+    labels = to_pixels(label_map).long()
+    classes = settings.label_classes or 0
+    if labels.ndim != 2 or labels.min() < 0 or labels.max() >= classes:
+        raise BrokenExample(
+            f"The label map of '{name}' must be one plane of class numbers and hold the "
+            f"classes 0..{classes - 1}, got {tuple(labels.shape)} from "
+            f"{int(labels.min())} to {int(labels.max())}; raise label_classes, the number of label "
+            "classes, or map the others to a class of their own by label_groups."
+        )
     return labels

@@ -21,7 +21,7 @@ TABLES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".ndjson")
 
 LABEL_FOLDER = re.compile(
     r"(masks?|labels?|label_?maps?|annotations?|annots?|seg(mentation)?s?(_?(class|object|masks?))?|"
-    r"gt|ground_?truths?|parsings?|semantics?|alphas?|mattes?)([_-].*)?|.*[_-](masks?|labels?|gt|seg)"
+    r"gt(fine|coarse)?|ground_?truths?|parsings?|semantics?|alphas?|mattes?)([_-].*)?|.*[_-](masks?|labels?|gt|seg)"
 )
 """Names, in lower case, of folders that hold label maps in published data sets."""
 

@@ -28,8 +28,8 @@ MAX_WORKERS = 256
 """Loader workers per process that a `BrokenCount` tells apart."""
 
 
-class BrokenExample(Exception):
-    """A picture or pose that cannot be read; the message names the example."""
+class BrokenExample(ValueError):
+    """A picture, pose or label map that cannot be used; the message names the example."""
 
 
 class TooManyBroken(RuntimeError):
@@ -81,7 +81,7 @@ class BrokenCount:
         self._counts[self._row(), 1] += 1
         if self.broken > self.max_share * max(self.read, self.reference):
             raise TooManyBroken(
-                f"{self.broken} of {self.read} examples could not be read, more than "
+                f"{self.broken} of {self.read} examples could not be used, more than "
                 f"max_broken_share={self.max_share:g} allows; the last: {error} Repair or remove "
                 "the files, or raise max_broken_share."
             ) from error
@@ -236,7 +236,7 @@ class Reader:
     def _label_map(self, value: Any, photo: Framed, what: str) -> Image.Image:
         """A picture that lies on its photo, its values brought to classes.
 
-        photo: of which only size and turning count. Raises BrokenExample, ValueError.
+        photo: of which only size and turning count. Raises BrokenExample.
         """
         try:
             picture, notes = lying_on(open_stored(value, what), photo, what)
@@ -250,7 +250,7 @@ class Reader:
         values, position = np.unique(pixels, return_inverse=True)
         strange = sorted(set(values.tolist()) - self._class_of_value.keys())
         if pixels.ndim != 2 or strange:
-            raise ValueError(
+            raise BrokenExample(
                 f"The {what} must be one channel of the values in label_groups, got "
                 f"{pixels.shape} with {strange[:5]} outside of them; add these to a group."
             )

@@ -8,9 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from PIL import Image
+
 from ..conditions import Condition
 from ..synthetic import KINDS, SyntheticExamples
 from .folders import check_folder_names, metadata_remedy, without_label_maps
+from .metadata import metadata_files, open_metadata
 from .settings import DataSettings
 
 if TYPE_CHECKING:
@@ -151,6 +154,8 @@ def _open_files(settings: DataSettings) -> Dataset | IterableDataset:
     try:
         if _is_saved(settings.source):
             rows = _open_saved(settings)
+        elif files := metadata_files(Path(settings.source)):
+            rows = _split(open_metadata(settings, files), settings)
         else:
             rows = datasets.load_dataset(
                 **_loader(settings.source),
@@ -191,10 +196,17 @@ def _open_saved(settings: DataSettings) -> Dataset | IterableDataset:
     if isinstance(saved, datasets.Dataset):
         name = str(saved.split or "train").partition("[")[0]
         saved = {"train" if "+" in name else name: saved}
+    return _split(saved, settings)
+
+
+def _split(splits: Mapping[str, Dataset], settings: DataSettings) -> Dataset | IterableDataset:
+    """The one of these that the settings name, or its part. Raises ValueError for another."""
+    datasets = import_datasets()
     instruction = datasets.ReadInstruction.from_spec(settings.split)
-    parts = instruction.to_absolute({name: len(rows) for name, rows in saved.items()})
+    parts = instruction.to_absolute({name: len(rows) for name, rows in splits.items()})
     rows = datasets.concatenate_datasets(
-        [saved[part.splitname].select(range(part.from_, part.to)) for part in parts]
+        [splits[part.splitname].select(range(part.from_, part.to)) for part in parts],
+        split=datasets.NamedSplit(settings.split),
     )
     return rows.to_iterable_dataset() if settings.streaming else rows
 
@@ -205,7 +217,13 @@ def _loader(source: str) -> dict[str, Any]:
     builders = {".parquet": "parquet", ".tar": "webdataset"}
     if path.is_dir():
         for suffix, builder in builders.items():
-            if any(found.stem != "metadata" for found in path.rglob(f"*{suffix}")):
+            found = [file for file in path.rglob(f"*{suffix}") if file.stem != "metadata"]
+            if found and (picture := _any_picture(path)):
+                raise ValueError(
+                    f"The folder holds pictures, such as '{picture}', and {found[0].name}, which "
+                    f"may hold the data as well: move one of them to a folder of its own."
+                )
+            if found:
                 return {"path": builder, "data_dir": source}
         return {"path": "imagefolder", "data_dir": source}
     if path.suffix in builders:
@@ -214,6 +232,12 @@ def _loader(source: str) -> dict[str, Any]:
             raise ValueError(f"There is no file '{source}'.")
         return {"path": builders[path.suffix], "data_files": files}
     return {"path": source}
+
+
+def _any_picture(folder: Path) -> Path | None:
+    """A picture file in a folder, by its suffix; the first that is met."""
+    known = Image.registered_extensions()
+    return next((path for path in folder.rglob("*") if path.suffix.lower() in known), None)
 
 
 def iterate(rows: Rows) -> Iterator[Mapping[str, Any]]:

@@ -86,8 +86,8 @@ class TrainingStream(IterableDataset[TrainingExample]):
         self._resumed = state
 
     def __iter__(self) -> Iterator[TrainingExample]:
-        """Raises ValueError for a share of the stream that is empty, and what `compose` raises;
-        RuntimeError where too many examples are broken."""
+        """Raises ValueError for a share of the stream that is empty, RuntimeError where too many
+        examples are broken."""
         start = self._restore()
         while True:
             from_start, readable = self._position == 0, 0
@@ -149,12 +149,12 @@ class TrainingStream(IterableDataset[TrainingExample]):
             target = self.reader.read(row, self._position)
             exemplar = self._real_exemplar(row, target, rng)
             self._remember(row, before, target)
+            return compose(target, exemplar, self.condition, self.settings, rng)
         except BrokenExample as error:
             self.broken.report(error)
             return None
         finally:
             self._position += 1
-        return compose(target, exemplar, self.condition, self.settings, rng)
 
     def _real_exemplar(
         self, row: Mapping[str, Any], target: Example, rng: np.random.Generator

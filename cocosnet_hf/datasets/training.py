@@ -28,7 +28,7 @@ class TrainingExamples(Dataset[TrainingExample]):
 
     Example i of epoch e under a seed is a pure function of (seed, e, i): `examples[e, i]` is the
     same in every worker, process and resumed run, and `examples[i]` is that of epoch 0. A broken
-    example is replaced by the next one that can be read.
+    example, also one with labels of no class, is replaced by the next one that can be used.
 
     rows: from `open_source`. pool: the rows exemplars are taken from, if not `rows` themselves (the
     training rows, for validation); with retrieve or exemplar_list only. Raises ValueError for
@@ -62,26 +62,22 @@ class TrainingExamples(Dataset[TrainingExample]):
 
     def __getitem__(self, key: int | Key) -> TrainingExample:
         """Example (epoch, index); an int means epoch 0. Raises IndexError, RuntimeError where too
-        many examples are broken, ValueError for a condition that cannot be encoded."""
+        many examples are broken."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
         if not 0 <= index < len(self):
             raise IndexError(f"Example {index} of {len(self)}.")
         rng = np.random.default_rng([self.seed, epoch, index])
-        position, row, target = self._readable(index)
-        exemplar = self._real_exemplar(row, position, rng.random(), rng)
-        return compose(target, exemplar, self.condition, self.settings, rng)
-
-    def _readable(self, index: int) -> tuple[int, Any, Example]:
-        """The first readable row from `index` on: its position, the row, the example."""
         for step in range(len(self)):
             position = (index + step) % len(self)
             self.broken.count()
             try:
                 row = self.rows[position]
-                return position, row, self.reader.read(row, position)
+                target = self.reader.read(row, position)
+                exemplar = self._real_exemplar(row, position, rng.random(), rng)
+                return compose(target, exemplar, self.condition, self.settings, rng)
             except BrokenExample as error:
                 self.broken.report(error)
-        raise TooManyBroken(f"None of the {len(self)} examples can be read.")
+        raise TooManyBroken(f"None of the {len(self)} examples can be used.")
 
     def _real_exemplar(
         self, row: Any, position: int, draw: float, rng: np.random.Generator

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from cocosnet_hf.conditions import EdgeCondition, MaskCondition, PartEdgeCondition, PoseCondition
 from cocosnet_hf.datasets import (
@@ -47,8 +48,30 @@ def test_a_missing_column_is_named_beside_those_found(scenes: DataSettings):
 
 def test_labels_outside_the_classes_are_reported_with_the_examples_name(scenes: DataSettings):
     few = MaskCondition.from_names(["sky", "sun", "cloud"])
-    with pytest.raises(ValueError, match=r"mask-0-000000.*labels \[.*the classes are 0\.\.2"):
+    with pytest.raises(RuntimeError, match=r"mask-0-000000.*labels \[.*the classes are 0\.\.2"):
         open_training_data(scenes, few)[0]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_row_with_a_label_of_no_class_is_left_out_as_a_broken_one(
+    folder: Path,
+    scenes: DataSettings,
+    tmp_path: Path,
+    streaming: bool,
+    caplog: pytest.LogCaptureFixture,
+):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    mask = copy / "train" / "labels" / "mask-0-000002.png"
+    with Image.open(mask) as picture:
+        Image.new("L", picture.size, 200).save(mask)
+    settings = replace(scenes, source=str(copy), max_broken_share=0.1, streaming=streaming)
+    data = open_training_data(settings, SCENE)
+    found = take(data, COUNT) if streaming else [data[index] for index in range(COUNT)]
+    assert len(found) == COUNT and data.broken.broken == 1
+    assert "labels [200], but the classes are 0..11" in caplog.text
+    strict = open_training_data(replace(settings, max_broken_share=0.0), SCENE)
+    with pytest.raises(RuntimeError, match=r"1 of .*labels \[200\].*max_broken_share"):
+        take(strict, COUNT) if streaming else [strict[index] for index in range(COUNT)]
 
 
 @pytest.mark.parametrize("streaming", [False, True])
