@@ -29,6 +29,9 @@ CODE_BYTES = 64
 PER_LIST = 39
 """Examples for each centre that is learned, as FAISS asks for."""
 
+ROUNDS = 10
+"""Of learning the centres."""
+
 CANDIDATES = 256
 """How many that the index names are compared exactly."""
 
@@ -180,8 +183,8 @@ class DescriptorStore:
 
     @property
     def _lists(self) -> int:
-        """Of the index: some four times the root of the pictures, a power of two."""
-        return 2 ** round(math.log2(4 * math.sqrt(self.count)))
+        """Of the index: some two times the root of the pictures, a power of two."""
+        return 2 ** round(math.log2(2 * math.sqrt(self.count)))
 
     def _file(self, number: int) -> Path:
         return self.folder / f"part-{number:05d}.npy"
@@ -218,6 +221,7 @@ def trained_index(sample: np.ndarray, lists: int) -> Any:
     dimension = sample.shape[1]
     codes = max(size for size in range(1, CODE_BYTES + 1) if dimension % size == 0)
     index = faiss.index_factory(dimension, f"IVF{lists},PQ{codes}", faiss.METRIC_INNER_PRODUCT)
+    faiss.extract_index_ivf(index).cp.niter = ROUNDS
     index.train(sample)
     return index
 

@@ -11,6 +11,7 @@ index finds too.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import shutil
 import time
@@ -26,20 +27,25 @@ PROTOTYPES = 3000
 MIXED = 3
 """Prototypes in one descriptor."""
 NOISE = 0.35
-"""Length of the noise beside a descriptor of length 1."""
+"""Length of the noise beside a descriptor of length 1: even in 0..x it is x sqrt(D / 3)."""
 
 
 def drawn(start: int, count: int, dimension: int) -> np.ndarray:
     """Descriptors (count, D) of norm 1, the same for the same `start`; not negative, as ours."""
-    prototypes = np.abs(np.random.default_rng(0).normal(size=(PROTOTYPES, dimension))) ** 3
-    prototypes /= np.linalg.norm(prototypes, axis=1, keepdims=True)
-    rng = np.random.default_rng([1, start])
-    chosen = rng.integers(0, PROTOTYPES, (count, MIXED))
-    weights = rng.dirichlet(np.ones(MIXED), count)
-    vectors = np.einsum("nm,nmd->nd", weights, prototypes[chosen])
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    noise = np.abs(rng.normal(size=vectors.shape)) * NOISE / np.sqrt(dimension)
-    return normed(vectors + noise)
+    of_all, rng = prototypes(dimension), np.random.default_rng([1, start])
+    vectors = np.zeros((count, dimension), np.float32)
+    weights = rng.dirichlet(np.ones(MIXED), count).astype(np.float32)
+    for weight in weights.T:
+        vectors += weight[:, None] * of_all[rng.integers(0, PROTOTYPES, count)]
+    noise = rng.random(vectors.shape, np.float32) * np.float32(NOISE * (3 / dimension) ** 0.5)
+    return normed(normed(vectors) + noise)
+
+
+@functools.cache
+def prototypes(dimension: int) -> np.ndarray:
+    """What all descriptors are mixed from, (P, D) of norm 1."""
+    made = np.abs(np.random.default_rng(0).normal(size=(PROTOTYPES, dimension))) ** 3
+    return normed(made)
 
 
 def normed(vectors: np.ndarray) -> np.ndarray:
@@ -51,7 +57,7 @@ def queries(store: DescriptorStore, count: int, dimension: int) -> np.ndarray:
     """Half near one of the collection, half on their own."""
     near = drawn(0, store.part, dimension)[: count // 2]
     rng = np.random.default_rng(2)
-    near = near + np.abs(rng.normal(size=near.shape)) * 0.5 / np.sqrt(dimension)
+    near = near + rng.random(near.shape) * NOISE * (3 / dimension) ** 0.5
     return np.concatenate([normed(near), drawn(10**9, count - len(near), dimension)])
 
 
