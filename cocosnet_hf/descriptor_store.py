@@ -221,7 +221,7 @@ def trained_index(sample: np.ndarray, lists: int) -> Any:
     dimension = sample.shape[1]
     codes = max(size for size in range(1, CODE_BYTES + 1) if dimension % size == 0)
     index = faiss.index_factory(dimension, f"IVF{lists},PQ{codes}", faiss.METRIC_INNER_PRODUCT)
-    faiss.extract_index_ivf(index).cp.niter = ROUNDS
+    index.cp.niter = index.pq.cp.niter = ROUNDS
     index.train(sample)
     return index
 

@@ -84,14 +84,14 @@ def test_the_index_finds_nearly_all_that_the_exact_search_finds(
 ):
     pytest.importorskip("faiss")
     monkeypatch.setattr(descriptor_store, "EXACT_LIMIT", 100)
-    rows = drawn(0, 12_000, 32)
+    rows = drawn(0, 3000, 8)
     rows[7] = 0
-    store = filled(tmp_path, rows, part=1000)
+    store = filled(tmp_path, rows, part=500)
     store.build()
     assert (tmp_path / INDEX_FILE).is_file()
-    queries = drawn(10**9, 100, 32)
+    queries = drawn(10**9, 100, 8)
     exact, exact_scores = store.exact_search(queries, 5)
-    found, scores = DescriptorStore(tmp_path, len(rows), 1000).search(queries, 5)
+    found, scores = DescriptorStore(tmp_path, len(rows), 500).search(queries, 5)
     same = found[:, 0] == exact[:, 0]
     assert same.mean() > 0.9
     np.testing.assert_allclose(scores[same, 0], exact_scores[same, 0], rtol=1e-5)
