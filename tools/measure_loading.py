@@ -54,7 +54,7 @@ def throughput(config: Any, seconds: float) -> dict[str, float]:
     else:
         order = EndlessBatches(len(examples), 1, config.seed)
         stream = (examples[key] for keys in order for key in keys)
-    first = next(stream)
+    first: dict[str, Any] = dict(next(stream))
     count, start, worked = 0, time.perf_counter(), time.process_time()
     while time.perf_counter() - start < seconds:
         next(stream)
@@ -95,10 +95,10 @@ def require_exact(source: Any, settings: DataSettings, rank: int, readers: int, 
     straight, stopped, resumed = (
         TrainingStream(source, EdgeCondition(), settings, 0, rank, readers) for _ in range(3)
     )
-    expected = list(islice(straight, 2 * stop + 2))
+    expected: list[Any] = list(islice(straight, 2 * stop + 2))
     list(islice(stopped, stop))
     resumed.load_state_dict(json.loads(json.dumps(stopped.state_dict())))
-    rest = list(islice(resumed, stop + 2))
+    rest: list[Any] = list(islice(resumed, stop + 2))
     pairs = zip(expected[stop:], rest, strict=True)
     if not all(torch.equal(one[key], other[key]) for one, other in pairs for key in one):
         raise RuntimeError(f"Reader {rank} of {readers} went on elsewhere after {stop} rows.")
