@@ -25,39 +25,22 @@ and exemplar photo to picture).
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from .bundled import bundled_names
 from .cards import CARD_FILE
 from .datasets import DataSettings
-from .datasets.settings import DataConfig
+from .datasets.options import add_columns, described_data
 from .evaluation.protocol import evaluate
 from .evaluation.report import summary
 from .evaluation.results import eval_results
 from .evaluation.settings import EvaluationSettings
 from .hub.publish import publish_figures
 from .own_modules import add_import
-from .settings_file import build, on_top, parsed
-
-COLUMNS = (
-    "image_column",
-    "condition_column",
-    "labels_column",
-    "person_column",
-    "exemplar_column",
-    "exemplar_condition_column",
-    "exemplar_labels_column",
-    "exemplar_person_column",
-    "id_column",
-)
-DESCRIBES_DATA = ("source", "config_name", "label_classes", "label_groups", "keep_aspect", *COLUMNS)
-"""What an evaluation takes from a recipe."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -118,19 +101,7 @@ def add_data(parser: argparse.ArgumentParser, defaults: EvaluationSettings) -> N
     add("--config-name", metavar="NAME", help="which of several data sets under one Hub id")
     add("--split", default="test", help="the tested part")
     add("--train-split", default=defaults.train_split, help="where exemplars come from")
-    for name in COLUMNS:
-        add(
-            f"--{name.replace('_', '-')}",
-            metavar="NAME",
-            help=f"default: {getattr(DataSettings, name)}",
-        )
-    add("--label-classes", type=int, metavar="N", help="number of classes of the labels column")
-    add(
-        "--label-groups",
-        type=label_groups,
-        metavar="[[0],[1,2]]",
-        help="the label values that make up each class",
-    )
+    add_columns(data)
     add("--size", type=int, metavar="PIXELS", help="side of all pictures; default: the pipeline's")
     add(
         "--keep-aspect",
@@ -196,36 +167,9 @@ def add_measured(parser: argparse.ArgumentParser, defaults: EvaluationSettings) 
     add("--classes", action="store_true", help="also every metric class by class")
 
 
-def label_groups(text: str) -> tuple[tuple[int, ...], ...]:
-    """Lists of numbers, written as JSON. Raises ValueError or TypeError for anything else."""
-    return tuple(tuple(map(int, group)) for group in json.loads(text))
-
-
-def recipe_data(files: Sequence[str]) -> dict[str, Any]:
-    """What the `data` of recipes, each on top of those before, says about the data themselves.
-
-    Raises ValueError for settings that are none, OSError for files that cannot be read.
-    """
-    group: dict[str, Any] = {}
-    for file in files:
-        text = Path(file).read_text(encoding="utf-8")
-        layer = parsed(text, file)
-        if not isinstance(layer, dict) or not isinstance(layer.get("data") or {}, dict):
-            raise ValueError(f"{file} must be a recipe with a group `data`, got {text[:60]!r}.")
-        group = on_top(layer.get("data") or {}, group)
-    settings = build(DataConfig, group, "data.")
-    return {name: getattr(settings, name) for name in DESCRIBES_DATA if name in group}
-
-
 def read_settings(options: argparse.Namespace) -> EvaluationSettings:
     """What the options and recipes say. Raises ValueError for values that do not go together."""
-    given = {name: getattr(options, name) for name in DESCRIBES_DATA}
-    said = recipe_data(options.config) | {
-        name: value for name, value in given.items() if value is not None
-    }
-    if "source" not in said:
-        raise ValueError("nothing says which data: give --data, or --config with a data.source.")
-    data = DataSettings(split=options.split, **said)
+    data = DataSettings(split=options.split, **described_data(options))
     return EvaluationSettings(
         pipeline=options.pipeline,
         data=data,

@@ -57,7 +57,7 @@ class RunFolder:
                     shutil.rmtree(self.path / "pictures" / method.parent.name, ignore_errors=True)
                 write_whole(path, json.dumps(provenance, indent=1).encode())
             return
-        if differing := _keep(path, provenance, writes):
+        if differing := keep_content(path, provenance, writes):
             raise ValueError(
                 f"{self.path} holds another evaluation: {differing}. Choose another output folder."
             )
@@ -68,7 +68,7 @@ class RunFolder:
         Raises ValueError, naming what differs, if the folder holds scores of another one.
         """
         path = self.scores_folder(name) / "method.json"
-        if differing := _keep(path, {"name": name, "made_by": made_by}, writes):
+        if differing := keep_content(path, {"name": name, "made_by": made_by}, writes):
             raise ValueError(
                 f"{self.path} holds scores of another '{name}': {differing}. Give it another name, "
                 f"or remove {path.parent} to score it again."
@@ -137,8 +137,11 @@ class RunFolder:
         return saved
 
 
-def _keep(path: Path, content: dict[str, Any], writes: bool) -> str:
-    """Write a JSON file where there is none; in words, how one that is there differs."""
+def keep_content(path: Path, content: dict[str, Any], writes: bool) -> str:
+    """Write a JSON file where there is none; in words, how one that is there differs.
+
+    writes: whether this process may.
+    """
     if path.is_file():
         now = json.loads(json.dumps(content))
         return "; ".join(_differences(json.loads(path.read_text()), now))

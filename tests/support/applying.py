@@ -1,0 +1,55 @@
+"""Small collections that a tiny pipeline is applied to, and what came of it."""
+
+import json
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+from cocosnet_hf.applying import ApplySettings, apply
+from cocosnet_hf.datasets import DataSettings
+from tests.support.processes import forget_processes
+
+COLUMNS = ("name", "position", "exemplar", "exemplar_position", "score")
+
+
+def settings(root: Path, output: str | Path = "painted", **changes: Any) -> ApplySettings:
+    """Of a run over the 20 scenes in `root`/data, in shards of 6, three pictures at once."""
+    data = DataSettings(source=str(root / "data"), cache_dir=str(root / "cache"))
+    pool = DataSettings(source=str(root / "pool"), cache_dir=str(root / "cache"))
+    given = {"data": data, "exemplars": pool, "shard_items": 6, "batch_size": 3, "threads": 2}
+    return ApplySettings(
+        pipeline=str(root / "pipeline"), output=str(root / output), **given | changes
+    )
+
+
+def run(chosen: ApplySettings) -> None:
+    """Apply as a process of its own does."""
+    forget_processes()
+    apply(chosen)
+
+
+def process(chosen: ApplySettings) -> Any:
+    """A process that applies, forked off one that has imported everything already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.support.applying"])
+    made = context.Process(target=run, args=(chosen,))
+    made.start()
+    return made
+
+
+def files(folder: Path, suffix: str = "") -> dict[str, bytes]:
+    """Every file of an output by its name, without the record."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob(f"*{suffix}"))
+        if path.is_file() and ".apply" not in str(path.relative_to(folder))
+    }
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    """The provenance of all pictures in a folder."""
+    return [
+        json.loads(line)
+        for path in sorted(folder.glob("*/metadata.jsonl"))
+        for line in path.read_text().splitlines()
+    ]
