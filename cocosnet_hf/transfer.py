@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,17 +18,20 @@ from huggingface_hub import (
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from safetensors import SafetensorError, safe_open
 
-LIBRARY = "cocosnet_hf"
-INDEX_FILE = "model_index.json"
-STEM = "diffusion_pytorch_model"
+from .saved_files import (
+    INDEX_FILE,
+    LIBRARY,
+    STEM,
+    only_variant,
+    read_json,
+    require_known_index,
+    require_own_index,
+    superseded,
+    weights_of,
+)
 
 CODE = (".py", ".pyc", ".pyd", ".so", ".dll")
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
-WEIGHTS = re.compile(
-    rf"(.*){STEM}(?:\.([\w-]+?))?(?:-\d+-of-\d+)?\.safetensors|"
-    rf"(.*){STEM}\.safetensors\.index(?:\.([\w-]+))?\.json"
-)
-"""A file with weights, or the index of its pieces; groups: folder and variant of either."""
 PIECE = re.compile(r"-(\d+)-of-(\d+)\.safetensors$")
 """Which of how many pieces a file is."""
 
@@ -47,7 +49,8 @@ def fetch_pipeline(
 ) -> str:
     """Download a pipeline from the Hub, or find it in the cache; the folder it lies in.
 
-    components: the networks that are wanted. hub: `revision`, `token`, `cache_dir`,
+    components: the networks that are wanted. variant: of their weights; None is the one without a
+    name, or else the only one that there is. hub: `revision`, `token`, `cache_dir`,
     `force_download`, `local_files_only` as in `snapshot_download`.
     Raises what `require_openable` raises, before anything is downloaded if the Hub can be asked;
     ValueError for an index that names another package's networks and for weights that are no
@@ -59,6 +62,7 @@ def fetch_pipeline(
     components = sorted(components)
     names = names_on_hub(repo_id, **hub)
     if names is not None:
+        variant = variant or only_variant(names, components)
         require_openable(names, repo_id, components, variant)
     wanted = [INDEX_FILE, *(f"{component}/config.json" for component in components)]
     dot = f".{variant}" if variant else ""
@@ -81,8 +85,9 @@ def fetch_pipeline(
                 f"Hub was not asked or did not answer; load it once with the Hub, or pass "
                 f"revision= for a commit that was loaded before."
             )
+        variant = variant or only_variant(cached, components)
         require_openable(cached, source, components, variant)
-    _require_own_index(Path(folder, INDEX_FILE), repo_id, components)
+    require_own_index(read_json(Path(folder, INDEX_FILE), repo_id), repo_id, components)
     for component in components:
         for path in sorted(Path(folder, component).glob("*.safetensors")):
             _require_safetensors(path, repo_id)
@@ -110,6 +115,38 @@ def require_openable(
                 f"{' and '.join(components)}."
             )
         _require_weights(names, source, component, variant or "")
+
+
+def require_local(
+    folder: str, names: Collection[str], components: Iterable[str], variant: str | None
+) -> None:
+    """Raise ValueError unless a folder of this machine holds a pipeline that can be opened safely.
+
+    names: the folder's files. components: the networks that are opened from it, which may be of
+    imported modules too. variant: of their weights; where it is given, a network without it is
+    opened as it is, as in diffusers.
+    """
+    if INDEX_FILE not in names:
+        raise ValueError(
+            f"{folder} has no {INDEX_FILE} and is no saved pipeline; expected a folder as "
+            f"save_pretrained writes it."
+        )
+    index = read_json(Path(folder, INDEX_FILE), folder)
+    require_known_index(index, folder)
+    for component in components:
+        if not isinstance(index.get(component), list):
+            raise ValueError(
+                f"the {INDEX_FILE} of {folder} has no {component} network; expected a pipeline "
+                f"with {' and '.join(components)}, or pass {component}=."
+            )
+        code = f"{component}/{index[component][0]}.py"  # which diffusers would rather run
+        require_harmless({code} & {*names}, folder)
+        if f"{component}/config.json" not in names:
+            raise ValueError(
+                f"{folder} has no {component}/config.json; save or fetch the pipeline again."
+            )
+        if variant is None:
+            _require_weights(names, folder, component, "")
 
 
 def require_harmless(names: Collection[str], source: str) -> None:
@@ -140,7 +177,7 @@ def _require_weights(names: Collection[str], source: str, component: str, varian
     if whole not in files and not (index in files and _has_every_piece(files)):
         raise ValueError(
             f"{source} lacks pieces of the {component} weights, or their index; there are: "
-            f"{', '.join(files[:3])}. Push the pipeline again."
+            f"{', '.join(files[:3])}. Save the pipeline there again."
         )
     if whole in files and len(files) > 1:
         raise ValueError(
@@ -230,7 +267,7 @@ def commit(
             api.create_branch(repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
         there = api.list_repo_files(repo_id, revision=revision, repo_type=repo_type)
         new = {name: content for name, content in files.items() if name not in {*keep} & {*there}}
-        old = set(_superseded(there, new))
+        old = set(superseded(there, new))
         if mirror:
             old.update(name for name in there if name not in files and not HIDDEN.search(name))
         return api.create_commit(
@@ -258,32 +295,6 @@ def names_on_hub(repo_id: str, **hub: Any) -> list[str] | None:
     return [sibling.rfilename for sibling in siblings or []]
 
 
-def _require_own_index(path: Path, source: str, components: Iterable[str]) -> None:
-    """Raise ValueError if an index names code of the repository or networks of other packages."""
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        index = None
-    if not isinstance(index, dict):
-        raise ValueError(
-            f"{source} is refused because its {INDEX_FILE} is no JSON object; expected one as "
-            f"CoCosPipeline.save_pretrained writes it."
-        )
-    foreign = [
-        name
-        for name in components
-        if not isinstance(index.get(name), list) or index[name][:1] != [LIBRARY]
-    ]
-    if not isinstance(index.get("_class_name"), str):
-        foreign.append("_class_name")
-    if foreign:
-        raise ValueError(
-            f"{source} is refused because its {INDEX_FILE} says {index.get(foreign[0])} for "
-            f"{foreign[0]}; expected a pipeline whose networks are those of {LIBRARY}: any other "
-            f"would be code that this package does not know."
-        )
-
-
 def _require_safetensors(path: Path, source: str) -> None:
     """Raise ValueError for a file that only has the name of safetensors, such as a pickle."""
     try:
@@ -295,30 +306,6 @@ def _require_safetensors(path: Path, source: str) -> None:
             f"({error}). Load it with force_download=True; if that does not help, its owner has to "
             f"push the pipeline again."
         ) from error
-
-
-def weights_of(names: Iterable[str], component: str) -> dict[str, list[str]]:
-    """The files that hold a component's weights, by variant; "" is the one without a name."""
-    held: dict[str, list[str]] = {}
-    for name in names:
-        if (group := _group(name)) is not None and group[0] == f"{component}/":
-            held.setdefault(group[1], []).append(name)
-    return held
-
-
-def _superseded(there: Iterable[str], new: Collection[str]) -> list[str]:
-    """The weights in a repository of which `new` brings another form."""
-    groups = {group for name in new if (group := _group(name)) is not None}
-    return [name for name in there if name not in new and _group(name) in groups]
-
-
-def _group(name: str) -> tuple[str, str] | None:
-    """Folder and variant of a file that holds weights or the index of their pieces."""
-    match = WEIGHTS.fullmatch(name)
-    if match is None:
-        return None
-    folder, variant, index_folder, index_variant = match.groups()
-    return folder or index_folder or "", variant or index_variant or ""
 
 
 @contextmanager
