@@ -25,7 +25,7 @@ and exemplar photo to picture).
 from __future__ import annotations
 
 import argparse
-import importlib
+import importlib.util
 import json
 import logging
 from collections.abc import Sequence
@@ -73,6 +73,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = Path(options.pipeline)
     if options.card and folder.is_dir() and not (folder / CARD_FILE).is_file():
         parser.error(f"--card needs a card to fill, {folder / CARD_FILE}: save the pipeline again.")
+    for name in ("pandas", "pyarrow", "torchmetrics"):  # asked before hours of painting
+        if importlib.util.find_spec(name) is None:
+            parser.error(f"{name} is not installed; pip install 'cocosnet-hf[eval]' brings it.")
     try:
         for module in options.modules:
             importlib.import_module(module)
@@ -206,10 +209,11 @@ def recipe_data(files: Sequence[str]) -> dict[str, Any]:
     """
     group: dict[str, Any] = {}
     for file in files:
-        text = Path(file).read_text(encoding="utf-8")
-        layer = parsed(text, file)
+        layer = parsed(Path(file).read_bytes(), file)
         if not isinstance(layer, dict) or not isinstance(layer.get("data") or {}, dict):
-            raise ValueError(f"{file} must be a recipe with a group `data`, got {text[:60]!r}.")
+            raise ValueError(
+                f"{file} must be a recipe with a group `data`, got {str(layer)[:60]!r}."
+            )
         group = on_top(layer.get("data") or {}, group)
     settings = build(DataConfig, group, "data.")
     return {name: getattr(settings, name) for name in DESCRIBES_DATA if name in group}

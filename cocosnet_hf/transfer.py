@@ -239,6 +239,28 @@ def files_of(folder: str | Path) -> dict[str, Path | bytes]:
     return found
 
 
+def own_files(folder: str | Path) -> dict[str, Path | bytes]:
+    """`files_of` a folder that is to be shared.
+
+    Raises ValueError for an empty name, which would mean the current folder, and for links to files
+    outside of the folder, but for those of the Hub's cache to its own.
+    """
+    if not str(folder):
+        raise ValueError("no folder is named; give the folder that is to be shared.")
+    found = files_of(folder)
+    root = Path(folder).resolve()
+    cache = root.parents[1] / "blobs" if root.parent.name == "snapshots" else root
+    for path in found.values():
+        if isinstance(path, Path) and not any(
+            path.resolve().is_relative_to(place) for place in (root, cache)
+        ):
+            raise ValueError(
+                f"{path} is a link to {path.resolve()}, which lies outside of {folder} and would "
+                f"be shared with it; copy the file into the folder, or remove the link."
+            )
+    return found
+
+
 def commit(
     files: Mapping[str, Path | bytes],
     repo_id: str,

@@ -125,7 +125,7 @@ class Network(ModelMixin, ConfigMixin):
             )
         try:
             with torch.device("meta"):
-                network = cls.from_config(config)
+                network: Any = cls.from_config(config)
         except ValueError:
             raise
         except Exception as error:  # whatever settings of a wrong type lead to

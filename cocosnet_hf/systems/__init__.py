@@ -1,11 +1,10 @@
 """What can be trained: a file for each system, chosen by `system: NAME` in a recipe."""
 
 import importlib
-import json
 from pathlib import Path
 
 from ..image_translation import ImageTranslationPipeline
-from ..transfer import INDEX_FILE
+from ..saved_files import INDEX_FILE, read_json
 from .adversarial import AdversarialSystem, PictureLosses
 from .base import LossWeights, Networks, Phase, System, SystemSettings, Terms
 from .batch import Batch, Generated
@@ -39,9 +38,9 @@ def find_system(name: str) -> type[System]:
 def saved_class(folder: str | Path) -> type[ImageTranslationPipeline]:
     """The class of the pipeline that a folder holds, of this package or of an imported module.
 
-    Raises ValueError for a class that neither has.
+    Raises ValueError for a class that neither has, and for an index that is none.
     """
-    name = json.loads(Path(folder, INDEX_FILE).read_text()).get("_class_name")
+    name = read_json(Path(folder, INDEX_FILE), str(folder)).get("_class_name")
     kinds = [ImageTranslationPipeline]
     for kind in kinds:  # which grows by those derived from each
         kinds += kind.__subclasses__()
