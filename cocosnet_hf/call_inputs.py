@@ -93,8 +93,7 @@ class InputReader:
             require_stride("an encoded condition", source, self.stride)
             return in_range(source)
         source = self.condition.open(source)
-        if height is None or width is None:
-            height, width = self.size_for(source.size, height=height, width=width)
+        height, width = self.size_for(source.size, height=height, width=width)
         return self.condition.encode(source, height, width)
 
     def is_encoded(self, source: Any) -> TypeGuard[Tensor]:
