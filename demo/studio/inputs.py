@@ -64,7 +64,7 @@ PNG_URL = "data:image/png;base64,"
 
 # A picture may take 300 MB until it is made smaller, so that one is read at a time, and always by
 # one thread: what others free, the allocator keeps for each of them.
-_reading = ThreadPoolExecutor(1, thread_name_prefix="pictures")
+_reader = ThreadPoolExecutor(1, thread_name_prefix="pictures")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -117,7 +117,7 @@ def read_picture(
             return shrunk(open_image(file, what, formats=FORMATS, before=check))
 
     try:
-        return _reading.submit(read).result()
+        return _reader.submit(read).result()
     except (FileNotFoundError, Unreadable) as error:
         raise ValueError(
             f"The {what} is not a picture that can be read; {READABLE} can."

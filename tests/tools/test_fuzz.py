@@ -21,7 +21,7 @@ def test_a_case_is_the_same_whenever_it_is_run():
 def test_an_error_that_is_not_documented_or_says_nothing_is_found(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    def fails(rng: random.Random, folder: Path) -> None:
+    def fails(rng: random.Random, _: Path) -> None:
         raise rng.choice((KeyError("condition"), ValueError("bad")))
 
     monkeypatch.setitem(fuzz.CATEGORIES, "arrays", fails)
