@@ -175,14 +175,15 @@ def arrays(rng: random.Random, folder: Path) -> Any:
     del folder
     shape = [rng.choice((0, 1, 2, 3, 4, 32, 40)) for _ in range(rng.randrange(5))]
     kind = rng.choice((np.uint8, np.int64, np.uint16, np.float32, np.float16, bool, np.complex64))
-    array: Any = (np.random.default_rng(rng.randrange(99)).random(shape) * 3).astype(kind)
+    numbers = np.random.default_rng(rng.randrange(99)).random(shape)
+    array: Any = np.asarray(numbers * 3).astype(kind)
     if rng.random() < 0.4:
         array = torch.from_numpy(array.astype(np.float32 if kind is np.uint16 else kind))
     condition: Any = rng.choice((EdgeCondition(), SHAPES))
     given = [array, Image.new("RGB", (40, 40), "red"), None]
     rng.shuffle(given)
     sides = (None, 0, -8, 8, 32, 33, 1.5, "32", True, 10**9)
-    sizes = {name: rng.choice(sides) for name in ("height", "width")}
+    sizes: dict[str, Any] = {name: rng.choice(sides) for name in ("height", "width")}
     return pipeline(condition)(*given, **sizes)
 
 

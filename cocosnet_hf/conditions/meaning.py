@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -154,9 +154,8 @@ def strips(image: Image.Image, beyond: int = 0) -> Iterator[tuple[int, Image.Ima
 
 def _whole(image: Image.Image) -> Image.Image:
     """One plane of whole numbers of any type as mode L where they fit, else as mode I."""
-    low, high = image.getextrema()
-    small = isinstance(low, (int, float)) and isinstance(high, (int, float))
-    mode, kind = ("L", np.uint8) if small and low >= 0 and high < 256 else ("I", np.int32)
+    low, high = cast("tuple[float, float]", image.getextrema())  # of one plane
+    mode, kind = ("L", np.uint8) if low >= 0 and high < 256 else ("I", np.int32)
     plane = Image.new(mode, image.size)
     for top, part in strips(image):
         plane.paste(Image.fromarray(np.asarray(part).astype(kind)), (0, top))
