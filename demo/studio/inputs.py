@@ -84,13 +84,15 @@ def explained(handler: Callable[P, R]) -> Callable[P, R]:
 
 
 def read_picture(
-    upload: Mapping[str, Any] | None, what: str, shrunk: Callable[[Image.Image], Image.Image]
+    upload: Mapping[str, Any] | None,
+    what: str,
+    shrunk: Callable[[Image.Image], Image.Image] | None = None,
 ) -> Image.Image:
     """What is made of an uploaded picture, which comes in its own mode, upright.
 
     upload: gradio's description of a file. what: the picture's name in messages. shrunk: makes it
-    smaller; only one picture of the server is as large as its file at a time. Raises ValueError
-    where there is none, for a file that is no picture, for one of more than `MAX_PIXELS` and for
+    smaller, while no other picture of the server is as large as its file; without, it stays as it
+    is. Raises ValueError where there is none, for a file that is no picture, for one of more than `MAX_PIXELS` and for
     one that is more than `MAX_ASPECT` times as long as wide.
     """
     if not upload:
@@ -114,7 +116,8 @@ def read_picture(
     def read() -> Image.Image:
         # As a file without a name: where it lies is not the visitor's affair.
         with path.open("rb") as file:
-            return shrunk(open_image(file, what, formats=FORMATS, before=check))
+            picture = open_image(file, what, formats=FORMATS, before=check)
+            return picture if shrunk is None else shrunk(picture)
 
     try:
         return _reader.submit(read).result()
