@@ -33,7 +33,10 @@ def parsed(text: str | bytes, name: str) -> Any:
         raise ValueError(f"{name} is not valid YAML: {error}") from error
     except RecursionError as error:
         raise ValueError(f"{name} is not valid YAML: its groups have no end.") from error
-    _require_settings(value, name)
+    try:
+        _require_settings(value, name)
+    except RecursionError as error:
+        raise ValueError(f"{name} is not valid YAML: a group in it holds itself.") from error
     return value
 
 

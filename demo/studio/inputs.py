@@ -92,8 +92,8 @@ def read_picture(
 
     upload: gradio's description of a file. what: the picture's name in messages. shrunk: makes it
     smaller, while no other picture of the server is as large as its file; without, it stays as it
-    is. Raises ValueError where there is none, for a file that is no picture, for one of more than `MAX_PIXELS` and for
-    one that is more than `MAX_ASPECT` times as long as wide.
+    is. Raises ValueError where there is none, for a file that is no picture, for one of more than
+    `MAX_PIXELS` and for one that is more than `MAX_ASPECT` times as long as wide.
     """
     if not upload:
         raise ValueError(f"There is no {what} yet; upload or choose one.")
