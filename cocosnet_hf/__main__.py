@@ -19,6 +19,7 @@ from PIL import Image
 
 from .bundled import bundled_names, open_model
 from .image_translation import ImageTranslationPipeline
+from .measuring import unusable
 from .own_modules import add_import
 from .pictures import open_photo
 from .strips import call_strip
@@ -85,10 +86,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     if Image.registered_extensions().get(options.output.suffix.lower()) not in Image.SAVE:
         parser.error(f"-o must name a picture such as out.png, got '{options.output}'.")
-    try:
-        torch.empty(0, device=options.device)
-    except (RuntimeError, AssertionError) as error:  # by how torch was built
-        reason = str(error).partition("\n")[0]
+    if reason := unusable(options.device):
         parser.error(f"--device {options.device} cannot be used: {reason}")
     try:
         pipe = open_model(options.model, options.variant).fold().to(options.device)

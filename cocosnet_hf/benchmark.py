@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from .bundled import locate
 from .matching import Matching
-from .measuring import gflop, is_cuda, machine, matrix_rate, seconds, table
+from .measuring import gflop, is_cuda, machine, matrix_rate, seconds, table, unusable
 from .memory import process_peak
 from .models.inference import RAW_WEIGHT
 from .models.network import channels_last
@@ -42,6 +42,7 @@ from .reference import ReferenceMatching, use_reference
 
 PLAIN, OURS, COMPILED = "plain", "ours", "compiled"
 PARTS = ("condition", "exemplar", "matching", "translation")
+DTYPES = ("float32", "bfloat16", "float16")
 PLAIN_LIMIT = 128 * 128
 """Positions above which the plain form's matrices are not attempted."""
 
@@ -327,7 +328,12 @@ def make_parser() -> argparse.ArgumentParser:
         help="of the networks, in pixels; may be none",
     )
     parser.add_argument(
-        "--dtypes", nargs="+", default=["float32", "bfloat16"], help="default: float32 bfloat16"
+        "--dtypes",
+        nargs="+",
+        choices=DTYPES,
+        default=["float32", "bfloat16"],
+        metavar="|".join(DTYPES),
+        help="default: float32 bfloat16",
     )
     parser.add_argument(
         "--device",
@@ -362,8 +368,8 @@ def measured_painting(
             f"--{', --'.join(given)}."
         )
     name, condition, exemplar = options.paint
-    source, variant = locate(name)
     try:
+        source, variant = locate(name)
         figures = painting(str(source), variant, condition, exemplar, options.runs)
     except (ValueError, OSError) as error:
         parser.error(str(error))
@@ -377,8 +383,12 @@ def measured(parser: argparse.ArgumentParser, options: argparse.Namespace) -> di
         parser.error("there is nothing to measure: give --sizes or --positions a number.")
     if options.device.partition(":")[0] not in ("cpu", "cuda"):
         parser.error(f"--device must be cpu or cuda, got {options.device}.")
+    if reason := unusable(options.device):
+        parser.error(f"--device {options.device} cannot be used: {reason}")
     if wrong := [size for size in options.sizes if size % 32 or size < 64]:
         parser.error(f"--sizes must be multiples of 32 from 64 on, got {wrong}.")
+    if wrong := [side for side in options.positions if side < 1]:
+        parser.error(f"--positions must be 1 or more, got {wrong}.")
     rows, quality = [], dict[str, float]()
     for size, dtype in itertools.product(options.sizes, options.dtypes):
         found, decibels = measured_forms(options, size, dtype)

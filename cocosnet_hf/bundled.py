@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import re
 from pathlib import Path
 
 import torch
 
 from .image_translation import ImageTranslationPipeline
 from .pipeline import CoCosPipeline
+from .saved_files import INDEX_FILE, only_variant, read_json
 from .systems import saved_class
-from .transfer import INDEX_FILE
+from .transfer import files_of
 
 ASSETS = Path(__file__).parent / "assets"
-
-VARIANT = re.compile(r"diffusion_pytorch_model\.([^.-]+)[.-]")
-"""Weights of a variant, ....fp16.safetensors or ....fp16-00001-of-00002.safetensors."""
 
 
 def bundled_names() -> list[str]:
@@ -34,15 +30,11 @@ def locate(name: str, variant: str | None = None) -> tuple[str | Path, str | Non
         return ASSETS / name, "fp16"
     if variant is not None:
         return name, variant
-    index = Path(name, INDEX_FILE)
-    recorded = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
+    if not Path(name, INDEX_FILE).is_file():
+        return name, None
+    recorded = read_json(Path(name, INDEX_FILE), name)
     networks = [key for key, value in recorded.items() if isinstance(value, list)]
-    found = {
-        file.name for network in networks for file in Path(name, network).glob("*.safetensors")
-    }
-    variants = {match[1] for file in found if (match := VARIANT.match(file))}
-    plain = any(VARIANT.match(file) is None for file in found)
-    return name, None if plain or len(variants) != 1 else variants.pop()
+    return name, only_variant(files_of(name), networks)
 
 
 def open_model(

@@ -18,6 +18,13 @@ MAX_ASPECT = 8
 """Longest side over shortest above which a picture is refused unless its size is given."""
 
 
+MAX_SIDE = 1 << 14
+"""Longest side of a picture that is painted, in pixels."""
+
+MAX_PAINTED = 1 << 26
+"""Pixels above which no picture is painted: more would end for want of memory, after minutes."""
+
+
 class InputReader:
     """Reads conditions and exemplars for networks of one stride, which learned one size.
 
@@ -35,13 +42,13 @@ class InputReader:
     ) -> tuple[int, int]:
         """(height, width) at which a condition of this natural size is painted.
 
-        height, width: as in a call. Raises ValueError for a condition that is too long, and for
-        sides that do not fit the networks.
+        height, width: as in a call. Raises ValueError for a condition that is too long, for sides
+        that do not fit the networks, and above `MAX_SIDE` and `MAX_PAINTED`.
         """
         stride = self.stride
         height, width = side_of("height", height, stride), side_of("width", width, stride)
         if height is not None and width is not None:
-            return height, width
+            return require_size(height, width)
         remedy = "crop it, or pass height= and width="
         return self.fitted(natural, remedy, height=height, width=width)
 
@@ -71,7 +78,7 @@ class InputReader:
             sides = zip(self.learned_size, natural, strict=True)
             scale = enlarged * max(learned / side for learned, side in sides)
         fitted = [nearest_side(side * scale, stride) for side in natural]
-        return height or fitted[0], width or fitted[1]
+        return require_size(height or fitted[0], width or fitted[1])
 
     def encode(self, source: Any, height: int | None, width: int | None) -> Tensor:
         """A condition (K, H, W) at this size, or at the one that fits it."""
@@ -86,8 +93,7 @@ class InputReader:
             require_stride("an encoded condition", source, self.stride)
             return in_range(source)
         source = self.condition.open(source)
-        if height is None or width is None:
-            height, width = self.size_for(source.size, height=height, width=width)
+        height, width = self.size_for(source.size, height=height, width=width)
         return self.condition.encode(source, height, width)
 
     def is_encoded(self, source: Any) -> TypeGuard[Tensor]:
@@ -135,15 +141,32 @@ def side_of(name: str, side: Any, stride: int) -> int | None:
     """A wanted side, which must fit the stride."""
     if side is None:
         return None
-    if not isinstance(side, Integral):
+    if not isinstance(side, Integral) or isinstance(side, bool):
         raise ValueError(f"{name} must be a whole number of pixels, got {side!r}.")
     side = int(side)
+    require_side(name, side)
     if side != nearest_side(side, stride):
         raise ValueError(
             f"{name} must be a multiple of {stride} from {2 * stride} on, got {side}; "
             f"{nearest_side(side, stride)} would do."
         )
     return side
+
+
+def require_side(name: str, side: int) -> None:
+    """Raise ValueError for a side that is longer than any picture."""
+    if side > MAX_SIDE:
+        raise ValueError(f"{name} must be at most {MAX_SIDE} pixels, got {side}.")
+
+
+def require_size(height: int, width: int) -> tuple[int, int]:
+    """(height, width) of a picture to paint. Raises ValueError for more than memory would hold."""
+    if max(height, width) > MAX_SIDE or height * width > MAX_PAINTED:
+        raise ValueError(
+            f"a picture has sides of at most {MAX_SIDE} pixels and {MAX_PAINTED:,} pixels in all, "
+            f"got {height} x {width}; pass a smaller size."
+        )
+    return height, width
 
 
 def opened(exemplar: Any) -> Image.Image | Tensor:

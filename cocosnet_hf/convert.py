@@ -296,9 +296,11 @@ class _Checkpoint:
         try:
             # Only the zip format can be mapped: its tensors stay on disk until they are used.
             mapped = zipfile.is_zipfile(path)
+            if mapped:
+                _require_whole(path)
             state = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
         except Exception as error:  # torch raises whatever a broken or hostile file leads it to
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            reason = _without_advice(error)
             raise ValueError(
                 f"{path} could not be read as plain tensors ({reason}). Expected a state dict as "
                 f"torch.save writes it; anything else could run code and is refused. Download or "
@@ -396,6 +398,37 @@ class _Checkpoint:
                 + "; ".join(f"{len(v)} {k}: {_first(v)}" for k, v in problems.items() if v)
                 + ". Check that the file is whole and comes from a published configuration."
             )
+
+
+def _require_whole(path: Path) -> None:
+    """Raise BadZipFile for a file of which a part was changed; torch looks at no checksum.
+
+    A file whose checksums are all wrong was written without, which is said.
+    """
+    damaged, sound = [], 0
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            try:
+                with archive.open(entry) as stream:
+                    while stream.read(1 << 20):
+                        pass
+                sound += entry.file_size > 0
+            except zipfile.BadZipFile:
+                damaged.append(entry.filename)
+    if damaged and sound:
+        raise zipfile.BadZipFile(f"{damaged[0]} in it is damaged")
+    if damaged:
+        logger.warning("%s has no checksums: damage in it would go unnoticed.", path.name)
+
+
+def _without_advice(error: Exception) -> str:
+    """What torch says of a file, without how to open it so that its code runs."""
+    found = re.search(r"WeightsUnpickler error: ([^\n]*?)\.?( Please use|\n|$)", str(error))
+    if found:
+        return found[1]
+    reason = str(error).partition("\n")[0].partition("(1) ")[0].strip()
+    advises = re.search("weights_only|torch.load", reason)
+    return type(error).__name__ if advises or not reason else reason
 
 
 def _official_keys(key: str, names: Names) -> list[str]:

@@ -25,6 +25,7 @@ and exemplar photo to picture).
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,6 +57,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     folder = Path(options.pipeline)
     if options.card and folder.is_dir() and not (folder / CARD_FILE).is_file():
         parser.error(f"--card needs a card to fill, {folder / CARD_FILE}: save the pipeline again.")
+    for name in ("pandas", "pyarrow", "torchmetrics"):  # asked before hours of painting
+        if importlib.util.find_spec(name) is None:
+            parser.error(f"{name} is not installed; pip install 'cocosnet-hf[eval]' brings it.")
     try:
         evaluation = evaluate(read_settings(options), options.classes)
         if evaluation is None:  # the first process has the figures
@@ -95,13 +99,14 @@ def make_parser() -> argparse.ArgumentParser:
 
 def add_data(parser: argparse.ArgumentParser, defaults: EvaluationSettings) -> None:
     """What is painted and from which exemplars."""
-    add = parser.add_argument_group("data").add_argument
+    group = parser.add_argument_group("data")
+    add = group.add_argument
     add("--data", dest="source", help="folder, Hub id, parquet or tar files, or synthetic")
     add("--config", nargs="+", default=(), metavar="RECIPE", help="the recipe of a training")
     add("--config-name", metavar="NAME", help="which of several data sets under one Hub id")
     add("--split", default="test", help="the tested part")
     add("--train-split", default=defaults.train_split, help="where exemplars come from")
-    add_columns(data)
+    add_columns(group)
     add("--size", type=int, metavar="PIXELS", help="side of all pictures; default: the pipeline's")
     add(
         "--keep-aspect",

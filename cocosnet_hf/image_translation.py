@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,12 +19,20 @@ from PIL import Image
 from torch import Tensor
 from typing_extensions import Self
 
-from .call_inputs import InputReader, as_batch, opened, side_of
+from .call_inputs import InputReader, as_batch, opened, require_side, side_of
 from .cards import CARD_FILE, CardDetails, card_files, model_card
 from .conditions import Condition, condition_from_config
 from .matching import Matching
 from .models.network import Network, require_safe, without_place
-from .transfer import commit, create_repository, fetch_pipeline, files_of, require_one_place
+from .saved_files import only_variant
+from .transfer import (
+    commit,
+    create_repository,
+    fetch_pipeline,
+    files_of,
+    require_local,
+    require_one_place,
+)
 
 Pictures: TypeAlias = "list[Image.Image] | Any"
 """PIL images, or by output_type an array or a tensor, which a checker cannot tell apart."""
@@ -78,8 +87,9 @@ class ImageTranslationPipeline(DiffusionPipeline):
         for name, side in {"image_size": image_size, "image_width": image_width}.items():
             if name == "image_width" and side is None:
                 continue
-            if not isinstance(side, Integral) or side < 1:
+            if not isinstance(side, Integral) or isinstance(side, bool) or side < 1:
                 raise ValueError(f"{name} must be a number of pixels from 1 on, got {side!r}.")
+            require_side(name, int(side))
         self.register_modules(**networks)
         self.register_to_config(condition=condition, image_size=image_size, image_width=image_width)
         self.condition = condition
@@ -127,7 +137,7 @@ class ImageTranslationPipeline(DiffusionPipeline):
         condition, exemplar: one of each or lists, read as by `CoCosPipeline`; one serves many of
         the other, and the exemplars of a batch have one size. height, width: of the picture.
         exemplar_condition, generator: of no use here. output_type: "pil", "np" or "pt".
-        Raises ValueError for input that cannot be used.
+        Raises ValueError for input that cannot be used, and for weights that paint NaN.
         """
         del exemplar_condition, generator
         require_output_type(output_type)
@@ -148,6 +158,7 @@ class ImageTranslationPipeline(DiffusionPipeline):
             guides.append(guide.expand(batch, -1, -1, -1))
         images = self.generate(*guides)
         self.maybe_free_model_hooks()
+        require_finite(images)
         return ImageTranslationOutput(self.image_processor.postprocess(images.float(), output_type))
 
     def register_to_config(self, **kwargs: Any) -> None:
@@ -166,6 +177,44 @@ class ImageTranslationPipeline(DiffusionPipeline):
                 self._require_readable(value)
                 kwargs[name] = value.to_config()
         super().register_to_config(**kwargs)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, **kwargs: Any) -> Self:
+        """As in diffusers, from a folder or the Hub, but nothing that either holds is run.
+
+        variant: of the weights, such as "fp16"; by default that without a name, or else the only
+        one that there is. Raises ValueError for a folder that is no saved pipeline, that lacks the
+        weights, whose index names modules which are not imported or whose settings have the wrong
+        types, and for trust_remote_code and custom_pipeline; of the Hub what `download` raises.
+        """
+        if not isinstance(pretrained_model_name_or_path, (str, os.PathLike)):
+            raise ValueError(
+                f"a pipeline is opened by its folder or its Hub id, got "
+                f"{pretrained_model_name_or_path!r}."
+            )
+        source = os.fspath(pretrained_model_name_or_path)
+        is_here = os.path.isdir(source)
+        folder = source if is_here else cls.download(source, **kwargs)
+        for name in ("trust_remote_code", "custom_pipeline"):
+            if kwargs.get(name):
+                raise ValueError(
+                    f"{name} would run code of a repository; leave it out, and import the module "
+                    f"of a pipeline of your own before you open it."
+                )
+        components = [name for name in cls.network_names() if name not in kwargs]
+        names = files_of(folder)
+        kwargs["variant"] = kwargs.get("variant") or only_variant(names, components)
+        if is_here:
+            require_local(folder, names, components, kwargs["variant"])
+        try:
+            pipe: Any = super().from_pretrained(folder, **kwargs)
+        except (TypeError, AttributeError, LookupError) as error:
+            raise ValueError(
+                f"{source} cannot be opened ({type(error).__name__}: {error}): a setting in its "
+                f"model_index.json, or an argument of from_pretrained, is of the wrong type."
+            ) from error
+        pipe.register_to_config(_name_or_path=source)
+        return pipe
 
     @classmethod
     def network_names(cls) -> list[str]:
@@ -279,6 +328,16 @@ def require_networks(networks: Mapping[str, Network | None]) -> None:
     for name, network in networks.items():
         if network is None:
             raise ValueError(f"a pipeline needs its {name} network, got None.")
+
+
+def require_finite(images: Tensor) -> None:
+    """Raise ValueError for painted pictures that hold NaN or infinite values."""
+    if not torch.isfinite(images).all():
+        raise ValueError(
+            "the networks painted NaN or infinite values: their weights are damaged, or too large "
+            "for half precision. Load the pipeline with dtype=torch.float32; if that does not "
+            "help, fetch or train it again."
+        )
 
 
 def require_output_type(output_type: str) -> None:

@@ -1,4 +1,4 @@
-"""What benchmarks measure with: the clock, the work, the machine; and the table they print."""
+"""What benchmarks measure with: the clock, the work, the device; and the table they print."""
 
 from __future__ import annotations
 
@@ -17,6 +17,15 @@ from .markdown import markdown_table
 def is_cuda(device: str) -> bool:
     """Whether `device`, such as cuda:0, is one; otherwise it is the CPU."""
     return torch.device(device).type == "cuda"
+
+
+def unusable(device: str) -> str | None:
+    """Why nothing can be computed on a device of this name, or None if it can."""
+    try:
+        torch.ones(1, device=device).item()
+    except (RuntimeError, AssertionError) as error:  # by how torch was built
+        return str(error).partition("\n")[0]
+    return None
 
 
 def seconds(function: Callable[[], Any], device: str) -> float:

@@ -36,12 +36,15 @@ class WithInfo(Protocol):
         """As Pillow's pictures have it."""
 
 
-def upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image, own: bool = False) -> Image.Image:
     """A copy of a loaded picture, turned as its orientation tag says; damaged tags turn nothing.
 
-    `turned_by` tells of the copy how it was stored.
+    `turned_by` tells of the copy how it was stored. own: nobody else has the picture, so that one
+    which says nothing of turning needs no copy.
     """
     tag, result = orientation(image), None
+    if own and tag == 1 and not any(key in image.info for key in SAID_BY):
+        return image
     if (_shows(image) or 1) == tag:
         try:
             result = ImageOps.exif_transpose(image)

@@ -68,7 +68,7 @@ def open_image(
             image = upright(loaded(source))
         else:
             with read_file(source, formats, before) as file:  # one of several frames stays open
-                image = upright(file)
+                image = upright(file, own=True)
     except Image.DecompressionBombError as error:
         raise Unreadable(
             f"{label} has more pixels than Pillow's limit of {Image.MAX_IMAGE_PIXELS:,}; make it "

@@ -17,6 +17,7 @@ from .image_translation import (
     ImageTranslationOutput,
     ImageTranslationPipeline,
     Pictures,
+    require_finite,
     require_networks,
     require_output_type,
 )
@@ -172,7 +173,8 @@ class CoCosPipeline(ImageTranslationPipeline):
         output_type: "pil", "np" or "pt".
 
         Returns `CoCosPipelineOutput`, or with return_dict=False its fields as a tuple. Raises
-        ValueError for input that cannot be used, before any heavy work.
+        ValueError for input that cannot be used, before any heavy work, and for weights that paint
+        NaN.
         """
         require_output_type(output_type)
         self._require_knobs(strength, points)
@@ -187,6 +189,7 @@ class CoCosPipeline(ImageTranslationPipeline):
             images, warped, blend = self._painted(inputs, prepared, matching, strength, pins)
             bar.update()
         self.maybe_free_model_hooks()
+        require_finite(images)
 
         finished = self.image_processor.postprocess
         output = CoCosPipelineOutput(

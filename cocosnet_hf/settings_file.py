@@ -25,12 +25,37 @@ RENAMED = {
 """Settings by the names that they had in recipes and checkpoints of earlier versions."""
 
 
-def parsed(text: str, name: str) -> Any:
-    """YAML that stands in `name`. Raises ValueError for text that is none."""
+def parsed(text: str | bytes, name: str) -> Any:
+    """YAML that stands in `name`, as text or as the bytes of a file.
+
+    Raises ValueError, naming it, for what is no YAML or no text, and for values that no setting
+    has, such as dates.
+    """
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{name} is not valid YAML: {error}") from error
+    except RecursionError as error:
+        raise ValueError(f"{name} is not valid YAML: its groups have no end.") from error
+    try:
+        _require_settings(value, name)
+    except RecursionError as error:
+        raise ValueError(f"{name} is not valid YAML: a group in it holds itself.") from error
+    return value
+
+
+def _require_settings(value: Any, name: str) -> None:
+    """Raise ValueError for a value that JSON has not."""
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        for item in value:
+            _require_settings(item, name)
+    elif value is not None and not isinstance(value, (bool, int, float, str)):
+        raise ValueError(
+            f"{name} holds {str(value)[:40]!r}, which YAML reads as {type(value).__name__}; "
+            f"settings are numbers, texts, lists and groups: put a text in quotes."
+        )
 
 
 def on_top(upper: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -20,17 +19,19 @@ from huggingface_hub import (
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from safetensors import SafetensorError, safe_open
 
-LIBRARY = "cocosnet_hf"
-INDEX_FILE = "model_index.json"
-STEM = "diffusion_pytorch_model"
+from .saved_files import (
+    INDEX_FILE,
+    LIBRARY,
+    STEM,
+    only_variant,
+    read_json,
+    require_known_index,
+    superseded,
+    weights_of,
+)
 
 CODE = (".py", ".pyc", ".pyd", ".so", ".dll")
 PICKLES = (".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth")
-WEIGHTS = re.compile(
-    rf"(.*){STEM}(?:\.([\w-]+?))?(?:-\d+-of-\d+)?\.safetensors|"
-    rf"(.*){STEM}\.safetensors\.index(?:\.([\w-]+))?\.json"
-)
-"""A file with weights, or the index of its pieces; groups: folder and variant of either."""
 PIECE = re.compile(r"-(\d+)-of-(\d+)\.safetensors$")
 """Which of how many pieces a file is."""
 
@@ -52,7 +53,8 @@ def fetch_pipeline(
 ) -> str:
     """Download a pipeline from the Hub, or find it in the cache; the folder it lies in.
 
-    components: the networks that are wanted. base: see `require_known_networks`. hub: `revision`,
+    components: the networks that are wanted. base: see `require_known_networks`. variant: of their
+    weights; None is the one without a name, or else the only one that there is. hub: `revision`,
     `token`, `cache_dir`, `force_download`, `local_files_only` as in `snapshot_download`.
     Raises what `require_openable` raises, before anything is downloaded if the Hub can be asked;
     ValueError for an index that names networks which are not known here and for weights that are no
@@ -64,6 +66,7 @@ def fetch_pipeline(
     components = sorted(components)
     names = names_on_hub(repo_id, **hub)
     if names is not None:
+        variant = variant or only_variant(names, components)
         require_openable(names, repo_id, components, variant)
     wanted = [INDEX_FILE, *(f"{component}/config.json" for component in components)]
     dot = f".{variant}" if variant else ""
@@ -86,8 +89,11 @@ def fetch_pipeline(
                 f"Hub was not asked or did not answer; load it once with the Hub, or pass "
                 f"revision= for a commit that was loaded before."
             )
+        variant = variant or only_variant(cached, components)
         require_openable(cached, source, components, variant)
-    require_known_networks(read_index(folder, repo_id), repo_id, components, base)
+    index = read_json(Path(folder, INDEX_FILE), repo_id)
+    require_known_networks(index, repo_id, components, base)
+    require_known_index(index, repo_id)
     for component in components:
         for path in sorted(Path(folder, component).glob("*.safetensors")):
             _require_safetensors(path, repo_id)
@@ -125,16 +131,7 @@ def read_index(folder: str | Path, source: str) -> dict[str, Any]:
             f"{source} has no {INDEX_FILE} and is no saved pipeline; expected a folder as "
             f"save_pretrained of a pipeline writes it."
         )
-    try:
-        index = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        index = None
-    if not isinstance(index, dict):
-        raise ValueError(
-            f"{source} is refused because its {INDEX_FILE} is no JSON object; expected one as "
-            f"save_pretrained of a pipeline writes it."
-        )
-    return index
+    return read_json(path, source)
 
 
 def require_openable(
@@ -158,6 +155,38 @@ def require_openable(
                 f"{' and '.join(components)}."
             )
         _require_weights(names, source, component, variant or "")
+
+
+def require_local(
+    folder: str, names: Collection[str], components: Iterable[str], variant: str | None
+) -> None:
+    """Raise ValueError unless a folder of this machine holds a pipeline that can be opened safely.
+
+    names: the folder's files. components: the networks that are opened from it, which may be of
+    imported modules too. variant: of their weights; where it is given, a network without it is
+    opened as it is, as in diffusers.
+    """
+    if INDEX_FILE not in names:
+        raise ValueError(
+            f"{folder} has no {INDEX_FILE} and is no saved pipeline; expected a folder as "
+            f"save_pretrained writes it."
+        )
+    index = read_json(Path(folder, INDEX_FILE), folder)
+    require_known_index(index, folder)
+    for component in components:
+        if not isinstance(index.get(component), list):
+            raise ValueError(
+                f"the {INDEX_FILE} of {folder} has no {component} network; expected a pipeline "
+                f"with {' and '.join(components)}, or pass {component}=."
+            )
+        code = f"{component}/{index[component][0]}.py"  # which diffusers would rather run
+        require_harmless({code} & {*names}, folder)
+        if f"{component}/config.json" not in names:
+            raise ValueError(
+                f"{folder} has no {component}/config.json; save or fetch the pipeline again."
+            )
+        if variant is None:
+            _require_weights(names, folder, component, "")
 
 
 def require_harmless(names: Collection[str], source: str) -> None:
@@ -188,7 +217,7 @@ def _require_weights(names: Collection[str], source: str, component: str, varian
     if whole not in files and not (index in files and _has_every_piece(files)):
         raise ValueError(
             f"{source} lacks pieces of the {component} weights, or their index; there are: "
-            f"{', '.join(files[:3])}. Push the pipeline again."
+            f"{', '.join(files[:3])}. Save the pipeline there again."
         )
     if whole in files and len(files) > 1:
         raise ValueError(
@@ -250,6 +279,28 @@ def files_of(folder: str | Path) -> dict[str, Path | bytes]:
     return found
 
 
+def own_files(folder: str | Path) -> dict[str, Path | bytes]:
+    """`files_of` a folder that is to be shared.
+
+    Raises ValueError for an empty name, which would mean the current folder, and for links to files
+    outside of the folder, but for those of the Hub's cache to its own.
+    """
+    if not str(folder):
+        raise ValueError("no folder is named; give the folder that is to be shared.")
+    found = files_of(folder)
+    root = Path(folder).resolve()
+    cache = root.parents[1] / "blobs" if root.parent.name == "snapshots" else root
+    for path in found.values():
+        if isinstance(path, Path) and not any(
+            path.resolve().is_relative_to(place) for place in (root, cache)
+        ):
+            raise ValueError(
+                f"{path} is a link to {path.resolve()}, which lies outside of {folder} and would "
+                f"be shared with it; copy the file into the folder, or remove the link."
+            )
+    return found
+
+
 def commit(
     files: Mapping[str, Path | bytes],
     repo_id: str,
@@ -278,7 +329,7 @@ def commit(
             api.create_branch(repo_id, branch=revision, repo_type=repo_type, exist_ok=True)
         there = api.list_repo_files(repo_id, revision=revision, repo_type=repo_type)
         new = {name: content for name, content in files.items() if name not in {*keep} & {*there}}
-        old = set(_superseded(there, new))
+        old = set(superseded(there, new))
         if mirror:
             old.update(name for name in there if name not in files and not HIDDEN.search(name))
         return api.create_commit(
@@ -347,30 +398,6 @@ def _require_safetensors(path: Path, source: str) -> None:
             f"({error}). Load it with force_download=True; if that does not help, its owner has to "
             f"push the pipeline again."
         ) from error
-
-
-def weights_of(names: Iterable[str], component: str) -> dict[str, list[str]]:
-    """The files that hold a component's weights, by variant; "" is the one without a name."""
-    held: dict[str, list[str]] = {}
-    for name in names:
-        if (group := _group(name)) is not None and group[0] == f"{component}/":
-            held.setdefault(group[1], []).append(name)
-    return held
-
-
-def _superseded(there: Iterable[str], new: Collection[str]) -> list[str]:
-    """The weights in a repository of which `new` brings another form."""
-    groups = {group for name in new if (group := _group(name)) is not None}
-    return [name for name in there if name not in new and _group(name) in groups]
-
-
-def _group(name: str) -> tuple[str, str] | None:
-    """Folder and variant of a file that holds weights or the index of their pieces."""
-    match = WEIGHTS.fullmatch(name)
-    if match is None:
-        return None
-    folder, variant, index_folder, index_variant = match.groups()
-    return folder or index_folder or "", variant or index_variant or ""
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from studio.api import endpoints  # noqa: E402
 from studio.edge_tab import edge_tab  # noqa: E402
 from studio.gallery import gallery_of  # noqa: E402
 from studio.layer_tab import layer_tab  # noqa: E402
-from studio.limits import limits, refuse_addresses  # noqa: E402
+from studio.limits import give_memory_back, limits, refuse_addresses  # noqa: E402
 from studio.mask_tab import mask_tab  # noqa: E402
 from studio.painters import (  # noqa: E402
     TABS,
@@ -61,6 +61,7 @@ class Studio(gr.Blocks):
 
     def launch(self, *args: Any, **settings: Any) -> Any:
         """As in gradio; see `limits` for what is set here."""
+        give_memory_back()
         look = {"theme": THEME, "css_paths": Path(__file__).parent / "studio" / "style.css"}
         return super().launch(*args, **(limits() | look | settings))
 

@@ -192,3 +192,23 @@ def test_a_run_writes_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture
     printed = capsys.readouterr().out
     assert "| 64 | bfloat16 | ours | whole |" in printed
     assert "image PSNR against float32, 64 bfloat16 ours" in printed
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--dtypes", "float64"], "argument --dtypes: invalid choice: 'float64'"),
+        (["--runs", "0"], "--runs must be 1 or more, got 0"),
+        (["--positions", "0"], "--positions must be 1 or more, got [0]"),
+        (["--sizes", "-64"], "--sizes must be multiples of 32"),
+        (["--device", "cuda:99"], "--device cuda:99 cannot be used"),
+        (["--paint", "nothing/there", "a.png", "b.png"], "HF_HUB_OFFLINE"),
+    ],
+)
+def test_what_cannot_be_measured_ends_with_a_message(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit) as stopped:
+        benchmark.main(words)
+    assert stopped.value.code == 2
+    assert message in capsys.readouterr().err

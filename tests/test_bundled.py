@@ -288,6 +288,8 @@ def test_a_person_and_a_frame_can_be_chosen_on_the_command_line(
         ({"model": "nothing/there"}, "HF_HUB_OFFLINE"),
         ({"height": "33"}, "multiple of 8"),
         ({"device": "gpu"}, "--device gpu cannot be used"),
+        ({"device": "meta"}, "--device meta cannot be used"),
+        ({"height": "1000000000"}, "height must be at most 16384 pixels"),
         ({"condition-size": "64 64"}, "--condition-size is for keypoint files"),
         ({"exemplar-condition-size": "64 64"}, "--exemplar-condition-size is for keypoint files"),
         ({"person": "1"}, "--person is for keypoint files"),

@@ -2,8 +2,10 @@
 
 import os
 import pickle
+import struct
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -213,6 +215,42 @@ class Payload:
         return os.mkdir, (str(self.path),)
 
 
+def changed(path: Path, name: str) -> None:
+    """Zeros in the middle of one entry of a zip file."""
+    with zipfile.ZipFile(path) as archive:
+        entry = next(entry for entry in archive.infolist() if entry.filename.endswith(name))
+    content = bytearray(path.read_bytes())
+    name_length, extra_length = struct.unpack_from("<HH", content, entry.header_offset + 26)
+    start = entry.header_offset + 30 + name_length + extra_length + entry.file_size // 2
+    content[start : start + 8] = bytes(byte ^ 0x11 for byte in content[start : start + 8])
+    path.write_bytes(content)
+
+
+def test_a_file_with_a_damaged_tensor_is_refused(weights: Weights, tmp_path: Path):
+    folder = write_checkpoints(tmp_path / "official", weights)
+    path = next(folder.glob("latest_net_*Corr.pth"))
+    changed(path, "/data/3")
+    with pytest.raises(ValueError, match=rf"{path.name} could not be read .*/data/3 in it is dam"):
+        convert_checkpoint(folder, tmp_path / "pipeline")
+
+
+def test_a_file_without_checksums_is_converted_with_a_word(
+    weights: Weights, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    torch.serialization.set_crc32_options(False)
+    try:
+        folder = write_checkpoints(tmp_path / "official", weights)
+    finally:
+        torch.serialization.set_crc32_options(True)
+    convert_checkpoint(folder, tmp_path / "pipeline")
+    assert ("has no checksums" in caplog.text) == (not has_checksums(folder))
+
+
+def has_checksums(folder: Path) -> bool:
+    with zipfile.ZipFile(next(folder.glob("*.pth"))) as archive:
+        return archive.testzip() is None
+
+
 @pytest.mark.parametrize("legacy", [False, True])
 def test_a_file_with_code_in_it_is_refused_and_nothing_runs(
     legacy: bool, weights: Weights, tmp_path: Path
@@ -220,8 +258,9 @@ def test_a_file_with_code_in_it_is_refused_and_nothing_runs(
     trace = tmp_path / "trace"
     weights["netG"]["fc.weight"] = Payload(trace)
     files = write_checkpoints(tmp_path / "official", weights, legacy=legacy)
-    with pytest.raises(ValueError, match="could run code and is refused"):
+    with pytest.raises(ValueError, match="could run code and is refused") as refused:
         convert_checkpoint(files, tmp_path / "pipeline")
+    assert "weights_only" not in str(refused.value)
     assert not trace.exists()
 
 
@@ -229,8 +268,9 @@ def test_a_bare_pickle_is_refused_and_nothing_runs(weights: Weights, tmp_path: P
     trace = tmp_path / "trace"
     files = write_checkpoints(tmp_path / "official", weights)
     (files / "latest_net_Corr.pth").write_bytes(pickle.dumps(Payload(trace), protocol=2))
-    with pytest.raises(ValueError, match="could run code and is refused"):
+    with pytest.raises(ValueError, match="could run code and is refused") as refused:
         convert_checkpoint(files, tmp_path / "pipeline")
+    assert "weights_only" not in str(refused.value)
     assert not trace.exists()
 
 

@@ -231,3 +231,26 @@ def test_a_file_that_is_no_picture_is_refused(
 def test_a_missing_file_is_named(guarded: dict[str, CoCosPipeline], tmp_path: Path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.png"):
         guarded["edges"](photo(), tmp_path / "nowhere.png")
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"height": 10**9}, {"width": 1 << 15}, {"height": 16384, "width": 16384}, {"height": 16384}],
+    ids=str,
+)
+def test_sizes_beyond_any_picture_are_refused_before_any_work(
+    sizes: dict[str, int], guarded: dict[str, CoCosPipeline]
+):
+    with pytest.raises(ValueError, match="at most 16384 pixels"):
+        guarded["edges"](photo(1), photo(2), **sizes)
+    with pytest.raises(ValueError, match="at most 16384 pixels"):
+        guarded["edges"].encode_exemplar(photo(2), image_size=max(sizes.values()))
+
+
+def test_damaged_weights_that_paint_nan_are_an_error(edges: CoCosPipeline):
+    broken = copy.deepcopy(edges)
+    with torch.no_grad():
+        broken.translation.output_conv.bias[0] = torch.nan
+    for output_type in ("pil", "np", "pt"):
+        with pytest.raises(ValueError, match="painted NaN or infinite values: their weights are"):
+            broken(photo(1), photo(2), output_type=output_type)

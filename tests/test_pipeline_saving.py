@@ -97,8 +97,43 @@ def test_a_variant_is_saved_and_loaded_by_name(edges: CoCosPipeline, tmp_path: P
     assert (rough - run(edges, photo(1), photo(2))).square().mean().sqrt() < 0.02
     with pytest.raises(ValueError, match="variant=bogus"):
         CoCosPipeline.from_pretrained(tmp_path, variant="bogus")
-    with pytest.raises(OSError, match="no file named"):
+
+
+def test_the_only_variant_is_found_and_of_several_one_must_be_chosen(
+    edges: CoCosPipeline, tmp_path: Path
+):
+    edges.save_pretrained(tmp_path, variant="fp16", max_shard_size="20KB")
+    assert_same_weights(CoCosPipeline.from_pretrained(tmp_path), edges)
+    edges.save_pretrained(tmp_path, variant="bf16")
+    with pytest.raises(ValueError, match="without a variant; there are: bf16, fp16. Choose with v"):
         CoCosPipeline.from_pretrained(tmp_path)
+    plain = tiny.pipeline(seed=3)
+    plain.save_pretrained(tmp_path)
+    assert_same_weights(CoCosPipeline.from_pretrained(tmp_path), plain)
+    assert_same_weights(CoCosPipeline.from_pretrained(tmp_path, variant="fp16"), edges)
+
+
+@pytest.mark.parametrize("sizes", [("20KB", "10GB"), ("10GB", "20KB"), ("20KB", "40KB")])
+def test_saving_again_replaces_what_was_saved_and_leaves_other_variants(
+    sizes: tuple[str, str], edges: CoCosPipeline, tmp_path: Path
+):
+    for variant in (None, "fp16"):
+        edges.save_pretrained(tmp_path, variant=variant, max_shard_size=sizes[0])
+    other = tiny.pipeline(seed=3)
+    other.save_pretrained(tmp_path, max_shard_size=sizes[1])
+    other.save_pretrained(tmp_path / "anew", max_shard_size=sizes[1])
+    for network in ("correspondence", "translation"):
+        there = {file.name for file in (tmp_path / network).iterdir() if "fp16" not in file.name}
+        assert there == {file.name for file in (tmp_path / "anew" / network).iterdir()}
+    assert_same_weights(CoCosPipeline.from_pretrained(tmp_path), other)
+    assert_same_weights(CoCosPipeline.from_pretrained(tmp_path, variant="fp16"), edges)
+
+
+def assert_same_weights(first: CoCosPipeline, second: CoCosPipeline) -> None:
+    for name, network in first.networks.items():
+        others = second.networks[name].state_dict()
+        for key, value in network.state_dict().items():
+            assert torch.equal(value, others[key]), key
 
 
 def test_a_pipeline_saved_in_pieces_paints_the_same(edges: CoCosPipeline, tmp_path: Path):
@@ -229,6 +264,18 @@ REFUSED: list[tuple[Callable[[dict], None], str]] = [
     (lambda index: index["condition"].update(type="sketch"), "must be one of .* got 'sketch'"),
     (lambda index: index["condition"].update(blur=2), r"Unknown setting \['blur'\]"),
     (lambda index: index.pop("condition"), "needs to know its condition"),
+    (lambda index: index["condition"].update(type=["edge"]), r"must be one of .* got \['edge'\]"),
+    (lambda index: index["condition"].update(reach="x"), "'reach' must be float, got 'x'"),
+    (lambda index: index.update(image_size=10**9), "image_size must be at most 16384 pixels"),
+    (lambda index: index.update(image_size=True), "image_size must be a number of pixels"),
+    (lambda index: index.update(image_size={}), "model_index.json, or .*, is of the wrong type"),
+    (lambda index: index.update(matching_scale="2"), "matching_scale must be 1, 2 or 4"),
+    (lambda index: index.pop("translation"), "has no translation network"),
+    (lambda index: index.update(translation=["cocosnet_hf"]), "refused because .* for translation"),
+    (lambda index: index.update(translation=[["x"], 1]), "refused because .* for translation"),
+    (lambda index: index.update(translation=["cocosnet_hf", "bundled"]), "refused .* for transl"),
+    (lambda index: index.update(_class_name=["pipeline", "X"]), "refused .* for _class_name"),
+    (lambda index: index.pop("_class_name"), "refused .* for _class_name"),
 ]
 
 
@@ -241,6 +288,85 @@ def test_a_folder_with_a_condition_that_cannot_be_rebuilt_is_refused(
     change(index)
     (tmp_path / "model_index.json").write_text(json.dumps(index))
     with pytest.raises(ValueError, match=message):
+        CoCosPipeline.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["correspondence", "translation", "condition", "scheduler"])
+def test_no_folder_imports_a_module(
+    key: str, edges: CoCosPipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    edges.save_pretrained(tmp_path / "saved")
+    (tmp_path / "hostile.py").write_text("raise SystemExit('it ran')\nclass Net: pass\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    index = json.loads((tmp_path / "saved" / "model_index.json").read_text())
+    index[key] = ["hostile", "Net"]
+    (tmp_path / "saved" / "model_index.json").write_text(json.dumps(index))
+    with pytest.raises(ValueError, match=f"for {key}, and no module is imported because a folder"):
+        CoCosPipeline.from_pretrained(tmp_path / "saved")
+    if key in edges.components:
+        given = {key: edges.components[key]}
+        with pytest.raises(ValueError, match="import hostile first if it is yours"):
+            CoCosPipeline.from_pretrained(tmp_path / "saved", **given)
+
+
+def test_no_folder_brings_code(edges: CoCosPipeline, tmp_path: Path):
+    edges.save_pretrained(tmp_path)
+    code = "raise SystemExit('it ran')"
+    (tmp_path / "pipeline.py").write_text(code)
+    for options in ({"trust_remote_code": True}, {"custom_pipeline": str(tmp_path)}):
+        with pytest.raises(ValueError, match="would run code of a repository; leave it out"):
+            CoCosPipeline.from_pretrained(tmp_path, **options)
+    assert_same_weights(CoCosPipeline.from_pretrained(tmp_path), edges)
+    (tmp_path / "translation" / "cocosnet_hf.py").write_text(code)
+    with pytest.raises(ValueError, match="it holds code: translation/cocosnet_hf.py"):
+        CoCosPipeline.from_pretrained(tmp_path)
+
+
+BROKEN = [b"", b"[]", b"{", b"\xff\xfe", b"[" * 100_000, b"null"]
+
+
+@pytest.mark.parametrize("content", BROKEN, ids=lambda content: str(content[:4]))
+@pytest.mark.parametrize("file", ["model_index.json", "translation/config.json"])
+def test_a_folder_whose_json_is_broken_is_refused(
+    file: str, content: bytes, edges: CoCosPipeline, tmp_path: Path
+):
+    edges.save_pretrained(tmp_path)
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(ValueError, match=f"its {Path(file).name} is no JSON object; expected one"):
+        CoCosPipeline.from_pretrained(tmp_path)
+
+
+SETTINGS: list[tuple[str, Any]] = [
+    ("channels", [12, 10, 8, "8"]),
+    ("channels", 5),
+    ("channels", None),
+    ("channels", []),
+    ("channels", [10**30, 8, 8, 8]),
+    ("condition_channels", "two"),
+    ("condition_channels", {}),
+    ("quantization_config", {"quant_method": "bitsandbytes"}),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), SETTINGS)
+def test_a_network_whose_settings_have_wrong_types_is_refused(
+    name: str, value: Any, edges: CoCosPipeline, tmp_path: Path
+):
+    edges.save_pretrained(tmp_path)
+    config = tmp_path / "translation" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {name: value}))
+    with pytest.raises(ValueError, match="config.json (describes no|asks for)|channels must name"):
+        CoCosPipeline.from_pretrained(tmp_path)
+
+
+def test_a_network_too_large_for_its_files_is_refused_before_it_is_made(
+    edges: CoCosPipeline, tmp_path: Path
+):
+    edges.save_pretrained(tmp_path)
+    config = tmp_path / "translation" / "config.json"
+    wide = {"channels": [100_000] * 4}
+    config.write_text(json.dumps(json.loads(config.read_text()) | wide))
+    with pytest.raises(ValueError, match=r"it has \d[\d,]+ numbers, the files \d[\d,]+ bytes"):
         CoCosPipeline.from_pretrained(tmp_path)
 
 

@@ -34,7 +34,7 @@ def condition_from_config(config: Mapping[str, Any], import_code: bool = False) 
     kind = config.get("type")
     if isinstance(kind, str) and ":" in kind:
         return foreign_class(kind, import_code).from_config(config)
-    if kind not in CONDITIONS:
+    if not isinstance(kind, str) or kind not in CONDITIONS:
         raise ValueError(
             f"A condition's 'type' must be one of {sorted(CONDITIONS)}, got {kind!r}; that of a "
             "class of your own is written 'module:Class'."

@@ -371,7 +371,8 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
             raise ValueError(
                 f"'{name}' must be a dict with the keys '0', '1', ... without gaps, got {value!r}."
             )
-        return tuple(value[str(i)] for i in range(len(value)))
+        (kind, *_) = typing.get_args(hint)
+        return tuple(_typed(f"{name}.{i}", value[str(i)], kind) for i in range(len(value)))
     if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             raise ValueError(f"'{name}' must be a dict, got {value!r}.")
@@ -382,7 +383,7 @@ def _typed(name: str, value: Any, hint: Any) -> Any:
                 f"'{name}' must have whole numbers for keys, got {list(value)}."
             ) from error
     allowed = typing.get_args(hint) or (hint,)
-    if float in allowed and type(value) is int:
+    if float in allowed and type(value) is int and abs(value) < 1 << 1000:  # more is no float
         value = float(value)
     if int in allowed and type(value) is float and value.is_integer():
         value = int(value)

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..pictures import Picture, check_sides, open_image, resize_plane, to_numpy
-from .meaning import NEAR, OPAQUE, ClassCode, color_codes, hexadecimal
+from .meaning import NEAR, OPAQUE, ClassCode, color_codes, hexadecimal, strip_rows, strips
 
 NEAREST = Image.Resampling.NEAREST
 
@@ -24,8 +24,11 @@ two classes: half a block of JPEG, and wider than antialiasing."""
 MOST_BORDER = 1 / 3
 """Share of a mask's pixels above which they are no borders, but a photo that meets some colours."""
 
-STRIP = 1 << 22
-"""Pixels whose colours are looked up at a time; all of a large map at once would take gigabytes."""
+BEYOND = 2 * BORDER
+"""Rows around a strip that say what its own borders are between."""
+
+MOST_COLORS = 1 << 20
+"""Colours of a picture that are counted; with more it is a photo."""
 
 
 def resized_labels(labels: np.ndarray, height: int, width: int) -> Tensor:
@@ -35,6 +38,19 @@ def resized_labels(labels: np.ndarray, height: int, width: int) -> Tensor:
     return torch.from_numpy(resize_plane(labels, height, width, NEAREST).astype(np.int64))
 
 
+def classes_of_plane(image: Image.Image, code: ClassCode, size: tuple[int, int]) -> np.ndarray:
+    """Class indices of a picture of class numbers (mode L or I) at (height, width), nearest.
+
+    Raises ValueError for values of no class, also where the nearest pixels hold none of them.
+    """
+    if image.mode == "L":
+        found = np.flatnonzero(image.histogram())
+    else:
+        found = np.unique(np.concatenate([np.unique(np.asarray(p)) for _, p in strips(image)]))
+    _known_indices(found, code)
+    return classes_of_values(np.asarray(_nearest(image, size)), code)
+
+
 def classes_of_values(values: np.ndarray, code: ClassCode) -> np.ndarray:
     """Pixel values (H, W) of an index map -> class indices 0..K - 1, uint8 where they fit.
 
@@ -42,10 +58,18 @@ def classes_of_values(values: np.ndarray, code: ClassCode) -> np.ndarray:
     """
     if values.dtype == bool:
         values = values.astype(np.uint8)
-    if values.dtype in (np.uint8, np.uint16):
-        found = np.flatnonzero(np.bincount(values.reshape(-1)))
-    else:
-        found = np.unique(values)
+    rows = strip_rows(values.shape[1])
+    parts = [values[top : top + rows] for top in range(0, len(values), rows)]
+    found = np.unique(np.concatenate([np.unique(part) for part in parts]))
+    small = _known_indices(found, code)
+    labels = np.empty(values.shape, small.dtype)
+    for number, part in enumerate(parts):
+        labels[number * rows : number * rows + rows] = small[np.searchsorted(found, part)]
+    return labels
+
+
+def _known_indices(found: np.ndarray, code: ClassCode) -> np.ndarray:
+    """The classes of pixel values (N,), uint8 where they fit. Raises ValueError for others."""
     indices = code.of_values(found)
     if (indices < 0).any():
         count = len(code.names)
@@ -55,58 +79,95 @@ def classes_of_values(values: np.ndarray, code: ClassCode) -> np.ndarray:
             "values={label: class} of the condition (in a recipe networks.condition.values, such "
             f"as {{{found[indices < 0][0]}: {count}}} with one class more), or correct the mask."
         )
-    small = indices.astype(np.uint8 if len(code.names) <= 256 else np.int32)
-    if values.dtype in (np.uint8, np.uint16):
-        table = np.zeros(int(found[-1]) + 1, small.dtype)
-        table[found] = small
-        return table[values]
-    return small[np.searchsorted(found, values)]
+    return indices.astype(np.uint8 if len(code.names) <= 256 else np.int32)
 
 
-def classes_of_colors(rgba: np.ndarray, code: ClassCode) -> np.ndarray:
-    """Colours (H, W, 4) uint8 -> class indices (H, W); what is not visible is `code.unknown`.
+def classes_of_colors(image: Image.Image, code: ClassCode, size: tuple[int, int]) -> np.ndarray:
+    """Class indices of a picture in class colours (RGB or RGBA) at (height, width), nearest.
 
-    With `code.snap` a colour counts as the class's that it is `NEAR`, and within `BORDER` pixels of
-    such as the class of the nearest. Raises ValueError for other colours, and for transparency
-    without a class for it.
+    What is not visible is `code.unknown`. With `code.snap` a colour counts as the class's that it
+    is `NEAR`, and within `BORDER` pixels of such as the class of the nearest. Raises ValueError for
+    other colours, and for transparency without a class for it.
     """
-    visible = rgba[:, :, 3] >= OPAQUE
-    if code.unknown is None and not visible.all():
+    found, counts = _census(image)
+    hidden = image.width * image.height - int(counts.sum())
+    if code.unknown is None and hidden:
         raise ValueError(
-            f"The mask has {(~visible).sum()} transparent pixels, but the condition has no "
-            "`unknown` class for them; paint them or declare one."
+            f"The mask has {hidden} transparent pixels, but the condition has no `unknown` class "
+            "for them; paint them or declare one."
         )
-    rows = max(1, STRIP // rgba.shape[1])
-    strips = [slice(start, start + rows) for start in range(0, len(rgba), rows)]
-    found = np.unique(
-        np.concatenate([np.unique(color_codes(rgba[rows])[visible[rows]]) for rows in strips])
-    )
     colors = np.stack([found >> 16, found >> 8 & 255, found & 255], -1).astype(np.uint8)
     indices = code.of_colors(colors, NEAR if code.snap else 0.0).astype(np.int32)
-    labels = np.full(visible.shape, -1 if code.unknown is None else code.unknown, np.int32)
-    counts = np.zeros(len(found), np.int64)
-    for rows in strips:
-        place = np.searchsorted(found, color_codes(rgba[rows])[visible[rows]])
-        labels[rows][visible[rows]] = indices[place]
-        counts += np.bincount(place, minlength=len(found))
     strange = indices < 0
-    if code.snap and strange.any():
-        labels, left = _without_borders(rgba, labels, visible)
-        strange = np.isin(found, color_codes(rgba[left]))
-    if strange.any():
-        order = np.flatnonzero(strange)[np.argsort(-counts[strange])][:5]
-        first = ", ".join(f"{hexadecimal(found[i])} ({counts[i]} pixels)" for i in order)
-        remedy = (
-            "They are near no class colour either: declare a class of this colour"
-            if code.snap
-            else "Save colour masks without compression or smoothing, set snap_colors=True to take "
-            "near colours for a class's"
-        )
-        raise ValueError(
-            f"The mask has {strange.sum()} colours of no class: {first}. {remedy}, or pass an "
-            "index map (mode L or P) instead."
-        )
+    if code.snap and 0 < counts[strange].sum() <= MOST_BORDER * counts.sum():
+        labels, left = _with_borders(image, found, indices, code)
+        strange = np.isin(found, left)
+        if not strange.any():
+            return np.asarray(_nearest(labels, size))
+    if not strange.any():
+        return _looked_up(np.asarray(_nearest(image, size).convert("RGBA")), found, indices, code)
+    order = np.flatnonzero(strange)[np.argsort(-counts[strange])][:5]
+    first = ", ".join(f"{hexadecimal(found[i])} ({counts[i]} pixels)" for i in order)
+    remedy = (
+        "They are near no class colour either: declare a class of this colour"
+        if code.snap
+        else "Save colour masks without compression or smoothing, set snap_colors=True to take "
+        "near colours for a class's"
+    )
+    raise ValueError(
+        f"The mask has {strange.sum()} colours of no class: {first}. {remedy}, or pass an "
+        "index map (mode L or P) instead."
+    )
+
+
+def _census(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+    """The colours of what is visible, as codes in order, and how many pixels each has."""
+    found, counts = np.empty(0, np.uint32), np.empty(0, np.int64)
+    for _, part in strips(image):
+        rgba = np.asarray(part.convert("RGBA"))
+        own, own_counts = np.unique(color_codes(rgba)[rgba[:, :, 3] >= OPAQUE], return_counts=True)
+        both, place = np.unique(np.concatenate([found, own]), return_inverse=True)
+        weights = np.concatenate([counts, own_counts])
+        found, counts = both, np.bincount(place, weights, len(both)).astype(np.int64)
+        if len(found) > MOST_COLORS:
+            raise ValueError(
+                f"The mask has more than {MOST_COLORS:,} colours, as a photo has; pass a label map "
+                "in class colours or class numbers."
+            )
+    return found, counts
+
+
+def _looked_up(
+    rgba: np.ndarray, found: np.ndarray, indices: np.ndarray, code: ClassCode
+) -> np.ndarray:
+    """The classes (H, W) int32 of colours (H, W, 4), of which those in `found` have `indices`."""
+    visible = rgba[:, :, 3] >= OPAQUE
+    labels = np.full(visible.shape, -1 if code.unknown is None else code.unknown, np.int32)
+    labels[visible] = indices[np.searchsorted(found, color_codes(rgba)[visible])]
     return labels
+
+
+def _with_borders(
+    image: Image.Image, found: np.ndarray, indices: np.ndarray, code: ClassCode
+) -> tuple[Image.Image, np.ndarray]:
+    """The classes as a picture (mode L or I), borders as the nearest class; colours of no class."""
+    labels = Image.new("L" if len(code.names) <= 256 else "I", image.size)
+    left: set[int] = set()
+    for top, part in strips(image, BEYOND):
+        rgba = np.asarray(part.convert("RGBA"))
+        own = _looked_up(rgba, found, indices, code)
+        own, strange = _without_borders(rgba, own, rgba[:, :, 3] >= OPAQUE)
+        first = min(top, BEYOND)
+        last = first + strip_rows(image.width)
+        left.update(np.unique(color_codes(rgba[first:last][strange[first:last]])).tolist())
+        kind = np.uint8 if labels.mode == "L" else np.int32
+        labels.paste(Image.fromarray(own[first:last].clip(0).astype(kind)), (0, top))
+    return labels, np.array(sorted(left), np.uint32)
+
+
+def _nearest(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """A picture at (height, width), of its own pixels."""
+    return image if image.size == size[::-1] else image.resize(size[::-1], NEAREST)
 
 
 def _without_borders(
@@ -119,7 +180,7 @@ def _without_borders(
     """
     far = visible & (labels < 0)
     sure = visible & ~far
-    if far.sum() > MOST_BORDER * visible.sum():
+    if not far.any():
         return labels, far
     colors = color_codes(rgba).astype(np.float32)  # which holds 24 bits, and OpenCV reads it
     colors[~far] = -1

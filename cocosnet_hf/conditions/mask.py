@@ -25,6 +25,7 @@ from .faces import CELEBAMASK_FACE_CLASSES, FACE_COLORS, OFFICIAL_FACE_CLASSES
 from .label_maps import (
     NEAREST,
     classes_of_colors,
+    classes_of_plane,
     classes_of_values,
     distinct_colors,
     is_color_array,
@@ -182,7 +183,7 @@ class MaskCondition(Condition):
         value = self.open(source).value
         if _is_soft(value, self):
             return _soft_planes(value, height, width)
-        labels, on_top = self._read(value)
+        labels, on_top = self._read(value, (height, width))
         encoded = self.one_hot(resized_labels(labels, height, width))
         if on_top is not None:
             on_top = resize_plane(on_top, height, width, NEAREST)
@@ -196,7 +197,7 @@ class MaskCondition(Condition):
         under an overlay is then `beneath`, whatever the source says. Raises ValueError as `encode`
         does, and for a soft mask.
         """
-        labels, on_top = self._read(self.open(source).value)
+        labels, on_top = self._read(self.open(source).value, (height, width))
         if on_top is not None and self.overlay is not None:
             labels = np.where(on_top, self.overlay, labels)
         return resized_labels(labels, height, width)
@@ -287,23 +288,29 @@ class MaskCondition(Condition):
         """Its classes and their colours."""
         return _card(self)
 
-    def _read(self, source: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Any hard source -> class index (H, W); where the overlay lies, (H, W) bool, if apart."""
+    def _read(self, source: Any, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Any hard source -> class index (H, W); where the overlay lies, (H, W) bool, if apart.
+
+        A picture without an overlay apart is made smaller to `size` on the way, as its pixels may
+        be many.
+        """
         if isinstance(source, Mapping):
             source, on_top = self._split(source)
         elif _carries_overlay(source, self):
             source, on_top = source
         else:
             on_top = None
-        labels = self._read_labels(source)
+        if isinstance(source, Image.Image):
+            own_size = (source.height, source.width)
+            labels = self._read_image(source, size if on_top is None else own_size)
+        else:
+            labels = self._read_array(source)
         if on_top is not None and self.overlay is not None:
             on_top = read_overlay(on_top, self.classes[self.overlay], labels.shape)
         return labels, on_top
 
-    def _read_labels(self, source: Any) -> np.ndarray:
-        """The classes (H, W) of an opened index map or colour-coded picture."""
-        if isinstance(source, Image.Image):
-            return self._read_image(source)
+    def _read_array(self, source: np.ndarray | Tensor) -> np.ndarray:
+        """The classes (H, W) of an index map."""
         array = to_numpy(source, "mask")
         if array.ndim == 3 and array.shape[0] == 1:
             array = array[0]
@@ -316,11 +323,10 @@ class MaskCondition(Condition):
             )
         return classes_of_values(array, self.code)
 
-    def _read_image(self, image: Image.Image) -> np.ndarray:
-        """Of a picture that means one thing, see `meaning_of`."""
-        if image.mode == "RGBA":
-            return classes_of_colors(np.asarray(image), self.code)
-        return classes_of_values(np.asarray(image), self.code)
+    def _read_image(self, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
+        """The classes, at (height, width), of a picture that means one thing, see `meaning_of`."""
+        read = classes_of_colors if image.mode in ("RGB", "RGBA") else classes_of_plane
+        return read(image, self.code, size)
 
     def _split(self, source: Mapping[str, Any]) -> tuple[Any, Any]:
         """{"labels": ..., <overlay's name>: ...} -> (labels, overlay mask or None)."""

@@ -7,7 +7,8 @@ picture, and what was decided is said.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -27,6 +28,9 @@ areas by a few steps, quantising to the 216 colours of the web by up to 25 in ea
 
 OPAQUE = 128
 """Alpha from which a pixel is visible."""
+
+STRIP = 1 << 20
+"""Pixels that are looked at a time; all of a large map at once would take gigabytes."""
 
 ADVICE = "Save it as an index map in mode L to be sure."
 
@@ -68,7 +72,7 @@ class ClassCode:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Meaning:
-    """A mask picture that means one thing: class numbers (mode L or I) or class colours (RGBA).
+    """A mask picture that means one thing: class numbers (L or I) or class colours (RGB or RGBA).
 
     notes: what was taken where the file may mean two things.
     """
@@ -79,7 +83,7 @@ class Meaning:
     @property
     def is_colored(self) -> bool:
         """Whether its colours count."""
-        return self.picture.mode == "RGBA"
+        return self.picture.mode in ("RGB", "RGBA")
 
 
 def meaning_of(image: Image.Image, code: ClassCode) -> Meaning:
@@ -91,14 +95,15 @@ def meaning_of(image: Image.Image, code: ClassCode) -> Meaning:
     if image.mode in ("1", "L", "I") or image.mode.startswith("I;16"):
         return _of_plane(image, code)
     if image.mode == "F":
-        values = np.asarray(image)
-        if not np.isfinite(values).all() or (values != np.rint(values)).any():
-            raise ValueError(
-                "A mask picture of fractions (mode F) must hold whole class numbers, got values "
-                f"such as {values[values != np.rint(values)][:1]}; round it, or pass scores of the "
-                "classes as an array (K, H, W)."
-            )
-        return _of_plane(Image.fromarray(values.astype(np.int32)), code)
+        for _, part in strips(image):
+            values = np.asarray(part)
+            if (strange := values[(values != np.rint(values)) | ~(np.abs(values) < 1 << 31)]).size:
+                raise ValueError(
+                    "A mask picture of fractions (mode F) must hold whole class numbers, got "
+                    f"values such as {strange[:1]}; round it, or pass scores of the classes as an "
+                    "array (K, H, W)."
+                )
+        return _of_plane(_whole(image), code)
     if image.mode == "P" or (image.mode == "PA" and _is_opaque(image)):
         return _of_palette(image, code)
     if image.mode in ("LA", "PA", "RGB", "RGBA"):
@@ -131,6 +136,55 @@ def color_codes(rgb: np.ndarray) -> np.ndarray:
     return codes
 
 
+def strip_rows(width: int) -> int:
+    """How many rows of this width make a strip."""
+    return max(1, STRIP // max(1, width))
+
+
+def strips(image: Image.Image, beyond: int = 0) -> Iterator[tuple[int, Image.Image]]:
+    """A picture in pieces of whole rows, from top to bottom, and the row that each begins at.
+
+    beyond: rows of the neighbours that each piece has at its top and bottom as well.
+    """
+    rows = strip_rows(image.width)
+    for top in range(0, image.height, rows):
+        first, last = max(0, top - beyond), min(image.height, top + rows + beyond)
+        yield top, image.crop((0, first, image.width, last))
+
+
+def _whole(image: Image.Image) -> Image.Image:
+    """One plane of whole numbers of any type as mode L where they fit, else as mode I."""
+    low, high = cast("tuple[float, float]", image.getextrema())  # of one plane
+    mode, kind = ("L", np.uint8) if low >= 0 and high < 256 else ("I", np.int32)
+    plane = Image.new(mode, image.size)
+    for top, part in strips(image):
+        plane.paste(Image.fromarray(np.asarray(part).astype(kind)), (0, top))
+    return plane
+
+
+def _colors_in(image: Image.Image) -> np.ndarray | None:
+    """The colours (N, 4) of a picture, with transparency; None for more than `MANY`."""
+    if image.mode == "RGBA" or (image.mode == "RGB" and not image.has_transparency_data):
+        found: set[Any] = {color for _, color in image.getcolors(MANY) or []}
+    else:
+        found = set()
+        for _, part in strips(image):
+            found.update(color for _, color in part.convert("RGBA").getcolors(MANY) or [])
+            if not found or len(found) > MANY:
+                return None
+    colors = np.array(sorted(found), np.uint8)
+    if not len(colors):
+        return None
+    return colors if colors.shape[1] == 4 else np.insert(colors, 3, 255, axis=1)
+
+
+def _as_color(image: Image.Image) -> Image.Image:
+    """A picture in colours, with transparency if it has any; not copied where it need not be."""
+    if image.mode == "RGBA" or (image.mode == "RGB" and not image.has_transparency_data):
+        return image
+    return image.convert("RGBA")
+
+
 def hexadecimal(code: int) -> str:
     """0xrrggbb as #rrggbb."""
     return f"#{code:06x}"
@@ -146,7 +200,7 @@ def _of_plane(image: Image.Image, code: ClassCode) -> Meaning:
         if (code.of_values(values) < 0).any() and (code.of_colors(greys) >= 0).all():
             return Meaning(image.convert("RGBA"))
     elif image.mode != "I":
-        image = Image.fromarray(np.asarray(image).astype(np.int32))
+        image = _whole(image)
     return Meaning(image)
 
 
@@ -155,8 +209,7 @@ def _of_palette(image: Image.Image, code: ClassCode) -> Meaning:
 
     Only entries that occur count. One colour for all of them, or black, is no palette.
     """
-    pixels = np.asarray(image)
-    plane = Image.fromarray(pixels[..., 0] if pixels.ndim == 3 else pixels)
+    plane = image.getchannel("P") if image.mode == "PA" else Image.fromarray(np.asarray(image))
     numbers = Meaning(plane)
     used = np.array([value for _, value in plane.getcolors(256) or []])
     rgba = _palette_colors(image)[used]
@@ -234,18 +287,16 @@ def _palette_colors(image: Image.Image) -> np.ndarray:
 
 def _of_channels(image: Image.Image, code: ClassCode) -> Meaning:
     """Colours if they are classes'; else the one channel that holds class numbers, or all alike."""
-    rgba = image.convert("RGBA")
-    found = rgba.getcolors(MANY)
-    if found is None:
-        return Meaning(rgba)
-    colors = np.array([color for _, color in found], np.uint8)
+    colors = _colors_in(image)
+    if colors is None:
+        return Meaning(_as_color(image))
     alpha, visible = colors[:, 3], colors[:, 3] >= OPAQUE
     flat = (colors[:, :3] == colors[:1, :3]).all()
     if flat and _are_numbers(alpha, code) and alpha.max() < 255:
-        return Meaning(rgba.getchannel("A"), (_note("alpha channel", alpha),))
+        return Meaning(_as_color(image).getchannel("A"), (_note("alpha channel", alpha),))
     if not visible.any():
         if flat:
-            return Meaning(rgba)
+            return Meaning(_as_color(image))
         raise ValueError(
             "Every pixel of the mask is transparent, though there are colours beneath; save it "
             "without transparency (RGB), or as an index map in mode L."
@@ -257,14 +308,14 @@ def _of_channels(image: Image.Image, code: ClassCode) -> Meaning:
     if (exact[visible] >= 0).all() and not (image.info.get(DEEP) and not colors[:, :3].any()):
         meant = code.of_values(numbers)
         other = name is not None and (meant >= 0).all() and (meant != exact)[visible].any()
-        return Meaning(rgba, (_as_colors(name),) if other else ())
+        return Meaning(_as_color(image), (_as_colors(name),) if other else ())
     if image.info.get(DEEP):
         raise ValueError(
             "The mask has 16 bits in each of several channels, of which only the upper 8 can be "
             "read; save class numbers in one channel (mode L or I;16), or class colours in 8 bits."
         )
     if name is None or not visible.all() or not _are_numbers(numbers, code):
-        return Meaning(rgba)
+        return Meaning(_as_color(image))
     snapped = code.of_colors(colors[:, :3], NEAR) if code.snap else exact
     meant = code.of_values(numbers)
     if code.snap and (snapped >= 0).all() and ((exact >= 0) & (exact != meant)).any():
@@ -273,7 +324,7 @@ def _of_channels(image: Image.Image, code: ClassCode) -> Meaning:
             f"of classes. {ADVICE} For the colours, repaint it in exactly those of the classes."
         )
     channel = "R" if name == "equal channels" else name[0].upper()
-    return Meaning(rgba.getchannel(channel), (_note(name, numbers),))
+    return Meaning(_as_color(image).getchannel(channel), (_note(name, numbers),))
 
 
 def _of_grey(image: Image.Image, is_opaque: bool, code: ClassCode) -> Meaning:
@@ -281,15 +332,19 @@ def _of_grey(image: Image.Image, is_opaque: bool, code: ClassCode) -> Meaning:
     grey = image.getchannel("L")
     if is_opaque:
         return _of_plane(grey, code)
-    hidden = np.asarray(image.getchannel("A")) < OPAQUE
+    alpha = image.getchannel("A")
     choices = [*range(len(code.names)), *code.values]
     own = [value for value in choices if code.values.get(value, value) == code.unknown]
     if code.unknown is None or not own:
+        hidden = sum(alpha.histogram()[:OPAQUE])
         raise ValueError(
-            f"The mask has {hidden.sum()} transparent pixels, but the condition has no `unknown` "
-            "class for them; paint them or declare one."
+            f"The mask has {hidden} transparent pixels, but the condition has no `unknown` class "
+            "for them; paint them or declare one."
         )
-    return Meaning(Image.fromarray(np.where(hidden, own[0], np.asarray(grey)).astype(np.int32)))
+    if not 0 <= own[0] < 256:
+        grey = grey.convert("I")
+    grey.paste(own[0], mask=alpha.point([255] * OPAQUE + [0] * (256 - OPAQUE)))
+    return Meaning(grey)
 
 
 def _are_numbers(values: np.ndarray, code: ClassCode) -> bool:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..conditions import Condition
 from ..synthetic import KINDS, SyntheticExamples
-from .folders import check_folder_names, metadata_remedy, without_label_maps
+from .folders import check_folder_names, check_metadata_lines, metadata_remedy, without_label_maps
 from .metadata import metadata_files, open_metadata
 from .settings import DataSettings
 
@@ -44,6 +44,11 @@ def open_source(settings: DataSettings, condition: Condition, seed: int = 0) -> 
     synthetic pictures. Raises ValueError for a missing column, an unknown or empty split and a
     source that is not there; ImportError without the extra `train`, except for drawn pictures.
     """
+    if not settings.source.strip():
+        raise ValueError(
+            "data.source is empty, which would mean the current folder; name a folder, files, a "
+            "Hub id or synthetic, or check the variable that should hold it."
+        )
     if settings.source == "synthetic":
         rows: Source = _open_synthetic(settings, condition, seed)
     else:
@@ -157,6 +162,7 @@ def _open_files(settings: DataSettings) -> Dataset | IterableDataset:
         elif files := metadata_files(Path(settings.source)):
             rows = _split(open_metadata(settings, files), settings)
         else:
+            check_metadata_lines(settings.source)
             rows = datasets.load_dataset(
                 **_loader(settings.source),
                 name=settings.config_name,
@@ -164,9 +170,12 @@ def _open_files(settings: DataSettings) -> Dataset | IterableDataset:
                 streaming=settings.streaming,
                 cache_dir=settings.cache_dir,
             )
-    except (FileNotFoundError, ValueError) as error:
+    except (ImportError, MemoryError):
+        raise
+    except Exception as error:  # datasets raises whatever the lines of a file lead it to
+        reason = error.__cause__ or error
         raise ValueError(
-            f"The split '{settings.split}' of '{settings.source}' cannot be opened: {error} "
+            f"The split '{settings.split}' of '{settings.source}' cannot be opened: {reason} "
             "Expected a folder with pictures and metadata.jsonl, parquet files, WebDataset "
             "tars or the id of a Hub data set (with config_name, if it has several)."
             f"{metadata_remedy(settings.source)}"

@@ -22,6 +22,7 @@ from ..transfer import (
     fetch_index,
     files_of,
     names_on_hub,
+    own_files,
     read_index,
     require_known_networks,
     require_one_place,
@@ -54,11 +55,11 @@ def publish_folder(
 
     It may be that of any system whose module has been imported. The card is the folder's README.md
     under its new name. create_pr, revision: as in `CoCosPipeline.push_to_hub`. Raises ValueError
-    for a folder that could not be opened from the Hub and for create_pr together with revision, and
-    what `create_repository` and `commit` raise.
+    for a folder that could not be opened from the Hub, for links out of it and for create_pr
+    together with revision, and what `create_repository` and `commit` raise.
     """
     require_one_place(create_pr, revision)
-    files = files_of(folder)
+    files = own_files(folder)
     kind = require_shareable(folder, files)
     repo_id = create_repository(repo_id, private=private, token=token)
     if CARD_FILE in files:
@@ -145,10 +146,10 @@ def publish_space(
     pipeline: Hub id, which the app finds in the environment variable COCOSNET_PIPELINE; a private
     one also needs a token as the Space's secret HF_TOKEN. folder: with app.py, requirements.txt and
     a README.md whose header has `sdk: gradio`.
-    Raises ValueError for a folder of another shape and a repository that is no pipeline, and what
-    `package_files`, `create_repository` and `commit` raise.
+    Raises ValueError for a folder of another shape, for links out of it and a repository that is no
+    pipeline, and what `package_files`, `create_repository` and `commit` raise.
     """
-    files = files_of(folder)
+    files = own_files(folder)
     if missing := [name for name in SPACE_FILES if name not in files]:
         raise ValueError(
             f"{folder} lacks {', '.join(missing)}; expected a Space's folder with "

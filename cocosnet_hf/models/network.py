@@ -5,6 +5,8 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import tempfile
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 from typing_extensions import Self
 
+from ..saved_files import read_json, superseded
 from .inference import without_spectral_norm
 
 
@@ -31,6 +34,10 @@ def require_safe(safe_serialization: bool = True, **_: Any) -> None:
             "safe_serialization=False would pickle the weights, which nobody could open safely; "
             "leave it out."
         )
+
+
+HUGE = 1 << 28
+"""Numbers from which a network is not made before its weights are known to be as many."""
 
 
 class Network(ModelMixin, ConfigMixin):
@@ -52,9 +59,10 @@ class Network(ModelMixin, ConfigMixin):
         """Load as `ModelMixin.from_pretrained` does, but accept no difference in the weights.
 
         Raises ValueError if a weight is missing, unexpected or of another shape than the
-        configuration says (diffusers only warns and leaves such weights uninitialised), and if
-        the folder holds another class of network. `low_cpu_mem_usage` makes no difference: the
-        network is always made without weights, so that one which no file holds is noticed.
+        configuration says (diffusers only warns and leaves such weights uninitialised), if the
+        configuration describes no network, and if it is that of another class.
+        `low_cpu_mem_usage` makes no difference: the network is always made without weights, so
+        that one which no file holds is noticed.
         """
         if kwargs.pop("use_safetensors", True) is False:
             raise ValueError(
@@ -63,15 +71,13 @@ class Network(ModelMixin, ConfigMixin):
             )
         with_info = kwargs.pop("output_loading_info", False)
         kwargs["low_cpu_mem_usage"] = True
-        config: Any = cls.load_config(
-            pretrained_model_name_or_path, **{k: kwargs[k] for k in _HUB_ARGUMENTS & kwargs.keys()}
-        )
-        if config.get("_class_name") != cls.__name__:
-            raise ValueError(
-                f"expected the configuration of a {cls.__name__} in "
-                f"{pretrained_model_name_or_path}, got that of a {config.get('_class_name')}; load "
-                f"it with its own class."
-            )
+        folder = Path(pretrained_model_name_or_path, kwargs.get("subfolder") or "")
+        if (path := folder / "config.json").is_file():
+            config: Any = read_json(path, str(folder))
+        else:
+            hub = {key: kwargs[key] for key in _HUB_ARGUMENTS & kwargs.keys()}
+            config = cls.load_config(pretrained_model_name_or_path, **hub)
+        cls._require_described(config, folder)
         try:
             loaded: Any = super().from_pretrained(
                 pretrained_model_name_or_path,
@@ -105,6 +111,35 @@ class Network(ModelMixin, ConfigMixin):
         return result
 
     @classmethod
+    def _require_described(cls, config: dict[str, Any], folder: Path) -> None:
+        """Raise ValueError unless a configuration makes a network, of the size of its weights."""
+        if config.get("_class_name") != cls.__name__:
+            raise ValueError(
+                f"expected the configuration of a {cls.__name__} in {folder}, got that of a "
+                f"{config.get('_class_name')}; load it with its own class."
+            )
+        if config.get("quantization_config") is not None:
+            raise ValueError(
+                f"{folder}/config.json asks for quantised weights, which a {cls.__name__} has "
+                f"not; remove its quantization_config."
+            )
+        try:
+            with torch.device("meta"):
+                network: Any = cls.from_config(config)
+        except ValueError:
+            raise
+        except Exception as error:  # whatever settings of a wrong type lead to
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"{folder}/config.json describes no {cls.__name__}: {reason} "
+                f"({type(error).__name__}). Fetch the folder again, or save the network again."
+            ) from error
+        held = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+        wanted = sum(tensor.numel() for tensor in network.state_dict().values())
+        if held and wanted > max(held, HUGE):  # a number takes a byte or more
+            raise cls._not_ours(folder, f"it has {wanted:,} numbers, the files {held:,} bytes")
+
+    @classmethod
     def _not_ours(cls, source: Any, problems: str) -> ValueError:
         return ValueError(
             f"the weights in {source} do not fit the {cls.__name__} that its config.json "
@@ -121,8 +156,9 @@ class Network(ModelMixin, ConfigMixin):
     ) -> None:
         """As in diffusers, whose pipelines only pass on arguments that they find by name here.
 
-        Raises ValueError on a folded network, which could not be trained on, and for
-        safe_serialization=False, which would pickle.
+        Other forms of the same variant that the folder holds, whole or in pieces, are replaced;
+        other variants stay. Raises ValueError on a folded network, which could not be trained on,
+        for safe_serialization=False, which would pickle, and for a file in the folder's place.
         """
         require_safe(**kwargs)
         if self.folded:
@@ -130,9 +166,21 @@ class Network(ModelMixin, ConfigMixin):
                 f"this {type(self).__name__} was folded for inference and can no longer be saved; "
                 f"save it before calling fold(), or load it again."
             )
-        super().save_pretrained(
-            save_directory, variant=variant, max_shard_size=max_shard_size, **kwargs
-        )
+        folder = Path(save_directory)
+        if folder.is_file():
+            raise ValueError(f"{folder} is a file; name a folder to save the network to.")
+        folder.mkdir(parents=True, exist_ok=True)
+        if kwargs.get("push_to_hub"):
+            kwargs.setdefault("repo_id", folder.name)
+        # diffusers would leave the index of pieces beside a whole file, and remove the pieces of
+        # other variants.
+        with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as made:
+            super().save_pretrained(made, variant=variant, max_shard_size=max_shard_size, **kwargs)
+            new = [file.name for file in Path(made).iterdir()]
+            for old in superseded([file.name for file in folder.iterdir()], new):
+                (folder / old).unlink()
+            for name in new:
+                Path(made, name).replace(folder / name)
 
     def register_to_config(self, **kwargs: Any) -> None:
         """As in diffusers, but arguments that were given by position count as given.

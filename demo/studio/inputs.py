@@ -8,8 +8,8 @@ import dataclasses
 import functools
 import html
 import io
-import threading
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -62,8 +62,9 @@ if "HEIF" in FORMATS:
 
 PNG_URL = "data:image/png;base64,"
 
-# Each decoded picture may take 100 MB for a moment, so only a few are decoded at a time.
-_decoding = threading.Semaphore(4)
+# A picture may take 300 MB until it is made smaller, so that one is read at a time, and always by
+# one thread: what others free, the allocator keeps for each of them.
+_reader = ThreadPoolExecutor(1, thread_name_prefix="pictures")
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,12 +83,17 @@ def explained(handler: Callable[P, R]) -> Callable[P, R]:
     return wrapper
 
 
-def read_picture(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
-    """An uploaded picture in its own mode, upright.
+def read_picture(
+    upload: Mapping[str, Any] | None,
+    what: str,
+    shrunk: Callable[[Image.Image], Image.Image] | None = None,
+) -> Image.Image:
+    """What is made of an uploaded picture, which comes in its own mode, upright.
 
-    upload: gradio's description of a file. what: the picture's name in messages. Raises ValueError
-    where there is none, for a file that is no picture, for one of more than `MAX_PIXELS` and for
-    one that is more than `MAX_ASPECT` times as long as wide.
+    upload: gradio's description of a file. what: the picture's name in messages. shrunk: makes it
+    smaller, while no other picture of the server is as large as its file; without, it stays as it
+    is. Raises ValueError where there is none, for a file that is no picture, for one of more than
+    `MAX_PIXELS` and for one that is more than `MAX_ASPECT` times as long as wide.
     """
     if not upload:
         raise ValueError(f"There is no {what} yet; upload or choose one.")
@@ -107,10 +113,14 @@ def read_picture(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
         # The decoder of JPEG can make large photos smaller on its way.
         image.draft(image.mode, (MAX_SIDE, MAX_SIDE))
 
-    try:
+    def read() -> Image.Image:
         # As a file without a name: where it lies is not the visitor's affair.
-        with _decoding, path.open("rb") as file:
-            return open_image(file, what, formats=FORMATS, before=check)
+        with path.open("rb") as file:
+            picture = open_image(file, what, formats=FORMATS, before=check)
+            return picture if shrunk is None else shrunk(picture)
+
+    try:
+        return _reader.submit(read).result()
     except (FileNotFoundError, Unreadable) as error:
         raise ValueError(
             f"The {what} is not a picture that can be read; {READABLE} can."
@@ -130,9 +140,12 @@ def _uploaded(upload: Mapping[str, Any], what: str) -> Path:
 
 def read_photo(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
     """An uploaded photo in sRGB, at most `MAX_SIDE` pixels long. Raises as `read_picture` does."""
-    photo = read_picture(upload, what)
-    photo.thumbnail((MAX_SIDE, MAX_SIDE))
-    return open_photo(photo, what)
+
+    def shrunk(photo: Image.Image) -> Image.Image:
+        photo.thumbnail((MAX_SIDE, MAX_SIDE))
+        return open_photo(photo, what)
+
+    return read_picture(upload, what, shrunk)
 
 
 def read_lines(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
@@ -140,11 +153,14 @@ def read_lines(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
 
     Raises what `read_picture` raises.
     """
-    drawing = read_picture(upload, what)
-    if max(drawing.size) > MAX_SIDE:
-        drawing = drawing.convert("RGBA" if drawing.has_transparency_data else "RGB")
-        drawing.thumbnail((MAX_SIDE, MAX_SIDE))
-    return drawing
+
+    def shrunk(drawing: Image.Image) -> Image.Image:
+        if max(drawing.size) > MAX_SIDE:
+            drawing = drawing.convert("RGBA" if drawing.has_transparency_data else "RGB")
+            drawing.thumbnail((MAX_SIDE, MAX_SIDE))
+        return drawing
+
+    return read_picture(upload, what, shrunk)
 
 
 def read_label_map(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
@@ -152,9 +168,12 @@ def read_label_map(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
 
     Raises what `read_picture` raises.
     """
-    labels = read_picture(upload, what)
-    labels.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.NEAREST)
-    return labels
+
+    def shrunk(labels: Image.Image) -> Image.Image:
+        labels.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.NEAREST)
+        return labels
+
+    return read_picture(upload, what, shrunk)
 
 
 def uploaded_mask(
@@ -201,10 +220,14 @@ def _read_canvas(value: Mapping[str, Any] | None) -> Image.Image:
         data = io.BytesIO(base64.b64decode(url.removeprefix(PNG_URL), validate=True))
     except binascii.Error as error:
         raise ValueError("The canvas did not send a picture; reload the page.") from error
-    with Image.open(data, formats=("PNG",)) as image:
-        if max(image.size) > MAX_SIDE:
-            raise ValueError(f"A canvas has at most {MAX_SIDE} x {MAX_SIDE} pixels.")
-        return open_image(image, "drawing").convert("RGBA")
+    too_large = f"A canvas has at most {MAX_SIDE} x {MAX_SIDE} pixels; draw on a smaller one."
+    try:
+        with Image.open(data, formats=("PNG",)) as image:
+            if max(image.size) > MAX_SIDE:
+                raise ValueError(too_large)
+            return open_image(image, "drawing").convert("RGBA")
+    except Image.DecompressionBombError as error:
+        raise ValueError(too_large) from error
 
 
 def as_canvas(drawing: Image.Image) -> dict[str, Any]:

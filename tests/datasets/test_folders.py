@@ -141,3 +141,36 @@ def test_notes_of_label_maps_are_said_of_the_first_file_only(
     expected = np.asarray(LABELS.resize((36, 36), Image.Resampling.NEAREST))
     assert all(np.array_equal(labels, expected) for labels in found)
     assert caplog.text.count("class numbers from 0 to 2, which were read") == 1
+
+
+LINES = {
+    "empty": (b"", "is empty; write a line for each picture"),
+    "blank lines": (b"\n\n", "is empty; write a line for each picture"),
+    "null": (b"null\n", "Line 1 of .* is no JSON object"),
+    "a list": (b'\n["01.jpg"]\n', "Line 2 of .* is no JSON object"),
+    "cut off": (b'{"file_name": "00.jpg"}\n{"file_na', "Line 2 of .* is no JSON object"),
+    "no UTF-8": (b'{"file_name": "\xff.jpg"}\n', "Line 1 of .* is no JSON object"),
+    "outside": (b'{"file_name": "../00.jpg"}\n', "Line 1 of .* names '../00.jpg', which is not in"),
+    "absolute": (b'{"file_name": "/etc/00.jpg"}\n', "names '/etc/00.jpg', which is not in its"),
+    "two types": (
+        b'{"file_name": "00.jpg", "a": 1}\n{"file_name": "01.jpg", "a": [1]}\n',
+        "opened",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_metadata_that_hold_no_rows_are_refused_by_file_and_line(
+    name: str, tmp_path: Path, cache: str
+):
+    content, message = LINES[name]
+    lay_out(tmp_path, "{}.jpg")
+    (tmp_path / "metadata.jsonl").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        open_source(settings(tmp_path, cache), EdgeCondition())
+
+
+@pytest.mark.parametrize("source", ["", "  "])
+def test_an_empty_source_is_not_the_current_folder(source: str, tmp_path: Path, cache: str):
+    with pytest.raises(ValueError, match="data.source is empty, which would mean the current fold"):
+        open_source(replace(settings(tmp_path, cache), source=source), EdgeCondition())

@@ -81,6 +81,8 @@ def test_masks_of_clothes_need_no_groups_typed_by_hand():
         ("data: {label_classes: many}", "data.label_classes must be int, got 'many'"),
         ("data: {keep_aspect: true}", "nothing says which data: give --data, or --config"),
         ("data: {", "is not valid YAML"),
+        ("{" * 5000, "is not valid YAML"),
+        ("data: {split: 2020-01-01}", "put a text in quotes"),
     ],
 )
 def test_a_recipe_that_cannot_be_used_ends_with_the_remedy(

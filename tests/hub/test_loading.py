@@ -223,14 +223,23 @@ def test_missing_files_of_weights_are_refused_with_those_that_are_there(
     hub: LoopbackHub, edges: CoCosPipeline
 ):
     edges.push_to_hub(REPO, variant="fp32")
-    with pytest.raises(ValueError, match="no correspondence weights without a variant; .*: fp32"):
+    edges.push_to_hub(REPO, variant="bf16")
+    without = "no correspondence weights without a variant; .*: bf16, fp32"
+    with pytest.raises(ValueError, match=without):
         loaded()
     with pytest.raises(ValueError, match="no correspondence weights of the variant 'fp16'"):
         loaded(variant="fp16")
     hub.remove(REPO, "translation/diffusion_pytorch_model.fp32.safetensors")
-    with pytest.raises(ValueError, match="no translation weights of the variant 'fp32'; .*: none"):
+    with pytest.raises(ValueError, match="no translation weights of the variant 'fp32'; .*: bf16"):
         loaded(variant="fp32")
     assert downloads(hub) == []
+
+
+def test_the_only_variant_is_found(hub: LoopbackHub, edges: CoCosPipeline):
+    edges.push_to_hub(REPO, variant="fp32")
+    assert same(loaded(), edges)
+    hub.stop()
+    assert same(loaded(), edges)
 
 
 def test_missing_pieces_of_weights_are_refused_before_anything_is_downloaded(

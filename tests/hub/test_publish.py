@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, snapshot_download
 
 from cocosnet_hf import PRESETS, CoCosPipeline, MultiscaleDiscriminator
 from cocosnet_hf.cards import usage
@@ -102,6 +102,34 @@ def test_a_folder_that_nobody_could_open_is_not_shared(
     with pytest.raises(ValueError, match=message):
         publish_folder(trained, REPO)
     assert hub.repositories == {}
+
+
+def test_links_out_of_a_folder_are_not_shared(hub: LoopbackHub, trained: Path, tmp_path: Path):
+    secret = tmp_path / "secret"
+    secret.write_text("a key")
+    (trained / "again.md").symlink_to(trained / "README.md")
+    publish_folder(trained, REPO)
+    assert "again.md" in hub.files(REPO)
+    (trained / "samples.txt").symlink_to(secret)
+    with pytest.raises(ValueError, match=r"samples.txt is a link to .*secret, which lies outside"):
+        publish_folder(trained, "alice/second")
+    assert ("model", "alice/second") not in hub.repositories
+
+
+def test_no_folder_is_not_the_current_one(trained: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(trained)
+    with pytest.raises(ValueError, match="no folder is named"):
+        publish_folder("", REPO)
+
+
+def test_a_download_in_the_cache_is_shared_though_it_is_links(
+    hub: LoopbackHub, edges: CoCosPipeline
+):
+    edges.push_to_hub("alice/first")
+    folder = snapshot_download("alice/first")
+    assert any(path.is_symlink() for path in Path(folder).rglob("*"))
+    publish_folder(folder, REPO)
+    assert hub.files(REPO).keys() == hub.files("alice/first").keys()
 
 
 # Converted official checkpoints --------------------------------------------------------------
