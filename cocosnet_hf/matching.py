@@ -225,9 +225,8 @@ class Matching:
         """One place in an exemplar for each position, on which neighbours agree, between the cells.
 
         smoothness: correlation given up for each cell that a position differs from its neighbours.
-        rounds: of propagation, at most. stiffness: cells around a position that move with it as an
-        affine map says, 0 for none. pins: for each item, pairs of points that must match. Has no
-        gradient. See `coherence`, `propagation` and `stiffness` for the steps.
+        rounds: of propagation, at most. stiffness: cells around a position that move with it, 0 for
+        none. pins: for each item, points that must match. No gradient. Steps: see `coherence`.
         """
         return coherent_flow(
             self._rows,

@@ -27,8 +27,11 @@ RUN = {"README.md": 1, "docs/using.md": 2, EXTENDING: 3}
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")
 SUFFIXES = (".py", ".md", ".yaml", ".json", ".txt", ".png", ".jpg", ".npz", ".js", ".html", ".toml")
-MADE = ("out/", "prepared/")
-"""Folders that a command makes."""
+MADE = ("out/", "prepared/", "recipe.yaml")
+"""Folders and files that a command makes."""
+
+USERS = ("images/", "masks/", "../masks/", "train/image")
+"""Folders of a user's data."""
 
 
 def pages(*left_out: Path) -> list[pytest.param]:
@@ -44,7 +47,7 @@ def named_paths(text: str) -> Iterator[str]:
     commands = [code for language, code in FENCE.findall(text) if language == "bash"]
     words = [*CODE.findall(without_blocks(text)), *re.split(r"[\s=\"']+", "\n".join(commands))]
     for word in words:
-        if "/" not in word or re.search(r"[\s<>:$]", word) or word.startswith(MADE):
+        if "/" not in word or re.search(r"[\s<>:$]", word) or word.startswith(MADE + USERS):
             continue
         if (REPOSITORY / word.split("/")[0]).is_dir() or word.endswith(SUFFIXES):
             yield word
@@ -64,7 +67,8 @@ def missing(text: str) -> list[str]:
 
     A recipe may stand without its folder.
     """
-    recipes = re.findall(r"`([\w-]+\.yaml)`", without_blocks(text))
+    named = re.findall(r"`([\w-]+\.yaml)`", without_blocks(text))
+    recipes = [name for name in named if name not in MADE]
     paths = [path for named in named_paths(text) for path in spelled_out(named)]
     patterns = dict(zip(paths, paths, strict=True))
     patterns |= {name: f"train/configs/**/{name}" for name in recipes}

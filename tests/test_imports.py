@@ -26,6 +26,7 @@ TORCH_ONLY = [
         "row_statistics",
         "nearest",
         "propagation",
+        "stiffness",
         "coherence",
         "losses",
         "sharpness",

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from cocosnet_hf import CorrespondenceNetwork, MultiscaleDiscriminator, TranslationNetwork
-from cocosnet_hf.convert import (
+from cocosnet_hf.convert import convert_checkpoint
+from cocosnet_hf.official_files import (
     CORRESPONDENCE_NAMES,
     DISCRIMINATOR_NAMES,
     JOINED,
     TRANSLATION_NAMES,
     Names,
-    convert_checkpoint,
 )
 from cocosnet_hf.systems import Batch, System
 from tests.support.goldens import load, network_inputs
