@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 import logging
 import re
 from pathlib import Path
@@ -20,9 +18,6 @@ METADATA = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
 TABLES = (".jsonl", ".json", ".csv", ".tsv", ".parquet", ".ndjson")
 """Suffixes of files that may be meant as such."""
-
-CHECKED_LINES = 10_000
-"""Lines of a metadata.jsonl that are looked at before it is opened; more would take seconds."""
 
 LABEL_FOLDER = re.compile(
     r"(masks?|labels?|label_?maps?|annotations?|annots?|seg(mentation)?s?(_?(class|object|masks?))?|"
@@ -46,44 +41,6 @@ def metadata_remedy(source: str) -> str:
         '{"file_name": "images/01.jpg", "label_file_name": "masks/01.png"}, which makes the '
         f"column 'label'.{found}"
     )
-
-
-def check_metadata_lines(source: str) -> None:
-    """Raise ValueError, naming file and line, for a metadata.jsonl that holds anything but rows.
-
-    Its first `CHECKED_LINES` are read; `datasets` says of such files neither, and some end it.
-    """
-    folder = Path(source)
-    for path in sorted(folder.rglob("metadata.jsonl")) if folder.is_dir() else ():
-        count = 0
-        with path.open("rb") as file:
-            for number, line in enumerate(itertools.islice(file, CHECKED_LINES), 1):
-                if not line.strip():
-                    continue
-                count += 1
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):  # no JSON, no UTF-8, brackets without end
-                    row = None
-                if not isinstance(row, dict):
-                    raise ValueError(
-                        f"Line {number} of '{path}' is no JSON object; expected one such as "
-                        '{"file_name": "01.jpg"} on each line.'
-                    )
-                for key, name in row.items():
-                    if key.endswith("file_name") and isinstance(name, str):
-                        _require_inside(name, folder, path, number)
-        if not count:
-            raise ValueError(f"'{path}' is empty; write a line for each picture, or remove it.")
-
-
-def _require_inside(name: str, folder: Path, path: Path, number: int) -> None:
-    place = Path(path.parent, name).absolute()
-    if ".." in Path(name).parts or not place.is_relative_to(folder.absolute()):
-        raise ValueError(
-            f"Line {number} of '{path}' names '{name}', which is not in its folder; put the file "
-            "there and name it from there on."
-        )
 
 
 def check_folder_names(rows: Any, settings: DataSettings) -> None:

@@ -7,6 +7,7 @@ the file of a keypoints column for a picture and overlooks metadata above the fo
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -31,6 +32,9 @@ SPLITS = {
 
 NO_PICTURES = (".json", ".txt")
 """Suffixes of files that a column may name beside pictures: keypoints."""
+
+CHECKED_LINES = 10_000
+"""Lines of a metadata.jsonl that are looked at before it is opened; more would take seconds."""
 
 PICTURE_COLUMNS = (
     "image_column",
@@ -132,6 +136,8 @@ def _read(path: Path) -> pa.Table:
     import pyarrow.csv
     import pyarrow.json
 
+    if path.suffix == ".jsonl":
+        _require_rows(path, CHECKED_LINES)  # pyarrow ends the process at some that are none
     try:
         if path.suffix == ".csv":
             table = pyarrow.csv.read_csv(path)
@@ -139,9 +145,11 @@ def _read(path: Path) -> pa.Table:
             # A line may be as long as all: keypoints of a crowd.
             size = max(1 << 20, path.stat().st_size + 1)
             options = pyarrow.json.ReadOptions(block_size=min(size, 1 << 30))
-            table = pyarrow.json.read_json(path, options) if path.stat().st_size else pa.table({})
+            table = pyarrow.json.read_json(path, options)
     except pa.ArrowException as error:
-        raise ValueError(f"'{path}' cannot be read: {_first_bad_line(path) or error}") from error
+        if path.suffix == ".jsonl":
+            _require_rows(path)
+        raise ValueError(f"'{path}' cannot be read: {error}") from error
     if len(table) and not any(
         name == "file_name" or name.endswith("_file_name") for name in table.column_names
     ):
@@ -152,17 +160,28 @@ def _read(path: Path) -> pa.Table:
     return table
 
 
-def _first_bad_line(path: Path) -> str | None:
-    """What is wrong with the first line that is no JSON object; None if all are."""
-    if path.suffix != ".jsonl":
-        return None
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            if line.strip() and not isinstance(json.loads(line), dict):
-                return f'line {number} is no object such as {{"file_name": "01.jpg"}}.'
-        except json.JSONDecodeError as error:
-            return f"line {number} is no JSON ({error}); each line is an object of its own."
-    return None
+def _require_rows(path: Path, most: int | None = None) -> None:
+    """Raise ValueError, naming the line, for a metadata.jsonl that holds anything but rows.
+
+    most: how many of its lines are looked at, by default all.
+    """
+    count = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(itertools.islice(file, most), start=1):
+            if not line.strip():
+                continue
+            count += 1
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):  # no JSON, no UTF-8, brackets without end
+                row = None
+            if not isinstance(row, dict):
+                raise ValueError(
+                    f"'{path}' cannot be read: line {number} is no JSON object such as "
+                    '{"file_name": "01.jpg"}.'
+                )
+    if not count:
+        raise ValueError(f"'{path}' is empty; write a line for each picture, or remove it.")
 
 
 def _resolved(table: pa.Table, folder: Path, settings: DataSettings) -> pa.Table:

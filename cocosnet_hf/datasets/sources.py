@@ -12,7 +12,7 @@ from PIL import Image
 
 from ..conditions import Condition
 from ..synthetic import KINDS, SyntheticExamples
-from .folders import check_folder_names, check_metadata_lines, metadata_remedy, without_label_maps
+from .folders import check_folder_names, metadata_remedy, without_label_maps
 from .metadata import metadata_files, open_metadata
 from .settings import DataSettings
 
@@ -162,7 +162,6 @@ def _open_files(settings: DataSettings) -> Dataset | IterableDataset:
         elif files := metadata_files(Path(settings.source)):
             rows = _split(open_metadata(settings, files), settings)
         else:
-            check_metadata_lines(settings.source)
             rows = datasets.load_dataset(
                 **_loader(settings.source),
                 name=settings.config_name,
@@ -173,7 +172,7 @@ def _open_files(settings: DataSettings) -> Dataset | IterableDataset:
     except (ImportError, MemoryError):
         raise
     except Exception as error:  # datasets raises whatever the lines of a file lead it to
-        reason = error.__cause__ or error
+        reason = error if isinstance(error, ValueError) else error.__cause__ or error
         raise ValueError(
             f"The split '{settings.split}' of '{settings.source}' cannot be opened: {reason} "
             "Expected a folder with pictures and metadata.jsonl, parquet files, WebDataset "

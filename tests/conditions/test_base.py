@@ -95,7 +95,7 @@ def test_a_whole_number_will_do_for_a_fraction():
         ({"type": "mask"}, "classes"),
         ({"type": "mask", "classes": ["a", "b"]}, "'classes' must be a dict"),
         ({"type": "mask", "classes": {"0": "a", "2": "b"}}, "without gaps"),
-        ({"type": "mask", "classes": {"0": "a", "1": 2}}, "names"),
+        ({"type": "mask", "classes": {"0": "a", "1": 2}}, "must be str, got 2"),
         ({"type": "mask", "classes": {"0": "a", "1": "b"}, "values": {"x": 1}}, "whole numbers"),
         ({"type": "mask", "classes": {"0": "a", "1": "b"}, "values": 3}, "'values' must be a dict"),
         ({"type": "mask", "classes": {"0": "a", "1": "b"}, "unknown": "a"}, "int or NoneType"),
@@ -373,7 +373,9 @@ def test_pillows_size_limit_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_opening_a_picture_leaves_the_warnings_of_other_threads_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    Image.new("L", (20, 20)).save(tmp_path / "picture.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (20, 20)).save(tmp_path / "picture.png", exif=exif)
     before, during = list(warnings.filters), []
 
     def exif_transpose(image: Image.Image) -> Image.Image:

@@ -146,15 +146,13 @@ def test_notes_of_label_maps_are_said_of_the_first_file_only(
 LINES = {
     "empty": (b"", "is empty; write a line for each picture"),
     "blank lines": (b"\n\n", "is empty; write a line for each picture"),
-    "null": (b"null\n", "Line 1 of .* is no JSON object"),
-    "a list": (b'\n["01.jpg"]\n', "Line 2 of .* is no JSON object"),
-    "cut off": (b'{"file_name": "00.jpg"}\n{"file_na', "Line 2 of .* is no JSON object"),
-    "no UTF-8": (b'{"file_name": "\xff.jpg"}\n', "Line 1 of .* is no JSON object"),
-    "outside": (b'{"file_name": "../00.jpg"}\n', "Line 1 of .* names '../00.jpg', which is not in"),
-    "absolute": (b'{"file_name": "/etc/00.jpg"}\n', "names '/etc/00.jpg', which is not in its"),
+    "null": (b"null\n", "cannot be read: line 1 is no JSON"),
+    "a list": (b'\n["01.jpg"]\n', "cannot be read: line 2 is no JSON"),
+    "cut off": (b'{"file_name": "00.jpg"}\n{"file_na', "cannot be read: line 2 is no JSON"),
+    "no UTF-8": (b'{"file_name": "\xff.jpg"}\n', "cannot be read: line 1 is no JSON"),
     "two types": (
         b'{"file_name": "00.jpg", "a": 1}\n{"file_name": "01.jpg", "a": [1]}\n',
-        "opened",
+        "cannot be read",
     ),
 }
 
