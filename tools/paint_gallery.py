@@ -21,7 +21,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageChops, ImageFilter, ImageOps
 
 from cocosnet_hf import Condition, Pose, PoseCondition, bundled
 from cocosnet_hf.datasets import DataSettings
@@ -40,6 +40,18 @@ FACES = 100
 
 NEIGHBOURS = 5
 """Candidate i takes its look from the neighbour of rank i modulo this, for variety."""
+
+
+def on_white(picture: Image.Image, layout: Image.Image) -> Image.Image:
+    """A painted figure on plain white beyond a pixel around its layout, whose ground is class 0.
+
+    What is left there of the photo that lent its look is no part of the figure.
+    """
+    ground = layout.convert("RGB").getpixel((0, 0))
+    figure = ImageChops.difference(layout.convert("RGB"), Image.new("RGB", layout.size, ground))
+    mask = figure.convert("L").point(lambda value: 255 * (value > 0)).resize(picture.size)
+    mask = mask.filter(ImageFilter.MaxFilter(3)).filter(ImageFilter.GaussianBlur(0.7))
+    return Image.composite(picture, Image.new("RGB", picture.size, "white"), mask)
 
 
 def read_folder(
@@ -104,6 +116,8 @@ def main(arguments: list[str] | None = None) -> None:
         look = found[number % NEIGHBOURS].index
         own = layouts[look] if pipe.correspondence.needs_exemplar_condition else None
         picture = pipe(wanted[number], photos[look], own).images[0]
+        if not of_photos:
+            picture = on_white(picture, wanted[number])
         exhibits.append(Exhibit(picture, wanted[number]))
     if options.sheet:
         painted = [exhibit.picture for exhibit in exhibits]
