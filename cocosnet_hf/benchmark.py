@@ -311,6 +311,8 @@ def main(argv: list[str] | None = None) -> None:
         function, arguments = options.call
         print(json.dumps(globals()[function](*json.loads(arguments))))
         return
+    if options.runs < 1:
+        parser.error(f"--runs must be 1 or more, got {options.runs}.")
     figures = measured_painting(parser, options) if options.paint else measured(parser, options)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=1))

@@ -232,6 +232,7 @@ def test_keypoints_of_the_exemplar_need_the_size_of_their_picture_too(
     pipe = tiny.pipeline(PoseCondition(), mix_condition=True)
     pipe.save_pretrained(tmp_path / "poses")
     pose = SyntheticExamples("pose", 64)[0]["condition"]
+    face().resize(pose.size[::-1]).save(photos[1])
     person = {"pose_keypoints_2d": np.nan_to_num(pose.joints).ravel().tolist()}
     said = {"canvas_height": pose.size[0], "canvas_width": pose.size[1]}
     (tmp_path / "own.json").write_text(json.dumps({"people": [person]}))
@@ -255,6 +256,7 @@ def test_a_person_and_a_frame_can_be_chosen_on_the_command_line(
 ):
     pipe = tiny.pipeline(PoseCondition(), mix_condition=True)
     pipe.save_pretrained(tmp_path / "poses")
+    face().resize(SIZE[::-1]).save(photos[1])
     whole = openpose(STANDING, STANDING * (0.5, 0.5, 1), **CANVAS)
     file = tmp_path / "frames.json"
     file.write_text(json.dumps([{"people": []}, whole]))

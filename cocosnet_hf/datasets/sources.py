@@ -212,6 +212,8 @@ def _split(splits: Mapping[str, Dataset], settings: DataSettings) -> Dataset | I
     datasets = import_datasets()
     instruction = datasets.ReadInstruction.from_spec(settings.split)
     parts = instruction.to_absolute({name: len(rows) for name, rows in splits.items()})
+    if not any(part.to > part.from_ for part in parts):
+        raise ValueError(f'Instruction "{settings.split}" corresponds to no data!')
     rows = datasets.concatenate_datasets(
         [splits[part.splitname].select(range(part.from_, part.to)) for part in parts],
         split=datasets.NamedSplit(settings.split),

@@ -263,7 +263,15 @@ def test_an_exemplar_that_is_the_target_carries_its_own_labels():
 def test_metrics_without_labels_leave_the_accuracies_out():
     example = dataclasses.replace(batch(), condition_labels=None, exemplar_labels=None)
     metrics, *_ = validated(cocosnet(), example, example)
-    assert metrics.keys() == {"target_l1", "copy_score", "confidence", "entropy", "swd"}
+    assert metrics.keys() == {
+        "target_l1",
+        "copy_score",
+        "exemplar_l1",
+        "variety",
+        "confidence",
+        "entropy",
+        "swd",
+    }
 
 
 def test_validation_measures_all_batches_together():
