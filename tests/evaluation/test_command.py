@@ -102,7 +102,7 @@ def test_the_tables_are_printed_even_if_the_figures_cannot_be_put_into_the_card(
     tiny.pipeline(image_size=SIDE).save_pretrained(tmp_path / "saved")
     (tmp_path / "saved" / "README.md").write_bytes(b"\xff is no text")
     arguments = [str(tmp_path / "saved"), "--card", "--data=synthetic", "--exemplars=random"]
-    arguments += ["--condition-column=condition", "--limit=2", "--pool-limit=4", "--diversity=0"]
+    arguments += ["--limit=2", "--pool-limit=4", "--diversity=0"]
     arguments += ["--baselines", "--extractors", "--perceptual=none", f"-o={tmp_path / 'out'}"]
     with pytest.raises(SystemExit):
         main(arguments)
