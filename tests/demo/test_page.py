@@ -190,6 +190,7 @@ def test_one_of_several_people_is_chosen(address: str, tmp_path: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.* of the drawing would be ink")  # the edges of noise
 @pytest.mark.parametrize("aspect", [(1, 8), (5, 1), (8, 1)], ids=["tall", "lying", "flat"])
 def test_what_the_page_makes_of_a_long_file_can_be_painted(
     address: str, files: Path, tmp_path: Path, aspect: tuple[int, int]

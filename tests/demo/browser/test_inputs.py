@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 from studio.gallery import gallery_of
+from studio.inputs import FIGURE_SIDE
 
 from tests.support.browsing import (
     PATIENCE,
@@ -83,7 +84,8 @@ def test_a_figure_is_edited_from_the_exemplars_own_pose(page: Page):
     page.locator(f"#{tab}-gallery button.thumbnail-item").nth(3).click()
     expect(exemplar).not_to_have_attribute("src", source)
     page.locator(f"#{tab}-edit").click()
-    expected = gallery_of(tab, CONDITIONS[tab])[3].condition.joints[0, 0]
+    figure = gallery_of(tab, CONDITIONS[tab])[3].condition
+    expected = figure.joints[0, 0] * FIGURE_SIDE / max(figure.size)
     nose = page.locator(f"#{tab}-pose .stage svg [data-joint='0']")
     expect(nose).to_have_attribute("cx", str(round(expected, 2)))
     expect(page.locator(f"#{tab}-pose .stage svg image")).to_have_count(1)
