@@ -17,6 +17,8 @@ pytestmark = pytest.mark.usefixtures("fresh_process")
 
 ROWS = 20
 KILLS = 6
+LARGE = {"height": 160, "width": 160}
+"""Of pictures that take long enough to be interrupted, whatever else the machine does."""
 
 
 def finished(chosen: ApplySettings) -> int:
@@ -65,7 +67,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_is_not(form: st
         streamed = {"source": str(source), "streaming": True}
         changes["data"] = settings(root).data.__class__(**streamed)
     whole, broken_off = (
-        settings(root, f"{kind}-{form}/{form}", shard_items=3, **changes)
+        settings(root, f"{kind}-{form}/{form}", shard_items=3, **LARGE, **changes)
         for kind in ("whole", "killed")
     )
     run(whole)
@@ -83,7 +85,7 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_is_not(form: st
 
 
 def test_a_run_goes_on_behind_its_last_shard(root: Path):
-    chosen = settings(root, "going-on", shard_items=2)
+    chosen = settings(root, "going-on", shard_items=2, **LARGE)
     running = process(chosen)
     while finished(chosen) < 3:
         assert running.is_alive() or finished(chosen) >= 3
