@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image
 
 from ..conditions import Condition
@@ -15,6 +16,9 @@ from ..synthetic import KINDS, SyntheticExamples
 from .folders import check_folder_names, metadata_remedy, without_label_maps
 from .metadata import metadata_files, open_metadata
 from .settings import DataSettings
+
+TRANSPORT_ERROR: type[Exception] = HfHubHTTPError.__bases__[0]
+"""Of the HTTP library that the Hub's client has, whose breaks say nothing against the data."""
 
 if TYPE_CHECKING:
     from datasets import Dataset, IterableDataset
@@ -169,7 +173,7 @@ def _open_files(settings: DataSettings) -> Dataset | IterableDataset:
                 streaming=settings.streaming,
                 cache_dir=settings.cache_dir,
             )
-    except (ImportError, MemoryError):
+    except (ImportError, MemoryError, ConnectionError, TRANSPORT_ERROR):
         raise
     except Exception as error:  # datasets raises whatever the lines of a file lead it to
         reason = error if isinstance(error, ValueError) else error.__cause__ or error

@@ -5,6 +5,8 @@ import multiprocessing
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from cocosnet_hf.applying import ApplySettings, apply
 from cocosnet_hf.datasets import DataSettings
 from tests.support.processes import forget_processes
@@ -23,9 +25,14 @@ def settings(root: Path, output: str | Path = "painted", **changes: Any) -> Appl
 
 
 def run(chosen: ApplySettings) -> None:
-    """Apply as a process of its own does."""
+    """Apply as a process of its own does, on one thread: several add in any order."""
     forget_processes()
-    apply(chosen)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        apply(chosen)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def process(chosen: ApplySettings) -> Any:
