@@ -235,7 +235,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--ema", action="store_true", help="take the averaged weights")
     options = parser.parse_args(arguments)
     logging.basicConfig(stream=sys.stdout, format="%(message)s")
-    logger.setLevel(logging.INFO)
+    for source in (__name__, __package__):  # started as a module, this one is not in the package
+        logging.getLogger(source).setLevel(logging.INFO)
     chosen = vars(options)
     try:
         if chosen.pop("perceptual"):

@@ -32,7 +32,7 @@ from demo.studio.gallery import FOLDER, Exhibit, store
 from demo.studio.painters import TABS
 from train.config import load_config
 
-from .people import FIGURES, HEIGHT, WIDTH, draw_layout, joints
+from .people import FIGURES, HEIGHT, WIDTH, Figure, draw_layout, joints
 from .recipes import recipe_file
 
 FACES = 100
@@ -42,11 +42,12 @@ NEIGHBOURS = 5
 """Candidate i takes its look from the neighbour of rank i modulo this, for variety."""
 
 
-def on_white(picture: Image.Image, layout: Image.Image) -> Image.Image:
+def on_white(picture: Image.Image, figure: Figure) -> Image.Image:
     """A painted figure on plain white beyond a pixel around its layout, whose ground is class 0.
 
     What is left there of the photo that lent its look is no part of the figure.
     """
+    layout = draw_layout(figure)
     ground = layout.convert("RGB").getpixel((0, 0))
     figure = ImageChops.difference(layout.convert("RGB"), Image.new("RGB", layout.size, ground))
     mask = figure.convert("L").point(lambda value: 255 * (value > 0)).resize(picture.size)
@@ -117,7 +118,7 @@ def main(arguments: list[str] | None = None) -> None:
         own = layouts[look] if pipe.correspondence.needs_exemplar_condition else None
         picture = pipe(wanted[number], photos[look], own).images[0]
         if not of_photos:
-            picture = on_white(picture, wanted[number])
+            picture = on_white(picture, FIGURES[number // NEIGHBOURS])
         exhibits.append(Exhibit(picture, wanted[number]))
     if options.sheet:
         painted = [exhibit.picture for exhibit in exhibits]

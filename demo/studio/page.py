@@ -302,9 +302,11 @@ def wire(
     choice = [look.exemplar, look.keep, *own.parts]
     look.suggest.click(suggest, layout.editor, [look.picker, look.order, *choice], **RAW)
     look.picker.select(choose, look.order, choice, **PRIVATE)
-    look.exemplar.upload(lambda: False, None, look.keep, **PRIVATE)
+    # In the browser: an answer of the server's could come after the visitor's own choice.
+    unkept: dict[str, Any] = {"fn": None, "outputs": look.keep, "js": "() => false", **PRIVATE}
+    look.exemplar.upload(**unkept)
     for load in layout.loads:  # of which the exemplar is no picture
-        load.success(lambda: False, None, look.keep, **PRIVATE)
+        load.success(**unkept)
 
 
 def all_views(painting: DemoResult) -> tuple:

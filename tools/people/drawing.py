@@ -267,7 +267,7 @@ class Drawing(Canvas):
 
 
 def draw_layout(figure: Figure) -> Image.Image:
-    """A figure in the class colours, RGB, 256 by 256.
+    """A figure in the class colours, RGB, `HEIGHT` by `WIDTH`.
 
     No palette picture: of those the condition of the recipe takes the numbers for raw labels.
     """
