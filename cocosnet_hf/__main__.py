@@ -4,8 +4,9 @@
 
 CONDITION is what the model paints from. For edges a photo, which is turned into edges, or with
 --drawing the lines themselves; for masks a label map or colour-coded picture; for poses a keypoint
-file. --show saves condition, exemplar, warped exemplar (of a model that matches) and result side by
-side.
+file, or with --photo a photo, in which the layout of its person is found. --fit face or --fit
+person brings photos to what the bundled models have learned. --show saves condition, exemplar,
+warped exemplar (of a model that matches) and result side by side.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ from .bundled import bundled_names, open_model
 from .image_translation import ImageTranslationPipeline
 from .measuring import unusable
 from .own_modules import add_import
+from .photos import crop_to_face, crop_to_person, cut_out
 from .pictures import open_photo
 from .strips import call_strip
+
+FITS = {"face": (crop_to_face, crop_to_face), "person": (crop_to_person, cut_out)}
+"""What is done to a photo that becomes a layout, and to the exemplar."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -41,7 +46,16 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("-o", "--output", required=True, type=Path, help="picture to write")
     parser.add_argument("--show", action="store_true", help="write the strip of all instead")
-    parser.add_argument("--drawing", action="store_true", help="the condition is drawn lines")
+    of_condition = parser.add_mutually_exclusive_group()
+    of_condition.add_argument("--drawing", action="store_true", help="the condition is drawn lines")
+    of_condition.add_argument(
+        "--photo", action="store_true", help="the condition is a photo, whose layout is found"
+    )
+    parser.add_argument(
+        "--fit",
+        choices=FITS,
+        help="find the face in photos and crop them to it, or the person and cut it out on white",
+    )
     parser.add_argument(
         "--condition-size",
         type=int,
@@ -104,6 +118,14 @@ def paint(pipe: ImageTranslationPipeline, options: argparse.Namespace) -> Image.
     Raises ValueError for input that the pipeline refuses.
     """
     source: Any = options.condition
+    exemplar = open_photo(options.exemplar, "exemplar")
+    if options.fit:
+        fit_layout, fit_exemplar = FITS[options.fit]
+        exemplar = fit_exemplar(exemplar)
+        if options.photo or (pipe.condition.needs_only_photo and not options.drawing):
+            source = fit_layout(source)
+    if options.photo:
+        source = pipe.condition.from_photo(source)
     if options.drawing:
         source = pipe.condition.as_drawing(source)
         if source is None:
@@ -118,7 +140,7 @@ def paint(pipe: ImageTranslationPipeline, options: argparse.Namespace) -> Image.
     )
     own = of_several(own, options.exemplar_person, options.exemplar_frame, pipe, "--exemplar-")
     pipe.set_progress_bar_config(disable=True)
-    source, exemplar = pipe.condition.open(source), open_photo(options.exemplar, "exemplar")
+    source = pipe.condition.open(source)
     out = pipe(
         source,
         exemplar,

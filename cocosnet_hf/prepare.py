@@ -43,6 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--labels", metavar="NAME", help="the folder in FOLDER that holds the label maps"
     )
     parser.add_argument(
+        "--read-people",
+        action="store_true",
+        help="find label maps and poses of the people in photos with the bundled network",
+    )
+    parser.add_argument(
         "--push", metavar="user/repo", help="put the data on the Hub too, and train from there"
     )
     parser.add_argument("--private", action="store_true", help="with --push: only for its owner")
@@ -52,7 +57,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     command = f"{parser.prog} {shlex.join(map(str, given))}"
     try:
-        made = prepare(options.folder, output, name, options.condition, options.labels, command)
+        made = prepare(
+            options.folder,
+            output,
+            name,
+            options.condition,
+            options.labels,
+            command,
+            options.read_people,
+        )
         print(describe(made))
         if options.push is not None:
             hub_data_set(output).push_to_hub(options.push, private=options.private)

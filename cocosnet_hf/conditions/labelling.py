@@ -1,4 +1,4 @@
-"""Labelling photos with segmentation models of the transformers library."""
+"""Labelling photos: people with the bundled network, all else with models of transformers."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..person_reader import PERSON, PERSON_CLASSES, read_person
 from ..pictures import Picture, open_photo
 
 DEFAULT_SCENE_PARSER = "openmmlab/upernet-convnext-small"
@@ -21,6 +22,14 @@ def normal_name(name: str) -> str:
     """A class name for comparison: of "bed, beds" the first counts, "eye_g" means glasses."""
     name = name.split(",")[0].split(";")[0].strip().lower().replace("_", " ")
     return "glasses" if name == "eye g" else name
+
+
+def parser_of(classes: Sequence[str]) -> str | None:
+    """What labels photos where nothing is named: the bundled network, if all its classes are there.
+
+    None for other classes.
+    """
+    return PERSON if set(PERSON_CLASSES) <= set(classes) else None
 
 
 def label_photo(
@@ -52,10 +61,13 @@ def label_photo(
 
 
 def segment(photo: Picture, model: str) -> tuple[np.ndarray, dict[int, str]]:
-    """Labels (H, W) of a photo by a transformers segmentation model, and the labels' names.
+    """Labels (H, W) of a photo by a segmentation model, and the labels' names.
 
-    Raises ImportError without the extra `preprocess`.
+    model: "person" for the bundled network, or a transformers model. Raises ImportError for one of
+    these without the extra `preprocess`, and for the bundled one what `read_person` raises.
     """
+    if model == PERSON:
+        return read_person(photo).labels, dict(enumerate(PERSON_CLASSES))
     image = open_photo(photo)
     processor, network = _load_segmentation(model)
     with torch.inference_mode():

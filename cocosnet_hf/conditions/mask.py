@@ -33,7 +33,7 @@ from .label_maps import (
     read_overlay,
     resized_labels,
 )
-from .labelling import DEFAULT_FACE_PARSER, DEFAULT_SCENE_PARSER, label_photo
+from .labelling import DEFAULT_FACE_PARSER, DEFAULT_SCENE_PARSER, label_photo, parser_of
 from .meaning import ClassCode, meaning_of
 from .sides import mirrored_order
 
@@ -52,7 +52,8 @@ class MaskCondition(Condition):
         beneath stays set. Where an index map itself says `overlay`, `beneath` is put under it.
     snap_colors: read a colour that is near a class colour as that (JPEG artefacts), and a smooth
         border between two classes as the nearer one, instead of refusing them.
-    parser: Hub id of a transformers segmentation model for `from_photo`, classes matched by name.
+    parser: Hub id of a transformers segmentation model for `from_photo`, classes matched by name;
+        "person", the bundled network, if the classes are those of the bundled `mask-to-image`.
 
     Sources that `encode` accepts (pictures may be paths, PIL images or arrays):
     an index map: modes 1, L, LA, I, I;16, F and P, or an integer array or tensor (H, W) or
@@ -153,8 +154,7 @@ class MaskCondition(Condition):
     def opened(self, source: Any) -> Source:
         """The mask's pictures, without reading their classes yet.
 
-        Raises ValueError for pictures and arrays of no mask, for a picture that contradicts itself
-        and for a dict with other keys.
+        Raises ValueError for what is no mask, what contradicts itself and a dict of other keys.
         """
         if isinstance(source, Mapping):
             labels, on_top = self._split(source)
@@ -226,18 +226,23 @@ class MaskCondition(Condition):
         return Image.fromarray(self.palette[labels.numpy()])
 
     def from_photo(self, photo: Picture, model: str | None = None) -> Image.Image:
-        """Label a photo with a transformers segmentation model: a picture in the class colours.
+        """Label a photo with a segmentation model: a picture in the class colours.
 
-        model: Hub id or folder; default: this condition's `parser`. The model's labels are matched
-        to the classes by name; a label of no class becomes `unknown`. Needs the extra `preprocess`.
-        Raises ValueError where no model is named or its labels are not this condition's classes.
+        model: Hub id or folder, for which the extra `preprocess` is needed, or "person"; default:
+        `photo_parser`. Labels are matched to the classes by name; others become `unknown`. Raises
+        ValueError where no model is named, its labels are no classes of this or nobody is seen.
         """
-        if (model := model or self.parser) is None:
+        if (model := model or self.photo_parser) is None:
             raise ValueError(
                 "This mask condition names no model to label photos; pass model=, the Hub id of a "
                 "semantic segmentation model with the same class names."
             )
         return Image.fromarray(self.palette[label_photo(photo, model, self.classes, self.unknown)])
+
+    @property
+    def photo_parser(self) -> str | None:
+        """What `from_photo` labels with where no model is named; None if nothing does."""
+        return self.parser or parser_of(self.classes)
 
     def segment(self, photo: Image.Image, model: str) -> np.ndarray:
         """As `from_photo` labels it."""
@@ -291,8 +296,7 @@ class MaskCondition(Condition):
     def _read(self, source: Any, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray | None]:
         """Any hard source -> class index (H, W); where the overlay lies, (H, W) bool, if apart.
 
-        A picture without an overlay apart is made smaller to `size` on the way, as its pixels may
-        be many.
+        A picture without an overlay apart is made smaller to `size` on the way.
         """
         if isinstance(source, Mapping):
             source, on_top = self._split(source)
@@ -389,12 +393,8 @@ def _check(condition: MaskCondition) -> None:
         )
     if (condition.overlay is None) != (condition.beneath is None):
         raise ValueError("'overlay' and 'beneath' go together: set both or none.")
-    for index in (
-        condition.unknown,
-        condition.overlay,
-        condition.beneath,
-        *condition.values.values(),
-    ):
+    settings = (condition.unknown, condition.overlay, condition.beneath)
+    for index in (*settings, *condition.values.values()):
         if index is not None and (type(index) is not int or not 0 <= index < count):
             raise ValueError(f"{index!r} must be a class, a number in 0..{count - 1}.")
 

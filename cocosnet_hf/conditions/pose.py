@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..person_reader import PERSON, read_person
 from ..pictures import Picture, open_photo, resize_plane, to_image
 from .base import Condition, ConditionCard, Geometry, Source
 from .descriptors import pose_descriptor
@@ -133,12 +134,16 @@ class PoseCondition(Condition):
         """The stick figure on black."""
         return to_image(self.one_encoded(encoded)[:3], low=0)
 
-    def from_photo(self, photo: Picture, model: str = DEFAULT_POSE_ESTIMATOR) -> Pose:
-        """Find the pose with a transformers ViTPose model; the whole photo is taken for the person.
+    def from_photo(self, photo: Picture, model: str = PERSON) -> Pose:
+        """Find the pose of the largest person with the bundled network, or by a ViTPose model.
 
-        model: Hub id or folder. Needs the extra `preprocess`.
+        model: "person", or Hub id or folder of a transformers ViTPose model, which finds joints
+        better, takes the whole photo for the person and needs the extra `preprocess`; such as
+        `DEFAULT_POSE_ESTIMATOR`. Raises ValueError where the bundled network sees nobody.
         """
         image = open_photo(photo)
+        if model == PERSON:
+            return Pose.from_array(read_person(image).joints, (image.height, image.width))
         processor, network = _load_estimator(model)
         boxes = [[[0.0, 0.0, float(image.width), float(image.height)]]]
         with torch.inference_mode():

@@ -21,6 +21,7 @@ from .labels import mask_of, survey
 from .pairs import find_pairs, find_photos
 from .people import find_people, find_viton
 from .published import find_ade20k, find_cityscapes, find_coco_stuff
+from .reading import read_people
 from .recipe import Kind, Plan, recipe, write_recipe
 from .writing import hub_data_set, leave_out, size_of, with_validation, write_metadata
 
@@ -107,20 +108,26 @@ def prepare(
     kind: Kind | None = None,
     labels: str | None = None,
     command: str = "python -m cocosnet_hf.prepare",
+    read: bool = False,
 ) -> Prepared:
     """Write `<split>/metadata.jsonl`, `recipe.yaml` and `pairs.png` for a folder of photos.
 
     The photos stay where they are. output: a new folder, or one that this has written before.
     name: of the run, by default the folder's. kind: what is painted from; by default poses, else
     label maps, else edges, whichever there are. labels: see `recognised`. command: for the head
-    of the recipe. Raises LayoutError with the remedy for what cannot be trained on.
+    of the recipe. read: look for people in the photos, whatever lies beside them, see
+    `read_people`. Raises LayoutError with the remedy for what cannot be trained on.
     """
     try:
-        found = recognised(folder, labels)
+        found = recognised(folder, labels, photos_only=read)
     except LayoutError:
         if kind != "edge":
             raise
         found = recognised(folder, photos_only=True)
+    if read:
+        output.mkdir(parents=True, exist_ok=True)
+        _refuse_foreign(output)
+        found = read_people(found, folder, output)
     kind = _kind_of(found, kind, folder)
     mask, notes = _classes(found, kind, folder)
     splits = with_validation(found.splits)

@@ -12,7 +12,9 @@ from PIL import Image
 
 from cocosnet_hf import EdgeCondition
 from cocosnet_hf.call_inputs import MAX_ASPECT
+from cocosnet_hf.photos import crop_to_face
 
+from .fitting import fit_row
 from .gallery import Gallery
 from .inputs import (
     CANVAS_SIDE,
@@ -53,6 +55,7 @@ def edge_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             layout, settings, trace = _layout(tab, painter, gallery, photo)
         with card(2, "Choose the look", "The picture whose colours and textures are wanted."):
             look = look_column(tab, gallery)
+            fit_row(tab, look, "Crop to the face", crop_to_face)
         result = result_column(tab)
     wire(painter, gallery, layout, look, result, ExemplarCondition())
     look.edit.click(

@@ -26,6 +26,7 @@ from cocosnet_hf.conditions import joints, open_image, open_photo
 from cocosnet_hf.conditions.joints import JOINTS
 from cocosnet_hf.conditions.label_maps import nearest_classes
 from cocosnet_hf.notes import Note, warn
+from cocosnet_hf.person_reader import PERSON
 from cocosnet_hf.picture_files import register_heic
 from cocosnet_hf.pictures import Refused, Unreadable
 
@@ -278,9 +279,11 @@ def painted_mask(drawing: Image.Image, condition: MaskCondition) -> np.ndarray:
 def downloaded(model: str) -> str:
     """The folder of a model: itself one, or in the Hub's cache. Nothing is fetched for a visitor.
 
+    The network that ships with the package has its name instead.
+
     Raises FileNotFoundError where it is not there, with the command that fetches it.
     """
-    if Path(model).is_dir():
+    if model == PERSON or Path(model).is_dir():
         return model
     try:
         return snapshot_download(model, local_files_only=True)

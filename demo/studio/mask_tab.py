@@ -10,7 +10,10 @@ import numpy as np
 from PIL import Image
 
 from cocosnet_hf import MaskCondition
+from cocosnet_hf.person_reader import PERSON
+from cocosnet_hf.photos import crop_to_person, cut_out
 
+from .fitting import fit_row
 from .gallery import Exhibit, Gallery
 from .inputs import (
     as_canvas,
@@ -55,6 +58,8 @@ def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             layout = _layout(tab, condition, gallery)
         with card(2, "Choose the look", "The picture whose colours and textures are wanted."):
             look = look_column(tab, gallery)
+            if not painter.needs_exemplar_condition and condition.photo_parser == PERSON:
+                fit_row(tab, look, "Cut out the person", cut_out)
             own = _own_mask(tab, painter, gallery)
         result = result_column(tab)
     wire(painter, gallery, layout, look, result, own)
@@ -79,12 +84,12 @@ def on_canvas(mask: Any, condition: MaskCondition) -> dict[str, Any]:
 
 def labelled(photo: Image.Image, condition: MaskCondition) -> Image.Image:
     """The mask of an uploaded photo. Raises ValueError where no model is known that makes it."""
-    if condition.parser is None:
+    if (parser := condition.photo_parser) is None:
         raise ValueError(
             f"The label map of an uploaded picture is not known here: upload it in step 1, tick "
             f"“{KEEP}”, and change it."
         )
-    return condition.from_photo(photo, downloaded(condition.parser))
+    return condition.from_photo(photo, downloaded(parser))
 
 
 def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
@@ -96,7 +101,10 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
 
     @explained
     def by_model(file: dict[str, Any] | None) -> dict[str, Any]:
-        return on_canvas(labelled(read_photo(file, "photo"), condition), condition)
+        photo = read_photo(file, "photo")
+        if condition.photo_parser == PERSON:
+            photo = crop_to_person(photo)
+        return on_canvas(labelled(photo, condition), condition)
 
     editor = board(
         "canvas",
@@ -109,7 +117,7 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
     with gr.Row(elem_classes="buttons"):
         upload = upload_button("Upload a label map", f"{tab}-upload")
         loads = []
-        if condition.parser is not None:
+        if condition.photo_parser is not None:
             photo = upload_button("Label a photo", f"{tab}-photo")
             loads.append(photo.upload(by_model, photo, editor, **SLOW))
 

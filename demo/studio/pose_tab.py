@@ -9,7 +9,10 @@ from PIL import Image
 
 from cocosnet_hf import Pose, PoseCondition
 from cocosnet_hf.conditions.pose import COLORS, DEFAULT_POSE_ESTIMATOR, JOINTS, LIMBS
+from cocosnet_hf.person_reader import NobodyFoundError
+from cocosnet_hf.photos import cut_out
 
+from .fitting import fit_row
 from .gallery import Exhibit, Gallery, standing_figure
 from .inputs import (
     as_figure,
@@ -50,6 +53,8 @@ def pose_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             layout = _layout(tab, condition, gallery)
         with card(2, "Choose the look", "The picture whose clothes and colours are wanted."):
             look = look_column(tab, gallery, can_keep=False)  # one limb moves the whole condition
+            if not painter.needs_exemplar_condition:
+                fit_row(tab, look, "Cut out the person", cut_out)
             own = _own_pose(tab, painter, gallery, look)
         result = result_column(tab)
     wire(painter, gallery, layout, look, result, own)
@@ -92,17 +97,16 @@ def guide_of(picture: Image.Image) -> str:
 
 
 def found_in(photo: Image.Image, condition: PoseCondition) -> gr.HTML:
-    """The editor with a photo beneath, and its pose where the optional model can find it."""
+    """The editor with a photo beneath and its pose, by the optional model where that is here."""
     guide = guide_of(photo)
     try:
-        found = condition.from_photo(photo, downloaded(DEFAULT_POSE_ESTIMATOR))
+        try:
+            found = condition.from_photo(photo, downloaded(DEFAULT_POSE_ESTIMATOR))
+        except (ImportError, OSError):
+            found = condition.from_photo(photo)
         return gr.HTML(figure(found, condition), guide=guide)
-    except (ImportError, OSError):
-        gr.Warning(
-            "Finding a pose needs the extra `preprocess` and its model, which are not here: drag "
-            "the joints onto the photo.",
-            title="Move the joints by hand",
-        )
+    except NobodyFoundError as error:
+        gr.Warning(f"{error} Or drag the joints onto this photo.", title="Move the joints by hand")
     height, width = photo.height, photo.width
     joints = standing_figure() * (width, height)
     return gr.HTML(figure(Pose.from_array(joints, (height, width)), condition), guide=guide)

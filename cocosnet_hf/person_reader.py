@@ -1,0 +1,210 @@
+"""Reading a person in a photo with the network that ships with the package, without a download."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .conditions.layouts import JOINTS
+from .conditions.sides import mirrored_order
+from .models.person import PersonNetwork
+from .pictures import Picture, open_photo
+
+PERSON = "person"
+"""What names this network where else a transformers model is named."""
+
+PERSON_CLASSES = (
+    "background",
+    "skin",
+    "hair",
+    "headwear",
+    "eyewear",
+    "top",
+    "outerwear",
+    "dress",
+    "legwear_long",
+    "skirt_shorts",
+    "footwear",
+    "bag",
+    "accessory",
+)
+"""What it tells apart: the classes of the bundled `mask-to-image`."""
+
+WEIGHTS = Path(__file__).parent / "assets" / "person-reader"
+
+MARGIN = 1.04
+"""Height of the frame around a person by the person's; the frame is half as wide as high."""
+
+LEAST_SHARE = 0.04
+"""Of the first frame's pixels that somebody must fill."""
+
+_SIDE = 1024
+"""Longer side in pixels beyond which a photo is looked at smaller."""
+
+_SURE = 10.0
+"""The logit of background beyond the frame, and less that of all else."""
+
+_Frame: TypeAlias = tuple[float, float, float, float]
+"""(left, top, right, bottom) in pixels, half as wide as high."""
+
+
+class NobodyFoundError(ValueError):
+    """A photo in which no person is seen; the message says what helps."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PersonReading:
+    """What is seen of one person.
+
+    labels: (H, W) uint8 as high and wide as the photo, of `PERSON_CLASSES`. person: (H, W) float32,
+    how sure it is that the person is there. joints: (18, 3) x and y in pixels of the photo and a
+    score in 0..1. frame: (left, top, right, bottom) in pixels, half as wide as high, which may
+    reach beyond the photo.
+    """
+
+    labels: np.ndarray
+    person: np.ndarray
+    joints: np.ndarray
+    frame: _Frame
+
+
+def read_person(photo: Picture) -> PersonReading:
+    """Find the largest person in a photo, what each pixel wears and where the joints are.
+
+    Looked at twice: in frames side by side as high as the photo, then in a frame around the person.
+    Raises NobodyFoundError where nobody is seen.
+    """
+    image = open_photo(photo)
+    scale = min(1.0, _SIDE / max(image.size))
+    small = image if scale == 1 else image.resize([max(round(s * scale), 1) for s in image.size])
+    pixels = np.asarray(small)
+    frames = _first_frames(*small.size)
+    people = [_largest(classes) for classes, _ in _looked(pixels, frames)]
+    place = int(np.argmax([found.sum() for found in people]))
+    if people[place].mean() < LEAST_SHARE:
+        raise NobodyFoundError(
+            f"No person is seen in the photo of {image.width} x {image.height} pixels: take one "
+            "that shows a single person from head to feet, who fills most of its height."
+        )
+    frame = _around(people[place], frames[place])
+    ((classes, places),) = _looked(pixels, [frame])
+    logits = _laid_back(classes, frame, small.size)
+    person = 1 - logits.softmax(0)[0].numpy()
+    labels = logits.argmax(0).numpy().astype(np.uint8)
+    joints = _joints(places, frame)
+    if scale < 1:
+        labels = cv2.resize(labels, image.size, interpolation=cv2.INTER_NEAREST)
+        person = cv2.resize(person, image.size, interpolation=cv2.INTER_LINEAR)
+        joints[:, :2] /= scale
+    return PersonReading(labels, person, joints, tuple(side / scale for side in frame))
+
+
+@functools.cache
+def _network() -> PersonNetwork:
+    return PersonNetwork.from_pretrained(WEIGHTS, variant="fp16", dtype=torch.float32).eval()
+
+
+def _first_frames(width: int, height: int) -> list[_Frame]:
+    """Frames half as wide as high that cover a photo: one, or several side by side."""
+    if width <= 0.7 * height:
+        high = max(height, 2 * width)
+        top = (height - high) / 2
+        middle = width / 2
+        return [(middle - high / 4, top, middle + high / 4, top + high)]
+    count = int(np.ceil((width - height / 2) / (height / 4))) + 1
+    lefts = np.linspace(0, width - height / 2, count)
+    return [(float(left), 0.0, float(left) + height / 2, float(height)) for left in lefts]
+
+
+@torch.inference_mode()
+def _looked(pixels: np.ndarray, frames: list[_Frame]) -> list[tuple[Tensor, Tensor]]:
+    """Logits of the classes (K, h, w) and joints (J, h, w) in each frame, also seen mirrored."""
+    height, width = PersonNetwork.size
+    cut = []
+    for left, top, _, bottom in frames:
+        scale = height / (bottom - top)
+        # Centres of pixels are half a pixel from their corners.
+        across, down = (0.5 - left) * scale - 0.5, (0.5 - top) * scale - 0.5
+        move = np.array([[scale, 0, across], [0, scale, down]])
+        # Much smaller by interpolation alone, it would be jagged.
+        source = cv2.GaussianBlur(pixels, (0, 0), 0.35 / scale) if scale < 0.6 else pixels
+        cut.append(cv2.warpAffine(source, move, (width, height), borderMode=cv2.BORDER_REPLICATE))
+    images = torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    classes, joints = _network()(images)
+    mirrored_classes, mirrored_joints = _network()(images.flip(3))
+    classes = (classes + mirrored_classes.flip(3)) / 2
+    joints = (joints + mirrored_joints.flip(3)[:, mirrored_order(JOINTS)]) / 2
+    return list(zip(classes, joints, strict=True))
+
+
+def _largest(classes: Tensor) -> np.ndarray:
+    """Where the largest connected person is, (h, w) bool."""
+    there = (classes.softmax(0)[0] < 0.5).numpy().astype(np.uint8)
+    _, parts, figures, _ = cv2.connectedComponentsWithStats(there)
+    if len(figures) == 1:
+        return there > 0
+    return parts == 1 + figures[1:, cv2.CC_STAT_AREA].argmax()
+
+
+def _around(there: np.ndarray, frame: _Frame) -> _Frame:
+    """The frame around somebody in a frame."""
+    left, top, right, bottom = frame
+    scale = (bottom - top) / there.shape[0]
+    down, across = (np.flatnonzero(there.any(axis)) for axis in (1, 0))
+    low, high = top + down[0] * scale, top + (down[-1] + 1) * scale
+    first, last = left + across[0] * scale, left + (across[-1] + 1) * scale
+    tall = max(high - low, 2 * (last - first)) * MARGIN
+    x, y = (first + last) / 2, (low + high) / 2
+    return x - tall / 4, y - tall / 2, x + tall / 4, y + tall / 2
+
+
+def _laid_back(classes: Tensor, frame: _Frame, size: tuple[int, int]) -> Tensor:
+    """Logits of a frame as they lie on the photo, (K, H, W); beyond it is the background."""
+    left, top, _, bottom = frame
+    scale = classes.shape[1] / (bottom - top)
+    move = np.array(
+        [
+            [scale, 0, (0.5 - left) * scale - 0.25],
+            [0, scale, (0.5 - top) * scale - 0.25],
+        ]
+    )
+    planes = [
+        cv2.warpAffine(
+            plane.numpy(),
+            move,
+            size,
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+            borderValue=_SURE if number == 0 else -_SURE,
+        )
+        for number, plane in enumerate(classes)
+    ]
+    return torch.from_numpy(np.stack(planes))
+
+
+def _joints(logits: Tensor, frame: _Frame) -> np.ndarray:
+    """Where each joint is, (18, 3): the middle of the hill around its likeliest place, in pixels.
+
+    The score is the hill's share of all places and of "nowhere".
+    """
+    count, height, width = logits.shape
+    shares = F.pad(logits.flatten(1), (0, 1)).softmax(1)[:, :-1].view(count, height, width)
+    found = np.empty((count, 3))
+    left, top, _, bottom = frame
+    stride = (bottom - top) / height
+    for joint, plane in enumerate(shares.numpy()):
+        y, x = np.unravel_index(plane.argmax(), plane.shape)
+        rows = np.arange(max(y - 2, 0), min(y + 3, height))
+        columns = np.arange(max(x - 2, 0), min(x + 3, width))
+        hill = plane[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+        total = hill.sum()
+        place = (hill.sum(0) @ columns / total, hill.sum(1) @ rows / total)
+        found[joint] = left + (place[0] + 0.5) * stride, top + (place[1] + 0.5) * stride, total
+    return found

@@ -1,0 +1,94 @@
+"""The bundled network reads painted people, whose masks and joints are known."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from cocosnet_hf import MaskCondition, Pose, PoseCondition
+from cocosnet_hf.person_reader import PERSON_CLASSES, NobodyFoundError, read_person
+from tests.support.paths import REPOSITORY
+
+GALLERY = REPOSITORY / "demo" / "gallery"
+PAINTED = [GALLERY / "mask-to-image" / f"{place:02d}.jpg" for place in range(0, 12, 3)]
+POSES = PoseCondition(min_score=0.3)
+
+
+def known(photo: Path) -> tuple[np.ndarray, Pose]:
+    """The labels (H, W) and the pose that a picture of the gallery was painted from."""
+    settings = json.loads((GALLERY / "mask-to-image" / "condition.json").read_text())
+    condition = MaskCondition.from_config(settings)
+    height, width = Image.open(photo).size[::-1]
+    labels = condition.labels(photo.with_suffix(".png"), height, width).numpy()
+    return labels, POSES.open(GALLERY / "pose-to-body" / f"{photo.stem}.json").value
+
+
+def on_ground(photo: Image.Image, labels: np.ndarray) -> tuple[Image.Image, tuple[int, int]]:
+    """A person of the gallery in front of blurred noise, and where their picture lies in it."""
+    noise = np.random.default_rng(0).integers(0, 256, (24, 24, 3)).astype(np.uint8)
+    wide = Image.fromarray(noise).resize((460, 460), Image.Resampling.BICUBIC)
+    there = Image.fromarray((labels > 0).astype(np.uint8) * 255)
+    wide.paste(photo, (170, 40), there.filter(ImageFilter.GaussianBlur(0.7)))
+    return wide, (170, 40)
+
+
+def test_masks_of_painted_people_are_found():
+    agreements = []
+    for photo in PAINTED:
+        labels, _ = known(photo)
+        found = read_person(photo).labels
+        assert found.shape == labels.shape
+        agreements.append(((found > 0) == (labels > 0)).mean())
+    assert np.mean(agreements) > 0.95
+
+
+def test_joints_of_painted_people_are_found_within_a_tenth_of_their_height():
+    near = []
+    for photo in PAINTED:
+        labels, pose = known(photo)
+        found = POSES.from_photo(photo)
+        assert found.size == labels.shape
+        rows = np.flatnonzero((labels > 0).any(1))
+        scale = labels.shape[0] / pose.size[0]
+        away = np.hypot(*(found.joints[:, :2] - pose.joints[:, :2] * scale).T)
+        near += (away < 0.1 * (rows[-1] - rows[0])).tolist()
+    assert np.mean(near) > 0.8
+
+
+def test_a_person_in_a_wide_photo_is_found_where_they_stand():
+    photo = Image.open(PAINTED[0])
+    labels, _ = known(PAINTED[0])
+    wide, (left, top) = on_ground(photo, labels)
+    found = read_person(wide)
+    there = np.zeros(found.labels.shape, bool)
+    there[top : top + labels.shape[0], left : left + labels.shape[1]] = labels > 0
+    seen = found.labels > 0
+    assert (there & seen).sum() / (there | seen).sum() > 0.7
+    x0, y0, x1, y1 = found.frame
+    assert (y1 - y0) == pytest.approx(2 * (x1 - x0))
+
+
+def test_a_large_photo_is_read_as_a_small_one():
+    photo = Image.open(PAINTED[0]).convert("RGB")
+    small, large = read_person(photo), read_person(photo.resize([4 * s for s in photo.size]))
+    assert large.labels.shape == tuple(4 * side for side in small.labels.shape)
+    assert (large.labels[::4, ::4] == small.labels).mean() > 0.97
+    sure = small.joints[:, 2] > 0.5
+    assert np.abs(large.joints / (4, 4, 1) - small.joints)[sure, :2].max() < 12
+
+
+@pytest.mark.parametrize("size", [(96, 192), (300, 200)])
+def test_a_photo_of_nobody_is_refused_with_the_remedy(size: tuple[int, int]):
+    with pytest.raises(NobodyFoundError, match=f"{size[0]} x {size[1]}.*from head to feet"):
+        read_person(Image.new("RGB", size, (90, 140, 200)))
+
+
+def test_a_mask_condition_of_its_classes_needs_no_model_to_be_named():
+    condition = MaskCondition.from_names(("else", *PERSON_CLASSES))
+    assert condition.photo_parser == "person"
+    labels = condition.labels(condition.from_photo(PAINTED[0]), 384, 192).numpy()
+    expected = Image.fromarray(read_person(PAINTED[0]).labels).resize((192, 384), 0)
+    assert (labels == np.asarray(expected) + 1).mean() > 0.99
+    assert MaskCondition.from_names(PERSON_CLASSES[:5]).photo_parser is None
