@@ -116,6 +116,11 @@ class ImageTranslationPipeline(DiffusionPipeline):
         """Whether an exemplar is of no use without its own condition."""
         return False
 
+    @property
+    def takes_exemplar_condition(self) -> bool:
+        """Whether an exemplar's own condition is used where it is given."""
+        return self.needs_exemplar_condition
+
     def generate(self, condition: Tensor, exemplar: Tensor) -> Tensor:
         """condition (B, K, H, W), exemplar (B, 3, H', W') in [-1, 1] -> (B, 3, H, W), as it."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it makes of tensors.")

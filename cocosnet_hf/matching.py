@@ -41,6 +41,8 @@ class Matching:
     `flow` and `row` speak. content_regions (B, h, w) and style_regions, laid out like style without
     its channels: integers; a position only looks where the region is its own, and everywhere if no
     exemplar has its region or if it is -1.
+    guides: for each item and exemplar where its positions likely lie, (h, w, 2) as (x, y) in cells
+    of the exemplar's grid, NaN where unknown, or None; `coherent` follows them.
     tile_memory: bytes for the tiles in work, by default 2 KiB for each position, at least 32 MiB on
     a CPU and 512 MiB elsewhere; more costs memory and saves recomputed borders.
     check_finite: look for NaN in the maps, which waits for a GPU.
@@ -58,6 +60,7 @@ class Matching:
         stride: int = 4,
         content_regions: Tensor | None = None,
         style_regions: Tensor | Nested | None = None,
+        guides: Sequence[Sequence[Tensor | None]] = (),
         tile_memory: int | None = None,
         check_finite: bool = True,
     ):
@@ -80,6 +83,7 @@ class Matching:
             _require("content_regions", content_regions, (self._batch, self._height, self._width))
             regions = self._nested("style_regions", style_regions, ndim=2)
             self._content_regions = [item.flatten() for item in content_regions]
+        self._guides = _checked_guides(guides, styles, (self._height, self._width))
         self._columns = _sides_of(styles, regions, patch_size, channels)
         self._rows = [Side.of(item, patch_size) for item in content]
         if content_regions is not None:
@@ -105,6 +109,9 @@ class Matching:
         vars(other).pop("_best", None)
         other._rows = [moved(side) for side in self._rows]
         other._columns = [[moved(side) for side in item] for item in self._columns]
+        other._guides = [
+            [None if guide is None else guide.to(device) for guide in item] for item in self._guides
+        ]
         other._content_regions = [
             None if regions is None else regions.to(device) for regions in self._content_regions
         ]
@@ -236,6 +243,7 @@ class Matching:
             rounds=rounds,
             stiffness=stiffness,
             pins=pins,
+            guides=self._guides,
         )
 
     def exemplar_sizes(self) -> list[list[tuple[int, int]]]:
@@ -328,6 +336,23 @@ class Matching:
         if not all(nested):
             raise ValueError(f"{name} must name at least one exemplar for each item.")
         return nested
+
+
+def _checked_guides(
+    guides: Sequence[Sequence[Tensor | None]], styles: Nested, size: tuple[int, int]
+) -> Sequence[Sequence[Tensor | None]]:
+    """The guides, none at all where all are None. Raises ValueError unless they fit the maps."""
+    given = [guide for item in guides for guide in item if guide is not None]
+    if not given:
+        return ()
+    if [len(item) for item in guides] != [len(item) for item in styles]:
+        raise ValueError(
+            f"guides must be laid out like style, {[len(item) for item in styles]}, got "
+            f"{[len(item) for item in guides]}."
+        )
+    for guide in given:
+        _require("a guide", guide, (*size, 2))
+    return guides
 
 
 def _sides_of(

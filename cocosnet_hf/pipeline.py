@@ -117,6 +117,11 @@ class CoCosPipeline(ImageTranslationPipeline):
         """Whether an exemplar is of no use without its own condition."""
         return self.correspondence.needs_exemplar_condition
 
+    @property
+    def takes_exemplar_condition(self) -> bool:
+        """Whether an exemplar's own condition is used: also one whose landmarks guide."""
+        return self.needs_exemplar_condition or self._reader.is_guided
+
     def _require_readable(self, condition: Any) -> None:
         super()._require_readable(condition)
         for name in ("correspondence", "translation"):
@@ -153,8 +158,9 @@ class CoCosPipeline(ImageTranslationPipeline):
         (H, W, 3) or tensor (3, H, W), floating ones in 0..1; a list is a batch, a list of lists
         gives each item several exemplars; or results of `encode_exemplar`, one or a list.
         exemplar_condition: the exemplars' own conditions, laid out like exemplar, where the model
-        needs them and cannot make them from the photo. One condition serves many exemplars and the
-        reverse.
+        needs them and cannot make them from the photo. Of a pipeline that warps coherently a pose
+        guides the matching along the limbs, unless either pose comes encoded. One condition serves
+        many exemplars and the reverse.
         height, width: size of the picture, multiples of the networks' stride. Otherwise the short
         side is `image_size` and the condition's aspect is kept; encoded tensors keep their size.
         Exemplars, if not tensors, get the size that they would have as conditions, or more where
@@ -281,7 +287,7 @@ class CoCosPipeline(ImageTranslationPipeline):
         guide = self._guide(inputs.matched, self.correspondence)
         content = self.correspondence(guide, None).content
         prepared = prepared.to(self._execution_device)
-        return prepared, self._match(content, prepared, inputs.batch, inputs.maps)
+        return prepared, self._match(content, prepared, inputs)
 
     def _guide(self, conditions: list[Tensor], network: Network) -> Tensor:
         """The conditions (B or 1, K, H, W) on the device, as a network computes."""
@@ -302,9 +308,9 @@ class CoCosPipeline(ImageTranslationPipeline):
         self,
         content: Tensor,
         prepared: PreparedExemplar,
-        batch: int,
-        maps: tuple[list[Tensor], list[list[Tensor]]] | None,
+        inputs: CallInputs,
     ) -> Matching:
+        batch, maps = inputs.batch, inputs.maps
         regions: dict[str, Any] = {}
         if maps is not None:
             own = torch.stack([region.to(content.device) for region in maps[0]])
@@ -315,8 +321,32 @@ class CoCosPipeline(ImageTranslationPipeline):
             content.expand(batch, -1, -1, -1),
             as_one_tensor(broadcast(prepared.styles, batch)),
             pixels=self.config.matching_scale,
+            guides=self._guides(size_of(content), prepared, inputs),
             **regions,
         )
+
+    def _guides(
+        self, grid: tuple[int, int], prepared: PreparedExemplar, inputs: CallInputs
+    ) -> list[list[Tensor | None]]:
+        """What the landmarks of each condition and each of its exemplars say, where both have any.
+
+        grid: (h, w) of the conditions' positions.
+        """
+        items = zip(
+            broadcast(inputs.landmarks, inputs.batch),
+            broadcast(prepared.landmarks, inputs.batch),
+            broadcast(prepared.styles, inputs.batch),
+            strict=True,
+        )
+        return [
+            [
+                None
+                if own is None or other is None
+                else self.condition.guide(own, other, grid, size_of(style)).to(style.device)
+                for other, style in zip(others, styles, strict=True)
+            ]
+            for own, others, styles in items
+        ]
 
     def _painted(
         self,

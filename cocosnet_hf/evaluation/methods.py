@@ -154,11 +154,11 @@ def run_pipeline(pipe: ImageTranslationPipeline, pairs: Sequence[Pair]) -> Image
 
     Noise, where a model has it, depends on the item alone.
     """
-    needs_condition = pipe.needs_exemplar_condition
+    takes_condition = pipe.takes_exemplar_condition
     return pipe(
-        [pair.target.condition for pair in pairs],
+        [pair.target.source for pair in pairs],
         [unit_range(pair.exemplar.photo) for pair in pairs],
-        [pair.exemplar.condition for pair in pairs] if needs_condition else None,
+        [pair.exemplar.source for pair in pairs] if takes_condition else None,
         generator=[torch.Generator().manual_seed(pair.index) for pair in pairs],
         output_type="pt",
     )

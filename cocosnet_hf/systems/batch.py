@@ -33,7 +33,8 @@ class Batch:
     condition, where every class counts.
     flow (B, 2, h, w): for each position of the matching its place in the exemplar, in pixels, NaN
     where unknown. matching_condition, matching_exemplar_condition: both conditions at the size at
-    which they are matched, where that is smaller than the picture's.
+    which they are matched, where that is smaller than the picture's. landmarks, exemplar_landmarks
+    (B, n, 2): see `Condition.landmarks`, where it has any.
     """
 
     image: Tensor
@@ -48,6 +49,8 @@ class Batch:
     flow: Tensor | None = None
     matching_condition: Tensor | None = None
     matching_exemplar_condition: Tensor | None = None
+    landmarks: Tensor | None = None
+    exemplar_landmarks: Tensor | None = None
 
     @property
     def matching_scale(self) -> int:

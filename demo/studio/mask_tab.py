@@ -134,7 +134,7 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
 
 def _own_mask(tab: str, painter: Painter, gallery: Gallery) -> ExemplarCondition:
     """Where the exemplar's mask is uploaded; the gallery's pictures bring theirs."""
-    if not painter.needs_exemplar_condition:
+    if not painter.takes_exemplar_condition:
         return ExemplarCondition()
     condition: MaskCondition = painter.condition
 

@@ -152,7 +152,7 @@ def _own_pose(
     tab: str, painter: Painter, gallery: Gallery, look: ExemplarColumn
 ) -> ExemplarCondition:
     """Where the exemplar's joints are; the gallery's pictures bring theirs."""
-    if not painter.needs_exemplar_condition:
+    if not painter.takes_exemplar_condition:
         return ExemplarCondition()
     condition: PoseCondition = painter.condition
     first = gallery.look
