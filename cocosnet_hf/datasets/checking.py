@@ -17,7 +17,7 @@ from PIL import Image
 from ..conditions import Condition
 from ..conditions.faces import OFFICIAL_FACE_CLASSES
 from ..pictures import grid, to_image
-from .composing import class_numbers, compose, cut
+from .composing import class_numbers, compose, cut, unpacked
 from .geometry import Geometry
 from .reading import BrokenExample, Example, Reader
 from .settings import DataSettings
@@ -279,9 +279,8 @@ def _sheet(
         except BrokenExample as error:  # such as a crop without anybody in it
             logger.warning("Not on the sheet: %s", error)
             continue
-        packed = made["condition_labels"] if condition.labelled else made["condition"]
         photo = to_image(made["image"])
-        shown = condition.preview(condition.unpack(packed)).resize(photo.size)
+        shown = condition.preview(unpacked(made, condition)["condition"]).resize(photo.size)
         pictures.append([photo, shown, Image.blend(photo, shown, 0.5), to_image(made["exemplar"])])
     half = (len(pictures) + 1) // 2
     left, right = pictures[:half], pictures[half:]
