@@ -83,7 +83,9 @@ def settings(
         perceptual=random_weights(config.perceptual, folder / "perceptual"),
         schedule=ScheduleConfig(unit="step", constant=steps, decay=0),
         speed=speed,
-        output=OutputConfig(log_every=0, grid_every=0, checkpoint_every=0, validate_every=0),
+        output=OutputConfig(
+            log_every=0, grid_every=0, checkpoint_every=0, validate_every=0, check_rows=0
+        ),
     )
 
 

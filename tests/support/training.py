@@ -48,6 +48,7 @@ SETTINGS: dict[str, Any] = {
         "checkpoint_every": 2,
         "validate_every": 2,
         "validation_batches": 1,
+        "check_rows": 0,
     },
 }
 

@@ -106,8 +106,11 @@ def test_a_resumed_run_ends_bit_for_bit_as_one_that_was_not_interrupted(
 def test_a_run_says_what_it_is_how_long_it_takes_and_where_its_pipeline_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    folder = train(config(tmp_path, "--output.log_every=1"))
+    folder = train(config(tmp_path, "--output.log_every=1", "--output.check_rows=6"))
     printed = capsys.readouterr().out.splitlines()
+    assert any("6 rows read, 0 cannot be used; photos: 36 x 36 (6)" in line for line in printed)
+    assert any("12 classes are in them, most of all" in line for line in printed)
+    assert (tmp_path / "run/check/train.png").is_file()
     assert re.fullmatch(r"(cpu|cuda\S*), 1 process, float32", printed[0])
     assert "10,000 photos, 2 a step: 5,000 steps an epoch; 4 steps in all" in printed
     assert f"the pipeline is in {folder}" in printed[-1]

@@ -21,7 +21,8 @@ from train.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 
-QUIET = {"log_every": 0, "grid_every": 0, "checkpoint_every": 1, "validate_every": 0}
+NEVER = ("log_every", "grid_every", "validate_every", "check_rows")
+QUIET = dict.fromkeys(NEVER, 0) | {"checkpoint_every": 1}
 STAGES: list[dict[str, Any]] = [
     {"name": "matching", "losses": {"self_pixel": 0}},
     {"name": "painter", "data": {"color_jitter": 0.1}, "speed": {"mixed_precision": "bf16"}},

@@ -37,7 +37,7 @@ def folder_run(folder: Path, *, length: int = 8, **data: Any) -> Path:
     settings = SETTINGS | {
         "output_dir": str(folder / "run"),
         "data": SETTINGS["data"] | {"source": str(folder / "set")} | columns | data,
-        "output": {"log_every": 0, "grid_every": 0, "validate_every": 0},
+        "output": {"log_every": 0, "grid_every": 0, "validate_every": 0, "check_rows": 0},
     }
     path = folder / "run.yaml"
     path.write_text(yaml.safe_dump(settings))
