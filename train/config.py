@@ -213,6 +213,7 @@ class OutputConfig:
         validation.
     report_to: loggers of values and pictures, any of tensorboard, wandb and trackio with commas
         between, or none; metrics.jsonl is always written. tracker_project: their project.
+    check_rows: training rows that a new run looks at before its first step, to say what they hold.
     push_to_hub: Hub id that the finished pipeline is uploaded to; private: for its owner only.
     license, data_terms: what its card says of the weights, by the Hub's name of a licence, and of
     the pictures they learned from. card_pictures: show held-out photos and what was painted from
@@ -227,6 +228,7 @@ class OutputConfig:
     validation_batches: int = 8
     report_to: str = "tensorboard"
     tracker_project: str = "cocosnet_hf"
+    check_rows: int = 32
     push_to_hub: str | None = None
     private: bool = False
     card_pictures: bool = False
@@ -236,7 +238,7 @@ class OutputConfig:
     def __post_init__(self) -> None:
         _require_at_least(self, "output", 1, "keep", "validation_batches")
         intervals = ("log_every", "grid_every", "checkpoint_every", "validate_every")
-        _require_at_least(self, "output", 0, *intervals)
+        _require_at_least(self, "output", 0, *intervals, "check_rows")
         if unknown := sorted(set(self.loggers) - set(LOGGERS)):
             raise ValueError(
                 f"output.report_to must be any of {', '.join(LOGGERS)} with commas between, or "

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple, TypedDict
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from .flows import agreeing, known_flow, limb_flow, region_flow, without_flat_pl
 from .geometry import NEAREST, Geometry, change_color, color_change
 from .reading import BrokenExample, Example
 from .settings import DataSettings
+
+LABELS_OF = {"condition": "condition_labels", "exemplar_condition": "exemplar_labels"}
 
 
 class _Always(TypedDict):
@@ -30,7 +33,7 @@ class TrainingExample(_Always, total=False):
     image, exemplar (3, H, W) float32 in [-1, 1]; is_self_pair () float32: 1 where the exemplar
     shows the photo's own subject, else 0; condition, exemplar_condition: packed (`Condition.pack`),
     for most conditions (K, H, W) float32 in [0, 1]; not for those whose packed form is the labels
-    below;
+    below, of which `unpacked` makes both;
     matching_condition, matching_exemplar_condition: the same at the size of the matching, where
     matching_scale says that it is smaller;
     condition_labels, exemplar_labels (H, W) int64, for conditions that are labels (`labelled`) and
@@ -127,6 +130,26 @@ def compose(
         )
         example["flow"] = without_flat_places(torch.from_numpy(flow), photo)
     return example
+
+
+def unpacked(
+    made: Mapping[str, Any], condition: Condition, matching_scale: int = 1
+) -> dict[str, Any]:
+    """An example of `compose`, or a batch of them on any device, with its conditions encoded.
+
+    matching_scale: of the settings; of conditions that are labels every n-th is what is matched.
+    """
+    found = dict(made)
+    for name, labels in LABELS_OF.items():
+        matched = f"matching_{name}"
+        if condition.labelled:
+            found[name] = made[labels]
+            if matching_scale > 1:
+                nth = slice(matching_scale // 2, None, matching_scale)
+                found[matched] = made[labels][..., nth, nth]
+        for packed in {name, matched} & found.keys():
+            found[packed] = condition.unpack(found[packed])
+    return found
 
 
 def _likely_flow(target: Cut, exemplar: Cut, stride: int) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Small collections that a tiny pipeline is applied to, and what came of it."""
 
 import json
-import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import torch
 
 from cocosnet_hf.applying import ApplySettings, apply
 from cocosnet_hf.datasets import DataSettings
-from tests.support.processes import forget_processes
+from tests.support.processes import forget_processes, fork
 
 COLUMNS = ("name", "position", "exemplar", "exemplar_position", "score")
 
@@ -36,12 +35,8 @@ def run(chosen: ApplySettings) -> None:
 
 
 def process(chosen: ApplySettings) -> Any:
-    """A process that applies, forked off one that has imported everything already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.support.applying"])
-    made = context.Process(target=run, args=(chosen,))
-    made.start()
-    return made
+    """A running process that applies."""
+    return fork(run, chosen)
 
 
 def files(folder: Path, suffix: str = "") -> dict[str, bytes]:
