@@ -35,6 +35,7 @@ class TrainingExample(_Always, total=False):
     matching_scale says that it is smaller;
     condition_labels, exemplar_labels (H, W) int64, for conditions that are labels (`labelled`) and
     where there is a labels_column;
+    instances (H, W) int64, where there is an instances_column;
     flow (2, H / flow_stride, W / flow_stride) float32: for the centre of each cell (x, y) in pixels
     of the exemplar, NaN where unknown: exact for the photo itself, else what poses (`limb_flow`)
     and labels (`region_flow`) say.
@@ -46,6 +47,7 @@ class TrainingExample(_Always, total=False):
     exemplar_labels: Tensor
     matching_condition: Tensor
     matching_exemplar_condition: Tensor
+    instances: Tensor
     flow: Tensor
 
 
@@ -55,7 +57,7 @@ class Cut(NamedTuple):
     photo: a picture of the training size. source: of its condition. packed: see `Condition.pack`;
     matched: the same at the size of the matching, where that is smaller and the condition is no
     label map, of which every n-th label will do. labels (H, W) int64: of the condition or of the
-    labels_column. joints: see `Condition.joints`.
+    labels_column. joints: see `Condition.joints`. instances (H, W) int64: their numbers.
     """
 
     photo: Image.Image
@@ -64,6 +66,7 @@ class Cut(NamedTuple):
     matched: Tensor | None
     labels: Tensor | None
     joints: np.ndarray | None
+    instances: Tensor | None
 
 
 def compose(
@@ -113,6 +116,8 @@ def compose(
     if shown.labels is not None and seen.labels is not None:
         example["condition_labels"] = shown.labels
         example["exemplar_labels"] = seen.labels
+    if shown.instances is not None:
+        example["instances"] = shown.instances
     if settings.flow_stride:
         flow = (
             known_flow(geometry, other, settings.flow_stride)
@@ -173,7 +178,10 @@ def cut(example: Example, geometry: Geometry, condition: Condition, settings: Da
     labels = packed if condition.labelled else None
     if labels is None and example.labels is not None:
         labels = _index_map(example.labels, example.name, geometry, settings)
-    return Cut(photo, source, packed, matched, labels, joints)
+    instances = None
+    if example.instances is not None:
+        instances = to_pixels(geometry.picture(example.instances, NEAREST)).long()
+    return Cut(photo, source, packed, matched, labels, joints, instances)
 
 
 def _index_map(
