@@ -1,6 +1,6 @@
 """pix2pix: a U-Net and a conditional patch critic (Isola et al. 2017).
 
-    accelerate launch train/train.py --config train/configs/pix2pix.yaml
+The recipe pix2pix.yaml trains it at a small size, the layer of that name at its paper's.
 
 Its only noise is dropout, in training and in use: a call draws it from its `generator`, and without
 one paints with nothing dropped. The critic learns before the painter, on a picture of the same

@@ -1,6 +1,6 @@
 """pix2pixHD: coarse to fine, instance boundaries and features (Wang et al. 2018).
 
-    accelerate launch train/train.py --config train/configs/pix2pixhd.yaml
+The recipe pix2pixhd.yaml trains it at a small size, the layer of that name at its paper's.
 
 Instances come from `data.instances_column`, in a call from `instances`. Without them every class
 counts as one instance, and of a condition that is no label map the whole picture does.

@@ -1,6 +1,6 @@
 """SPADE: a label map at every scale, and a style from an image encoder (Park et al. 2019).
 
-    accelerate launch train/train.py --config train/configs/spade.yaml
+The recipe spade.yaml trains it at a small size, the layer of that name at its paper's.
 
 `spade` learns an encoder, which sees the true photo in training and the exemplar in use;
 `spade_plain` has none and paints one picture for each label map. Boundaries of instances are not
@@ -84,7 +84,9 @@ class SpadePipeline(PairedPipeline):
         if given.exemplar is not None:
             style = self.encoder(given.exemplar)[0]
         elif style is not None:
-            style = style.to(given.condition).expand(items, -1)
+            style = torch.atleast_2d(style).to(given.condition)
+            if len(style) in (1, items // count):  # else the generator says what it needs
+                style = style.expand(items // count, -1).repeat_interleave(count, 0)
         else:
             style = given.noise((entries,))
         if style is None:

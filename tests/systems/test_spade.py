@@ -87,6 +87,14 @@ def test_styles_are_drawn_given_or_seen_in_an_exemplar(pipe: SpadePipeline):
     assert torch.equal(again, drawn.images)
     by_style = painted(style=drawn.styles[3]).images
     torch.testing.assert_close(by_style, drawn.images[3:4], atol=1e-5, rtol=1e-5)
+    both = pipe(
+        layouts(2),
+        style=drawn.styles[2:4],
+        count=2,
+        generator=torch.Generator(),
+        output_type="pt",
+    )
+    assert torch.equal(both.styles, drawn.styles[2:4].repeat_interleave(2, 0))
     zero = painted(style=torch.zeros(3)).images
     torch.testing.assert_close(painted().images, zero)
     photo = torch.rand(3, 24, 40)
