@@ -39,6 +39,7 @@ class TrainingExample(_Always, total=False):
     condition_labels, exemplar_labels (H, W) int64, for conditions that are labels (`labelled`) and
     where there is a labels_column;
     landmarks, exemplar_landmarks (n, 2) float32: see `Condition.landmarks`, where it has any;
+    instances (H, W) int64, where there is an instances_column;
     flow (2, H / flow_stride, W / flow_stride) float32: for the centre of each cell (x, y) in pixels
     of the exemplar, NaN where unknown: exact for the photo itself, else what poses (`limb_flow`)
     and labels (`region_flow`) say.
@@ -50,6 +51,7 @@ class TrainingExample(_Always, total=False):
     exemplar_labels: Tensor
     matching_condition: Tensor
     matching_exemplar_condition: Tensor
+    instances: Tensor
     flow: Tensor
     landmarks: Tensor
     exemplar_landmarks: Tensor
@@ -61,7 +63,7 @@ class Cut(NamedTuple):
     photo: a picture of the training size. source: of its condition. packed: see `Condition.pack`;
     matched: the same at the size of the matching, where that is smaller and the condition is no
     label map, of which every n-th label will do. labels (H, W) int64: of the condition or of the
-    labels_column. joints, landmarks: see `Condition`.
+    labels_column. joints, landmarks: see `Condition`. instances (H, W) int64: their numbers.
     """
 
     photo: Image.Image
@@ -71,6 +73,7 @@ class Cut(NamedTuple):
     labels: Tensor | None
     joints: np.ndarray | None
     landmarks: Tensor | None
+    instances: Tensor | None
 
 
 def compose(
@@ -122,6 +125,8 @@ def compose(
         example["exemplar_labels"] = seen.labels
     if shown.landmarks is not None and seen.landmarks is not None:
         example["landmarks"], example["exemplar_landmarks"] = shown.landmarks, seen.landmarks
+    if shown.instances is not None:
+        example["instances"] = shown.instances
     if settings.flow_stride:
         flow = (
             known_flow(geometry, other, settings.flow_stride)
@@ -202,8 +207,10 @@ def cut(example: Example, geometry: Geometry, condition: Condition, settings: Da
     labels = packed if condition.labelled else None
     if labels is None and example.labels is not None:
         labels = _index_map(example.labels, example.name, geometry, settings)
-    landmarks = condition.landmarks(source)
-    return Cut(photo, source, packed, matched, labels, joints, landmarks)
+    landmarks, instances = condition.landmarks(source), None
+    if example.instances is not None:
+        instances = to_pixels(geometry.picture(example.instances, NEAREST)).long()
+    return Cut(photo, source, packed, matched, labels, joints, landmarks, instances)
 
 
 def _index_map(

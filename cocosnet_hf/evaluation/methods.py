@@ -98,7 +98,11 @@ def pipeline_method(
                 f"{' and '.join(wrong)} are made by a matching, which a {type(pipe).__name__} has "
                 f"not; name other baselines."
             )
-        return Method({PIPELINE: name}, lambda pairs: [generated_pictures(pipe, pairs)])
+        return Method(
+            {PIPELINE: name},
+            lambda pairs: [generated_pictures(pipe, pairs)],
+            uses_exemplar=pipe.uses_exemplar,
+        )
     made_by = {PIPELINE: name}
     if "warped" in baselines:
         made_by[WARPED] = "the exemplar seen through the pipeline's matching"
@@ -284,6 +288,7 @@ def _saved_method(
     return Method(
         {name: f"the pipeline {source}, weights {digest}"},
         lambda some: [generated_pictures(pipe, some)],
+        uses_exemplar=pipe.uses_exemplar,
     )
 
 

@@ -1,25 +1,36 @@
 """The networks: one file for each box of the design's picture."""
 
 from .blending import BlendingOutput, BlendingTranslationNetwork
+from .coarse_to_fine import CoarseToFineGenerator
 from .correspondence import CorrespondenceNetwork, CorrespondenceOutput
 from .discriminator import MultiscaleDiscriminator
 from .efficientnet import EfficientNetLite0Features
+from .feature_encoder import FeatureEncoder
+from .patchgan import PatchGAN
 from .perceptual import DistilledVGG19Features
 from .projected import ProjectedDiscriminator
+from .spade_generator import ImageEncoder, SPADEGenerator
 from .style_encoder import StyleEncoder
 from .translation import TranslationNetwork
+from .unet import UNet
 from .vgg import VGG19Features
 
 __all__ = [
     "BlendingOutput",
     "BlendingTranslationNetwork",
+    "CoarseToFineGenerator",
     "CorrespondenceNetwork",
     "CorrespondenceOutput",
     "DistilledVGG19Features",
     "EfficientNetLite0Features",
+    "FeatureEncoder",
+    "ImageEncoder",
     "MultiscaleDiscriminator",
+    "PatchGAN",
     "ProjectedDiscriminator",
+    "SPADEGenerator",
     "StyleEncoder",
     "TranslationNetwork",
+    "UNet",
     "VGG19Features",
 ]

@@ -22,11 +22,11 @@ from .blocks import (
     InstanceNormResidualBlock,
     SPADEResidualBlock,
     conv2d,
-    instance_norm,
     leaky_relu_,
     unit_length,
 )
 from .network import Network, require_channels, require_stride
+from .norms import instance_norm
 
 
 @dataclass

@@ -11,9 +11,20 @@ from .adversarial import AdversarialSystem, PictureLosses
 from .base import LossWeights, Networks, Phase, System, SystemOptions, SystemSettings, Terms
 from .batch import Batch, Generated
 from .cocosnet import CoCosNet, CoCosNetLosses
+from .paired import PairedLosses, PairedPipeline, PairedSystem
+from .pix2pix import Pix2Pix, Pix2PixPipeline
+from .pix2pixhd import Pix2PixHD, Pix2PixHDPipeline
+from .spade import Spade, SpadePipeline, SpadePlain, SpadePlainPipeline
 from .style_vector import StyleVector, StyleVectorPipeline
 
-SYSTEMS: dict[str, type[System]] = {"cocosnet": CoCosNet, "style_vector": StyleVector}
+SYSTEMS: dict[str, type[System]] = {
+    "cocosnet": CoCosNet,
+    "style_vector": StyleVector,
+    "pix2pix": Pix2Pix,
+    "pix2pixhd": Pix2PixHD,
+    "spade": Spade,
+    "spade_plain": SpadePlain,
+}
 
 
 def find_system(name: str) -> type[System]:
@@ -73,8 +84,19 @@ __all__ = [
     "Generated",
     "LossWeights",
     "Networks",
+    "PairedLosses",
+    "PairedPipeline",
+    "PairedSystem",
     "Phase",
     "PictureLosses",
+    "Pix2Pix",
+    "Pix2PixHD",
+    "Pix2PixHDPipeline",
+    "Pix2PixPipeline",
+    "Spade",
+    "SpadePipeline",
+    "SpadePlain",
+    "SpadePlainPipeline",
     "StyleVector",
     "StyleVectorPipeline",
     "System",
