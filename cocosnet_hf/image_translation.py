@@ -66,6 +66,10 @@ class ImageTranslationPipeline(DiffusionPipeline):
 
     config: Any
     """The settings, as attributes: diffusers' own annotation only knows them as keys."""
+    method: ClassVar[str] = "[CoCosNet](https://arxiv.org/abs/2004.05571)"
+    """What its networks are, for its card."""
+    uses_exemplar: ClassVar[bool] = True
+    """Whether another exemplar would give another picture."""
     has_matching: ClassVar[bool] = False
     """Whether pictures are painted by a matching, which a call then returns."""
 

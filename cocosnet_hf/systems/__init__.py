@@ -10,10 +10,19 @@ from ..transfer import fetch_index, read_index
 from .adversarial import AdversarialSystem, PictureLosses
 from .base import LossWeights, Networks, Phase, System, SystemOptions, SystemSettings, Terms
 from .batch import Batch, Generated
+from .bicyclegan import BicycleGAN, BicycleGANLosses, BicycleGANPipeline
 from .cocosnet import CoCosNet, CoCosNetLosses
+from .egsc_it import EGSCIT, EGSCITLosses, EGSCITOptions, EGSCITPipeline
+from .munit import MUNIT, MUNITLosses, MUNITPipeline
 from .style_vector import StyleVector, StyleVectorPipeline
 
-SYSTEMS: dict[str, type[System]] = {"cocosnet": CoCosNet, "style_vector": StyleVector}
+SYSTEMS: dict[str, type[System]] = {
+    "bicyclegan": BicycleGAN,
+    "cocosnet": CoCosNet,
+    "egsc-it": EGSCIT,
+    "munit": MUNIT,
+    "style_vector": StyleVector,
+}
 
 
 def find_system(name: str) -> type[System]:
@@ -65,13 +74,23 @@ def class_named(index: Mapping[str, Any], source: str) -> type[ImageTranslationP
 
 
 __all__ = [
+    "EGSCIT",
+    "MUNIT",
     "SYSTEMS",
     "AdversarialSystem",
     "Batch",
+    "BicycleGAN",
+    "BicycleGANLosses",
+    "BicycleGANPipeline",
     "CoCosNet",
     "CoCosNetLosses",
+    "EGSCITLosses",
+    "EGSCITOptions",
+    "EGSCITPipeline",
     "Generated",
     "LossWeights",
+    "MUNITLosses",
+    "MUNITPipeline",
     "Networks",
     "Phase",
     "PictureLosses",
