@@ -13,7 +13,7 @@ a step are on its one batch. Rates fall linearly where the authors' fall by a po
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, cast
 
@@ -195,16 +195,20 @@ class EGSCIT(UnpairedSystem):
         return tuple(f"{name}_autoencoder" for name in DOMAINS)
 
     def generate(self, nets: Networks, batch: Batch) -> Generated:
-        """The condition with the look of the exemplar; in the first stage the exemplar decoded."""
+        """The condition with the look of the exemplar; in the first stage the exemplar decoded.
+
+        What that is to be compared with is then the exemplar itself.
+        """
         if self.is_translating:
             return Generated(painted(nets, drawn(batch.condition), batch.exemplar))
-        return Generated(nets["photo_autoencoder"](batch.exemplar)[0])
+        decoded, _ = nets["photo_autoencoder"](batch.exemplar)
+        return Generated(decoded, batch=replace(batch, image=batch.exemplar))
 
     def step(self, phase: Phase, batch: Batch) -> Generated:
         """The critics once, then the others: once, or as often as the options say."""
         pictures = domains(batch)
         if not self.is_translating:
-            return self._autoencoder_step(phase, pictures)
+            return self._autoencoder_step(phase, batch, pictures)
         with torch.no_grad():
             fakes = Translation(self.networks, pictures).fakes
         self.critics_step(phase, pictures, fakes)
@@ -215,7 +219,7 @@ class EGSCIT(UnpairedSystem):
                 terms |= self.losses.applied(self._translation_terms(nets, made))
         return Generated(made.fakes["photo"].detach())
 
-    def _autoencoder_step(self, phase: Phase, pictures: Pair) -> Generated:
+    def _autoencoder_step(self, phase: Phase, batch: Batch, pictures: Pair) -> Generated:
         with torch.no_grad():
             fakes = self._reconstructed(self.networks, pictures)[0]
         self.critics_step(phase, pictures, fakes)
@@ -230,7 +234,7 @@ class EGSCIT(UnpairedSystem):
             )
         for name in self._autoencoders:
             cast(DomainAutoencoder, self.networks[name]).taught.fill_(True)
-        return Generated(fakes["photo"].detach())
+        return Generated(fakes["photo"].detach(), batch=replace(batch, image=batch.exemplar))
 
     def _reconstructed(self, nets: Networks, pictures: Pair) -> tuple[Pair, Pair]:
         """Pictures decoded again, and their codes."""

@@ -108,6 +108,21 @@ def test_the_photo_beside_a_condition_is_not_looked_at():
     assert phases.terms["generators"]["image"] != found[0]["generators"]["image"]
 
 
+def test_changes_before_the_critics_reach_what_they_say_and_no_other_term():
+    found = []
+    for augment in (False, True):
+        system = made()
+        system.settings = replace(system.settings, diff_augment=augment)
+        phases = PlainPhases(system)
+        torch.manual_seed(1)
+        system.step(phases, batch())
+        found.append(phases.terms)
+    plain, changed = found
+    assert all(plain["critics"][name] != changed["critics"][name] for name in plain["critics"])
+    differ = {n for n in plain["generators"] if plain["generators"][n] != changed["generators"][n]}
+    assert differ == {"adversarial"}
+
+
 def test_a_few_steps_on_one_batch_lower_what_is_no_game():
     system = made()
     phases, given = PlainPhases(system, rate=2e-3), batch()

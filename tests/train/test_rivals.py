@@ -1,4 +1,4 @@
-"""The recipes of the systems beside CoCosNet: small on drawn scenes, at the paper's size on data."""
+"""The recipes of the systems beside CoCosNet: small on drawn scenes, and at the papers' sizes."""
 
 import pytest
 import torch
