@@ -128,7 +128,7 @@ def test_codes_are_seen_and_come_back_and_with_neither_way_round_they_are_not():
         phases = PlainPhases(system, rate=2e-3)
         for step in range(250):
             torch.manual_seed(step)
-            system.step(phases, batch(step, count=8, side=16))
+            system.step(phases, batch(step, count=4, side=16))
         pipe = system.pipeline(system.networks)
         codes, unseen = torch.randn(24, 4), batch(1000, count=24, side=16)
         with torch.no_grad():

@@ -10,7 +10,7 @@ from train.stages import load_stages
 
 FROM = {"bicyclegan": "facades", "egsc-it": "celebahq", "munit": "facades"}
 WEIGHTS = {
-    "bicyclegan": {"generator": 54.9, "encoder": 4.2, "random_critic": 3.5},
+    "bicyclegan": {"generator": 54.8, "encoder": 2.6, "random_critic": 3.5},
     "egsc-it": {"photo_autoencoder": 10.2, "photo_decoder": 3.9, "photo_critic": 2.8},
     "munit": {"photo_content": 5.4, "photo_style": 2.8, "photo_decoder": 6.9, "photo_critic": 8.3},
 }
