@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cocosnet_hf import DistilledVGG19Features, MaskCondition
+from cocosnet_hf.cards import model_card
 from cocosnet_hf.models.drawn import drawn
 from cocosnet_hf.models.norms import instance_norm
 from cocosnet_hf.systems import MUNIT, Batch, MUNITLosses, MUNITPipeline
@@ -160,6 +161,13 @@ def test_a_call_takes_an_exemplar_a_style_or_chance(pipe: MUNITPipeline):
     torch.testing.assert_close(between[0], first.styles[0])
     torch.testing.assert_close(between[1], first.styles[:2].mean(0))
     assert len(pipe(given.condition[0], style=between).images) == 3
+
+
+def test_its_card_names_the_method_and_promises_no_matching(pipe: MUNITPipeline):
+    text = str(model_card(pipe))
+    assert "This is a [MUNIT](https://arxiv.org/abs/1804.04732)" in text
+    assert "out.matching" not in text
+    assert "from cocosnet_hf.systems.munit import MUNITPipeline" in text
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import torch
 
 from tests.support.paths import CONFIGS
 from train.config import load_config
+from train.machine import make_optimizer
 from train.networks import build_system
 from train.stages import load_stages
 
@@ -42,6 +43,8 @@ def test_a_small_recipe_makes_a_system_that_steps_fit(name: str):
     system = build_system(config)
     pipe = system.pipeline({key: system.networks[key] for key in system.averaged})
     assert config.data.image_size % pipe.stride == 0
+    optimizer, _ = make_optimizer(config, system, system.averaged[0])
+    assert optimizer.defaults["weight_decay"] == (1e-4 if name == "munit" else 0)
     picture = torch.zeros(2, 3, config.data.image_size, config.data.image_size)
     with torch.no_grad():
         for key in system.critics:
