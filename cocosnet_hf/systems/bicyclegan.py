@@ -109,8 +109,8 @@ class BicycleGAN(System):
             if name == "generator":
                 networks[name] = make_network(own, classes, condition.channels)
             else:
-                own = own if name == "encoder" else CRITIC | own
-                networks[name] = reader_of_pictures(own, classes)
+                plain = {} if name == "encoder" else CRITIC
+                networks[name] = reader_of_pictures({**plain, **own}, classes)
         lengths = {name: networks[name].config.style_channels for name in cls.averaged}
         if len(set(lengths.values())) > 1:
             raise ValueError(

@@ -40,6 +40,9 @@ from .unpaired import DOMAINS, OTHER, Pair, UnpairedSystem, apart, domains, summ
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 """Whose differences the content term adds up, with weights 1/5, 2/5, ..., 1, and the style term."""
 
+CRITIC = {"widths": [64, 128, 256, 512], "norm": "instance", "scales": 1}
+"""Of both critics, where a recipe says nothing else."""
+
 
 class EGSCITPipeline(ImageTranslationPipeline):
     """Paints photos of conditions that look like an exemplar."""
@@ -148,8 +151,8 @@ class EGSCIT(UnpairedSystem):
         cls, condition: Condition, options: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, Network]:
         """New networks. Raises ValueError for painting networks of different widths."""
-        plain = {"widths": [64, 128, 256, 512], "norm": "instance", "scales": 1}
-        critics = {f"{name}_critic": plain | options.get(f"{name}_critic", {}) for name in DOMAINS}
+        names = [f"{name}_critic" for name in DOMAINS]
+        critics = {name: {**CRITIC, **options.get(name, {})} for name in names}
         networks = super().make_networks(condition, {**options, **critics})
         widths = {name: networks[name].config.base_channels for name in cls.averaged}
         if len(set(widths.values())) > 1:
