@@ -48,6 +48,7 @@ class OptimizerConfig:
     """Adam with two time scales (Heusel et al. 2017; official networks, 11).
 
     max_grad_norm: longer gradients are scaled down to this length, each network group by itself.
+    weight_decay: of all networks, added to their gradients as weight_decay * weight.
     """
 
     generator_lr: float = 1e-4
@@ -56,9 +57,10 @@ class OptimizerConfig:
     generator_eps: float = 1e-3
     discriminator_eps: float = 1e-8
     max_grad_norm: float | None = None
+    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _require_at_least(self, "optimizer", 0, "generator_lr", "discriminator_lr")
+        _require_at_least(self, "optimizer", 0, "generator_lr", "discriminator_lr", "weight_decay")
         if self.max_grad_norm is not None and not self.max_grad_norm > 0:
             raise ValueError(f"optimizer.max_grad_norm must be above 0, got {self.max_grad_norm}.")
 

@@ -10,7 +10,10 @@ from ..transfer import fetch_index, read_index
 from .adversarial import AdversarialSystem, PictureLosses
 from .base import LossWeights, Networks, Phase, System, SystemOptions, SystemSettings, Terms
 from .batch import Batch, Generated
+from .bicyclegan import BicycleGAN, BicycleGANLosses, BicycleGANPipeline
 from .cocosnet import CoCosNet, CoCosNetLosses
+from .egsc_it import EGSCIT, EGSCITLosses, EGSCITOptions, EGSCITPipeline
+from .munit import MUNIT, MUNITLosses, MUNITPipeline
 from .paired import PairedLosses, PairedPipeline, PairedSystem
 from .pix2pix import Pix2Pix, Pix2PixPipeline
 from .pix2pixhd import Pix2PixHD, Pix2PixHDPipeline
@@ -18,12 +21,15 @@ from .spade import Spade, SpadePipeline, SpadePlain, SpadePlainPipeline
 from .style_vector import StyleVector, StyleVectorPipeline
 
 SYSTEMS: dict[str, type[System]] = {
+    "bicyclegan": BicycleGAN,
     "cocosnet": CoCosNet,
-    "style_vector": StyleVector,
+    "egsc-it": EGSCIT,
+    "munit": MUNIT,
     "pix2pix": Pix2Pix,
     "pix2pixhd": Pix2PixHD,
     "spade": Spade,
     "spade_plain": SpadePlain,
+    "style_vector": StyleVector,
 }
 
 
@@ -76,13 +82,23 @@ def class_named(index: Mapping[str, Any], source: str) -> type[ImageTranslationP
 
 
 __all__ = [
+    "EGSCIT",
+    "MUNIT",
     "SYSTEMS",
     "AdversarialSystem",
     "Batch",
+    "BicycleGAN",
+    "BicycleGANLosses",
+    "BicycleGANPipeline",
     "CoCosNet",
     "CoCosNetLosses",
+    "EGSCITLosses",
+    "EGSCITOptions",
+    "EGSCITPipeline",
     "Generated",
     "LossWeights",
+    "MUNITLosses",
+    "MUNITPipeline",
     "Networks",
     "PairedLosses",
     "PairedPipeline",
