@@ -4,8 +4,8 @@
 
 CONDITION is what the model paints from. For edges a photo, which is turned into edges, or with
 --drawing the lines themselves; for masks a label map or colour-coded picture; for poses a keypoint
-file. --show saves condition, exemplar, warped exemplar (of a model that matches) and result side by
-side.
+file. --fit face or --fit person brings photos to what the bundled models have learned. --show saves
+condition, exemplar, warped exemplar (of a model that matches) and result side by side.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ from .bundled import bundled_names, open_model
 from .image_translation import ImageTranslationPipeline
 from .measuring import unusable
 from .own_modules import add_import
+from .photos import crop_to_face, cut_out
 from .pictures import open_photo
 from .strips import call_strip
+
+FITS = {"face": crop_to_face, "person": cut_out}
+"""What --fit does to photos."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -42,6 +46,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("-o", "--output", required=True, type=Path, help="picture to write")
     parser.add_argument("--show", action="store_true", help="write the strip of all instead")
     parser.add_argument("--drawing", action="store_true", help="the condition is drawn lines")
+    parser.add_argument(
+        "--fit",
+        choices=FITS,
+        help="crop photos to the face in them, or cut out the person in their middle on white",
+    )
     parser.add_argument(
         "--condition-size",
         type=int,
@@ -104,6 +113,11 @@ def paint(pipe: ImageTranslationPipeline, options: argparse.Namespace) -> Image.
     Raises ValueError for input that the pipeline refuses.
     """
     source: Any = options.condition
+    exemplar = open_photo(options.exemplar, "exemplar")
+    if options.fit is not None:
+        exemplar = FITS[options.fit](exemplar)
+        if pipe.condition.needs_only_photo and not options.drawing:
+            source = FITS[options.fit](source)
     if options.drawing:
         source = pipe.condition.as_drawing(source)
         if source is None:
@@ -118,7 +132,7 @@ def paint(pipe: ImageTranslationPipeline, options: argparse.Namespace) -> Image.
     )
     own = of_several(own, options.exemplar_person, options.exemplar_frame, pipe, "--exemplar-")
     pipe.set_progress_bar_config(disable=True)
-    source, exemplar = pipe.condition.open(source), open_photo(options.exemplar, "exemplar")
+    source = pipe.condition.open(source)
     out = pipe(
         source,
         exemplar,

@@ -12,7 +12,9 @@ from PIL import Image
 
 from cocosnet_hf import EdgeCondition
 from cocosnet_hf.call_inputs import MAX_ASPECT
+from cocosnet_hf.photos import crop_to_face
 
+from .fitting import fit_row
 from .gallery import Gallery
 from .inputs import (
     CANVAS_SIDE,
@@ -53,6 +55,7 @@ def edge_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             layout, settings, trace = _layout(tab, painter, gallery, photo)
         with card(2, "Choose the look", "The picture whose colours and textures are wanted."):
             look = look_column(tab, gallery)
+            fit_row(tab, look, "Crop to the face", crop_to_face)
         result = result_column(tab)
     wire(painter, gallery, layout, look, result, ExemplarCondition())
     look.edit.click(
@@ -84,7 +87,9 @@ def _layout(
         brush=3,
         paper=True,
     )
-    upload = upload_button("Take a photo's edges", f"{tab}-upload")
+    with gr.Row(elem_classes="buttons"):
+        upload = upload_button("Take a photo's edges", f"{tab}-upload")
+        crop = gr.Button("Crop it to the face", size="sm", elem_id=f"{tab}-crop")
     threshold = gr.Slider(
         0.02,
         0.5,
@@ -96,10 +101,16 @@ def _layout(
     traced = gr.Checkbox(label="Show the photo beneath", elem_id=f"{tab}-traced")
     examples = examples_of(tab, gallery.pictures)
 
-    def trace(file: dict[str, Any] | None, high: float, beneath: bool) -> tuple:
-        picture = read_photo(file, "photo").convert("RGB")
+    def begun(picture: Image.Image, high: float, beneath: bool) -> tuple:
         picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
         return as_file(picture), shown(picture, high, beneath)
+
+    def trace(file: dict[str, Any] | None, high: float, beneath: bool) -> tuple:
+        return begun(read_photo(file, "photo").convert("RGB"), high, beneath)
+
+    @explained
+    def cropped(file: dict[str, Any] | None, high: float, beneath: bool) -> tuple:
+        return begun(crop_to_face(read_photo(file, "photo")), high, beneath)
 
     def start(high: float, beneath: bool, event: gr.SelectData) -> tuple:
         picture = gallery[event.index].picture
@@ -116,6 +127,7 @@ def _layout(
     settings: list[gr.components.Component] = [threshold, traced]
     loads = [
         upload.upload(explained(trace), [upload, *settings], [photo, editor], **RAW),
+        crop.click(cropped, [photo, *settings], [photo, editor], **RAW),
         examples.select(start, settings, [photo, editor], **PRIVATE),
     ]
     threshold.release(find_again, [photo, *settings], editor, trigger_mode="always_last", **RAW)

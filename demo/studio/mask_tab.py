@@ -10,7 +10,9 @@ import numpy as np
 from PIL import Image
 
 from cocosnet_hf import MaskCondition
+from cocosnet_hf.photos import cut_out
 
+from .fitting import fit_row
 from .gallery import Exhibit, Gallery
 from .inputs import (
     as_canvas,
@@ -55,6 +57,8 @@ def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             layout = _layout(tab, condition, gallery)
         with card(2, "Choose the look", "The picture whose colours and textures are wanted."):
             look = look_column(tab, gallery)
+            if not painter.needs_exemplar_condition and "skin" in condition.classes:
+                fit_row(tab, look, "Cut out the person", cut_out)
             own = _own_mask(tab, painter, gallery)
         result = result_column(tab)
     wire(painter, gallery, layout, look, result, own)

@@ -9,7 +9,9 @@ from PIL import Image
 
 from cocosnet_hf import Pose, PoseCondition
 from cocosnet_hf.conditions.pose import COLORS, DEFAULT_POSE_ESTIMATOR, JOINTS, LIMBS
+from cocosnet_hf.photos import cut_out
 
+from .fitting import fit_row
 from .gallery import Exhibit, Gallery, standing_figure
 from .inputs import (
     as_figure,
@@ -50,6 +52,8 @@ def pose_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             layout = _layout(tab, condition, gallery)
         with card(2, "Choose the look", "The picture whose clothes and colours are wanted."):
             look = look_column(tab, gallery, can_keep=False)  # one limb moves the whole condition
+            if not painter.needs_exemplar_condition:
+                fit_row(tab, look, "Cut out the person", cut_out)
             own = _own_pose(tab, painter, gallery, look)
         result = result_column(tab)
     wire(painter, gallery, layout, look, result, own)
