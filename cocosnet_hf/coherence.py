@@ -36,6 +36,10 @@ from .stiffness import RADIUS, locally_affine
 SAME_PIECE = 0.8
 """Cells by which two neighbours' places may differ from a shift and still be of one piece."""
 
+STRAIGHT, FASTEST = 0.3, 3.0
+"""Cells by which the changes to both sides may differ where a piece turns far, and by which one of
+them may differ from a shift."""
+
 
 @dataclass(frozen=True, eq=False)
 class CoherentFlow:
@@ -122,19 +126,30 @@ class CoherentFlow:
 def _slopes(position: Tensor) -> tuple[Tensor, Tensor]:
     """By how much the place (B, h, w, 2) moves with one cell across, and with one down.
 
-    From the neighbours on either side that lie within `SAME_PIECE` of where a shift would put them;
-    a shift, where neither does.
+    Of the changes to the neighbours on either side those count that differ from a shift by less
+    than `SAME_PIECE`, or from each other by less than `STRAIGHT`; a shift, where neither does.
     """
     slopes = []
     for axis, step in ((2, (1.0, 0.0)), (1, (0.0, 1.0))):
         shift = position.new_tensor(step)
         change = position.diff(dim=axis) - shift
-        change = change * (change.square().sum(-1, keepdim=True) < SAME_PIECE**2)
         edge = [0, 0] * (position.ndim - 1 - axis)
-        after, before = F.pad(change, [*edge, 0, 1]), F.pad(change, [*edge, 1, 0])
-        count = (after.abs().sum(-1) > 0).float() + (before.abs().sum(-1) > 0).float()
-        slopes.append(shift + (after + before) / count.clamp_min(1)[..., None])
+        nowhere = float("inf")
+        after, before = (
+            F.pad(change, [*edge, 0, 1], value=nowhere),
+            F.pad(change, [*edge, 1, 0], value=nowhere),
+        )
+        is_straight = _length(after - before) < STRAIGHT  # inf - inf is not
+        is_straight &= _length(after) < FASTEST
+        sides = [(side, is_straight | (_length(side) < SAME_PIECE)) for side in (after, before)]
+        total = sum(torch.where(counts, side, 0) for side, counts in sides)
+        count = sum(counts.float() for _, counts in sides)
+        slopes.append(shift + total / torch.as_tensor(count).clamp_min(1))
     return slopes[0], slopes[1]
+
+
+def _length(change: Tensor) -> Tensor:
+    return change.square().sum(-1, keepdim=True).sqrt()
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,9 @@ def test_guides_go_to_other_devices_and_are_checked():
 # Pieces that turn and grow
 
 
-@pytest.mark.parametrize("slope", [(0.85, 0.35, -0.35, 0.85), (1.4, 0.0, 0.0, 1.4)])
+@pytest.mark.parametrize(
+    "slope", [(0.85, 0.35, -0.35, 0.85), (1.4, 0, 0, 1.4), (-0.8, 0.6, -0.6, -0.8)]
+)
 def test_a_piece_that_turns_or_grows_is_seen_as_one(slope: tuple[float, ...]):
     y, x = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
     photo = torch.stack([(x / 5).sin(), (y / 4).cos()])[None]
@@ -103,7 +105,9 @@ def test_a_piece_that_turns_or_grows_is_seen_as_one(slope: tuple[float, ...]):
     flow = CoherentFlow(cells, torch.zeros(1, 8, 8, dtype=torch.long), none, none, (((8, 8),),))
     exact = (2 * place(x, y, 31.5)[None] + 1) / 64 - 1
     expected = F.grid_sample(photo, exact, align_corners=False, padding_mode="border")
-    assert (flow.warp(photo, (64, 64)) - expected).abs().mean() < 0.005
+    # A cell of the border has one neighbour, which does not tell a far turn from a jump.
+    inner = (flow.warp(photo, (64, 64)) - expected)[:, :, 12:52, 12:52]
+    assert inner.abs().mean() < 0.005
 
 
 def test_pieces_that_part_keep_their_pixels():
@@ -165,8 +169,8 @@ def test_a_prepared_exemplar_keeps_what_guides(pipe: CoCosPipeline):
     for item, one in enumerate(own):
         alone = flow_of(pipe, standing(), photo, one)
         torch.testing.assert_close(together.position[item], alone.position[0], atol=1e-4, rtol=0)
-    moved = prepared[0].to(torch.float32)
-    assert torch.equal(flow_of(pipe, standing(), moved).position[0], together.position[0])
+    alone, moved = (flow_of(pipe, standing(), one) for one in (prepared[0], prepared[0].to("cpu")))
+    assert torch.equal(moved.position, alone.position)
 
 
 def test_an_encoded_pose_has_no_joints_to_guide_by(pipe: CoCosPipeline):

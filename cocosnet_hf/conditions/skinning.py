@@ -20,7 +20,8 @@ def _bones(names: str) -> tuple[tuple[int, int], ...]:
 
 HEAD = tuple(map(JOINTS.index, ("nose", "r_eye", "l_eye", "r_ear", "l_ear", "neck")))
 TRUNK = tuple(map(JOINTS.index, ("neck", "r_shoulder", "l_shoulder", "r_hip", "l_hip")))
-ARMS = _bones("r_shoulder-r_elbow l_shoulder-l_elbow r_elbow-r_wrist l_elbow-l_wrist")
+UPPER_ARMS = _bones("r_shoulder-r_elbow l_shoulder-l_elbow")
+FOREARMS = _bones("r_elbow-r_wrist l_elbow-l_wrist")
 THIGHS = _bones("r_hip-r_knee l_hip-l_knee")
 SHINS = _bones("r_knee-r_ankle l_knee-l_ankle")
 
@@ -34,11 +35,14 @@ joints."""
 SOFTNESS = 0.012
 """Distance, as a share of the body's height, in which a place changes from one part to another."""
 
-REACH, ARM_REACH = 0.11, 0.055
+REACH, ARM_REACH = 0.11, 0.085
 """Distance from the bones, as a share of the body's height, up to which a place moves with them."""
 
 BESIDE = 0.08
 """Distance from all bones, as a share of the body's height, where the body has surely ended."""
+
+HAND_OR_FOOT = 0.4
+"""How far a forearm or shin goes on beyond its last joint, as a share of its length."""
 
 STEP = 0.01
 """Share of the body's height in which a way out of the body is looked for."""
@@ -65,15 +69,14 @@ def skinned_flow(joints: np.ndarray, exemplar_joints: np.ndarray, places: np.nda
     height, exemplar_height = (
         TALLNESS * np.ptp(one[~np.isnan(one)].imag) for one in (joints, exemplar_joints)
     )
-    away = np.stack([_distance(joints, part.bones, places) for part in parts])
+    away = np.stack([part.distance(joints, places) for part in parts])
     reach = height * np.array([part.reach for part in parts])
     near = away.min(0) <= reach[away.argmin(0)]
     places, away = places[near], away[:, near]
     share = np.exp((away.min(0) - away) / (SOFTNESS * height))
     moved = sum(weight * part.moved(places) for weight, part in zip(share, parts, strict=True))
     moved = moved / share.sum(0)
-    body = [part.bones for part in parts]
-    there = np.stack([_distance(exemplar_joints, bones, moved) for bones in body])
+    there = np.stack([part.distance(exemplar_joints, moved) for part in parts])
     own = away.argmin(0)
     is_own = there.min(0) >= there[own, np.arange(len(own))] - SOFTNESS * exemplar_height
     second = np.argpartition(away, min(1, len(parts) - 1), axis=0)[min(1, len(parts) - 1)]
@@ -83,9 +86,7 @@ def skinned_flow(joints: np.ndarray, exemplar_joints: np.ndarray, places: np.nda
         # Between two thighs there may be a skirt.
         between = part.is_thigh & np.array([other.is_thigh for other in parts])[second]
         hidden = (own == number) & ~is_own & ~between
-        moved[hidden] = _outside(
-            exemplar_joints, part.bones[0], body, moved[hidden], exemplar_height
-        )
+        moved[hidden] = _outside(exemplar_joints, part, parts, moved[hidden], exemplar_height)
         is_own |= hidden
     found[near] = np.where(is_own, moved, complex(np.nan, np.nan))
     return found
@@ -106,7 +107,7 @@ class Part:
     @property
     def reach(self) -> float:
         """See `REACH`."""
-        return ARM_REACH if self.bones[0] in ARMS else REACH
+        return ARM_REACH if self.bones[0] in UPPER_ARMS + FOREARMS else REACH
 
     @property
     def is_thigh(self) -> bool:
@@ -117,6 +118,20 @@ class Part:
     def is_leg(self) -> bool:
         """Whether it is a thigh or a shin."""
         return self.bones[0] in THIGHS + SHINS
+
+    def distance(self, joints: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """From each place to the part, which hands and feet belong to, in one of the poses."""
+        return np.min([abs(places - self._nearest(joints, bone, places)) for bone in self.bones], 0)
+
+    def outwards(self, joints: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """The way from a limb to each place, of length 1."""
+        off = places - self._nearest(joints, self.bones[0], places)
+        return off / np.maximum(abs(off), 1e-9)
+
+    def _nearest(self, joints: np.ndarray, bone: tuple[int, int], places: np.ndarray) -> np.ndarray:
+        start, along = joints[bone[0]], joints[bone[1]] - joints[bone[0]]
+        end = 1 + HAND_OR_FOOT if bone in FOREARMS + SHINS else 1
+        return start + along * ((places - start) / (along or 1)).real.clip(0, end)
 
     def moved(self, places: np.ndarray) -> np.ndarray:
         """Where places lie in the other pose."""
@@ -139,7 +154,7 @@ def parts_of(joints: np.ndarray, exemplar: np.ndarray) -> list[Part]:
             bones = tuple((own[0], joint) for joint in own[1:])
             fit = _fitted(joints[own], exemplar[own], overall, joint_names is TRUNK)
             parts.append(Part(bones, *fit))
-    for start, end in ARMS + THIGHS + SHINS:
+    for start, end in UPPER_ARMS + FOREARMS + THIGHS + SHINS:
         if not (seen[start] and seen[end]):
             continue
         along, other = joints[end] - joints[start], exemplar[end] - exemplar[start]
@@ -182,32 +197,13 @@ def _fitted(
 
 
 def _outside(
-    joints: np.ndarray,
-    bone: tuple[int, int],
-    body: list[tuple[tuple[int, int], ...]],
-    places: np.ndarray,
-    height: float,
+    joints: np.ndarray, limb: Part, parts: list[Part], places: np.ndarray, height: float
 ) -> np.ndarray:
-    """Places moved straight away from a bone until no part of the body is near."""
-    off = places - _nearest_on(joints, bone, places)
-    step = STEP * height * off / np.maximum(abs(off), 1e-9)
+    """Places moved straight away from a limb until no part of the body is near."""
+    step = STEP * height * limb.outwards(joints, places)
     for _ in range(round(1 / STEP)):
-        near = (
-            np.min([_distance(joints, bones, places) for bones in body], axis=0) < BESIDE * height
-        )
+        near = np.min([part.distance(joints, places) for part in parts], 0) < BESIDE * height
         if not near.any():
             break
         places = places + step * near
     return places
-
-
-def _distance(
-    joints: np.ndarray, bones: tuple[tuple[int, int], ...], places: np.ndarray
-) -> np.ndarray:
-    """From each place to the nearest of some bones."""
-    return np.min([abs(places - _nearest_on(joints, bone, places)) for bone in bones], axis=0)
-
-
-def _nearest_on(joints: np.ndarray, bone: tuple[int, int], places: np.ndarray) -> np.ndarray:
-    start, along = joints[bone[0]], joints[bone[1]] - joints[bone[0]]
-    return start + along * ((places - start) / (along or 1)).real.clip(0, 1)

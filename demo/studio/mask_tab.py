@@ -57,7 +57,7 @@ def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             layout = _layout(tab, condition, gallery)
         with card(2, "Choose the look", "The picture whose colours and textures are wanted."):
             look = look_column(tab, gallery)
-            if not painter.needs_exemplar_condition and "skin" in condition.classes:
+            if not painter.takes_exemplar_condition and "skin" in condition.classes:
                 fit_row(tab, look, "Cut out the person", cut_out)
             own = _own_mask(tab, painter, gallery)
         result = result_column(tab)

@@ -52,7 +52,7 @@ def pose_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             layout = _layout(tab, condition, gallery)
         with card(2, "Choose the look", "The picture whose clothes and colours are wanted."):
             look = look_column(tab, gallery, can_keep=False)  # one limb moves the whole condition
-            if not painter.needs_exemplar_condition:
+            if not painter.takes_exemplar_condition:
                 fit_row(tab, look, "Cut out the person", cut_out)
             own = _own_pose(tab, painter, gallery, look)
         result = result_column(tab)
