@@ -23,6 +23,7 @@ from .pairing import Frame
 from .prepared import (
     ExemplarPhotos,
     PreparedExemplar,
+    as_one_tensor,
     broadcast,
     joined,
     prepared_ones,
@@ -54,6 +55,40 @@ class CallInputs:
     def exemplar_counts(self) -> list[int]:
         """How many exemplars each item has."""
         return [len(item) for item in broadcast(self.exemplars.photos, self.batch)]
+
+    def regions(self, device: torch.device) -> dict[str, Any]:
+        """The regions as `Matching` takes them."""
+        if self.maps is None:
+            return {}
+        own = torch.stack([region.to(device) for region in self.maps[0]])
+        other = [[region.to(device) for region in item] for item in self.maps[1]]
+        return {
+            "content_regions": own.expand(self.batch, -1, -1),
+            "style_regions": as_one_tensor(broadcast(other, self.batch)),
+        }
+
+    def guides(
+        self, condition: Condition, prepared: PreparedExemplar, grid: tuple[int, int]
+    ) -> list[list[Tensor | None]]:
+        """What the landmarks of each condition and each of its exemplars say, where both have any.
+
+        grid: (h, w) of the conditions' positions.
+        """
+        items = zip(
+            broadcast(self.landmarks, self.batch),
+            broadcast(prepared.landmarks, self.batch),
+            broadcast(prepared.styles, self.batch),
+            strict=True,
+        )
+        return [
+            [
+                None
+                if own is None or other is None
+                else condition.guide(own, other, grid, size_of(style)).to(style.device)
+                for other, style in zip(others, styles, strict=True)
+            ]
+            for own, others, styles in items
+        ]
 
 
 class MatchedInputReader(InputReader):

@@ -41,8 +41,8 @@ class Matching:
     `flow` and `row` speak. content_regions (B, h, w) and style_regions, laid out like style without
     its channels: integers; a position only looks where the region is its own, and everywhere if no
     exemplar has its region or if it is -1.
-    guides: for each item and exemplar where its positions likely lie, (h, w, 2) as (x, y) in cells
-    of the exemplar's grid, NaN where unknown, or None; `coherent` follows them.
+    guides: for each item and exemplar (h, w, 2), where positions likely lie, (x, y) in its cells,
+    NaN where unknown, or None; `coherent` follows them.
     tile_memory: bytes for the tiles in work, by default 2 KiB for each position, at least 32 MiB on
     a CPU and 512 MiB elsewhere; more costs memory and saves recomputed borders.
     check_finite: look for NaN in the maps, which waits for a GPU.
@@ -109,9 +109,7 @@ class Matching:
         vars(other).pop("_best", None)
         other._rows = [moved(side) for side in self._rows]
         other._columns = [[moved(side) for side in item] for item in self._columns]
-        other._guides = [
-            [None if guide is None else guide.to(device) for guide in item] for item in self._guides
-        ]
+        other._guides = [[g if g is None else g.to(device) for g in item] for item in self._guides]
         other._content_regions = [
             None if regions is None else regions.to(device) for regions in self._content_regions
         ]
@@ -209,16 +207,10 @@ class Matching:
         _require("places", places, (self._batch, self._height, self._width, 2))
         if any(len(item) > 1 for item in self._columns):
             raise ValueError("log_share needs one exemplar for each item, got several.")
-        shares = []
-        for rows, (side,), place in zip(self._rows, self._columns, places, strict=True):
-            place = place.flatten(0, 1)
-            known = ~place.isnan().any(-1)
-            index, weights = normal_weights(place.nan_to_num(), side, spread)
-            # The product with a mean of patches is the mean of the products with each.
-            wanted = F.embedding_bag(index, side.patches(), per_sample_weights=weights, mode="sum")
-            logit = (rows.patches() * wanted).sum(1) / self.temperature
-            _, log_sum = _attend(rows, side, logit.new_zeros(len(side.mean), 1), self._tiles)
-            shares.append(torch.where(known, logit - log_sum, torch.nan))
+        shares = [
+            _log_share(rows, side, place.flatten(0, 1), spread, self.temperature, self._tiles)
+            for rows, (side,), place in zip(self._rows, self._columns, places, strict=True)
+        ]
         return torch.stack(shares).unflatten(1, (self._height, self._width))
 
     def coherent(
@@ -336,6 +328,24 @@ class Matching:
         if not all(nested):
             raise ValueError(f"{name} must name at least one exemplar for each item.")
         return nested
+
+
+def _log_share(
+    rows: Side,
+    side: Side,
+    place: Tensor,
+    spread: float,
+    temperature: float,
+    make_tiles: Callable[[Side, Side], Tiles],
+) -> Tensor:
+    """As `Matching.log_share`, of one item: place (h w, 2), the result (h w)."""
+    known = ~place.isnan().any(-1)
+    index, weights = normal_weights(place.nan_to_num(), side, spread)
+    # The product with a mean of patches is the mean of the products with each.
+    wanted = F.embedding_bag(index, side.patches(), per_sample_weights=weights, mode="sum")
+    logit = (rows.patches() * wanted).sum(1) / temperature
+    _, log_sum = _attend(rows, side, logit.new_zeros(len(side.mean), 1), make_tiles)
+    return torch.where(known, logit - log_sum, torch.nan)
 
 
 def _checked_guides(

@@ -304,49 +304,14 @@ class CoCosPipeline(ImageTranslationPipeline):
             self.correspondence, self._execution_device, self._reader.matched_size, generator
         )
 
-    def _match(
-        self,
-        content: Tensor,
-        prepared: PreparedExemplar,
-        inputs: CallInputs,
-    ) -> Matching:
-        batch, maps = inputs.batch, inputs.maps
-        regions: dict[str, Any] = {}
-        if maps is not None:
-            own = torch.stack([region.to(content.device) for region in maps[0]])
-            other = [[region.to(content.device) for region in item] for item in maps[1]]
-            regions["content_regions"] = own.expand(batch, -1, -1)
-            regions["style_regions"] = as_one_tensor(broadcast(other, batch))
+    def _match(self, content: Tensor, prepared: PreparedExemplar, inputs: CallInputs) -> Matching:
         return self.correspondence.match(
-            content.expand(batch, -1, -1, -1),
-            as_one_tensor(broadcast(prepared.styles, batch)),
+            content.expand(inputs.batch, -1, -1, -1),
+            as_one_tensor(broadcast(prepared.styles, inputs.batch)),
             pixels=self.config.matching_scale,
-            guides=self._guides(size_of(content), prepared, inputs),
-            **regions,
+            guides=inputs.guides(self.condition, prepared, size_of(content)),
+            **inputs.regions(content.device),
         )
-
-    def _guides(
-        self, grid: tuple[int, int], prepared: PreparedExemplar, inputs: CallInputs
-    ) -> list[list[Tensor | None]]:
-        """What the landmarks of each condition and each of its exemplars say, where both have any.
-
-        grid: (h, w) of the conditions' positions.
-        """
-        items = zip(
-            broadcast(inputs.landmarks, inputs.batch),
-            broadcast(prepared.landmarks, inputs.batch),
-            broadcast(prepared.styles, inputs.batch),
-            strict=True,
-        )
-        return [
-            [
-                None
-                if own is None or other is None
-                else self.condition.guide(own, other, grid, size_of(style)).to(style.device)
-                for other, style in zip(others, styles, strict=True)
-            ]
-            for own, others, styles in items
-        ]
 
     def _painted(
         self,
