@@ -115,9 +115,10 @@ def check_data(
     if settings.source == "synthetic" and limit is None:
         limit = 64
     reader = Reader(settings, condition)
-    plain = dataclasses.replace(
-        settings, augment=False, retrieve=False, exemplar_list=None, same_look=False
-    )
+    # Of the trainer's settings those of the rows alone: others would miss their exemplar list.
+    own = {field.name: getattr(settings, field.name) for field in dataclasses.fields(DataSettings)}
+    chosen_here = {"augment": False, "retrieve": False, "exemplar_list": None, "same_look": False}
+    plain = DataSettings(**own | chosen_here)
     count = _Count(settings, condition)
     shown: list[Example] = []
     chosen, total = _chosen(rows, settings, limit)
