@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..conditions import Condition
+from ..gan_losses import kl_sum
 from ..models import CodedUNet, CodeEncoder, PictureCritic
 from ..models.network import Network
 from .augment import diff_augment
@@ -172,9 +173,3 @@ class BicycleGAN(System):
         still = {name: value.detach() for name, value in encoder.named_parameters()}
         mean, _ = torch.func.functional_call(encoder, still, (pictures,))
         return mean
-
-
-def kl_sum(mean: Tensor, log_variance: Tensor) -> Tensor:
-    """-1/2 sum(1 + log var - mean^2 - var), over items and entries: codes (B, S) to N(0, 1)."""
-    mean, log_variance = mean.float(), log_variance.float()
-    return -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum()
