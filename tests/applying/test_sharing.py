@@ -10,7 +10,7 @@ import pytest
 from cocosnet_hf.applying import apply, outputs
 from cocosnet_hf.applying.ray_cluster import apply_with_ray
 from cocosnet_hf.applying.record import Record
-from tests.support.applying import files, run, settings
+from tests.support.applying import assert_painted_alike, run, settings
 from tests.support.loopback_hub import ALICE, LoopbackHub, connected_hub
 from tests.support.paths import REPOSITORY
 from tests.support.processes import two_commands
@@ -32,7 +32,7 @@ def words(root: Path, output: Path) -> list[str]:
 def test_two_processes_share_the_shards_without_overlap(root: Path):
     run(settings(root, "alone"))
     printed = two_commands("cocosnet_hf.apply", root / "log", *words(root, root / "together"))
-    assert files(root / "together") == files(root / "alone")
+    assert_painted_alike(root / "together", root / "alone")
     assert "20 pictures in 4 shards" in printed
     assert "now 20 in" in printed  # of both: none was painted twice
     assert "by 2 processes" in printed
@@ -109,4 +109,4 @@ def test_the_workers_of_a_ray_cluster_paint_what_one_process_paints(root: Path):
         ray.shutdown()
     assert (summary.items, summary.painted) == (ROWS, ROWS)
     assert (again.items, again.painted) == (ROWS, 0)
-    assert files(root / "cluster") == files(root / "single")
+    assert_painted_alike(root / "cluster", root / "single")

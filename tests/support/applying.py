@@ -8,6 +8,7 @@ import torch
 
 from cocosnet_hf.applying import ApplySettings, apply
 from cocosnet_hf.datasets import DataSettings
+from tests.support.pictures import assert_same_but_for_rounding, whole_picture
 from tests.support.processes import forget_processes, fork
 
 COLUMNS = ("name", "position", "exemplar", "exemplar_position", "score")
@@ -46,6 +47,17 @@ def files(folder: Path, suffix: str = "") -> dict[str, bytes]:
         for path in sorted(folder.rglob(f"*{suffix}"))
         if path.is_file() and ".apply" not in str(path.relative_to(folder))
     }
+
+
+def assert_painted_alike(folder: Path, other: Path) -> None:
+    """Two outputs of other processes hold the same files, their pictures but for rounding."""
+    found, expected = files(folder), files(other)
+    assert found.keys() == expected.keys()
+    for name, content in found.items():
+        if name.endswith(".png"):
+            assert_same_but_for_rounding(whole_picture(folder / name), whole_picture(other / name))
+        else:
+            assert content == expected[name], name
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
