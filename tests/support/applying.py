@@ -1,10 +1,13 @@
 """Small collections that a tiny pipeline is applied to, and what came of it."""
 
+import io
 import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from pyarrow import parquet
 
 from cocosnet_hf.applying import ApplySettings, apply
 from cocosnet_hf.datasets import DataSettings
@@ -50,14 +53,32 @@ def files(folder: Path, suffix: str = "") -> dict[str, bytes]:
 
 
 def assert_painted_alike(folder: Path, other: Path) -> None:
-    """Two outputs of other processes hold the same files, their pictures but for rounding."""
-    found, expected = files(folder), files(other)
+    """Two outputs of other processes hold the same, their pictures but for rounding."""
+    found, expected = members(folder), members(other)
     assert found.keys() == expected.keys()
     for name, content in found.items():
         if name.endswith(".png"):
-            assert_same_but_for_rounding(whole_picture(folder / name), whole_picture(other / name))
+            same = whole_picture(io.BytesIO(expected[name]))
+            assert_same_but_for_rounding(whole_picture(io.BytesIO(content)), same)
         else:
             assert content == expected[name], name
+
+
+def members(folder: Path) -> dict[str, bytes]:
+    """As `files`, with what is packed in tars and Parquet files in their place."""
+    found = {}
+    for name, content in files(folder).items():
+        if name.endswith(".tar"):
+            with tarfile.open(fileobj=io.BytesIO(content)) as packed:
+                for member in packed:
+                    found[f"{name}/{member.name}"] = packed.extractfile(member).read()
+        elif name.endswith(".parquet"):
+            for number, row in enumerate(parquet.read_table(io.BytesIO(content)).to_pylist()):
+                found[f"{name}/{number}.png"] = row.pop("image")["bytes"]
+                found[f"{name}/{number}"] = repr(row).encode()
+        else:
+            found[name] = content
+    return found
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:

@@ -1,12 +1,13 @@
 """Pictures of files, read whole, and compared."""
 
 from os import PathLike
+from typing import IO
 
 import numpy as np
 from PIL import Image
 
 
-def whole_picture(path: str | PathLike[str]) -> Image.Image:
+def whole_picture(path: str | PathLike[str] | IO[bytes]) -> Image.Image:
     """As `Image.open`, but the file does not stay open."""
     with Image.open(path) as picture:
         picture.load()
