@@ -4,9 +4,10 @@
 
 CONDITION is what the model paints from. For edges a photo, which is turned into edges, or with
 --drawing the lines themselves; for masks a label map or colour-coded picture; for poses a keypoint
-file, or with --photo a photo, in which the layout of its person is found. --fit face or --fit
-person brings photos to what the bundled models have learned. --show saves condition, exemplar,
-warped exemplar (of a model that matches) and result side by side.
+file, or with --photo a photo, in which the layout of its person is found; --read-exemplar finds
+that of the exemplar, which moves its limbs rightly. --fit face or --fit person brings photos to
+what the bundled models have learned. --show saves condition, exemplar, warped exemplar (of a model
+that matches) and result side by side.
 """
 
 from __future__ import annotations
@@ -74,7 +75,13 @@ def main(argv: list[str] | None = None) -> None:
         metavar="N|NAME",
         help="which frame of a keypoint file of many, from 0 or by name; default: the first",
     )
-    parser.add_argument("--exemplar-condition", help="the exemplar's own, if the model needs it")
+    of_exemplar = parser.add_mutually_exclusive_group()
+    of_exemplar.add_argument(
+        "--exemplar-condition", help="the exemplar's own, if the model uses it"
+    )
+    of_exemplar.add_argument(
+        "--read-exemplar", action="store_true", help="find the exemplar's own in its photo"
+    )
     parser.add_argument(
         "--exemplar-condition-size",
         type=int,
@@ -119,7 +126,7 @@ def paint(pipe: ImageTranslationPipeline, options: argparse.Namespace) -> Image.
     """
     source: Any = options.condition
     exemplar = open_photo(options.exemplar, "exemplar")
-    if options.fit:
+    if options.fit is not None:
         fit_layout, fit_exemplar = FITS[options.fit]
         exemplar = fit_exemplar(exemplar)
         if options.photo or (pipe.condition.needs_only_photo and not options.drawing):
@@ -132,8 +139,13 @@ def paint(pipe: ImageTranslationPipeline, options: argparse.Namespace) -> Image.
             raise ValueError(f"--drawing is for edges; {options.model} paints from other input.")
     source = sized(source, options.condition_size, pipe, "--condition-size")
     source = of_several(source, options.person, options.frame, pipe, "--")
+    own = options.exemplar_condition
+    if options.read_exemplar:
+        if not pipe.takes_exemplar_condition:
+            raise ValueError(f"--read-exemplar: {options.model} uses no condition of the exemplar.")
+        own = pipe.condition.from_photo(exemplar)
     own = sized(
-        options.exemplar_condition,
+        own,
         options.exemplar_condition_size,
         pipe,
         "--exemplar-condition-size",

@@ -47,7 +47,7 @@ def edit_photo(
     original = open_photo(photo)
     before = pipe.condition.from_photo(original) if photo_condition is None else photo_condition
     if painted is None:
-        needed = before if pipe.needs_exemplar_condition else None
+        needed = before if pipe.takes_exemplar_condition else None
         painted = pipe(condition, original, needed).images[0]
     repainted = painted.resize(original.size, Image.Resampling.BICUBIC)
     if whole:

@@ -21,18 +21,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
 import logging
 from collections.abc import Sequence
 from typing import Any
-
-import torch
 
 from .applying import ApplySettings, Summary, apply
 from .applying.ray_cluster import apply_with_ray
 from .applying.settings import FORMATS, PICTURES
 from .datasets import BrokenExample, DataSettings
-from .datasets.options import add_columns, described_data
+from .datasets.options import add_source, described_data
+from .own_modules import add_import
+from .processes import leave_group
 
 COLUMN = "column"
 """In place of a source of exemplars: each row has its own."""
@@ -46,11 +45,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
     options = parser.parse_args(argv)
     try:
-        for module in options.modules:
-            importlib.import_module(module)
         settings = read_settings(options)
         if options.ray:
-            modules = tuple(options.modules)
+            modules = tuple(module.__name__ for module in options.modules)
             summary: Summary | None = apply_with_ray(
                 settings, options.ray_workers, options.ray_gpus, modules
             )
@@ -65,9 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         if not isinstance(error.__cause__, BrokenExample):
             raise
         parser.error(str(error))  # too many broken rows
-    finally:  # threads of the group that outlive the interpreter may abort a finished process
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+    finally:
+        leave_group()
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -80,24 +76,13 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("pipeline", metavar="PIPELINE")
     add("--variant", help="of the pipeline's weights on the Hub, such as fp16")
-    add(
-        "--import",
-        dest="modules",
-        nargs="+",
-        default=(),
-        metavar="MODULE",
-        help="with the class of a condition of your own that the pipeline paints from",
-    )
+    add_import(parser)
 
     data = parser.add_argument_group("data")
     add = data.add_argument
-    add("--data", dest="source", help="folder, Hub id, parquet or tar files, or synthetic")
-    add("--config", nargs="+", default=(), metavar="RECIPE", help="the recipe of a training")
-    add("--config-name", metavar="NAME", help="which of several data sets under one Hub id")
-    add("--split", default="train", help="the part that is painted; default: train")
+    add_source(data, "train", "the part that is painted; default: train")
     add("--streaming", action="store_true", help="read it in order, without a copy on disk")
     add("--cache-dir", help="where the data set library keeps its files")
-    add_columns(data)
     add("--limit", type=int, metavar="N", help="only the first rows")
     add(
         "--max-broken-share",

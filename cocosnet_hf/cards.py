@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from PIL import Image
@@ -45,6 +45,9 @@ class CardedPipeline(Protocol):
 
     condition: Condition
     config: Any
+    method: ClassVar[str]
+    uses_exemplar: ClassVar[bool]
+    has_matching: ClassVar[bool]
 
     @property
     def networks(self) -> Mapping[str, nn.Module]:
@@ -128,14 +131,16 @@ def model_card(
         eval_results=list(details.results) or None,
     )
     card = pipe.condition.card()
+    look = " and the look of an exemplar photo" if pipe.uses_exemplar else ""
     networks = pipe.networks.values()
     count = sum(parameter.numel() for network in networks for parameter in network.parameters())
     return ModelCard.from_template(
         data,
         template_str=(files(__package__) / "card_template.md").read_text(encoding="utf-8"),
         name=name,
-        summary=f"Paints a picture with the layout of {card.summary} and the "
-        f"look of an exemplar photo, in one forward pass.",
+        method=pipe.method,
+        matches=pipe.has_matching,
+        summary=f"Paints a picture with the layout of {card.summary}{look}, in one forward pass.",
         parameters=f"{count / 1e6:.1f}",
         image_size=" x ".join(
             str(side) for side in (pipe.config.image_size, pipe.config.image_width) if side
@@ -231,7 +236,7 @@ def usage(pipe: CardedPipeline, repo_id: str | None = None, examples: Path | Non
     files is not there.
     """
     card = pipe.condition.card()
-    arguments = [card.source, '"exemplar.jpg"']
+    arguments = [card.source, *(['"exemplar.jpg"'] if pipe.uses_exemplar else [])]
     if pipe.needs_exemplar_condition and not pipe.condition.needs_only_photo:
         arguments.append(f"exemplar_condition={card.exemplar_source}")
     kind = type(pipe)

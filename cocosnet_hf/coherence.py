@@ -30,8 +30,15 @@ from torch import Tensor
 
 from .correlation import Side, Tiles
 from .nearest import Correlations, Nearest
-from .propagation import ROUNDS, SMOOTHNESS, Pairs, Pin, Pinned, State, propagated
+from .propagation import ROUNDS, SMOOTHNESS, Guided, Pairs, Pin, Pinned, State, propagated
 from .stiffness import RADIUS, locally_affine
+
+SAME_PIECE = 0.8
+"""Cells by which two neighbours' places may differ from a shift and still be of one piece."""
+
+STRAIGHT, FASTEST = 0.3, 3.0
+"""Cells by which the changes to both sides may differ where a piece turns far, and by which one of
+them may differ from a shift."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +100,7 @@ class CoherentFlow:
         """The share of these items' pixels that comes from their exemplar of this number."""
         height, width = self.grids[items][0][number]
         position, exemplar = self.position[items], self.exemplar[items]
+        across, down = _slopes(position)
         single = len(self.grids[items][0]) == 1
         total: Tensor | int = 0
         for row, row_weight in ((rows.first, 1 - rows.share), (rows.second, rows.share)):
@@ -102,8 +110,9 @@ class CoherentFlow:
             ):
                 weight = row_weight[:, None] * column_weight
                 seen = position[:, row][:, :, column]
-                x = seen[..., 0] + (columns.place - column)
-                y = seen[..., 1] + (rows.place - row)[:, None]
+                seen = seen + across[:, row][:, :, column] * (columns.place - column)[:, None]
+                seen = seen + down[:, row][:, :, column] * (rows.place - row)[:, None, None]
+                x, y = seen.unbind(-1)
                 grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
                 if not single:
                     weight = weight * (exemplar[:, row][:, :, column] == number)
@@ -112,6 +121,35 @@ class CoherentFlow:
                     values.float(), grid, padding_mode="border", align_corners=False
                 )
         return torch.as_tensor(total)
+
+
+def _slopes(position: Tensor) -> tuple[Tensor, Tensor]:
+    """By how much the place (B, h, w, 2) moves with one cell across, and with one down.
+
+    Of the changes to the neighbours on either side those count that differ from a shift by less
+    than `SAME_PIECE`, or from each other by less than `STRAIGHT`; a shift, where neither does.
+    """
+    slopes = []
+    for axis, step in ((2, (1.0, 0.0)), (1, (0.0, 1.0))):
+        shift = position.new_tensor(step)
+        change = position.diff(dim=axis) - shift
+        edge = [0, 0] * (position.ndim - 1 - axis)
+        nowhere = float("inf")
+        after, before = (
+            F.pad(change, [*edge, 0, 1], value=nowhere),
+            F.pad(change, [*edge, 1, 0], value=nowhere),
+        )
+        is_straight = _length(after - before) < STRAIGHT  # inf - inf is not
+        is_straight &= _length(after) < FASTEST
+        sides = [(side, is_straight | (_length(side) < SAME_PIECE)) for side in (after, before)]
+        total = sum(torch.where(counts, side, 0) for side, counts in sides)
+        count = sum(counts.float() for _, counts in sides)
+        slopes.append(shift + total / torch.as_tensor(count).clamp_min(1))
+    return slopes[0], slopes[1]
+
+
+def _length(change: Tensor) -> Tensor:
+    return change.square().sum(-1, keepdim=True).sqrt()
 
 
 @dataclass(frozen=True)
@@ -141,13 +179,14 @@ def coherent_flow(
     rounds: int = ROUNDS,
     stiffness: int = RADIUS,
     pins: Sequence[Sequence[Pin]] = (),
+    guides: Sequence[Sequence[Tensor | None]] = (),
 ) -> CoherentFlow:
     """Steps 1 to 4 of this module for every item of a batch.
 
     rows: the conditions' maps, all of one size; columns: for each of them its exemplars' maps.
     make_tiles: gives their correlation, divided by any temperature. pins: for each item the points
     that are given; a pinned displacement is tried everywhere and gains `PIN_WEIGHT` at its point
-    and less around it.
+    and less around it. guides: as of `Matching`.
     """
     height, width = rows[0].height, rows[0].width
     correlations = Correlations(rows, columns, make_tiles)
@@ -161,7 +200,9 @@ def coherent_flow(
         side.view(len(rows), height, width),
     )
     pinned = Pinned(pins, pairs, (len(rows), height, width)) if any(pins) else None
-    state = propagated(pairs, state, smoothness, rounds, pinned)
+    guided = Guided(guides, pairs) if guides else None
+    hints = [hint for hint in (pinned, guided) if hint is not None]
+    state = propagated(pairs, state, smoothness, rounds, hints)
 
     side = state.side.view(-1)
     target = pairs.target(side, state.displacement.view(-1, 2))
@@ -175,6 +216,8 @@ def coherent_flow(
         position = locally_affine(position, piece, stiffness)
         most = torch.stack([pairs.widths, pairs.heights], dim=-1)[state.side]
         position = position.clamp_min(0).minimum(most - 1)
+    if guided is not None:
+        position, taken = guided.exact(position, state)
     if pinned is not None:
         position = pinned.exact(position, state)
     consistency = torch.cat(
@@ -186,11 +229,14 @@ def coherent_flow(
         ]
     )
     shape = (len(rows), height, width)
+    consistency = consistency.view(shape)
+    if guided is not None:
+        consistency = consistency.masked_fill(taken, 1)
     local = torch.stack([pairs.side_to_local[i][own] for i, own in enumerate(state.side)])
     return CoherentFlow(
         position,
         local,
         score.view(shape),
-        consistency.view(shape),
+        consistency,
         tuple(tuple((each.height, each.width) for each in item) for item in columns),
     )

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from .retrieval import EXACT_LIMIT, ExemplarIndex, has_faiss
+from .whole_files import whole
 
 PART = 4096
 """Descriptors in one file."""
@@ -86,11 +87,8 @@ class DescriptorStore:
             )
         length = next((len(vector) for vector in found if vector is not None), 0)
         rows = [np.zeros(length, np.float32) if one is None else one for one in found]
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f".{number}.{os.getpid()}.partial"
-        with temporary.open("wb") as file:
+        with whole(self._file(number)) as place, place.open("wb") as file:
             np.save(file, np.stack(rows).astype(np.float16))
-        os.replace(temporary, self._file(number))
 
     def build(self) -> None:
         """Make the FAISS index, in one pass over the parts, unless it is there or not needed.
@@ -107,9 +105,8 @@ class DescriptorStore:
         index = trained_index(self._sample(self._lists * PER_LIST), self._lists)
         for number in range(self.parts):
             index.add(self._rows_at(np.asarray(self.rows(number))))
-        temporary = self.folder / f".index.{os.getpid()}.partial"
-        faiss.write_index(index, str(temporary))
-        os.replace(temporary, path)
+        with whole(path) as place:
+            faiss.write_index(index, str(place))
 
     def require_whole(self) -> None:
         """Raise ValueError unless every part is there and at least one picture can be found."""

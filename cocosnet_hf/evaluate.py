@@ -30,18 +30,17 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from .bundled import bundled_names
 from .cards import CARD_FILE
 from .datasets import DataSettings
-from .datasets.options import add_columns, described_data
+from .datasets.options import add_source, described_data
 from .evaluation.protocol import evaluate
 from .evaluation.report import summary
 from .evaluation.results import eval_results
 from .evaluation.settings import EvaluationSettings
 from .hub.publish import publish_figures
 from .own_modules import add_import
+from .processes import leave_group
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -70,9 +69,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             publish_figures(options.pipeline, eval_results(evaluation))
     except (ValueError, OSError, ImportError) as error:
         parser.error(str(error))
-    finally:  # threads of the group that outlive the interpreter may abort a finished process
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+    finally:
+        leave_group()
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -101,12 +99,8 @@ def add_data(parser: argparse.ArgumentParser, defaults: EvaluationSettings) -> N
     """What is painted and from which exemplars."""
     group = parser.add_argument_group("data")
     add = group.add_argument
-    add("--data", dest="source", help="folder, Hub id, parquet or tar files, or synthetic")
-    add("--config", nargs="+", default=(), metavar="RECIPE", help="the recipe of a training")
-    add("--config-name", metavar="NAME", help="which of several data sets under one Hub id")
-    add("--split", default="test", help="the tested part")
+    add_source(group, "test", "the tested part")
     add("--train-split", default=defaults.train_split, help="where exemplars come from")
-    add_columns(group)
     add("--size", type=int, metavar="PIXELS", help="side of all pictures; default: the pipeline's")
     add(
         "--keep-aspect",

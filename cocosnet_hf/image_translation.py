@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from pathlib import Path
@@ -66,6 +66,10 @@ class ImageTranslationPipeline(DiffusionPipeline):
 
     config: Any
     """The settings, as attributes: diffusers' own annotation only knows them as keys."""
+    method: ClassVar[str] = "[CoCosNet](https://arxiv.org/abs/2004.05571)"
+    """What its networks are, for its card."""
+    uses_exemplar: ClassVar[bool] = True
+    """Whether another exemplar would give another picture."""
     has_matching: ClassVar[bool] = False
     """Whether pictures are painted by a matching, which a call then returns."""
 
@@ -116,6 +120,11 @@ class ImageTranslationPipeline(DiffusionPipeline):
         """Whether an exemplar is of no use without its own condition."""
         return False
 
+    @property
+    def takes_exemplar_condition(self) -> bool:
+        """Whether an exemplar's own condition is used where it is given."""
+        return self.needs_exemplar_condition
+
     def generate(self, condition: Tensor, exemplar: Tensor) -> Tensor:
         """condition (B, K, H, W), exemplar (B, 3, H', W') in [-1, 1] -> (B, 3, H, W), as it."""
         raise NotImplementedError(f"{type(self).__name__} does not say what it makes of tensors.")
@@ -145,21 +154,33 @@ class ImageTranslationPipeline(DiffusionPipeline):
         read = self._reader
         conditions = [read.encode(item, height, width) for item in as_batch(condition, "condition")]
         photos = [read.photo(opened(item), 1.0) for item in as_batch(exemplar, "exemplar")]
-        batch = max(len(conditions), len(photos))
+        guides = self._stacked({"conditions": conditions, "exemplars": photos})
+        return ImageTranslationOutput(self._finished(self.generate(*guides), output_type))
+
+    def _stacked(self, given: Mapping[str, Sequence[Tensor]]) -> list[Tensor]:
+        """What a call was given, by what it is, each as one batch for the networks.
+
+        One of a kind serves many of the others. Raises ValueError for several sizes of a kind, and
+        for numbers that do not go together.
+        """
+        batch = max(len(items) for items in given.values())
         guides = []
-        for name, items in (("conditions", conditions), ("exemplars", photos)):
+        for name, items in given.items():
             sizes = {tuple(item.shape[-2:]) for item in items}
             if len(items) not in (1, batch) or len(sizes) > 1:
                 raise ValueError(
                     f"the {name} of a batch of {batch} must be as many, or one, and of one size, "
                     f"got {len(items)} of {sorted(sizes)}."
                 )
-            guide = torch.stack(items).to(self._execution_device, self.dtype)
+            guide = torch.stack(list(items)).to(self._execution_device, self.dtype)
             guides.append(guide.expand(batch, -1, -1, -1))
-        images = self.generate(*guides)
+        return guides
+
+    def _finished(self, images: Tensor, output_type: str) -> Pictures:
+        """What is returned of painted pictures (B, 3, H, W). Raises ValueError if they are NaN."""
         self.maybe_free_model_hooks()
         require_finite(images)
-        return ImageTranslationOutput(self.image_processor.postprocess(images.float(), output_type))
+        return self.image_processor.postprocess(images.float(), output_type)
 
     def register_to_config(self, **kwargs: Any) -> None:
         """As in diffusers, but components are recorded as `["cocosnet_hf", class]`.

@@ -23,6 +23,7 @@ from .pairing import Frame
 from .prepared import (
     ExemplarPhotos,
     PreparedExemplar,
+    as_one_tensor,
     broadcast,
     joined,
     prepared_ones,
@@ -38,11 +39,13 @@ class CallInputs:
 
     conditions: (K, H, W) each, and matched: the same as the correspondence network sees them.
     size: (height, width) of the pictures. maps: the regions of conditions and exemplars at the
-    matching's grid. batch: items; one condition or one exemplar may serve all of them.
+    matching's grid. landmarks: of the conditions, see `Condition.landmarks`. batch: items; one
+    condition or one exemplar may serve all of them.
     """
 
     conditions: list[Tensor]
     matched: list[Tensor]
+    landmarks: list[Tensor | None]
     size: tuple[int, int]
     exemplars: PreparedExemplar | ExemplarPhotos
     maps: tuple[list[Tensor], list[list[Tensor]]] | None
@@ -52,6 +55,40 @@ class CallInputs:
     def exemplar_counts(self) -> list[int]:
         """How many exemplars each item has."""
         return [len(item) for item in broadcast(self.exemplars.photos, self.batch)]
+
+    def regions(self, device: torch.device) -> dict[str, Any]:
+        """The regions as `Matching` takes them."""
+        if self.maps is None:
+            return {}
+        own = torch.stack([region.to(device) for region in self.maps[0]])
+        other = [[region.to(device) for region in item] for item in self.maps[1]]
+        return {
+            "content_regions": own.expand(self.batch, -1, -1),
+            "style_regions": as_one_tensor(broadcast(other, self.batch)),
+        }
+
+    def guides(
+        self, condition: Condition, prepared: PreparedExemplar, grid: tuple[int, int]
+    ) -> list[list[Tensor | None]]:
+        """What the landmarks of each condition and each of its exemplars say, where both have any.
+
+        grid: (h, w) of the conditions' positions.
+        """
+        items = zip(
+            broadcast(self.landmarks, self.batch),
+            broadcast(prepared.landmarks, self.batch),
+            broadcast(prepared.styles, self.batch),
+            strict=True,
+        )
+        return [
+            [
+                None
+                if own is None or other is None
+                else condition.guide(own, other, grid, size_of(style)).to(style.device)
+                for other, style in zip(others, styles, strict=True)
+            ]
+            for own, others, styles in items
+        ]
 
 
 class MatchedInputReader(InputReader):
@@ -73,6 +110,7 @@ class MatchedInputReader(InputReader):
         self.correspondence = correspondence
         self.matching_scale = matching_scale
         self.is_coherent = correspondence.is_coherent
+        self.is_guided = self.is_coherent and condition.has_landmarks
 
     def read(
         self,
@@ -89,7 +127,14 @@ class MatchedInputReader(InputReader):
         self._require_scale(scale, height, width)
         if (regions is None) != (exemplar_regions is None):
             raise ValueError("regions and exemplar_regions restrict only together; pass both.")
-        conditions, matched, size = self._encode_conditions(condition, height, width, scale)
+        stride = self.stride
+        height, width = side_of("height", height, stride), side_of("width", width, stride)
+        sources = [
+            item if self.is_encoded(item) else self.condition.open(item)
+            for item in as_batch(condition, "condition")
+        ]
+        conditions, matched, size = self._encode_conditions(sources, height, width, scale)
+        landmarks = [self._landmarks(item) for item in sources]
         exemplars: PreparedExemplar | ExemplarPhotos
         if given := prepared_ones(exemplar):
             if exemplar_condition is not None:
@@ -112,7 +157,13 @@ class MatchedInputReader(InputReader):
                     f"or as many {name} as the other has."
                 )
         maps = self._load_regions(regions, exemplar_regions, matched, exemplars.photos)
-        return CallInputs(conditions, matched, size, exemplars, maps, batch)
+        return CallInputs(conditions, matched, landmarks, size, exemplars, maps, batch)
+
+    def _landmarks(self, source: Any) -> Tensor | None:
+        """Of an opened source, where they guide the matching; None of an encoded one."""
+        if not self.is_guided or self.is_encoded(source):
+            return None
+        return self.condition.landmarks(source)
 
     def _require_scale(self, scale: float | None, height: Any, width: Any) -> None:
         if scale is None:
@@ -127,12 +178,12 @@ class MatchedInputReader(InputReader):
             )
 
     def _encode_conditions(
-        self, source: Any, height: int | None, width: int | None, scale: float | None
+        self, sources: list, height: int | None, width: int | None, scale: float | None
     ) -> tuple[list[Tensor], list[Tensor], tuple[int, int]]:
-        """The conditions as painted from and as matched, and the size of the pictures."""
-        stride = self.stride
-        height, width = side_of("height", height, stride), side_of("width", width, stride)
-        sources = as_batch(source, "condition")
+        """The conditions as painted from and as matched, and the size of the pictures.
+
+        sources: opened or encoded.
+        """
         if self.is_coherent:
             return self._encode_at_two_sizes(sources, height, width, scale)
         encoded = [self.encode(item, height, width) for item in sources]
@@ -148,7 +199,6 @@ class MatchedInputReader(InputReader):
         self, sources: list, height: int | None, width: int | None, scale: float | None
     ) -> tuple[list[Tensor], list[Tensor], tuple[int, int]]:
         """As `_encode_conditions`, for networks that paint and match at the size they learned."""
-        sources = [item if self.is_encoded(item) else self.condition.open(item) for item in sources]
         wanted = {self._wanted_size(item, height, width, scale) for item in sources}
         if len(wanted) > 1:
             raise ValueError(
@@ -225,11 +275,17 @@ class MatchedInputReader(InputReader):
                 )
         photos = [[self.photo(photo, enlarged) for photo in item] for item in sources]
         uses_condition = self.correspondence.config.mix_condition
+        places: list[list[Tensor | None]] = [[None] * len(item) for item in photos]
+        if self.is_guided:
+            places = [
+                [self._landmarks_on(*one) for one in zip(*item, strict=True)]
+                for item in zip(given, sources, strict=True)
+            ]
         if not self.correspondence.needs_exemplar_condition:
-            if exemplar_condition is not None:
+            if exemplar_condition is not None and not self.is_guided:
                 reason = "puts noise in its place" if uses_condition else "does not look at it"
                 logger.warning(f"exemplar_condition is not used: this model {reason}.")
-            return ExemplarPhotos(photos, [[None] * len(item) for item in photos])
+            return ExemplarPhotos(photos, [[None] * len(item) for item in photos], places)
         conditions: list[list[Tensor | None]] = [
             [
                 self._load_exemplar_condition(source, photo, photo_source)
@@ -237,7 +293,13 @@ class MatchedInputReader(InputReader):
             ]
             for item in zip(given, photos, sources, strict=True)
         ]
-        return ExemplarPhotos(photos, conditions)
+        return ExemplarPhotos(photos, conditions, places)
+
+    def _landmarks_on(self, source: Any, photo: Any) -> Tensor | None:
+        """Of an exemplar's own condition, as it lies on its photo; None where there is none."""
+        if source is None or self.is_encoded(source):
+            return None
+        return self.condition.landmarks(self._lying_on(self.condition.open(source), photo))
 
     def _load_exemplar_condition(self, source: Any, photo: Tensor, photo_source: Any) -> Tensor:
         if source is None:

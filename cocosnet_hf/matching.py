@@ -41,6 +41,8 @@ class Matching:
     `flow` and `row` speak. content_regions (B, h, w) and style_regions, laid out like style without
     its channels: integers; a position only looks where the region is its own, and everywhere if no
     exemplar has its region or if it is -1.
+    guides: for each item and exemplar (h, w, 2), where positions likely lie, (x, y) in its cells,
+    NaN where unknown, or None; `coherent` follows them.
     tile_memory: bytes for the tiles in work, by default 2 KiB for each position, at least 32 MiB on
     a CPU and 512 MiB elsewhere; more costs memory and saves recomputed borders.
     check_finite: look for NaN in the maps, which waits for a GPU.
@@ -58,6 +60,7 @@ class Matching:
         stride: int = 4,
         content_regions: Tensor | None = None,
         style_regions: Tensor | Nested | None = None,
+        guides: Sequence[Sequence[Tensor | None]] = (),
         tile_memory: int | None = None,
         check_finite: bool = True,
     ):
@@ -80,6 +83,7 @@ class Matching:
             _require("content_regions", content_regions, (self._batch, self._height, self._width))
             regions = self._nested("style_regions", style_regions, ndim=2)
             self._content_regions = [item.flatten() for item in content_regions]
+        self._guides = _checked_guides(guides, styles, (self._height, self._width))
         self._columns = _sides_of(styles, regions, patch_size, channels)
         self._rows = [Side.of(item, patch_size) for item in content]
         if content_regions is not None:
@@ -105,6 +109,7 @@ class Matching:
         vars(other).pop("_best", None)
         other._rows = [moved(side) for side in self._rows]
         other._columns = [[moved(side) for side in item] for item in self._columns]
+        other._guides = [[g if g is None else g.to(device) for g in item] for item in self._guides]
         other._content_regions = [
             None if regions is None else regions.to(device) for regions in self._content_regions
         ]
@@ -202,16 +207,10 @@ class Matching:
         _require("places", places, (self._batch, self._height, self._width, 2))
         if any(len(item) > 1 for item in self._columns):
             raise ValueError("log_share needs one exemplar for each item, got several.")
-        shares = []
-        for rows, (side,), place in zip(self._rows, self._columns, places, strict=True):
-            place = place.flatten(0, 1)
-            known = ~place.isnan().any(-1)
-            index, weights = normal_weights(place.nan_to_num(), side, spread)
-            # The product with a mean of patches is the mean of the products with each.
-            wanted = F.embedding_bag(index, side.patches(), per_sample_weights=weights, mode="sum")
-            logit = (rows.patches() * wanted).sum(1) / self.temperature
-            _, log_sum = _attend(rows, side, logit.new_zeros(len(side.mean), 1), self._tiles)
-            shares.append(torch.where(known, logit - log_sum, torch.nan))
+        shares = [
+            _log_share(rows, side, place.flatten(0, 1), spread, self.temperature, self._tiles)
+            for rows, (side,), place in zip(self._rows, self._columns, places, strict=True)
+        ]
         return torch.stack(shares).unflatten(1, (self._height, self._width))
 
     def coherent(
@@ -236,6 +235,7 @@ class Matching:
             rounds=rounds,
             stiffness=stiffness,
             pins=pins,
+            guides=self._guides,
         )
 
     def exemplar_sizes(self) -> list[list[tuple[int, int]]]:
@@ -328,6 +328,41 @@ class Matching:
         if not all(nested):
             raise ValueError(f"{name} must name at least one exemplar for each item.")
         return nested
+
+
+def _log_share(
+    rows: Side,
+    side: Side,
+    place: Tensor,
+    spread: float,
+    temperature: float,
+    make_tiles: Callable[[Side, Side], Tiles],
+) -> Tensor:
+    """As `Matching.log_share`, of one item: place (h w, 2), the result (h w)."""
+    known = ~place.isnan().any(-1)
+    index, weights = normal_weights(place.nan_to_num(), side, spread)
+    # The product with a mean of patches is the mean of the products with each.
+    wanted = F.embedding_bag(index, side.patches(), per_sample_weights=weights, mode="sum")
+    logit = (rows.patches() * wanted).sum(1) / temperature
+    _, log_sum = _attend(rows, side, logit.new_zeros(len(side.mean), 1), make_tiles)
+    return torch.where(known, logit - log_sum, torch.nan)
+
+
+def _checked_guides(
+    guides: Sequence[Sequence[Tensor | None]], styles: Nested, size: tuple[int, int]
+) -> Sequence[Sequence[Tensor | None]]:
+    """The guides, none at all where all are None. Raises ValueError unless they fit the maps."""
+    given = [guide for item in guides for guide in item if guide is not None]
+    if not given:
+        return ()
+    if [len(item) for item in guides] != [len(item) for item in styles]:
+        raise ValueError(
+            f"guides must be laid out like style, {[len(item) for item in styles]}, got "
+            f"{[len(item) for item in guides]}."
+        )
+    for guide in given:
+        _require("a guide", guide, (*size, 2))
+    return guides
 
 
 def _sides_of(

@@ -56,8 +56,8 @@ _Frame: TypeAlias = tuple[float, float, float, float]
 """(left, top, right, bottom) in pixels, half as wide as high."""
 
 
-class NobodyFoundError(ValueError):
-    """A photo in which no person is seen; the message says what helps."""
+class NotFoundInPhotoError(ValueError):
+    """A photo in which no face or no person is found; the message says what helps."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,7 +80,7 @@ def read_person(photo: Picture) -> PersonReading:
     """Find the largest person in a photo, what each pixel wears and where the joints are.
 
     Looked at twice: in frames side by side as high as the photo, then in a frame around the person.
-    Raises NobodyFoundError where nobody is seen.
+    Raises NotFoundInPhotoError where nobody is seen.
     """
     image = open_photo(photo)
     scale = min(1.0, _SIDE / max(image.size))
@@ -90,7 +90,7 @@ def read_person(photo: Picture) -> PersonReading:
     people = [_largest(classes) for classes, _ in _looked(pixels, frames)]
     place = int(np.argmax([found.sum() for found in people]))
     if people[place].mean() < LEAST_SHARE:
-        raise NobodyFoundError(
+        raise NotFoundInPhotoError(
             f"No person is seen in the photo of {image.width} x {image.height} pixels: take one "
             "that shows a single person from head to feet, who fills most of its height."
         )

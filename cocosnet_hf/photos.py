@@ -15,7 +15,7 @@ import skimage.data
 from PIL import Image
 from skimage.feature import Cascade
 
-from .person_reader import read_person
+from .person_reader import NotFoundInPhotoError, read_person
 from .pictures import Picture, open_photo
 
 FACE_SCALE = 1.75
@@ -28,7 +28,7 @@ _FACE_SIDE = 400
 """Longer side in pixels at which faces are looked for."""
 
 _PERSON_SIDE = 512
-"""Height in pixels at which the border of a person is looked for."""
+"""Longer side in pixels at which the border of a person is looked for."""
 
 
 class FaceBox(NamedTuple):
@@ -39,30 +39,25 @@ class FaceBox(NamedTuple):
     side: float
 
 
-class NoFaceFoundError(ValueError):
-    """A photo in which no face is seen; the message says what helps."""
-
-
 def find_face(photo: Picture) -> FaceBox:
     """The largest face that looks at the camera.
 
-    Raises NoFaceFoundError where there is none.
+    Raises NotFoundInPhotoError where there is none.
     """
     image = open_photo(photo)
-    scale = min(1.0, _FACE_SIDE / max(image.size))
-    grey = image.convert("L").resize([max(round(side * scale), 1) for side in image.size])
-    short = min(grey.size)
+    small, scale = _shrunk(image, _FACE_SIDE)
+    short = min(small.size)
     found = _cascade().detect_multi_scale(
-        img=np.asarray(grey),
+        img=np.asarray(small.convert("L")),
         scale_factor=1.1,
         step_ratio=1,
         min_size=(max(short // 8, 24),) * 2,
         max_size=(short, short),
     )
     if not found:
-        raise NoFaceFoundError(
-            f"No face is seen in the photo of {image.width} x {image.height} pixels: take one that "
-            "shows a face from the front, upright and not too small, or cut it out by hand."
+        raise NotFoundInPhotoError(
+            f"No face is found in the photo of {image.width} x {image.height} pixels: take one "
+            "that shows a face from the front, upright and not too small, or crop it by hand."
         )
     box = max(found, key=lambda one: one["width"])
     return FaceBox(box["c"] / scale, box["r"] / scale, box["width"] / scale)
@@ -78,7 +73,7 @@ def crop_to_face(photo: Picture) -> Image.Image:
     crop = FACE_SCALE * side
     x = left + side / 2 - FACE_PLACE[0] * crop
     y = top + side / 2 - FACE_PLACE[1] * crop
-    return _framed(np.asarray(image), x, y, round(crop), round(crop))
+    return _framed(np.asarray(image), x, y, round(crop), round(crop), None)
 
 
 def crop_to_person(photo: Picture) -> Image.Image:
@@ -88,7 +83,7 @@ def crop_to_person(photo: Picture) -> Image.Image:
     """
     image = open_photo(photo)
     left, top, right, bottom = read_person(image).frame
-    return _framed(np.asarray(image), left, top, round(right - left), round(bottom - top))
+    return _framed(np.asarray(image), left, top, round(right - left), round(bottom - top), None)
 
 
 def cut_out(photo: Picture) -> Image.Image:
@@ -99,33 +94,38 @@ def cut_out(photo: Picture) -> Image.Image:
     """
     image = open_photo(photo)
     reading = read_person(image)
-    share = _border(np.asarray(image), reading.person)
+    share = _border(image, reading.person)[..., None]
     left, top, right, bottom = reading.frame
-    pixels = np.asarray(image) * share[..., None] + 255 * (1 - share[..., None])
+    pixels = (np.asarray(image) * share + 255 * (1 - share)).round().astype(np.uint8)
     size = round(right - left), round(bottom - top)
-    return _framed(pixels.round().astype(np.uint8), left, top, *size, ground=(255, 255, 255))
+    return _framed(pixels, left, top, *size, (255, 255, 255))
 
 
-def _border(pixels: np.ndarray, person: np.ndarray) -> np.ndarray:
+def _border(image: Image.Image, person: np.ndarray) -> np.ndarray:
     """How much of each pixel is the person, (H, W) float32 in 0..1, from a rough (H, W) in 0..1."""
-    height, width = person.shape
-    scale = min(1.0, _PERSON_SIDE / height)
-    size = max(round(width * scale), 1), max(round(height * scale), 1)
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    rough = cv2.resize(person, size, interpolation=cv2.INTER_AREA)
-    reach = np.ones((max(size[1] // 40, 3),) * 2, np.uint8)
+    small, _ = _shrunk(image, _PERSON_SIDE)
+    rough = cv2.resize(person, small.size, interpolation=cv2.INTER_AREA)
+    reach = np.ones((max(small.height // 40, 3),) * 2, np.uint8)
     inner = cv2.erode((rough > 0.6).astype(np.uint8), reach)
     outer = cv2.dilate((rough > 0.4).astype(np.uint8), reach)
     labels = np.where(rough > 0.5, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     labels[inner > 0] = cv2.GC_FGD
     labels[outer == 0] = cv2.GC_BGD
     if inner.any() and not outer.all():
-        cv2.setRNGSeed(0)  # GrabCut's clusters start at random
-        models = np.zeros((1, 65)), np.zeros((1, 65))
-        cv2.grabCut(small, labels, None, *models, 3, cv2.GC_INIT_WITH_MASK)
-    there = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
-    there = cv2.GaussianBlur(there, (3, 3), 0)
-    return cv2.resize(there, (width, height), interpolation=cv2.INTER_LINEAR)
+        ground, figure = np.zeros((1, 65)), np.zeros((1, 65))
+        unused = (0, 0, 0, 0)  # the box, beside labels
+        cv2.setRNGSeed(0)  # its clusters start at random
+        cv2.grabCut(np.asarray(small), labels, unused, ground, figure, 3, cv2.GC_INIT_WITH_MASK)
+    there = ((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)).astype(np.float32)
+    share = cv2.GaussianBlur(there, (3, 3), 0)
+    return cv2.resize(share, image.size, interpolation=cv2.INTER_LINEAR)
+
+
+def _shrunk(image: Image.Image, side: int) -> tuple[Image.Image, float]:
+    """A photo whose longer side is at most `side`, and its scale."""
+    scale = min(1.0, side / max(image.size))
+    width, height = (max(round(old * scale), 1) for old in image.size)
+    return image.resize((width, height), Image.Resampling.BOX), scale
 
 
 def _framed(
@@ -134,22 +134,16 @@ def _framed(
     top: float,
     width: int,
     height: int,
-    ground: tuple[int, int, int] | None = None,
+    ground: tuple[int, int, int] | None,
 ) -> Image.Image:
     """A piece of a photo; beyond it is the ground, or without one the photo's border goes on."""
     x, y = round(left), round(top)
     rows, columns = pixels.shape[:2]
     before = max(-y, 0), max(-x, 0)
     after = max(y + height - rows, 0), max(x + width - columns, 0)
-    wide = cv2.copyMakeBorder(
-        pixels,
-        before[0],
-        after[0],
-        before[1],
-        after[1],
-        cv2.BORDER_REPLICATE if ground is None else cv2.BORDER_CONSTANT,
-        value=ground,
-    )
+    kind = cv2.BORDER_REPLICATE if ground is None else cv2.BORDER_CONSTANT
+    value = ground or (0, 0, 0)
+    wide = cv2.copyMakeBorder(pixels, before[0], after[0], before[1], after[1], kind, value=value)
     x, y = x + before[1], y + before[0]
     return Image.fromarray(wide[y : y + height, x : x + width])
 

@@ -161,6 +161,20 @@ def to_pixels(picture: Image.Image) -> Tensor:
     return pixels.permute(2, 0, 1) if pixels.ndim == 3 else pixels
 
 
+def to_numbers(picture: Image.Image) -> np.ndarray:
+    """The whole numbers that a picture holds, such as those of instances: (H, W) int32.
+
+    Of colours red + 256 green + 65,536 blue, as COCO's panoptic maps are written; of a palette its
+    places.
+    """
+    pixels = np.asarray(picture).astype(np.int32)
+    if pixels.ndim == 2:
+        return pixels
+    if pixels.shape[2] < 3:  # grey and opacity
+        return pixels[..., 0]
+    return pixels[..., 0] + 256 * pixels[..., 1] + 65536 * pixels[..., 2]
+
+
 def to_tensor(photo: Image.Image) -> Tensor:
     """A photo as the networks read it: (3, H, W) float32 in [-1, 1]."""
     return to_pixels(photo).float() / 127.5 - 1

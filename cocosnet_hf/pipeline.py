@@ -117,6 +117,11 @@ class CoCosPipeline(ImageTranslationPipeline):
         """Whether an exemplar is of no use without its own condition."""
         return self.correspondence.needs_exemplar_condition
 
+    @property
+    def takes_exemplar_condition(self) -> bool:
+        """Whether an exemplar's own condition is used: also one whose landmarks guide."""
+        return self.needs_exemplar_condition or self._reader.is_guided
+
     def _require_readable(self, condition: Any) -> None:
         super()._require_readable(condition)
         for name in ("correspondence", "translation"):
@@ -153,8 +158,9 @@ class CoCosPipeline(ImageTranslationPipeline):
         (H, W, 3) or tensor (3, H, W), floating ones in 0..1; a list is a batch, a list of lists
         gives each item several exemplars; or results of `encode_exemplar`, one or a list.
         exemplar_condition: the exemplars' own conditions, laid out like exemplar, where the model
-        needs them and cannot make them from the photo. One condition serves many exemplars and the
-        reverse.
+        needs them and cannot make them from the photo. Of a pipeline that warps coherently a pose
+        guides the matching along the limbs, unless either pose comes encoded. One condition serves
+        many exemplars and the reverse.
         height, width: size of the picture, multiples of the networks' stride. Otherwise the short
         side is `image_size` and the condition's aspect is kept; encoded tensors keep their size.
         Exemplars, if not tensors, get the size that they would have as conditions, or more where
@@ -281,7 +287,7 @@ class CoCosPipeline(ImageTranslationPipeline):
         guide = self._guide(inputs.matched, self.correspondence)
         content = self.correspondence(guide, None).content
         prepared = prepared.to(self._execution_device)
-        return prepared, self._match(content, prepared, inputs.batch, inputs.maps)
+        return prepared, self._match(content, prepared, inputs)
 
     def _guide(self, conditions: list[Tensor], network: Network) -> Tensor:
         """The conditions (B or 1, K, H, W) on the device, as a network computes."""
@@ -298,24 +304,13 @@ class CoCosPipeline(ImageTranslationPipeline):
             self.correspondence, self._execution_device, self._reader.matched_size, generator
         )
 
-    def _match(
-        self,
-        content: Tensor,
-        prepared: PreparedExemplar,
-        batch: int,
-        maps: tuple[list[Tensor], list[list[Tensor]]] | None,
-    ) -> Matching:
-        regions: dict[str, Any] = {}
-        if maps is not None:
-            own = torch.stack([region.to(content.device) for region in maps[0]])
-            other = [[region.to(content.device) for region in item] for item in maps[1]]
-            regions["content_regions"] = own.expand(batch, -1, -1)
-            regions["style_regions"] = as_one_tensor(broadcast(other, batch))
+    def _match(self, content: Tensor, prepared: PreparedExemplar, inputs: CallInputs) -> Matching:
         return self.correspondence.match(
-            content.expand(batch, -1, -1, -1),
-            as_one_tensor(broadcast(prepared.styles, batch)),
+            content.expand(inputs.batch, -1, -1, -1),
+            as_one_tensor(broadcast(prepared.styles, inputs.batch)),
             pixels=self.config.matching_scale,
-            **regions,
+            guides=inputs.guides(self.condition, prepared, size_of(content)),
+            **inputs.regions(content.device),
         )
 
     def _painted(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from .matching import Nested
 from .models import CorrespondenceNetwork
 from .models.network import channels_last, size_of
 
+ItemT = TypeVar("ItemT")
+
 SIGNATURE_TOLERANCE = 0.05
 """Share by which weights may differ that are the same in another precision, 8 bits included."""
 
@@ -24,12 +26,15 @@ class PreparedExemplar:
     """Exemplars as `CoCosPipeline` uses them, to be computed once and painted from many times.
 
     styles, photos: for each item of the batch, one tensor for each of its exemplars: the projection
-    (C, h, w), and the photo (3, H, W) in [-1, 1]. made_by: some weights of the network that made
-    them, by which another pipeline refuses them; empty if they could not be read.
+    (C, h, w), and the photo (3, H, W) in [-1, 1]. landmarks: laid out alike, what
+    `Condition.landmarks` found in each exemplar's own condition, or None. made_by: some weights of
+    the network that made them, by which another pipeline refuses them; empty if they could not be
+    read.
     """
 
     styles: tuple[tuple[Tensor, ...], ...]
     photos: tuple[tuple[Tensor, ...], ...]
+    landmarks: tuple[tuple[Tensor | None, ...], ...]
     made_by: tuple[float, ...] = ()
 
     def __len__(self) -> int:
@@ -40,6 +45,7 @@ class PreparedExemplar:
         return PreparedExemplar(
             tuple(tuple(style.to(*args, **kwargs) for style in item) for item in self.styles),
             tuple(tuple(photo.to(*args, **kwargs) for photo in item) for item in self.photos),
+            self.landmarks,
             self.made_by,
         )
 
@@ -49,11 +55,13 @@ class ExemplarPhotos:
     """Exemplars that the correspondence network has not seen yet.
 
     photos: for each item of the batch, (3, H, W) in [-1, 1] for each of its exemplars; conditions:
-    theirs (K, h, w) at the size of the matching, or None where the network needs none.
+    theirs (K, h, w) at the size of the matching, or None where the network needs none. landmarks:
+    see `PreparedExemplar`.
     """
 
     photos: list[list[Tensor]]
     conditions: list[list[Tensor | None]]
+    landmarks: list[list[Tensor | None]]
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -101,7 +109,12 @@ class ExemplarPhotos:
                 tuple(found[i, j] for j in range(len(item))) for i, item in enumerate(self.photos)
             )
 
-        return PreparedExemplar(laid_out(styles), laid_out(on_device), signature(correspondence))
+        return PreparedExemplar(
+            laid_out(styles),
+            laid_out(on_device),
+            tuple(map(tuple, self.landmarks)),
+            signature(correspondence),
+        )
 
 
 def _at_size(photos: Tensor, size: tuple[int, int]) -> Tensor:
@@ -155,11 +168,12 @@ def joined(items: list[PreparedExemplar]) -> PreparedExemplar:
     return PreparedExemplar(
         tuple(styles for item in items for styles in item.styles),
         tuple(photos for item in items for photos in item.photos),
+        tuple(landmarks for item in items for landmarks in item.landmarks),
         items[0].made_by,
     )
 
 
-def broadcast(items: Nested, batch: int) -> list[Sequence[Tensor]]:
+def broadcast(items: Sequence[ItemT], batch: int) -> list[ItemT]:
     return list(items) * (batch if len(items) == 1 else 1)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import torch
+
 
 def require_all_seen(seen: int, work: str) -> None:
     """Raise RuntimeError if the launcher started several processes that do not know of each other.
@@ -17,3 +19,9 @@ def require_all_seen(seen: int, work: str) -> None:
             f"by itself; on CPUs set ACCELERATE_USE_CPU=true and launch with torchrun or "
             f"accelerate launch --multi_gpu."
         )
+
+
+def leave_group() -> None:
+    """Leave what processes share: its threads would outlive the interpreter, which then aborts."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -34,6 +34,9 @@ PIN_REACH = 1 / 10
 PIN_WEIGHT = 1.5
 """Correlation that a pinned displacement gains at its point: more than any other can have."""
 
+GUIDE_WEIGHT = 1.0
+"""Correlation that a position gains by the displacement of its guide."""
+
 _PAIRS_AT_ONCE = 16384
 _ITSELF_FIRST = [4, 0, 1, 2, 3, 5, 6, 7, 8]  # of a 3 x 3 patch
 
@@ -238,6 +241,17 @@ class Pinned:
         own = self.item.view(-1, 1) == torch.arange(batch, device=device)
         self.gain = near[:, None] * own[..., None, None]
 
+    def candidates(self, near: Tensor, near_side: Tensor) -> tuple[Tensor, Tensor]:
+        """The pins' displacements (n, k, 2) and sides (n, k); `near` are the positions' own first.
+
+        A pin of another item stands for the position's own match.
+        """
+        count = len(near)
+        own = torch.arange(count, device=near.device) // (count // self.gain.shape[1])
+        belongs = self.item == own[:, None]
+        displacement = torch.where(belongs[..., None], self.displacement, near[:, :1])
+        return displacement, torch.where(belongs, self.side, near_side[:, :1])
+
     def gained(self, displacement: Tensor, side: Tensor) -> Tensor:
         """(n, c) what candidates gain: displacement (n, c, 2), side (n, c), n = B h w positions."""
         gain = torch.zeros(side.shape, device=side.device)
@@ -263,8 +277,53 @@ class Pinned:
         return position
 
 
+class Guided:
+    """A likely place for each position in some of its exemplars.
+
+    place (B h w, k, 2): (x, y) in cells of the exemplar, NaN where there is none; side (B h w, k).
+    """
+
+    def __init__(self, guides: Sequence[Sequence[Tensor | None]], pairs: Pairs) -> None:
+        most = max(len(item) for item in guides)
+        nowhere = torch.full((pairs.height, pairs.width, 2), float("nan"), device=pairs.x.device)
+        places: list[Tensor] = []
+        sides: list[Tensor] = []
+        for item, local in zip(guides, pairs.local_to_side, strict=True):
+            given = [nowhere if one is None else one.to(nowhere) for one in item]
+            padding = most - len(given)
+            places.append(torch.stack(given + [nowhere] * padding, dim=2).flatten(0, 1))
+            numbers = torch.cat([local, local[:1].expand(padding)])
+            sides.append(numbers.expand(len(places[-1]), -1))
+        self.place, self.side = torch.cat(places), torch.cat(sides)
+        self.is_there = ~self.place.isnan().any(-1)
+        cell = torch.stack([pairs.x, pairs.y], dim=-1)[:, None]
+        last = torch.stack([pairs.widths, pairs.heights], dim=-1)[self.side] - 1
+        inside = self.place.nan_to_num().clamp_min(0).minimum(last)
+        self.displacement = inside.round().long() - cell
+
+    def candidates(self, near: Tensor, near_side: Tensor) -> tuple[Tensor, Tensor]:
+        """As of `Pinned`; where there is no guide, the position's own match stands in."""
+        displacement = torch.where(self.is_there[..., None], self.displacement, near[:, :1])
+        return displacement, torch.where(self.is_there, self.side, near_side[:, :1])
+
+    def gained(self, displacement: Tensor, side: Tensor) -> Tensor:
+        """As of `Pinned`."""
+        off = (displacement[:, :, None] - self.displacement[:, None]).abs().sum(-1)
+        agrees = (side[:, :, None] == self.side[:, None]) & self.is_there[:, None]
+        return GUIDE_WEIGHT * ((1 - off / 2).clamp_min(0) * agrees).amax(-1)
+
+    def exact(self, position: Tensor, state: State) -> tuple[Tensor, Tensor]:
+        """Positions (B, h, w, 2), at the guide's own place where it was followed; and where."""
+        near = (state.displacement.view(-1, 1, 2) - self.displacement).abs().amax(-1) <= 1
+        followed = near & (state.side.view(-1, 1) == self.side) & self.is_there
+        chosen = followed.float().argmax(1, keepdim=True)
+        place = self.place.gather(1, chosen[..., None].expand(-1, -1, 2)).view_as(position)
+        taken = followed.any(1).view(position.shape[:-1])
+        return torch.where(taken[..., None], place, position), taken
+
+
 def propagated(
-    pairs: Pairs, state: State, smoothness: float, rounds: int, pinned: Pinned | None
+    pairs: Pairs, state: State, smoothness: float, rounds: int, hints: Sequence[Pinned | Guided]
 ) -> State:
     batch, height, width = state.side.shape
     count = batch * height * width
@@ -274,14 +333,9 @@ def propagated(
     for _ in range(rounds):
         around = _neighbourhood(torch.cat([state.displacement, state.side[..., None]], dim=-1))
         near, near_side = around[..., :2], around[..., 2]
-        displacement, sides = near, near_side
-        if pinned is not None:
-            extra = pinned.displacement.expand(count, -1, -1)
-            displacement = torch.cat([near, extra], dim=1)
-            belongs = pinned.item == (own // (height * width))[:, None]
-            # A pin of another item stands for the position's own match.
-            sides = torch.cat([near_side, torch.where(belongs, pinned.side, near_side[:, :1])], 1)
-            displacement[:, 9:] = torch.where(belongs[..., None], extra, near[:, :1])
+        extra = [(near, near_side)] + [hint.candidates(near, near_side) for hint in hints]
+        displacement = torch.cat([each for each, _ in extra], dim=1)
+        sides = torch.cat([each for _, each in extra], dim=1)
         target = pairs.target(sides, displacement, own[:, None].expand_as(sides))
         # Displacements are those that were reached: the exemplar's border cuts them short.
         reached = torch.stack([target % pairs.widths[sides], target // pairs.widths[sides]], dim=-1)
@@ -291,8 +345,8 @@ def propagated(
         apart[sides[:, :, None] != near_side[:, None]] = FARTHEST
         energy = value - pairs.losses(own[:, None], sides, target)
         energy -= smoothness * apart.clamp_max(FARTHEST).mean(-1)
-        if pinned is not None:
-            energy = energy + pinned.gained(reached, sides)
+        for hint in hints:
+            energy = energy + hint.gained(reached, sides)
         best = energy.argmax(1, keepdim=True)
         displacement = reached.gather(1, best[..., None].expand(-1, -1, 2))[:, 0]
         side = sides.gather(1, best)[:, 0]

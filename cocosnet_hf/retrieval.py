@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Callable, Collection, Iterable
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +23,7 @@ from .conditions.descriptors import (
     pose_descriptor,
     unit,
 )
+from .whole_files import whole
 
 __all__ = [
     "ExemplarIndex",
@@ -133,16 +133,9 @@ class ExemplarIndex:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write descriptors (as float16) and names to one safetensors file, all or nothing."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
-        os.close(handle)
-        try:
-            tensors = {"descriptors": self.descriptors.astype(np.float16)}
-            save_file(tensors, temporary, {"names": json.dumps(self.names)})
-            os.replace(temporary, path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        tensors = {"descriptors": self.descriptors.astype(np.float16)}
+        with whole(Path(path)) as place:
+            save_file(tensors, place, {"names": json.dumps(self.names)})
 
     def nearest(self, query: Any, k: int = 1, exclude: Collection[int] = ()) -> list[Match]:
         """The `k` nearest pictures, best first; fewer where the collection is smaller.

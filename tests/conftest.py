@@ -1,15 +1,18 @@
 """Settings of the whole test run, and fixtures for tests of several packages."""
 
+import functools
 import os
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 # Libraries read these when they are imported. Nothing in the tests may reach the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["OMP_WAIT_POLICY"] = "PASSIVE"  # a thread that waits leaves its core to the other worker
 uploads = tempfile.TemporaryDirectory()
 os.environ["GRADIO_TEMP_DIR"] = uploads.name
 
@@ -17,16 +20,16 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 from cocosnet_hf import CoCosPipeline, nearest  # noqa: E402
+from cocosnet_hf.convert import convert_checkpoint  # noqa: E402
 from tests.support import tiny  # noqa: E402
+from tests.support.official import OFFICIAL, official_weights, write_checkpoints  # noqa: E402
 from tests.support.painting import CLASSES  # noqa: E402
 from tests.support.processes import forget_processes  # noqa: E402
 
-WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-ALL_THREADS = max(1, torch.get_num_threads() // WORKERS)
-
+ALL_THREADS = torch.get_num_threads()
 
 FULL_SIZE = ("tests/test_parity.py", "tests/test_convert.py", "tests/train/test_parity.py")
-"""Tests of the official networks, which hold several GB."""
+"""Tests of the official networks, which hold several GB and compute for minutes."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -40,9 +43,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """One thread for small tensors: quicker, and rounding is the same on every machine."""
-    slow = item.get_closest_marker("slow") or item.get_closest_marker("gpu")
-    torch.set_num_threads(ALL_THREADS if slow else 1)
+    """One thread for small tensors: quicker, and rounding is the same on every machine.
+
+    Full-size networks take every core, of which the other worker has its share as long as it runs:
+    they are the longest group, and would be left on one core beside an idle one.
+    """
+    large = item.get_closest_marker("slow") and item.nodeid.partition("::")[0] in FULL_SIZE
+    torch.set_num_threads(ALL_THREADS if large or item.get_closest_marker("gpu") else 1)
+
+
+@pytest.fixture(scope="session")
+def full_size(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """By task: the folder of the full-size `official` files with formula weights and `pipeline`."""
+
+    @functools.cache
+    def made(task: str) -> Path:
+        folder = tmp_path_factory.mktemp(task)
+        files = write_checkpoints(folder / "official", official_weights(OFFICIAL[task]))
+        convert_checkpoint(files, folder / "pipeline", task=task)
+        return folder
+
+    return made
 
 
 @pytest.fixture

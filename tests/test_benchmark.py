@@ -158,11 +158,15 @@ def test_what_cannot_be_measured_is_refused(
 
 
 @pytest.mark.slow
-def test_the_matching_is_measured_alone(capsys: pytest.CaptureFixture[str]):
-    benchmark.main(["--sizes", "--positions", "16"])
-    lines = capsys.readouterr().out.splitlines()
+def test_the_matching_is_measured_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    file = tmp_path / "figures.json"
+    benchmark.main(["--sizes", "--positions", "16", "--json", str(file)])
+    lines, figures = capsys.readouterr().out.splitlines(), json.loads(file.read_text())
     assert [line.split(" | ")[:3] for line in lines[2:]] == [
         ["| 16", form, passes] for form in ("plain", "ours") for passes in ("forward", "both")
+    ]
+    assert [(row["side"], row["form"], row["passes"]) for row in figures["matching"]] == [
+        (16, form, passes) for form in ("plain", "ours") for passes in ("forward", "both")
     ]
     with pytest.raises(SystemExit):
         benchmark.main(["--sizes"])
@@ -172,7 +176,7 @@ def test_the_matching_is_measured_alone(capsys: pytest.CaptureFixture[str]):
 @pytest.mark.slow
 def test_a_run_writes_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     file = tmp_path / "figures.json"
-    sizes = ["--sizes", "64", "--dtypes", "bfloat16", "--positions", "16"]
+    sizes = ["--sizes", "64", "--dtypes", "bfloat16"]
     benchmark.main([*sizes, "--device", "cpu", "--runs", "1", "--json", str(file)])
     figures = json.loads(file.read_text())
     assert figures.keys() == {"machine", "rows", "psnr", "matching"}
@@ -186,9 +190,6 @@ def test_a_run_writes_every_figure(tmp_path: Path, capsys: pytest.CaptureFixture
         assert (row["peak_memory"] is None) == (row["stage"] != "whole")
     assert figures["psnr"].keys() == {"64 bfloat16 plain", "64 bfloat16 ours"}
     assert min(figures["psnr"].values()) > 35
-    assert [(row["side"], row["form"], row["passes"]) for row in figures["matching"]] == [
-        (16, form, passes) for form in ("plain", "ours") for passes in ("forward", "both")
-    ]
     printed = capsys.readouterr().out
     assert "| 64 | bfloat16 | ours | whole |" in printed
     assert "image PSNR against float32, 64 bfloat16 ours" in printed

@@ -17,6 +17,7 @@ from torch import Tensor
 from cocosnet_hf import PRESETS, CoCosPipeline, CorrespondenceNetwork, MultiscaleDiscriminator
 from cocosnet_hf.convert import OFFICIAL_RELEASE, convert_checkpoint, main
 from tests.support.official import OFFICIAL, official_weights, tiny, write_checkpoints
+from tests.support.processes import command, ended
 
 Weights = dict[str, dict[str, Tensor]]
 
@@ -379,11 +380,12 @@ def test_full_size_weights_are_converted_and_loaded_in_seconds_and_little_more_t
 @pytest.mark.slow
 def test_the_command_line_says_what_it_recognised(weights: Weights, tmp_path: Path):
     files = write_checkpoints(tmp_path / "official", weights)
-    command = [sys.executable, "-m", "cocosnet_hf.convert", files, tmp_path / "pipeline"]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert "task celebahq: 19 condition channels, adaptor kernel 4" in result.stdout
-    assert "latest_net_D.pth: MultiscaleDiscriminator with 74 keys" in result.stdout
+    words = (str(files), str(tmp_path / "pipeline"))
+    running = command("cocosnet_hf.convert", tmp_path / "log", *words)
+    code, printed = ended(running, 300), (tmp_path / "log").read_text()
+    assert code == 0, printed
+    assert "task celebahq: 19 condition channels, adaptor kernel 4" in printed
+    assert "latest_net_D.pth: MultiscaleDiscriminator with 74 keys" in printed
 
 
 def test_the_command_line_takes_its_options(weights: Weights, tmp_path: Path):

@@ -21,7 +21,7 @@ OFFICIAL = REPOSITORY / "docs" / "official_networks.md"
 """Names files of the official code too."""
 EXTENDING = "docs/extending.md"
 
-RUN = {"README.md": 1, "docs/using.md": 2, EXTENDING: 3}
+RUN = {"README.md": 1, "docs/using.md": 3, EXTENDING: 3}
 """Blocks of Python by page. Those of the first two are run by `test_readme.py`, the rest here."""
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")

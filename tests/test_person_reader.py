@@ -8,8 +8,11 @@ import pytest
 from PIL import Image, ImageFilter
 
 from cocosnet_hf import MaskCondition, Pose, PoseCondition
-from cocosnet_hf.person_reader import PERSON_CLASSES, NobodyFoundError, read_person
+from cocosnet_hf.__main__ import main
+from cocosnet_hf.bundled import open_model
+from cocosnet_hf.person_reader import PERSON_CLASSES, NotFoundInPhotoError, read_person
 from tests.support.paths import REPOSITORY
+from tests.support.pictures import assert_same_but_for_rounding, whole_picture
 
 GALLERY = REPOSITORY / "demo" / "gallery"
 PAINTED = [GALLERY / "mask-to-image" / f"{place:02d}.jpg" for place in range(0, 12, 3)]
@@ -20,7 +23,7 @@ def known(photo: Path) -> tuple[np.ndarray, Pose]:
     """The labels (H, W) and the pose that a picture of the gallery was painted from."""
     settings = json.loads((GALLERY / "mask-to-image" / "condition.json").read_text())
     condition = MaskCondition.from_config(settings)
-    height, width = Image.open(photo).size[::-1]
+    height, width = whole_picture(photo).size[::-1]
     labels = condition.labels(photo.with_suffix(".png"), height, width).numpy()
     return labels, POSES.open(GALLERY / "pose-to-body" / f"{photo.stem}.json").value
 
@@ -58,7 +61,7 @@ def test_joints_of_painted_people_are_found_within_a_tenth_of_their_height():
 
 
 def test_a_person_in_a_wide_photo_is_found_where_they_stand():
-    photo = Image.open(PAINTED[0])
+    photo = whole_picture(PAINTED[0])
     labels, _ = known(PAINTED[0])
     wide, (left, top) = on_ground(photo, labels)
     found = read_person(wide)
@@ -71,7 +74,7 @@ def test_a_person_in_a_wide_photo_is_found_where_they_stand():
 
 
 def test_a_large_photo_is_read_as_a_small_one():
-    photo = Image.open(PAINTED[0]).convert("RGB")
+    photo = whole_picture(PAINTED[0]).convert("RGB")
     small, large = read_person(photo), read_person(photo.resize([4 * s for s in photo.size]))
     assert large.labels.shape == tuple(4 * side for side in small.labels.shape)
     assert (large.labels[::4, ::4] == small.labels).mean() > 0.97
@@ -81,7 +84,7 @@ def test_a_large_photo_is_read_as_a_small_one():
 
 @pytest.mark.parametrize("size", [(96, 192), (300, 200)])
 def test_a_photo_of_nobody_is_refused_with_the_remedy(size: tuple[int, int]):
-    with pytest.raises(NobodyFoundError, match=f"{size[0]} x {size[1]}.*from head to feet"):
+    with pytest.raises(NotFoundInPhotoError, match=f"{size[0]} x {size[1]}.*from head to feet"):
         read_person(Image.new("RGB", size, (90, 140, 200)))
 
 
@@ -92,3 +95,14 @@ def test_a_mask_condition_of_its_classes_needs_no_model_to_be_named():
     expected = Image.fromarray(read_person(PAINTED[0]).labels).resize((192, 384), 0)
     assert (labels == np.asarray(expected) + 1).mean() > 0.99
     assert MaskCondition.from_names(PERSON_CLASSES[:5]).photo_parser is None
+
+
+def test_the_command_finds_the_layout_and_the_pose_of_the_exemplar(tmp_path: Path, capsys):
+    one, other, target = str(PAINTED[0]), str(PAINTED[1]), tmp_path / "out.png"
+    main([one, other, "--model", "pose-to-body", "-o", str(target), "--photo", "--read-exemplar"])
+    poses = [POSES.from_photo(photo) for photo in (one, other)]
+    expected = open_model("pose-to-body").fold()(poses[0], other, poses[1]).images[0]
+    assert_same_but_for_rounding(whole_picture(target), expected)
+    with pytest.raises(SystemExit):
+        main([one, other, "--model", "mask-to-image", "-o", str(target), "--read-exemplar"])
+    assert "uses no condition of the exemplar" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from tests.support.documents import blocks
 from tests.support.pictures import whole_picture
 
 (PAINTING,) = blocks("README.md", "python")
-BLENDING, APPLICATIONS = blocks("docs/using.md", "python")
+FITTING, BLENDING, APPLICATIONS = blocks("docs/using.md", "python")
 FACES = ASSETS / "edge-to-face" / "examples"
 
 
@@ -24,6 +24,16 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory of an example."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def test_the_example_of_photos_as_they_are_runs(folder: Path):
+    shutil.copy(FACES / "layout.jpg", folder / "portrait.jpg")
+    person = whole_picture(ASSETS / "mask-to-image" / "examples" / "exemplar.png")
+    person.convert("RGB").save(folder / "street.jpg")
+    names: dict[str, Any] = {}
+    exec(FITTING, names)
+    assert names["face"].width == names["face"].height
+    assert abs(names["figure"].height - 2 * names["figure"].width) <= 1
 
 
 def test_the_example_of_painting_runs(folder: Path):

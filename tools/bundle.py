@@ -119,18 +119,24 @@ def main(arguments: list[str] | None = None) -> None:
     print(target)
 
 
-def examples(target: Path) -> tuple[Path, Path]:
-    """The condition and the exemplar that a pipeline's card shows. Raises FileNotFoundError."""
+def examples(target: Path) -> tuple[Path, ...]:
+    """The condition and the exemplar that a pipeline's card shows, and the exemplar's own condition
+    where there is one.
+
+    Raises FileNotFoundError.
+    """
     found = []
-    for stem in ("layout", "exemplar"):
+    for stem in ("layout", "exemplar", "exemplar_condition"):
         files = sorted((target / "examples").glob(f"{stem}.*"))
+        if not files and stem == "exemplar_condition":
+            continue
         if not files:
             raise FileNotFoundError(
                 f"the strip of the card is painted from {target / 'examples'}, which lacks "
                 f"{stem}.*; put a file there that is free to show."
             )
         found.append(files[0])
-    return found[0], found[1]
+    return tuple(found)
 
 
 def validation_lines(log: Path) -> list[str]:
@@ -255,11 +261,11 @@ def costs(name: str, condition: Path, exemplar: Path) -> str:
 
 
 def write_bundled_card(
-    name: str, results: list[EvalResult], compared: str, condition: Path, exemplar: Path
+    name: str, results: list[EvalResult], compared: str, condition: Path, exemplar: Path, *own: Path
 ) -> None:
-    """The card, with the strip painted from the two examples and what a picture costs.
+    """The card, with the strip painted from the examples and what a picture costs.
 
-    compared: the section on baselines, see `comparison`.
+    compared: the section on baselines, see `comparison`. own: the exemplar's own condition.
     """
     target = ASSETS / name
     details = CardDetails(
@@ -269,7 +275,7 @@ def write_bundled_card(
     )
     pipe = bundled(name)
     pipe.set_progress_bar_config(disable=True)
-    out = pipe(str(condition), str(exemplar))
+    out = pipe(str(condition), str(exemplar), *map(str, own))
     call_strip(pipe, str(condition), str(exemplar), out).save(target / "sample.png")
     write_card(target, pipe, name, details)
     card = target / "README.md"

@@ -49,8 +49,8 @@ def on_white(picture: Image.Image, figure: Figure) -> Image.Image:
     """
     layout = draw_layout(figure)
     ground = layout.convert("RGB").getpixel((0, 0))
-    figure = ImageChops.difference(layout.convert("RGB"), Image.new("RGB", layout.size, ground))
-    mask = figure.convert("L").point(lambda value: 255 * (value > 0)).resize(picture.size)
+    difference = ImageChops.difference(layout.convert("RGB"), Image.new("RGB", layout.size, ground))
+    mask = difference.convert("L").point(lambda value: 255 * (value > 0)).resize(picture.size)
     mask = mask.filter(ImageFilter.MaxFilter(3)).filter(ImageFilter.GaussianBlur(0.7))
     return Image.composite(picture, Image.new("RGB", picture.size, "white"), mask)
 

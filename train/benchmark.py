@@ -21,7 +21,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from itertools import islice, pairwise
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,9 @@ def settings(
         perceptual=random_weights(config.perceptual, folder / "perceptual"),
         schedule=ScheduleConfig(unit="step", constant=steps, decay=0),
         speed=speed,
-        output=OutputConfig(log_every=0, grid_every=0, checkpoint_every=0, validate_every=0),
+        output=OutputConfig(
+            log_every=0, grid_every=0, checkpoint_every=0, validate_every=0, check_rows=0
+        ),
     )
 
 
@@ -150,10 +153,19 @@ def measure_afresh(
     """`measure` in a new process with a folder of its own."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh,
+        ProcessPoolExecutor(1, mp_context=fresh_processes()) as fresh,
     ):
         run = settings(config, Path(folder), form, precision, batch_size, warmup + steps)
         return fresh.submit(measure_described, to_dict(run), form, warmup).result()
+
+
+def fresh_processes() -> BaseContext:
+    """Of processes that have imported all this and done nothing; on Windows they import it anew."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([measure.__module__])
+    return context
 
 
 def measure_described(described: dict[str, Any], form: str, warmup: int) -> Row | None:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from cocosnet_hf import Condition
 from cocosnet_hf.datasets import check_data
 
 from .config import TrainConfig
@@ -45,9 +46,23 @@ def check_config(config: TrainConfig) -> int:
         )
     result = 0
     for name, part in parts.items():
-        sheet = Path(config.output_dir, "check", f"{name}.png")
-        report = check_data(part, condition, sheet, config.seed)
+        report = check_data(part, condition, sheet_file(config, name), config.seed)
         print(f"--- {part.source}, {part.split}\n{report}", flush=True)
         if len(report.broken) > part.max_broken_share * report.rows:
             result = 1
     return result
+
+
+def first_look(config: TrainConfig, condition: Condition) -> str:
+    """What `output.check_rows` rows of the training data hold, of all parts of it; and their sheet.
+
+    Raises what `check_data` raises.
+    """
+    sheet, limit = sheet_file(config, "train"), config.output.check_rows
+    report = check_data(config.data, condition, sheet, config.seed, limit)
+    return f"a look at the data, of which --check-data reads all: {report.brief}"
+
+
+def sheet_file(config: TrainConfig, part: str) -> Path:
+    """Where the composed examples of a part of the data are shown."""
+    return Path(config.output_dir, "check", f"{part}.png")

@@ -165,6 +165,8 @@ def load_checkpoint(
     before, now = flatten(settings), flatten(config)
     # Which older checkpoints do not tell.
     before.setdefault("processes", now.get("processes"))
+    if "optimizer.weight_decay" in now:
+        before.setdefault("optimizer.weight_decay", 0.0)
     if "system" in now:
         before.setdefault("system", "cocosnet")
     for name in now:  # whose options had other places before, and are there unless they were off

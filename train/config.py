@@ -48,6 +48,7 @@ class OptimizerConfig:
     """Adam with two time scales (Heusel et al. 2017; official networks, 11).
 
     max_grad_norm: longer gradients are scaled down to this length, each network group by itself.
+    weight_decay: of all networks, added to their gradients as weight_decay * weight.
     """
 
     generator_lr: float = 1e-4
@@ -56,9 +57,10 @@ class OptimizerConfig:
     generator_eps: float = 1e-3
     discriminator_eps: float = 1e-8
     max_grad_norm: float | None = None
+    weight_decay: float = 0.0
 
     def __post_init__(self) -> None:
-        _require_at_least(self, "optimizer", 0, "generator_lr", "discriminator_lr")
+        _require_at_least(self, "optimizer", 0, "generator_lr", "discriminator_lr", "weight_decay")
         if self.max_grad_norm is not None and not self.max_grad_norm > 0:
             raise ValueError(f"optimizer.max_grad_norm must be above 0, got {self.max_grad_norm}.")
 
@@ -213,6 +215,7 @@ class OutputConfig:
         validation.
     report_to: loggers of values and pictures, any of tensorboard, wandb and trackio with commas
         between, or none; metrics.jsonl is always written. tracker_project: their project.
+    check_rows: training rows that a new run looks at before its first step, to say what they hold.
     push_to_hub: Hub id that the finished pipeline is uploaded to; private: for its owner only.
     license, data_terms: what its card says of the weights, by the Hub's name of a licence, and of
     the pictures they learned from. card_pictures: show held-out photos and what was painted from
@@ -227,6 +230,7 @@ class OutputConfig:
     validation_batches: int = 8
     report_to: str = "tensorboard"
     tracker_project: str = "cocosnet_hf"
+    check_rows: int = 32
     push_to_hub: str | None = None
     private: bool = False
     card_pictures: bool = False
@@ -236,7 +240,7 @@ class OutputConfig:
     def __post_init__(self) -> None:
         _require_at_least(self, "output", 1, "keep", "validation_batches")
         intervals = ("log_every", "grid_every", "checkpoint_every", "validate_every")
-        _require_at_least(self, "output", 0, *intervals)
+        _require_at_least(self, "output", 0, *intervals, "check_rows")
         if unknown := sorted(set(self.loggers) - set(LOGGERS)):
             raise ValueError(
                 f"output.report_to must be any of {', '.join(LOGGERS)} with commas between, or "

@@ -26,14 +26,13 @@ from cocosnet_hf.datasets import (
     open_source,
     open_training_data,
     read_stream,
+    unpacked,
 )
 from cocosnet_hf.systems import Batch
 
 from .config import TrainConfig
 
 PICTURES = {"image", "condition", "exemplar", "exemplar_condition"}
-PACKED = {f"{part}{name}condition" for part in ("", "matching_") for name in ("", "exemplar_")}
-"""What travels as `Condition.pack` makes it."""
 
 
 class FirstRows:
@@ -197,16 +196,7 @@ class TrainingData:
 
     def _to_batch(self, loaded: Mapping[str, Tensor]) -> Batch:
         example = send_to_device(dict(loaded), self.accelerator.device, non_blocking=True)
-        if self.condition.labelled:
-            scale = self.config.data.matching_scale
-            for side, name in (("condition", ""), ("exemplar", "exemplar_")):
-                labels = example[f"{side}_labels"]
-                example[f"{name}condition"] = labels
-                if scale > 1:
-                    labels = labels[:, scale // 2 :: scale, scale // 2 :: scale]
-                    example[f"matching_{name}condition"] = labels
-        for name in PACKED & example.keys():
-            example[name] = self.condition.unpack(example[name])
+        example = unpacked(example, self.condition, self.config.data.matching_scale)
         if self.config.speed.channels_last:
             for name in PICTURES:
                 example[name] = example[name].contiguous(memory_format=torch.channels_last)

@@ -76,6 +76,7 @@ def make_optimizer(
         system.networks[name].parameters(),
         betas=settings.betas,
         eps=settings.discriminator_eps if is_critic else settings.generator_eps,
+        weight_decay=settings.weight_decay,
     )
     rate = settings.discriminator_lr if is_critic else settings.generator_lr
     return optimizer, rate * system.rates.get(name, 1.0)

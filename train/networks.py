@@ -16,7 +16,7 @@ from cocosnet_hf import Condition
 from cocosnet_hf.bundled import locate
 from cocosnet_hf.models.network import Network
 from cocosnet_hf.systems import System, find_system
-from cocosnet_hf.systems.base import class_of, make_network
+from cocosnet_hf.systems.base import class_of
 
 from .checkpoints import complete_folder
 from .config import TrainConfig
@@ -74,7 +74,7 @@ def _from_pipeline(
             logger.warning(f"{source} has no {name}: a new one is trained.")
             found = None
         if found is None or ("class" in options[name] and not _is_wanted(found, options, name)):
-            found = make_network(options[name], classes, pipe.condition.channels)
+            found = kind.make_networks(pipe.condition, options)[name]
         else:  # how a network is used has no weights, and may change from stage to stage
             own = getattr(config.networks, name)
             found.register_to_config(**{key: own[key] for key in found.free_settings & own.keys()})

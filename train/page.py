@@ -9,6 +9,8 @@ from pathlib import Path
 import yaml
 from PIL import Image
 
+from cocosnet_hf.whole_files import write_whole
+
 from .card import columns_of
 from .config import TrainConfig, to_dict
 from .report import read_metrics
@@ -60,11 +62,11 @@ def write_page(config: TrainConfig, header: str, end: str) -> Path:
     settings = html.escape(yaml.safe_dump(to_dict(config), sort_keys=False))
     body.append(f"<details><summary>Settings</summary><pre>{settings}</pre></details>")
     path = folder / PAGE_FILE
-    path.write_text(
+    write_whole(
+        path,
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         f"<title>{html.escape(folder.name)}</title><style>{STYLE}</style>"
         f"<body>{''.join(body)}</body></html>\n",
-        encoding="utf-8",
     )
     return path
 

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from cocosnet_hf import Condition
 from cocosnet_hf.pictures import grid, to_image
 from cocosnet_hf.systems import Batch, Generated
+from cocosnet_hf.whole_files import write_whole
 
 from .config import TrainConfig, to_dict
 
@@ -210,4 +211,4 @@ def _forget_after(path: Path, step: int) -> None:
     """Leave out what comes again, or is of another run."""
     if path.is_file():
         kept = [row for row in read_metrics(path.parent) if 0 < step and row["step"] <= step]
-        path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        write_whole(path, "".join(json.dumps(row) + "\n" for row in kept))

@@ -6,6 +6,7 @@
     accelerate launch train/train.py --config ... --stage painter
     python train/train.py --config ... --dry-run
     python train/train.py --config ... --check-data
+    python train/train.py --config ... --find-lr
 
 The output folder then holds `pipeline/`, which `CoCosPipeline.from_pretrained` loads, `best/`, the
 same at the best validation, `pictures/` to look at, `checkpoints/` and TensorBoard's `logs/`. A
@@ -38,6 +39,7 @@ from accelerate.utils import parse_flag_from_env
 from train.check import check_stages
 from train.checkpoints import complete_folder
 from train.config import TrainConfig, load_config, to_dict
+from train.find_lr import STEPS, find_lr
 from train.mistakes import Diverged, is_mistake, message_of
 from train.networks import build_system
 from train.stages import Stage, load_stages
@@ -55,6 +57,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--check-data", action="store_true", help="read every row once and say what is wrong"
     )
+    parser.add_argument(
+        "--find-lr",
+        type=int,
+        nargs="?",
+        const=STEPS,
+        metavar="STEPS",
+        help=f"say which learning rates to take, by a trial of {STEPS} steps or as many as said",
+    )
     parser.add_argument("--stage", metavar="NAME", help="only this one of the recipe's stages")
     parser.add_argument(
         "--traceback", action="store_true", help="show where in the code an error was raised"
@@ -69,7 +79,11 @@ def main(arguments: list[str] | None = None) -> None:
             )
         if known.check_data:
             raise SystemExit(check_stages(stages))
-        if known.dry_run:
+        if known.find_lr is not None:
+            if len(stages) > 1:
+                raise ValueError("--find-lr tries one stage: say which by --stage.")
+            print(find_lr(stages[0].config, known.find_lr))
+        elif known.dry_run:
             print(describe_stages(stages))
         elif stages[0].name is None:
             train(stages[0].config, known.resume, stopping)

@@ -16,6 +16,7 @@ from cocosnet_hf.systems import Batch, Generated
 from cocosnet_hf.transfer import create_repository
 
 from .card import run_details
+from .check import first_look
 from .checkpoints import (
     find_checkpoint,
     list_checkpoints,
@@ -87,6 +88,8 @@ class Trainer:
             facts = self.data.photos, self.total, self.step
             self._header = header(self.config, self.accelerator, self.system.networks, *facts)
             self.tracker.say(self._header)
+            if self.config.output.check_rows and not self.step:
+                self.tracker.say(first_look(self.config, self.system.condition))
         # At step 0, beside which is seen what has been learned, and where one was interrupted.
         if self._due(self.config.output.validate_every) and self.validated != self.step:
             self.validate()

@@ -158,7 +158,7 @@ class Preparation:
         if self.scale > 1:
             stride = self.pipe.stride
             image_size = round(self.pipe.config.image_size * self.scale / stride) * stride
-        own = example.condition if self.pipe.needs_exemplar_condition else None
+        own = example.condition if self.pipe.takes_exemplar_condition else None
         prepared = self.pipe.encode_exemplar(
             example.image,
             own,

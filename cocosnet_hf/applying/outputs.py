@@ -5,12 +5,11 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
-import os
-import shutil
 import tarfile
-from collections.abc import Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ..datasets.sources import import_datasets
 from ..transfer import commit, create_repository
@@ -47,89 +46,64 @@ class Painted:
         return {key: value for key, value in values.items() if key not in ("picture", "number")}
 
 
-class Output(Protocol):
-    """A place for shards."""
+class Output(ABC):
+    """A place for shards, each of which is there whole or not at all."""
 
+    def __init__(self, settings: ApplySettings, record: Record) -> None:
+        self.settings, self.record = settings, record
+
+    @abstractmethod
     def write(self, shard: str, items: Sequence[Painted]) -> None:
-        """Write a shard of at least one item, whole or not at all; an earlier one is replaced."""
+        """Write a shard of at least one item; an earlier one is replaced."""
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027 (most have nothing to do)
         """What remains to be done once this process has written all of its shards."""
 
 
-class FolderOutput:
+class FolderOutput(Output):
     """SHARD/000000.png ... and SHARD/metadata.jsonl, as `load_dataset("imagefolder")` reads it."""
-
-    def __init__(self, folder: Path, record: Record, suffix: str) -> None:
-        self.folder, self.record, self.suffix = folder, record, suffix
 
     def write(self, shard: str, items: Sequence[Painted]) -> None:
         """A folder that appears complete."""
-        unfinished = self.record.partial(shard)
-        unfinished.mkdir()
-        lines = []
-        for item in items:
-            # No name of a row: `datasets` takes words such as test in it for the name of a split.
-            file_name = f"{item.number:06d}.{self.suffix}"
-            (unfinished / file_name).write_bytes(item.picture)
-            lines.append(json.dumps({"file_name": file_name} | item.provenance) + "\n")
-        (unfinished / "metadata.jsonl").write_text("".join(lines), encoding="utf-8")
-        target = self.folder / shard
-        if target.exists():  # of a process that was stopped before its entry
-            shutil.rmtree(target)
-        os.replace(unfinished, target)
-
-    def finish(self) -> None:
-        """Nothing."""
+        with self.record.whole(Path(self.settings.output, shard)) as folder:
+            folder.mkdir()
+            lines = []
+            for item in items:
+                # No name of a row: `datasets` takes words such as test in it for a split's name.
+                file_name = f"{item.number:06d}.{self.settings.picture}"
+                (folder / file_name).write_bytes(item.picture)
+                lines.append(json.dumps({"file_name": file_name} | item.provenance) + "\n")
+            (folder / "metadata.jsonl").write_text("".join(lines), encoding="utf-8")
 
 
-class ParquetOutput:
+class ParquetOutput(Output):
     """One parquet file for each shard, with a column of pictures as `datasets` knows it."""
 
-    def __init__(self, settings: ApplySettings, record: Record) -> None:
-        self.settings, self.record = settings, record
-
     def write(self, shard: str, items: Sequence[Painted]) -> None:
         """A file that appears complete."""
-        target = self.settings.file_of(shard)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.record.partial(target.name)
-        write_parquet(unfinished, items, self.settings.picture)
-        os.replace(unfinished, target)
-
-    def finish(self) -> None:
-        """Nothing."""
+        with self.record.whole(self.settings.file_of(shard)) as file:
+            write_parquet(file, items, self.settings.picture)
 
 
-class WebDatasetOutput:
+class WebDatasetOutput(Output):
     """One tar for each shard: KEY.png beside KEY.json with the provenance."""
 
-    def __init__(self, settings: ApplySettings, record: Record) -> None:
-        self.settings, self.record = settings, record
-
     def write(self, shard: str, items: Sequence[Painted]) -> None:
         """A file that appears complete."""
-        target = self.settings.file_of(shard)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = self.record.partial(target.name)
-        with tarfile.open(unfinished, "w", format=tarfile.USTAR_FORMAT) as tar:
+        with (
+            self.record.whole(self.settings.file_of(shard)) as file,
+            tarfile.open(file, "w", format=tarfile.USTAR_FORMAT) as tar,
+        ):
             for item in items:
-                key = f"{shard}-{item.number:06d}"
                 provenance = json.dumps(item.provenance).encode()
-                for suffix, content in (
-                    (self.settings.picture, item.picture),
-                    ("json", provenance),
-                ):
-                    member = tarfile.TarInfo(f"{key}.{suffix}")
+                parts = {self.settings.picture: item.picture, "json": provenance}
+                for suffix, content in parts.items():
+                    member = tarfile.TarInfo(f"{shard}-{item.number:06d}.{suffix}")
                     member.size = len(content)
                     tar.addfile(member, io.BytesIO(content))
-        os.replace(unfinished, target)
-
-    def finish(self) -> None:
-        """Nothing."""
 
 
-class HubOutput:
+class HubOutput(Output):
     """Parquet files of a Hub data set, sent some at a time and then removed here.
 
     A commit holds all of its files or none. One that was made before this process could remove its
@@ -137,15 +111,14 @@ class HubOutput:
     """
 
     def __init__(self, settings: ApplySettings, record: Record, share: str) -> None:
-        self.settings, self.record = settings, record
+        super().__init__(settings, record)
         self.folder = record.folder / "unsent" / share
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, shard: str, items: Sequence[Painted]) -> None:
         """A file that waits to be sent with others."""
-        unfinished = self.record.partial(f"{shard}.parquet")
-        write_parquet(unfinished, items, self.settings.picture)
-        os.replace(unfinished, self.folder / f"{shard}.parquet")
+        with self.record.whole(self.folder / f"{shard}.parquet") as file:
+            write_parquet(file, items, self.settings.picture)
         finished = self._finished()
         if len(finished) >= SHARDS_PER_COMMIT:
             self._send(finished)
@@ -196,11 +169,12 @@ def open_output(settings: ApplySettings, record: Record, share: str) -> Output:
     """The place that the settings name. share: a name for what this process writes."""
     if settings.form == "hub":
         return HubOutput(settings, record, share)
-    if settings.form == "parquet":
-        return ParquetOutput(settings, record)
-    if settings.form == "webdataset":
-        return WebDatasetOutput(settings, record)
-    return FolderOutput(Path(settings.output), record, settings.picture)
+    forms: dict[str, Callable[[ApplySettings, Record], Output]] = {
+        "folder": FolderOutput,
+        "parquet": ParquetOutput,
+        "webdataset": WebDatasetOutput,
+    }
+    return forms[settings.form](settings, record)
 
 
 def finish_output(settings: ApplySettings, record: Record) -> None:

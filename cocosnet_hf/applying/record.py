@@ -10,10 +10,12 @@ import dataclasses
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from ..evaluation.storage import keep_content, write_whole
+from ..evaluation.storage import keep_content
+from ..whole_files import whole, write_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,18 +56,13 @@ class Record:
         if writes:
             shutil.rmtree(self.unfinished, ignore_errors=True)
 
-    def partial(self, name: str) -> Path:
-        """A new place for something that is moved to its own when it is whole."""
-        place = self.unfinished / name
-        if place.is_dir():
-            shutil.rmtree(place)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        return place
+    def whole(self, target: Path) -> AbstractContextManager[Path]:
+        """A place for a shard that is moved to `target` when it is whole, tidied up by `keep`."""
+        return whole(target, self.unfinished / target.name)
 
     def add(self, entry: Entry) -> None:
         """Note that a shard is there."""
-        content = json.dumps(dataclasses.asdict(entry), indent=1)
-        write_whole(self._file(entry.shard), content.encode())
+        write_whole(self._file(entry.shard), json.dumps(dataclasses.asdict(entry), indent=1))
 
     def find(self, shard: str) -> Entry | None:
         """The entry of a shard; None unless it is finished."""

@@ -7,14 +7,13 @@ import json
 import logging
 import time
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
 from ..evaluation.protocol import shared_state
-from ..evaluation.storage import write_whole
+from ..whole_files import write_whole
 from .application import Application
 from .outputs import finish_output, prepare_output
 from .record import Entry, Record
@@ -114,6 +113,5 @@ def summarize(record: Record, finished: Iterable[Entry], seconds: float, workers
         workers=workers,
         stages=stages,
     )
-    content = json.dumps(dataclasses.asdict(summary), indent=1)
-    write_whole(Path(record.folder, "summary.json"), content.encode())
+    write_whole(record.folder / "summary.json", json.dumps(dataclasses.asdict(summary), indent=1))
     return summary

@@ -96,6 +96,8 @@ class Condition(ABC):
     """Whether it is a label map: `pack` makes (H, W) int64 labels of `channels` classes."""
     has_joints: ClassVar[bool] = False
     """Whether the value of a source is a `Pose`."""
+    has_landmarks: ClassVar[bool] = False
+    """Whether `landmarks` finds any, so that an exemplar's own condition guides the matching."""
     drawn: ClassVar[str | None] = None
     """The kind of drawn pictures that holds it, see `cocosnet_hf.synthetic`; none by default."""
     column: ClassVar[str] = "pictures"
@@ -239,6 +241,29 @@ class Condition(ABC):
         None for a condition without joints.
         """
         return None
+
+    # Between two conditions of a kind -----------------------------------------------------------
+
+    def landmarks(self, source: Source) -> Tensor | None:
+        """Named points of an opened source: (n, 2) float32, (x, y) in shares of width and height.
+
+        NaN where one is missing. None for a condition without such points.
+        """
+        return None
+
+    def guide(
+        self,
+        landmarks: Tensor,
+        exemplar_landmarks: Tensor,
+        grid: tuple[int, int],
+        exemplar_grid: tuple[int, int],
+    ) -> Tensor:
+        """Where the landmarks say that each cell of a grid (h, w) lies in the exemplar's.
+
+        Returns (h, w, 2) float32: (x, y) in cells, cell centres at whole numbers, NaN where they do
+        not say; see `Matching`. Only of a condition with `landmarks`.
+        """
+        raise NotImplementedError(f"a {self.type} condition has no landmarks.")
 
     # Compared, measured, kept and described -----------------------------------------------------
 

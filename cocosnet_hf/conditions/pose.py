@@ -22,6 +22,7 @@ from .base import Condition, ConditionCard, Geometry, Source
 from .descriptors import pose_descriptor
 from .edge import truncated_distance
 from .joints import BODY_25, COCO, JOINTS, LIMBS, Pose, read_keypoints, read_pose
+from .skinning import skinned_flow
 
 __all__ = ["BODY_25", "COCO", "COLORS", "JOINTS", "LIMBS", "Pose", "PoseCondition", "read_pose"]
 
@@ -58,6 +59,7 @@ class PoseCondition(Condition):
 
     type: ClassVar[str] = "pose"
     has_joints: ClassVar[bool] = True
+    has_landmarks: ClassVar[bool] = True
     drawn: ClassVar[str] = "pose"
     column: ClassVar[str] = "keypoints"
     stored_as: ClassVar[str] = ".json"
@@ -205,6 +207,29 @@ class PoseCondition(Condition):
         joints[joints[:, 2] <= self.min_score] = np.nan
         return joints
 
+    def landmarks(self, source: Source) -> Tensor:
+        """The joints that count, (18, 2)."""
+        joints, (height, width) = source.value.joints, source.size
+        places = joints[:, :2] / (width, height)
+        places[joints[:, 2] <= self.min_score] = np.nan
+        return torch.from_numpy(places).float()
+
+    def guide(
+        self,
+        landmarks: Tensor,
+        exemplar_landmarks: Tensor,
+        grid: tuple[int, int],
+        exemplar_grid: tuple[int, int],
+    ) -> Tensor:
+        """Along and beside the limbs, see `skinned_flow`."""
+        own, other = (
+            _in_cells(points, cells)
+            for points, cells in ((landmarks, grid), (exemplar_landmarks, exemplar_grid))
+        )
+        y, x = np.mgrid[: grid[0], : grid[1]]
+        places = skinned_flow(own, other, x + 1j * y)
+        return torch.from_numpy(np.stack([places.real, places.imag], axis=-1)).float()
+
     def descriptor(self, source: Any) -> np.ndarray:
         """Where each joint lies, see `pose_descriptor`."""
         return pose_descriptor(self.open(source).value, self.min_score)
@@ -232,6 +257,12 @@ class PoseCondition(Condition):
                 for (first, second), color in zip(LIMBS, COLORS, strict=False)
             ],
         )
+
+
+def _in_cells(landmarks: Tensor, grid: tuple[int, int]) -> np.ndarray:
+    """Landmarks (18, 2) in shares as complex numbers x + iy in the cells of a grid (h, w)."""
+    places = landmarks.double().cpu().numpy() * grid[::-1] - 0.5
+    return places[:, 0] + 1j * places[:, 1]
 
 
 def limb_outline(start: np.ndarray, end: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from ..conditions import Condition
 from ..conditions.sides import mirrored_order
 from .checking import DataReport, check_data
-from .composing import TrainingExample
+from .composing import TrainingExample, unpacked
 from .geometry import Geometry
 from .reading import BrokenCount, BrokenExample, Example, Reader
 from .settings import DataSettings
@@ -50,4 +50,5 @@ __all__ = [
     "open_training_data",
     "read_stream",
     "split_by_node",
+    "unpacked",
 ]

@@ -17,7 +17,7 @@ from PIL import Image
 from ..conditions import Condition
 from ..conditions.faces import OFFICIAL_FACE_CLASSES
 from ..pictures import grid, to_image
-from .composing import class_numbers, compose, cut
+from .composing import class_numbers, compose, cut, unpacked
 from .geometry import Geometry
 from .reading import BrokenExample, Example, Reader
 from .settings import DataSettings
@@ -69,9 +69,7 @@ class DataReport:
 
     def __str__(self) -> str:
         """Lines for a terminal."""
-        sides = Counter(self.sizes).most_common(3)
-        common = ", ".join(f"{width} x {height} ({count})" for (width, height), count in sides)
-        lines = [f"{self.rows} rows read, {len(self.broken)} cannot be used; photos: {common}"]
+        lines: list[str] = []
         if self.labels:
             lines.append("classes, by their share of all pixels and the pictures they are in:")
             longest = max(map(len, self.labels))
@@ -79,7 +77,21 @@ class DataReport:
                 f"  {number:>3} {name:<{longest}} {100 * share:6.2f} %  {pictures}"
                 for number, (name, (share, pictures)) in enumerate(self.labels.items())
             ]
-        lines += _grouped(self.broken)
+        return self._text(lines)
+
+    @property
+    def brief(self) -> str:
+        """The same with the classes in one line."""
+        shares = {name: share for name, (share, pictures) in self.labels.items() if pictures}
+        most = ", ".join(f"{name} {share:.0%}" for name, share in Counter(shares).most_common(5))
+        classes = f"{len(shares)} of {len(self.labels)} classes are in them, most of all {most}"
+        return self._text([classes] if shares else [])
+
+    def _text(self, classes: Sequence[str]) -> str:
+        sides = Counter(self.sizes).most_common(3)
+        common = ", ".join(f"{width} x {height} ({count})" for (width, height), count in sides)
+        lines = [f"{self.rows} rows read, {len(self.broken)} cannot be used; photos: {common}"]
+        lines += [*classes, *_grouped(self.broken)]
         lines += [f"careful: {warning}" for warning in self.warnings]
         if self.sheet is not None:
             lines.append(f"composed examples to look at: {self.sheet}")
@@ -103,9 +115,10 @@ def check_data(
     if settings.source == "synthetic" and limit is None:
         limit = 64
     reader = Reader(settings, condition)
-    plain = dataclasses.replace(
-        settings, augment=False, retrieve=False, exemplar_list=None, same_look=False
-    )
+    # Of the trainer's settings those of the rows alone: others would miss their exemplar list.
+    own = {field.name: getattr(settings, field.name) for field in dataclasses.fields(DataSettings)}
+    chosen_here = {"augment": False, "retrieve": False, "exemplar_list": None, "same_look": False}
+    plain = DataSettings(**own | chosen_here)
     count = _Count(settings, condition)
     shown: list[Example] = []
     chosen, total = _chosen(rows, settings, limit)
@@ -279,9 +292,8 @@ def _sheet(
         except BrokenExample as error:  # such as a crop without anybody in it
             logger.warning("Not on the sheet: %s", error)
             continue
-        packed = made["condition_labels"] if condition.labelled else made["condition"]
         photo = to_image(made["image"])
-        shown = condition.preview(condition.unpack(packed)).resize(photo.size)
+        shown = condition.preview(unpacked(made, condition)["condition"]).resize(photo.size)
         pictures.append([photo, shown, Image.blend(photo, shown, 0.5), to_image(made["exemplar"])])
     half = (len(pictures) + 1) // 2
     left, right = pictures[:half], pictures[half:]

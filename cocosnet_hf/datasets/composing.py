@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple, TypedDict
+from collections.abc import Mapping
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from .flows import agreeing, known_flow, limb_flow, region_flow, without_flat_pl
 from .geometry import NEAREST, Geometry, change_color, color_change
 from .reading import BrokenExample, Example
 from .settings import DataSettings
+
+LABELS_OF = {"condition": "condition_labels", "exemplar_condition": "exemplar_labels"}
 
 
 class _Always(TypedDict):
@@ -30,11 +33,13 @@ class TrainingExample(_Always, total=False):
     image, exemplar (3, H, W) float32 in [-1, 1]; is_self_pair () float32: 1 where the exemplar
     shows the photo's own subject, else 0; condition, exemplar_condition: packed (`Condition.pack`),
     for most conditions (K, H, W) float32 in [0, 1]; not for those whose packed form is the labels
-    below;
+    below, of which `unpacked` makes both;
     matching_condition, matching_exemplar_condition: the same at the size of the matching, where
     matching_scale says that it is smaller;
     condition_labels, exemplar_labels (H, W) int64, for conditions that are labels (`labelled`) and
     where there is a labels_column;
+    landmarks, exemplar_landmarks (n, 2) float32: see `Condition.landmarks`, where it has any;
+    instances (H, W) int64, where there is an instances_column;
     flow (2, H / flow_stride, W / flow_stride) float32: for the centre of each cell (x, y) in pixels
     of the exemplar, NaN where unknown: exact for the photo itself, else what poses (`limb_flow`)
     and labels (`region_flow`) say.
@@ -46,7 +51,10 @@ class TrainingExample(_Always, total=False):
     exemplar_labels: Tensor
     matching_condition: Tensor
     matching_exemplar_condition: Tensor
+    instances: Tensor
     flow: Tensor
+    landmarks: Tensor
+    exemplar_landmarks: Tensor
 
 
 class Cut(NamedTuple):
@@ -55,7 +63,7 @@ class Cut(NamedTuple):
     photo: a picture of the training size. source: of its condition. packed: see `Condition.pack`;
     matched: the same at the size of the matching, where that is smaller and the condition is no
     label map, of which every n-th label will do. labels (H, W) int64: of the condition or of the
-    labels_column. joints: see `Condition.joints`.
+    labels_column. joints, landmarks: see `Condition`. instances (H, W) int64: their numbers.
     """
 
     photo: Image.Image
@@ -64,6 +72,8 @@ class Cut(NamedTuple):
     matched: Tensor | None
     labels: Tensor | None
     joints: np.ndarray | None
+    landmarks: Tensor | None
+    instances: Tensor | None
 
 
 def compose(
@@ -113,6 +123,10 @@ def compose(
     if shown.labels is not None and seen.labels is not None:
         example["condition_labels"] = shown.labels
         example["exemplar_labels"] = seen.labels
+    if shown.landmarks is not None and seen.landmarks is not None:
+        example["landmarks"], example["exemplar_landmarks"] = shown.landmarks, seen.landmarks
+    if shown.instances is not None:
+        example["instances"] = shown.instances
     if settings.flow_stride:
         flow = (
             known_flow(geometry, other, settings.flow_stride)
@@ -121,6 +135,26 @@ def compose(
         )
         example["flow"] = without_flat_places(torch.from_numpy(flow), photo)
     return example
+
+
+def unpacked(
+    made: Mapping[str, Any], condition: Condition, matching_scale: int = 1
+) -> dict[str, Any]:
+    """An example of `compose`, or a batch of them on any device, with its conditions encoded.
+
+    matching_scale: of the settings; of conditions that are labels every n-th is what is matched.
+    """
+    found = dict(made)
+    for name, labels in LABELS_OF.items():
+        matched = f"matching_{name}"
+        if condition.labelled:
+            found[name] = made[labels]
+            if matching_scale > 1:
+                nth = slice(matching_scale // 2, None, matching_scale)
+                found[matched] = made[labels][..., nth, nth]
+        for packed in {name, matched} & found.keys():
+            found[packed] = condition.unpack(found[packed])
+    return found
 
 
 def _likely_flow(target: Cut, exemplar: Cut, stride: int) -> np.ndarray:
@@ -173,7 +207,10 @@ def cut(example: Example, geometry: Geometry, condition: Condition, settings: Da
     labels = packed if condition.labelled else None
     if labels is None and example.labels is not None:
         labels = _index_map(example.labels, example.name, geometry, settings)
-    return Cut(photo, source, packed, matched, labels, joints)
+    landmarks, instances = condition.landmarks(source), None
+    if example.instances is not None:
+        instances = to_pixels(geometry.picture(example.instances, NEAREST)).long()
+    return Cut(photo, source, packed, matched, labels, joints, landmarks, instances)
 
 
 def _index_map(

@@ -40,6 +40,7 @@ PICTURE_COLUMNS = (
     "image_column",
     "condition_column",
     "labels_column",
+    "instances_column",
     "exemplar_column",
     "exemplar_condition_column",
     "exemplar_labels_column",

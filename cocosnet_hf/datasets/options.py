@@ -26,8 +26,13 @@ DESCRIBES_DATA = ("source", "config_name", "label_classes", "label_groups", "kee
 """What a command takes from the recipe of a training."""
 
 
-def add_columns(group: argparse._ArgumentGroup) -> None:
-    """The options that say what the columns hold."""
+def add_source(group: argparse._ArgumentGroup, split: str, split_help: str) -> None:
+    """The options that say which data are meant, and what their columns hold."""
+    add = group.add_argument
+    add("--data", dest="source", help="folder, Hub id, parquet or tar files, or synthetic")
+    add("--config", nargs="+", default=(), metavar="RECIPE", help="the recipe of a training")
+    add("--config-name", metavar="NAME", help="which of several data sets under one Hub id")
+    add("--split", default=split, help=split_help)
     for name in COLUMNS:
         group.add_argument(
             f"--{name.replace('_', '-')}",

@@ -19,7 +19,7 @@ from ..conditions.meaning import ClassCode, index_map
 from ..notes import Note
 from ..orientation import TURNED, turned_by
 from ..pairing import Framed, lying_on
-from ..pictures import frame_of, open_photo, open_stored
+from ..pictures import frame_of, open_photo, open_stored, to_numbers
 from .settings import DataSettings
 
 logger = logging.getLogger(__name__)
@@ -41,12 +41,14 @@ class Example:
     """One photo with what belongs to it, all as read.
 
     condition: its source; None where it is made from the photo. labels: an index map, if asked for.
+    instances: a plane of their numbers, if asked for.
     """
 
     name: str
     image: Image.Image
     condition: Source | None
     labels: Image.Image | None = None
+    instances: Image.Image | None = None
 
 
 class BrokenCount:
@@ -119,7 +121,7 @@ class Reader:
     def read(self, row: Mapping[str, Any], position: int) -> Example:
         """The row's photo, condition and labels. Raises BrokenExample naming it."""
         columns = self.settings
-        return self._read(
+        example = self._read(
             self.name(row, position),
             row[columns.image_column],
             _value(row, columns.condition_column),
@@ -127,6 +129,10 @@ class Reader:
             _value(row, columns.person_column),
             needs_condition=columns.condition_column is not None,
         )
+        if columns.instances_column is None:
+            return example
+        numbers = _instance_map(row[columns.instances_column], example.image, example.name)
+        return dataclasses.replace(example, instances=numbers)
 
     def read_exemplar(self, row: Mapping[str, Any], position: int) -> Example | None:
         """The row's own exemplar; None where the column is null. Raises BrokenExample."""
@@ -258,6 +264,23 @@ class Reader:
         grouped = Image.fromarray(classes[position.reshape(pixels.shape)])
         grouped.info[TURNED] = turned_by(photo)  # it lies on the photo as it is
         return grouped
+
+
+def _instance_map(value: Any, photo: Image.Image, name: str) -> Image.Image:
+    """The numbers of instances as one plane that lies on the photo. Raises BrokenExample."""
+    what = f"instance map of {name}"
+    if value is None:
+        raise BrokenExample(
+            f"'{name}' has no instance map, and 'instances_column' says that photos have one: add "
+            "it, or leave the column out, and every class counts as one instance."
+        )
+    try:
+        picture, _ = lying_on(open_stored(value, what), photo, what)
+    except ValueError as error:
+        raise BrokenExample(str(error)) from error
+    numbers = Image.fromarray(to_numbers(picture))
+    numbers.info[TURNED] = turned_by(photo)
+    return numbers
 
 
 def file_name(value: Any) -> str | None:

@@ -66,6 +66,8 @@ class ColumnSettings(Settings):
         their classes: to teach and measure the warp, and to retrieve exemplars of a like layout.
     label_groups: the values of a label map, or of a mask that is one, that make up each class, such
         as [[0], [3, 5], [4]]; without it every value is a class of its own.
+    instances_column: maps of whole numbers, for systems that look at instances: pixels of one
+        number are one instance of their photo.
     label_sides: pairs of their classes that are each other's mirror image, such as [[4, 5]].
     person_column: which of several people in the keypoints is meant, from 0; null means the one who
         is there most, as without it.
@@ -77,6 +79,7 @@ class ColumnSettings(Settings):
     condition_column: str | None = None
     labels_column: str | None = None
     label_classes: int | None = None
+    instances_column: str | None = None
     label_groups: tuple[tuple[int, ...], ...] = ()
     label_sides: tuple[tuple[int, ...], ...] = ()
     person_column: str | None = None

@@ -105,6 +105,7 @@ def check_columns(found: list[str], settings: DataSettings, condition: Condition
         "image_column",
         "condition_column",
         "labels_column",
+        "instances_column",
         "person_column",
         "exemplar_column",
         "exemplar_condition_column",

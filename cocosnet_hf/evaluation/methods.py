@@ -98,7 +98,11 @@ def pipeline_method(
                 f"{' and '.join(wrong)} are made by a matching, which a {type(pipe).__name__} has "
                 f"not; name other baselines."
             )
-        return Method({PIPELINE: name}, lambda pairs: [generated_pictures(pipe, pairs)])
+        return Method(
+            {PIPELINE: name},
+            lambda pairs: [generated_pictures(pipe, pairs)],
+            uses_exemplar=pipe.uses_exemplar,
+        )
     made_by = {PIPELINE: name}
     if "warped" in baselines:
         made_by[WARPED] = "the exemplar seen through the pipeline's matching"
@@ -154,11 +158,11 @@ def run_pipeline(pipe: ImageTranslationPipeline, pairs: Sequence[Pair]) -> Image
 
     Noise, where a model has it, depends on the item alone.
     """
-    needs_condition = pipe.needs_exemplar_condition
+    takes_condition = pipe.takes_exemplar_condition
     return pipe(
-        [pair.target.condition for pair in pairs],
+        [pair.target.source for pair in pairs],
         [unit_range(pair.exemplar.photo) for pair in pairs],
-        [pair.exemplar.condition for pair in pairs] if needs_condition else None,
+        [pair.exemplar.source for pair in pairs] if takes_condition else None,
         generator=[torch.Generator().manual_seed(pair.index) for pair in pairs],
         output_type="pt",
     )
@@ -284,6 +288,7 @@ def _saved_method(
     return Method(
         {name: f"the pipeline {source}, weights {digest}"},
         lambda some: [generated_pictures(pipe, some)],
+        uses_exemplar=pipe.uses_exemplar,
     )
 
 

@@ -36,6 +36,11 @@ class Sample:
     labels: Tensor | None
     pose: Pose | None
 
+    @property
+    def source(self) -> Tensor | Pose:
+        """What a pipeline is given: the pose, whose joints may guide it, or what is encoded."""
+        return self.condition if self.pose is None else self.pose
+
 
 @dataclass(frozen=True)
 class Pair:

@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 from .. import __version__
 from ..memory import peak_memory
 from ..processes import require_all_seen
+from ..whole_files import write_whole
 from .collecting import collect
 from .distances import swd_levels
 from .fingerprints import fingerprint
@@ -45,7 +46,7 @@ from .report import write_report
 from .results import Evaluation
 from .scoring import Scorer
 from .settings import EvaluationSettings
-from .storage import FORMATS, RunFolder, slug, write_rows, write_whole
+from .storage import FORMATS, RunFolder, slug, write_rows
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ class Run:
             for name, kind in mine:
                 path = self.folder.levels_file(name, kind)
                 if not path.is_file():
-                    write_whole(path, json.dumps(self._levels(name, kind)).encode())
+                    write_whole(path, json.dumps(self._levels(name, kind)))
                 bar.update()
         self.state.wait_for_everyone()
 

@@ -19,6 +19,7 @@ from ..image_translation import ImageTranslationPipeline
 from ..markdown import markdown_table
 from ..matching import Matching
 from ..pictures import grid, to_image
+from ..whole_files import write_whole
 from .methods import EXEMPLAR, PIPELINE, TARGET, matching_of, run_pipeline
 from .pairs import EvaluationPairs, Pair
 from .results import INPUT, MATCHING, METRICS, PHOTO, SETS, Evaluation, Result, metric_of
@@ -77,8 +78,8 @@ def write_report(
         *picture_blocks(evaluation, folder, pairs, pipe),
         *made_blocks(evaluation),
     ]
-    (folder.path / "report.md").write_text(to_markdown(blocks), encoding="utf-8")
-    (folder.path / "report.html").write_text(to_html(blocks), encoding="utf-8")
+    write_whole(folder.path / "report.md", to_markdown(blocks))
+    write_whole(folder.path / "report.html", to_html(blocks))
 
 
 def summary(evaluation: Evaluation, with_classes: bool = False) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult
 
+from ..whole_files import write_whole
 from .intervals import Estimate
 
 RESULTS_FILE = "results.json"
@@ -135,7 +136,7 @@ class Evaluation:
     def save(self, folder: Path) -> None:
         """Write `results.json`. Raises ValueError for a figure that is not finite."""
         text = json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False)
-        (folder / RESULTS_FILE).write_text(text)
+        write_whole(folder / RESULTS_FILE, text)
 
     @classmethod
     def load(cls, folder: str | Path) -> Evaluation:

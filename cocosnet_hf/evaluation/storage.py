@@ -1,10 +1,8 @@
-"""The folder of a run: what lies where, and writing that is either whole or not there."""
+"""The folder of a run: what lies where, and what it is written by."""
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..pictures import to_image
+from ..whole_files import whole, write_whole
 from .picture_sets import PictureFiles, unit_range
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ class RunFolder:
                 for method in self.path.glob("scores/*/method.json"):
                     shutil.rmtree(method.parent)
                     shutil.rmtree(self.path / "pictures" / method.parent.name, ignore_errors=True)
-                write_whole(path, json.dumps(provenance, indent=1).encode())
+                write_whole(path, json.dumps(provenance, indent=1))
             return
         if differing := keep_content(path, provenance, writes):
             raise ValueError(
@@ -146,7 +145,7 @@ def keep_content(path: Path, content: dict[str, Any], writes: bool) -> str:
         now = json.loads(json.dumps(content))
         return "; ".join(_differences(json.loads(path.read_text()), now))
     if writes:
-        write_whole(path, json.dumps(content, indent=1).encode())
+        write_whole(path, json.dumps(content, indent=1))
     return ""
 
 
@@ -163,17 +162,8 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write rows as parquet; one without a column has no value there."""
     import pandas
 
-    buffer = io.BytesIO()
-    pandas.DataFrame(rows).to_parquet(buffer)
-    write_whole(path, buffer.getvalue())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is either there with all of its content or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    with whole(path) as place:
+        pandas.DataFrame(rows).to_parquet(place)
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:

@@ -1,25 +1,50 @@
 """The networks: one file for each box of the design's picture."""
 
 from .blending import BlendingOutput, BlendingTranslationNetwork
+from .coarse_to_fine import CoarseToFineGenerator
+from .coded_unet import CodedUNet, CodeEncoder
+from .content_style import ContentEncoder, StyleCodeEncoder, StyledDecoder
 from .correspondence import CorrespondenceNetwork, CorrespondenceOutput
 from .discriminator import MultiscaleDiscriminator
 from .efficientnet import EfficientNetLite0Features
+from .feature_encoder import FeatureEncoder
+from .patch_critic import PictureCritic
+from .patchgan import PatchGAN
 from .perceptual import DistilledVGG19Features
 from .projected import ProjectedDiscriminator
+from .shared_latent import DomainAutoencoder, DomainEncoder, GuidedDecoder, SharedLatent
+from .spade_generator import ImageEncoder, SPADEGenerator
 from .style_encoder import StyleEncoder
 from .translation import TranslationNetwork
+from .unet import UNet
 from .vgg import VGG19Features
 
 __all__ = [
     "BlendingOutput",
     "BlendingTranslationNetwork",
+    "CoarseToFineGenerator",
+    "CodedUNet",
+    "CodeEncoder",
+    "ContentEncoder",
     "CorrespondenceNetwork",
     "CorrespondenceOutput",
     "DistilledVGG19Features",
+    "DomainAutoencoder",
+    "DomainEncoder",
     "EfficientNetLite0Features",
+    "FeatureEncoder",
+    "GuidedDecoder",
+    "ImageEncoder",
     "MultiscaleDiscriminator",
+    "PatchGAN",
+    "PictureCritic",
     "ProjectedDiscriminator",
+    "SharedLatent",
+    "SPADEGenerator",
+    "StyleCodeEncoder",
     "StyleEncoder",
+    "StyledDecoder",
     "TranslationNetwork",
+    "UNet",
     "VGG19Features",
 ]

@@ -1,9 +1,8 @@
-"""The layers that the networks share: spectral norm, positional norm, SPADE, attention.
+"""The layers that the networks share: spectral norm, SPADE, attention.
 
 Every convolution starts Xavier-normal with gain 0.02 and zero bias, as the official networks do.
 """
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -18,9 +17,9 @@ from .inference import (
     reflect_pad,
     works_in_chunks,
 )
+from .norms import instance_norm, make_norm
 
 LEAKY_SLOPE = 0.2
-NORM_EPSILON = 1e-5
 
 
 class SpectralNorm(nn.Module):
@@ -87,37 +86,6 @@ def leaky_relu_(x: Tensor) -> Tensor:
     return F.leaky_relu(x, LEAKY_SLOPE, inplace=True)
 
 
-def instance_norm(x: Tensor) -> Tensor:
-    """(x - mean) / sqrt(var + 1e-5) over the positions of each channel, var biased. (B, C, H, W).
-
-    In two passes: on channels-last maps a multiple faster than `torch.var_mean` or
-    `F.instance_norm`, and free of the cancellation of `F.group_norm`.
-    """
-    centered = x - x.mean(dim=(2, 3), keepdim=True)
-    wide = centered.float() if x.dtype == torch.float16 else centered  # whose squares overflow
-    variance = wide.square().mean(dim=(2, 3), keepdim=True)
-    return centered * torch.rsqrt(variance + NORM_EPSILON).to(x.dtype)
-
-
-def positional_norm(x: Tensor) -> Tensor:
-    """(x - mean) / sqrt(var + 1e-5) over the channels at each position, var unbiased.
-
-    Source: Li et al. 2019 (positional normalisation); Zhang et al. 2020, supplement, section 2;
-    official networks, 5.1. (B, C, H, W).
-    Written as a layer norm, which divides by the biased variance: with b = (C - 1) / C,
-    1 / sqrt(var / b + eps) = sqrt(b) / sqrt(var + b eps).
-    """
-    channels = x.shape[1]
-    biased_share = (channels - 1) / channels
-    normalized = F.layer_norm(
-        x.movedim(1, -1),
-        (channels,),
-        weight=x.new_full((channels,), math.sqrt(biased_share)),
-        eps=biased_share * NORM_EPSILON,
-    )
-    return normalized.movedim(-1, 1)
-
-
 def unit_length(x: Tensor) -> Tensor:
     """Each position's feature vector at length 1: x / (|x| + 2.2e-16) over dim 1.
 
@@ -130,8 +98,8 @@ def unit_length(x: Tensor) -> Tensor:
 class SPADE(nn.Module):
     """Scale and shift each position of a normalised map by what the condition says there.
 
-    Source: Park et al. 2019, equation 1, around positional instead of batch norm (official
-    networks, 5.1). The first half of `modulation`'s outputs is the scale itself, with a bias that
+    Source: Park et al. 2019, equation 1; around positional instead of batch norm in the official
+    networks, 5.1. The first half of `modulation`'s outputs is the scale itself, with a bias that
     starts at 1, where the paper writes 1 + gamma.
     """
 
@@ -148,7 +116,7 @@ class SPADE(nn.Module):
         nn.init.ones_(self.modulation.get_parameter("bias")[:channels])
 
     def forward(self, normalized: Tensor, condition: Tensor) -> Tensor:
-        """normalized (B, C, h, w) from `positional_norm`; condition (B, K, H, W) of any size."""
+        """normalized (B, C, h, w), by any norm; condition (B, K, H, W) of any size."""
         if self.in_chunks and works_in_chunks(normalized):
             return modulate_in_chunks(self.style_encoder, self.modulation, normalized, condition)
         if condition.shape[-2:] != normalized.shape[-2:]:
@@ -159,13 +127,23 @@ class SPADE(nn.Module):
 
 
 class SPADEResidualBlock(nn.Module):
-    """Two SPADE-modulated 3x3 convolutions around a shortcut (official networks, 5.1)."""
+    """Two SPADE-modulated 3x3 convolutions around a shortcut (official networks, 5.1).
+
+    norm: what each SPADE modulates, by its name in `cocosnet_hf.models.norms`.
+    """
 
     def __init__(
-        self, in_channels: int, out_channels: int, condition_channels: int, hidden_channels: int
+        self,
+        in_channels: int,
+        out_channels: int,
+        condition_channels: int,
+        hidden_channels: int,
+        norm: str = "positional",
     ):
         super().__init__()
         middle_channels = min(in_channels, out_channels)
+        self.normalize_0 = make_norm(norm, in_channels)
+        self.normalize_1 = make_norm(norm, middle_channels)
         self.norm_0 = SPADE(in_channels, condition_channels, hidden_channels)
         self.conv_0 = conv2d(in_channels, middle_channels, 3, spectral=True)
         self.norm_1 = SPADE(middle_channels, condition_channels, hidden_channels)
@@ -177,8 +155,8 @@ class SPADEResidualBlock(nn.Module):
 
     def forward(self, x: Tensor, condition: Tensor, upsample: bool = False) -> Tensor:
         """x (B, C, h, w); condition (B, K, H, W); returns (B, C', h, w), or twice that size."""
-        normalized = positional_norm(x)
-        if upsample:  # after the norm, which sees one position at a time: the same, on a quarter
+        normalized = self.normalize_0(x)
+        if upsample:  # after the norm, whose means and variances it leaves alone: on a quarter
             normalized = F.interpolate(normalized, scale_factor=2, mode="nearest")
         if self.has_shortcut:
             shortcut = self.conv_s(self.norm_s(normalized, condition))
@@ -187,7 +165,7 @@ class SPADEResidualBlock(nn.Module):
         x = leaky_relu_(self.norm_0(normalized, condition))
         del normalized
         x = self.conv_0(reflect_pad(x))
-        x = leaky_relu_(self.norm_1(positional_norm(x), condition))
+        x = leaky_relu_(self.norm_1(self.normalize_1(x), condition))
         return shortcut + self.conv_1(reflect_pad(x))
 
     @torch.no_grad()

@@ -22,11 +22,11 @@ from .blocks import (
     InstanceNormResidualBlock,
     SPADEResidualBlock,
     conv2d,
-    instance_norm,
     leaky_relu_,
     unit_length,
 )
 from .network import Network, require_channels, require_stride
+from .norms import instance_norm
 
 
 @dataclass
@@ -269,7 +269,7 @@ class CorrespondenceNetwork(Network):
         """The matching of two projections as this network learned it.
 
         pixels: of the painted picture for each pixel that this network saw, in both directions.
-        options: of `Matching`: regions, and check_finite.
+        options: of `Matching`: regions, guides, and check_finite.
         """
         config = self.config
         return self.matching_class(

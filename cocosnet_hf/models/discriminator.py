@@ -6,8 +6,9 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffusers asks for it here
 from torch import Tensor, nn
 
-from .blocks import SelfAttention, conv2d, instance_norm, leaky_relu_
+from .blocks import SelfAttention, conv2d, leaky_relu_
 from .network import Network, require_channels
+from .norms import instance_norm
 
 
 class PatchDiscriminator(nn.Module):

@@ -28,7 +28,8 @@ class TranslationNetwork(Network):
     ..., 2, 1, coarse to fine; the second coarsest stride has two blocks, attention sits at stride
     2. spade_channels: hidden width of each SPADE. residual: the picture is tanh(x + artanh(warped
     exemplar)), so that the blocks' x only corrects the warped exemplar, whose colours small
-    networks need long to learn to carry over; not in the paper.
+    networks need long to learn to carry over; not in the paper. norm: what the SPADEs modulate, by
+    its name in `cocosnet_hf.models.norms`; the supplement compares "positional" with "batch".
     """
 
     warp_channels = 3
@@ -41,6 +42,7 @@ class TranslationNetwork(Network):
         channels: Sequence[int] = (1024, 1024, 512, 256, 128, 64),
         spade_channels: int = 128,
         residual: bool = False,
+        norm: str = "positional",
     ):
         super().__init__()
         if len(channels) < 3:
@@ -58,7 +60,8 @@ class TranslationNetwork(Network):
                 f"got channels {tuple(channels)}."
             )
         self.blocks = nn.ModuleList(
-            SPADEResidualBlock(*width, map_channels, spade_channels) for width in pairwise(widths)
+            SPADEResidualBlock(*width, map_channels, spade_channels, norm)
+            for width in pairwise(widths)
         )
         self.attention = SelfAttention(widths[-3])
         self.output_conv = conv2d(channels[-1], 3, 3, padding=1)

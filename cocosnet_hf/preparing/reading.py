@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..conditions import MaskCondition, Pose
-from ..person_reader import PERSON_CLASSES, NobodyFoundError, read_person
+from ..person_reader import PERSON_CLASSES, NotFoundInPhotoError, read_person
 from ..pictures import open_photo
 from .found import Found, LayoutError, shown
 
@@ -32,7 +32,7 @@ def read_people(found: Found, folder: Path, output: Path) -> Found:
             photo = open_photo(item.photo)
             try:
                 person = read_person(photo)
-            except NobodyFoundError:
+            except NotFoundInPhotoError:
                 nobody.append(item.photo)
                 continue
             label = maps / f"{number:06d}.png"

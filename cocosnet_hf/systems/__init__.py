@@ -10,10 +10,27 @@ from ..transfer import fetch_index, read_index
 from .adversarial import AdversarialSystem, PictureLosses
 from .base import LossWeights, Networks, Phase, System, SystemOptions, SystemSettings, Terms
 from .batch import Batch, Generated
+from .bicyclegan import BicycleGAN, BicycleGANLosses, BicycleGANPipeline
 from .cocosnet import CoCosNet, CoCosNetLosses
+from .egsc_it import EGSCIT, EGSCITLosses, EGSCITOptions, EGSCITPipeline
+from .munit import MUNIT, MUNITLosses, MUNITPipeline
+from .paired import PairedLosses, PairedPipeline, PairedSystem
+from .pix2pix import Pix2Pix, Pix2PixPipeline
+from .pix2pixhd import Pix2PixHD, Pix2PixHDPipeline
+from .spade import Spade, SpadePipeline, SpadePlain, SpadePlainPipeline
 from .style_vector import StyleVector, StyleVectorPipeline
 
-SYSTEMS: dict[str, type[System]] = {"cocosnet": CoCosNet, "style_vector": StyleVector}
+SYSTEMS: dict[str, type[System]] = {
+    "bicyclegan": BicycleGAN,
+    "cocosnet": CoCosNet,
+    "egsc-it": EGSCIT,
+    "munit": MUNIT,
+    "pix2pix": Pix2Pix,
+    "pix2pixhd": Pix2PixHD,
+    "spade": Spade,
+    "spade_plain": SpadePlain,
+    "style_vector": StyleVector,
+}
 
 
 def find_system(name: str) -> type[System]:
@@ -65,16 +82,37 @@ def class_named(index: Mapping[str, Any], source: str) -> type[ImageTranslationP
 
 
 __all__ = [
+    "EGSCIT",
+    "MUNIT",
     "SYSTEMS",
     "AdversarialSystem",
     "Batch",
+    "BicycleGAN",
+    "BicycleGANLosses",
+    "BicycleGANPipeline",
     "CoCosNet",
     "CoCosNetLosses",
+    "EGSCITLosses",
+    "EGSCITOptions",
+    "EGSCITPipeline",
     "Generated",
     "LossWeights",
+    "MUNITLosses",
+    "MUNITPipeline",
     "Networks",
+    "PairedLosses",
+    "PairedPipeline",
+    "PairedSystem",
     "Phase",
     "PictureLosses",
+    "Pix2Pix",
+    "Pix2PixHD",
+    "Pix2PixHDPipeline",
+    "Pix2PixPipeline",
+    "Spade",
+    "SpadePipeline",
+    "SpadePlain",
+    "SpadePlainPipeline",
     "StyleVector",
     "StyleVectorPipeline",
     "System",

@@ -32,8 +32,10 @@ class Batch:
     leaves out: 0 in masks, as in the official training; None in label maps beside another
     condition, where every class counts.
     flow (B, 2, h, w): for each position of the matching its place in the exemplar, in pixels, NaN
-    where unknown. matching_condition, matching_exemplar_condition: both conditions at the size at
-    which they are matched, where that is smaller than the picture's.
+    where unknown. instances (B, H, W): a number for each of the image's instances, where the data
+    have them. matching_condition, matching_exemplar_condition: both conditions at the size at
+    which they are matched, where that is smaller than the picture's. landmarks, exemplar_landmarks
+    (B, n, 2): see `Condition.landmarks`, where it has any.
     """
 
     image: Tensor
@@ -46,8 +48,11 @@ class Batch:
     classes: int | None = None
     ignored_label: int | None = 0
     flow: Tensor | None = None
+    instances: Tensor | None = None
     matching_condition: Tensor | None = None
     matching_exemplar_condition: Tensor | None = None
+    landmarks: Tensor | None = None
+    exemplar_landmarks: Tensor | None = None
 
     @property
     def matching_scale(self) -> int:

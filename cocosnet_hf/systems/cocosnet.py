@@ -11,7 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import losses, sharpness
-from ..models import BlendingTranslationNetwork, CorrespondenceNetwork, TranslationNetwork
+from ..models import (
+    BlendingTranslationNetwork,
+    CorrespondenceNetwork,
+    CorrespondenceOutput,
+    TranslationNetwork,
+)
 from ..models.blending import BlendingOutput
 from ..models.correspondence import Warp
 from ..models.network import Network, size_of
@@ -184,7 +189,10 @@ class CoCosNet(AdversarialSystem):
             )
             # Whoever trains looks at all of a step's losses at once, and waits for the device once.
             check = not torch.is_grad_enabled()
-            matching = matcher.match(features.content, features.style, check_finite=check)
+            guides = self._guides(batch, features) if matcher.is_coherent else ()
+            matching = matcher.match(
+                features.content, features.style, check_finite=check, guides=guides
+            )
         warp = matcher.warp(matching, batch.exemplar, size_of(batch.image))
         is_bent = None
         if jitter:
@@ -214,6 +222,16 @@ class CoCosNet(AdversarialSystem):
             self_target,
             self_weight,
         )
+
+    def _guides(self, batch: Batch, features: CorrespondenceOutput) -> list[list[Tensor]]:
+        """What the landmarks of each pair say; nothing where the data have none."""
+        if batch.landmarks is None or batch.exemplar_landmarks is None:
+            return []
+        content = needed(features.content, "features")
+        grids = (size_of(content), size_of(needed(features.style, "features")))
+        # One transfer for the batch: the flow is found on the CPU.
+        pairs = zip(batch.landmarks.cpu(), batch.exemplar_landmarks.cpu(), strict=True)
+        return [[self.condition.guide(*pair, *grids).to(content.device)] for pair in pairs]
 
     def _agreement(self, warp: Warp, batch: Batch) -> Tensor:
         if warp.flow is None:

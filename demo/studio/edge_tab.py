@@ -87,7 +87,9 @@ def _layout(
         brush=3,
         paper=True,
     )
-    upload = upload_button("Take a photo's edges", f"{tab}-upload")
+    with gr.Row(elem_classes="buttons"):
+        upload = upload_button("Take a photo's edges", f"{tab}-upload")
+        crop = gr.Button("Crop it to the face", size="sm", elem_id=f"{tab}-crop")
     threshold = gr.Slider(
         0.02,
         0.5,
@@ -99,10 +101,16 @@ def _layout(
     traced = gr.Checkbox(label="Show the photo beneath", elem_id=f"{tab}-traced")
     examples = examples_of(tab, gallery.pictures)
 
-    def trace(file: dict[str, Any] | None, high: float, beneath: bool) -> tuple:
-        picture = read_photo(file, "photo").convert("RGB")
+    def begun(picture: Image.Image, high: float, beneath: bool) -> tuple:
         picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
         return as_file(picture), shown(picture, high, beneath)
+
+    def trace(file: dict[str, Any] | None, high: float, beneath: bool) -> tuple:
+        return begun(read_photo(file, "photo").convert("RGB"), high, beneath)
+
+    @explained
+    def cropped(file: dict[str, Any] | None, high: float, beneath: bool) -> tuple:
+        return begun(crop_to_face(read_photo(file, "photo")), high, beneath)
 
     def start(high: float, beneath: bool, event: gr.SelectData) -> tuple:
         picture = gallery[event.index].picture
@@ -119,6 +127,7 @@ def _layout(
     settings: list[gr.components.Component] = [threshold, traced]
     loads = [
         upload.upload(explained(trace), [upload, *settings], [photo, editor], **RAW),
+        crop.click(cropped, [photo, *settings], [photo, editor], **RAW),
         examples.select(start, settings, [photo, editor], **PRIVATE),
     ]
     threshold.release(find_again, [photo, *settings], editor, trigger_mode="always_last", **RAW)

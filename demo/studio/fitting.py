@@ -31,5 +31,5 @@ def fit_row(
 
     button.click(fitted, look.exemplar, [look.exemplar, whole, undo, look.keep], **RAW)
     undo.click(explained(back), whole, [look.exemplar, undo, look.keep], **RAW)
-    for another in (look.exemplar.upload, look.picker.select, look.suggest.click):
+    for another in (look.exemplar.upload, look.picker.select, look.picker.change):
         another(lambda: gr.Button(visible=False), None, undo, **PRIVATE)

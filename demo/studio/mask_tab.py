@@ -58,7 +58,7 @@ def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             layout = _layout(tab, condition, gallery)
         with card(2, "Choose the look", "The picture whose colours and textures are wanted."):
             look = look_column(tab, gallery)
-            if not painter.needs_exemplar_condition and condition.photo_parser == PERSON:
+            if not painter.takes_exemplar_condition and condition.photo_parser == PERSON:
                 fit_row(tab, look, "Cut out the person", cut_out)
             own = _own_mask(tab, painter, gallery)
         result = result_column(tab)
@@ -142,7 +142,7 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
 
 def _own_mask(tab: str, painter: Painter, gallery: Gallery) -> ExemplarCondition:
     """Where the exemplar's mask is uploaded; the gallery's pictures bring theirs."""
-    if not painter.needs_exemplar_condition:
+    if not painter.takes_exemplar_condition:
         return ExemplarCondition()
     condition: MaskCondition = painter.condition
 

@@ -92,9 +92,9 @@ class Painter:
         return self.pipe.condition
 
     @property
-    def needs_exemplar_condition(self) -> bool:
-        """Whether an exemplar is of no use without its own mask or pose."""
-        return self.pipe.needs_exemplar_condition and not self.condition.needs_only_photo
+    def takes_exemplar_condition(self) -> bool:
+        """Whether an exemplar's own mask or pose is used."""
+        return self.pipe.takes_exemplar_condition and not self.condition.needs_only_photo
 
     def fitted(self, width: int, height: int) -> tuple[int, int]:
         """(width, height) at which the pipeline paints a condition of this size.
@@ -116,7 +116,7 @@ class Painter:
         before: the exemplar's own layout, to edit it: where the condition does not differ from it
         the exemplar stays. Raises ValueError for what the pipeline refuses.
         """
-        if not self.needs_exemplar_condition:
+        if not self.takes_exemplar_condition:
             exemplar_condition = None
         painting = self._paint(condition, exemplar, exemplar_condition)
         if before is None:

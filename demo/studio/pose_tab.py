@@ -9,7 +9,7 @@ from PIL import Image
 
 from cocosnet_hf import Pose, PoseCondition
 from cocosnet_hf.conditions.pose import COLORS, DEFAULT_POSE_ESTIMATOR, JOINTS, LIMBS
-from cocosnet_hf.person_reader import NobodyFoundError
+from cocosnet_hf.person_reader import NotFoundInPhotoError
 from cocosnet_hf.photos import cut_out
 
 from .fitting import fit_row
@@ -53,7 +53,7 @@ def pose_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             layout = _layout(tab, condition, gallery)
         with card(2, "Choose the look", "The picture whose clothes and colours are wanted."):
             look = look_column(tab, gallery, can_keep=False)  # one limb moves the whole condition
-            if not painter.needs_exemplar_condition:
+            if not painter.takes_exemplar_condition:
                 fit_row(tab, look, "Cut out the person", cut_out)
             own = _own_pose(tab, painter, gallery, look)
         result = result_column(tab)
@@ -105,7 +105,7 @@ def found_in(photo: Image.Image, condition: PoseCondition) -> gr.HTML:
         except (ImportError, OSError):
             found = condition.from_photo(photo)
         return gr.HTML(figure(found, condition), guide=guide)
-    except NobodyFoundError as error:
+    except NotFoundInPhotoError as error:
         gr.Warning(f"{error} Or drag the joints onto this photo.", title="Move the joints by hand")
     height, width = photo.height, photo.width
     joints = standing_figure() * (width, height)
@@ -156,7 +156,7 @@ def _own_pose(
     tab: str, painter: Painter, gallery: Gallery, look: ExemplarColumn
 ) -> ExemplarCondition:
     """Where the exemplar's joints are; the gallery's pictures bring theirs."""
-    if not painter.needs_exemplar_condition:
+    if not painter.takes_exemplar_condition:
         return ExemplarCondition()
     condition: PoseCondition = painter.condition
     first = gallery.look

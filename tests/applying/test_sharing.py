@@ -1,7 +1,6 @@
 """Several processes and a cluster share the work; the Hub takes it in few commits."""
 
 import os
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,9 +10,10 @@ import pytest
 from cocosnet_hf.applying import apply, outputs
 from cocosnet_hf.applying.ray_cluster import apply_with_ray
 from cocosnet_hf.applying.record import Record
-from tests.support.applying import files, run, settings
+from tests.support.applying import assert_painted_alike, run, settings
 from tests.support.loopback_hub import ALICE, LoopbackHub, connected_hub
 from tests.support.paths import REPOSITORY
+from tests.support.processes import two_commands
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("fresh_process")
@@ -21,9 +21,9 @@ pytestmark = pytest.mark.usefixtures("fresh_process")
 ROWS = 20
 
 
-def command(root: Path, output: Path) -> list[str]:
+def words(root: Path, output: Path) -> list[str]:
     return [
-        *("-m", "cocosnet_hf.apply", str(root / "pipeline"), "--data", str(root / "data")),
+        *(str(root / "pipeline"), "--data", str(root / "data")),
         *("--exemplars", str(root / "pool"), "--cache-dir", str(root / "cache")),
         *("--shard-items", "6", "--batch-size", "3", "--threads", "2", "--output", str(output)),
     ]
@@ -31,23 +31,11 @@ def command(root: Path, output: Path) -> list[str]:
 
 def test_two_processes_share_the_shards_without_overlap(root: Path):
     run(settings(root, "alone"))
-    environment = os.environ | {
-        "ACCELERATE_USE_CPU": "true",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": str(REPOSITORY),
-    }
-    launcher = ["torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    done = subprocess.run(
-        [sys.executable, "-m", *launcher, *command(root, root / "together")],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert files(root / "together") == files(root / "alone")
-    assert "20 pictures in 4 shards" in done.stdout
-    assert "now 20 in" in done.stdout  # of both: none was painted twice
-    assert "by 2 processes" in done.stdout
+    printed = two_commands("cocosnet_hf.apply", root / "log", *words(root, root / "together"))
+    assert_painted_alike(root / "together", root / "alone")
+    assert "20 pictures in 4 shards" in printed
+    assert "now 20 in" in printed  # of both: none was painted twice
+    assert "by 2 processes" in printed
 
 
 @pytest.fixture
@@ -121,4 +109,4 @@ def test_the_workers_of_a_ray_cluster_paint_what_one_process_paints(root: Path):
         ray.shutdown()
     assert (summary.items, summary.painted) == (ROWS, ROWS)
     assert (again.items, again.painted) == (ROWS, 0)
-    assert files(root / "cluster") == files(root / "single")
+    assert_painted_alike(root / "cluster", root / "single")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ from cocosnet_hf.retrieval import ExemplarIndex
 from cocosnet_hf.synthetic import SCENE_CLASSES, SyntheticExamples
 from tests.support import tiny, toy_condition
 from tests.support.loopback_hub import LoopbackHub, connected_hub
-from tests.support.paths import REPOSITORY
+from tests.support.processes import command, ended
 from tests.support.toy_condition import Brightness
 from train.config import load_config
 from train.train import train
@@ -188,12 +187,11 @@ def test_what_is_no_condition_is_refused(kind: str):
 
 @pytest.mark.slow
 def test_the_command_line_evaluates_it(tmp_path: Path):
+    """In a process that does not know of it."""
     tiny.pipeline(Brightness(), SIDE).save_pretrained(tmp_path / "pipeline")
-    command = f"-m cocosnet_hf.evaluate {tmp_path}/pipeline --import {MODULE} --data synthetic"
+    words = f"{tmp_path}/pipeline --import {MODULE} --data synthetic -o {tmp_path}/out"
     options = "--exemplar-column exemplar --exemplars column --limit 2 --perceptual none"
-    subprocess.run(
-        [sys.executable, *command.split(), *options.split(), "-o", str(tmp_path / "out")],
-        check=True,
-        env={"PYTHONPATH": str(REPOSITORY)},
-    )
+    log = tmp_path / "log"
+    running = command("cocosnet_hf.evaluate", log, *words.split(), *options.split())
+    assert ended(running, 300) == 0, log.read_text()
     assert (tmp_path / "out" / "report.html").is_file()

@@ -1,9 +1,6 @@
 """Settings, the command line, several processes."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,7 @@ from cocosnet_hf.evaluate import main
 from cocosnet_hf.evaluation import Evaluation, evaluate
 from tests.support import tiny
 from tests.support.evaluating import BASELINES, SIDE, settings
-from tests.support.paths import REPOSITORY
+from tests.support.processes import two_commands
 
 pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("fresh_process")
@@ -146,22 +143,8 @@ def test_two_processes_give_the_figures_of_one(
     ]
     arguments += ["--diversity=3", "--diversity-items=2", "--batch-size=2"]
     arguments += ["--extractors", f"colours={BASELINES}:colours", f"--perceptual={perceptual}"]
-    launched = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-        + ["-m", "cocosnet_hf.evaluate", *arguments],
-        cwd=REPOSITORY,
-        env=os.environ
-        | {
-            "OMP_NUM_THREADS": "1",
-            "ACCELERATE_USE_CPU": "true",
-            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(REPOSITORY / "tests")]),
-        },
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
-    assert launched.returncode == 0, launched.stderr
-    assert launched.stdout.count("# Evaluation of") == 1
+    printed = two_commands("cocosnet_hf.evaluate", tmp_path / "log", *arguments)
+    assert printed.count("# Evaluation of") == 1
     for result in run[1].results:
         found = Evaluation.load(tmp_path / "out").find(result.method, result.metric, result.format)
         # Rounding that moves one pixel by one moves the places where its picture's patches lie.

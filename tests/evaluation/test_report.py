@@ -32,7 +32,8 @@ from cocosnet_hf.evaluation.collecting import (
     set_results,
 )
 from cocosnet_hf.evaluation.methods import TARGET
-from cocosnet_hf.evaluation.storage import FORMATS, RunFolder, write_rows, write_whole
+from cocosnet_hf.evaluation.storage import FORMATS, RunFolder, write_rows
+from cocosnet_hf.whole_files import write_whole
 from tests.support.evaluating import BASELINES, SCENE, SIDE
 
 pytest.importorskip("datasets")
@@ -138,7 +139,7 @@ def test_collecting_holds_no_more_than_the_scores_and_features_of_an_item(tmp_pa
                 write_rows(folder.scores_file(name, range(start, start + 32)), rows(start, name))
             for kind in FORMATS:
                 levels = {"levels": {"32": 1.0}, "seconds": 1.0}
-                write_whole(folder.levels_file(name, kind), json.dumps(levels).encode())
+                write_whole(folder.levels_file(name, kind), json.dumps(levels))
         methods = dict.fromkeys((TARGET, "pipeline"), "")
         tracemalloc.start()
         evaluation = collect(

@@ -48,6 +48,7 @@ TINY = [
     "--schedule={constant: 2, decay: 0}",
     "--output.validate_every=2",
     "--output.validation_batches=1",
+    "--output.check_rows=0",
 ]
 
 

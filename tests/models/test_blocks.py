@@ -17,12 +17,11 @@ from cocosnet_hf.models.blocks import (
     SelfAttention,
     SPADEResidualBlock,
     conv2d,
-    instance_norm,
     leaky_relu_,
-    positional_norm,
     unit_length,
 )
 from cocosnet_hf.models.inference import plain_conv2d, reflect_pad, without_spectral_norm
+from cocosnet_hf.models.norms import instance_norm, positional_norm
 from tests.support.operations import Operations
 from tests.support.paths import REPOSITORY
 from tests.support.tensors import normal

@@ -1,15 +1,18 @@
 """Small collections that a tiny pipeline is applied to, and what came of it."""
 
+import io
 import json
-import multiprocessing
+import tarfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from pyarrow import parquet
 
 from cocosnet_hf.applying import ApplySettings, apply
 from cocosnet_hf.datasets import DataSettings
-from tests.support.processes import forget_processes
+from tests.support.pictures import assert_same_but_for_rounding, whole_picture
+from tests.support.processes import forget_processes, fork
 
 COLUMNS = ("name", "position", "exemplar", "exemplar_position", "score")
 
@@ -36,12 +39,8 @@ def run(chosen: ApplySettings) -> None:
 
 
 def process(chosen: ApplySettings) -> Any:
-    """A process that applies, forked off one that has imported everything already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.support.applying"])
-    made = context.Process(target=run, args=(chosen,))
-    made.start()
-    return made
+    """A running process that applies."""
+    return fork(run, chosen)
 
 
 def files(folder: Path, suffix: str = "") -> dict[str, bytes]:
@@ -51,6 +50,35 @@ def files(folder: Path, suffix: str = "") -> dict[str, bytes]:
         for path in sorted(folder.rglob(f"*{suffix}"))
         if path.is_file() and ".apply" not in str(path.relative_to(folder))
     }
+
+
+def assert_painted_alike(folder: Path, other: Path) -> None:
+    """Two outputs of other processes hold the same, their pictures but for rounding."""
+    found, expected = members(folder), members(other)
+    assert found.keys() == expected.keys()
+    for name, content in found.items():
+        if name.endswith(".png"):
+            same = whole_picture(io.BytesIO(expected[name]))
+            assert_same_but_for_rounding(whole_picture(io.BytesIO(content)), same)
+        else:
+            assert content == expected[name], name
+
+
+def members(folder: Path) -> dict[str, bytes]:
+    """As `files`, with what is packed in tars and Parquet files in their place."""
+    found = {}
+    for name, content in files(folder).items():
+        if name.endswith(".tar"):
+            with tarfile.open(fileobj=io.BytesIO(content)) as packed:
+                for member in packed:
+                    found[f"{name}/{member.name}"] = packed.extractfile(member).read()
+        elif name.endswith(".parquet"):
+            for number, row in enumerate(parquet.read_table(io.BytesIO(content)).to_pylist()):
+                found[f"{name}/{number}.png"] = row.pop("image")["bytes"]
+                found[f"{name}/{number}"] = repr(row).encode()
+        else:
+            found[name] = content
+    return found
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:

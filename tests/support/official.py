@@ -202,6 +202,14 @@ def official_weights(official: Official) -> dict[str, dict[str, Tensor]]:
     return {net: formula_weights(net, shapes) for net, shapes in manifest(official).items()}
 
 
+def read_checkpoints(folder: Path) -> dict[str, dict[str, Tensor]]:
+    """What `write_checkpoints` has saved."""
+    return {
+        f"net{net}": torch.load(folder / f"latest_net_{net}.pth", weights_only=True)
+        for net in ("Corr", "G", "D")
+    }
+
+
 def write_checkpoints(
     folder: Path,
     weights: dict[str, dict[str, Tensor]],

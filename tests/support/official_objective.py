@@ -1,22 +1,12 @@
-"""The objective of the official training, put together from the package's losses.
+"""The terms of the official training, put together from the package's losses.
 
 Source: official networks, 10.1 (weights) and 11 (what is fed to what).
 """
 
-from dataclasses import dataclass
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from cocosnet_hf import (
-    CorrespondenceNetwork,
-    Matching,
-    MultiscaleDiscriminator,
-    TranslationNetwork,
-    VGG19Features,
-    losses,
-)
+from cocosnet_hf import VGG19Features, losses
 from tests.support.official import formula_weights
 
 WEIGHTS = {
@@ -94,68 +84,3 @@ def adversarial_terms(
         "GAN": losses.generator_adversarial_loss(fake),
         "GAN_Feat": losses.discriminator_feature_matching_loss(fake, real),
     }
-
-
-@dataclass
-class OfficialObjective:
-    """Both steps of the official training on one batch, in whatever mode the networks are."""
-
-    task: str
-    correspondence: CorrespondenceNetwork
-    translation: TranslationNetwork
-    discriminator: MultiscaleDiscriminator
-    perceptual: VGG19Features
-
-    def generator_terms(
-        self,
-        condition: Tensor,
-        exemplar: Tensor,
-        exemplar_condition: Tensor,
-        image: Tensor,
-        classes: tuple[Tensor, Tensor] | None,
-        is_self_pair: Tensor,
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """The weighted terms and the output; classes (B, H, W) of condition and exemplar."""
-        output = self.correspondence(condition, exemplar, exemplar_condition, target=image)
-        matching = Matching(output.content, output.style)
-        terms = {
-            "no_vgg_feat": losses.domain_alignment_loss(
-                output.content_features, output.target_features
-            )
-        }
-        if self.correspondence.config.warp == "patch":
-            warped = matching.warp(exemplar, patches=True)
-        else:
-            small = [F.avg_pool2d(exemplar, 4), exemplar_condition[:, :, ::4, ::4]]
-            lowres, mask = matching.warp(torch.cat(small, 1)).split([3, condition.shape[1]], 1)
-            mode = self.correspondence.config.warp_upsampling
-            warped = F.interpolate(lowres, scale_factor=4, mode=mode)
-            if "G_warp_cycle" in TASK_WEIGHTS[self.task]:
-                cycle = matching.warp_back(lowres)
-                terms["G_warp_cycle"] = losses.cyclic_warp_loss(cycle, exemplar)
-            if classes is not None:
-                terms["mask"] = losses.warped_mask_loss(mask, *classes)
-        terms["G_warp_self"] = losses.self_warp_loss(warped, image, is_self_pair)
-        fake = self.translation(warped, condition)
-        terms |= adversarial_terms(*self._judge(condition, fake, image))
-        terms |= perceptual_terms(self.task, self.perceptual, fake, image, exemplar, is_self_pair)
-        return weighted(self.task, terms), fake
-
-    def discriminator_terms(
-        self, condition: Tensor, fake: Tensor, image: Tensor
-    ) -> dict[str, Tensor]:
-        """The weighted terms of the discriminator's step, on the same output."""
-        fake_judgements, real_judgements = self._judge(condition, fake.detach(), image)
-        terms = {
-            "D_Fake": losses.discriminator_fake_loss(fake_judgements),
-            "D_real": losses.discriminator_real_loss(real_judgements),
-        }
-        return weighted(self.task, terms)
-
-    def _judge(
-        self, condition: Tensor, fake: Tensor, real: Tensor
-    ) -> tuple[losses.DiscriminatorOutputs, losses.DiscriminatorOutputs]:
-        outputs = self.discriminator(torch.cat([condition, condition]), torch.cat([fake, real]))
-        halves = [[output.chunk(2) for output in scale] for scale in outputs]
-        fake_half, real_half = ([[half[i] for half in scale] for scale in halves] for i in (0, 1))
-        return fake_half, real_half

@@ -39,6 +39,41 @@ NETWORK_SETTINGS: dict[str, Any] = {
 }
 """Of a training run that takes seconds: its `networks`, without what they paint from."""
 
+_CONTENT = {"base_channels": 4, "residual_blocks": 1}
+_STYLE = {"style_channels": 4, "base_channels": 4, "halvings": 3}
+_DECODER = {**_CONTENT, "style_channels": 4, "hidden_channels": 8}
+_CRITIC = {"widths": [4, 8], "scales": 1}
+MUNIT_SETTINGS: dict[str, Any] = {
+    f"{domain}_{part}": settings
+    for domain in ("condition", "photo")
+    for part, settings in {
+        "content": _CONTENT,
+        "style": _STYLE,
+        "decoder": _DECODER,
+        "critic": _CRITIC,
+    }.items()
+}
+
+_LATENT = {"base_channels": 4, "residual_blocks": 1}
+EGSCIT_SETTINGS: dict[str, Any] = {"shared": {"base_channels": 4}} | {
+    f"{domain}_{part}": settings
+    for domain in ("condition", "photo")
+    for part, settings in {
+        "autoencoder": _LATENT,
+        "encoder": _LATENT,
+        "decoder": _LATENT,
+        "critic": {"widths": [4, 8]},
+    }.items()
+}
+
+_PATCHES = {"widths": [4], "last_width": 8, "scales": 2, "narrows": True}
+BICYCLEGAN_SETTINGS: dict[str, Any] = {
+    "generator": {"style_channels": 4, "base_channels": 4, "levels": 4},
+    "encoder": {"style_channels": 4, "channels": [4, 8, 8]},
+    "encoded_critic": _PATCHES,
+    "random_critic": _PATCHES,
+}
+
 
 def lively(module: ModuleT, seed: int = 0) -> ModuleT:
     """Weights N(0, 1 / fan-in), every bias and gain off its start, singular values found."""

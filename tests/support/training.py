@@ -1,5 +1,6 @@
 """A training run of a few steps and a few channels, and what it ends with."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from cocosnet_hf.synthetic import SCENE_CLASSES
 from cocosnet_hf.systems import CoCosNet, CoCosNetLosses
 from tests.support import tiny
 from train.checkpoints import STATE_FILE, list_checkpoints
+from train.config import load_config
+from train.train import train
 
 SETTINGS: dict[str, Any] = {
     "data": {
@@ -45,6 +48,7 @@ SETTINGS: dict[str, Any] = {
         "checkpoint_every": 2,
         "validate_every": 2,
         "validation_batches": 1,
+        "check_rows": 0,
     },
 }
 
@@ -63,6 +67,32 @@ def differences(a: Any, b: Any, place: str = "") -> list[str]:
         return [d for i, pair in pairs for d in differences(*pair, f"{place}.{i}")]
     same = torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
     return [] if same else [place]
+
+
+def wait_for_checkpoint(run: Path, process: Any, log: Path) -> None:
+    """Until a process of `tests.support.processes.command` has saved one."""
+    while not list_checkpoints(run / "checkpoints"):
+        assert process.is_alive(), log.read_text()
+        time.sleep(0.02)
+
+
+def gone_on(path: Path, run: Path, *overrides: str) -> list[str]:
+    """Where an interrupted run that does two more steps differs from one that did all at once.
+
+    path: of the recipe, by which `run` was made. In networks, averages and optimisers.
+    """
+    saved = list_checkpoints(run / "checkpoints")[-1].name
+    length = int(saved.removeprefix("checkpoint-")) + 2
+    changed = [*overrides, f"--schedule.constant={length}", "--schedule.decay=0"]
+    whole = run.with_name("whole")
+    train(load_config(path, changed), resume="latest")
+    train(load_config(path, [*changed, f"--output_dir={whole}"]))
+    one, other = (last_state(folder) for folder in (run, whole))
+    return [
+        place
+        for name in ("networks", "averages", "optimizers")
+        for place in differences(one[name], other[name], name)
+    ]
 
 
 def write_config(folder: Path, **settings: Any) -> Path:

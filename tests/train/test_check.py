@@ -72,3 +72,11 @@ def test_a_bad_row_is_named_and_the_command_fails(
     with pytest.raises(SystemExit) as ended:
         main(["--config", str(config), "--check-data", "--data.max_broken_share=0.5"])
     assert not ended.value.code
+
+
+def test_rows_whose_exemplars_are_listed_are_read_as_any(config: Path, tmp_path: Path):
+    (tmp_path / "pairs.txt").write_text("images/0.jpg, images/1.jpg\n")
+    lists = [f"--data.{name}=pairs.txt" for name in ("exemplar_list", "validation_exemplar_list")]
+    with pytest.raises(SystemExit) as ended:
+        main(["--config", str(config), "--check-data", *lists])
+    assert not ended.value.code

@@ -106,6 +106,15 @@ def test_a_checkpoint_of_before_settings_were_renamed_is_resumed(tmp_path: Path)
         load_checkpoint(path, now, ())
 
 
+def test_a_checkpoint_of_before_weights_decayed_is_of_a_run_in_which_they_do_not(tmp_path: Path):
+    path = save_checkpoint(tmp_path, 1, {}, {"optimizer": {"generator_lr": 1.0}}, keep=1)
+    now = {"optimizer": {"generator_lr": 1.0, "weight_decay": 0.0}}
+    assert load_checkpoint(path, now, ()) == (1, {})
+    now["optimizer"]["weight_decay"] = 1e-4
+    with pytest.raises(ValueError, match="optimizer.weight_decay was 0.0"):
+        load_checkpoint(path, now, ())
+
+
 def test_a_checkpoint_of_before_systems_had_options_is_resumed_with_the_same_ones(tmp_path: Path):
     off = {"crop": 0, "networks": {"freeze_correspondence": False}, "schedule": {"mask_warmup": 0}}
     path = save_checkpoint(tmp_path, 1, {}, off, keep=3)

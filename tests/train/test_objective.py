@@ -1,9 +1,7 @@
 """The trainer's objective: the pipeline's picture, and the official terms with its weights."""
 
 import dataclasses
-import json
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +10,6 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from cocosnet_hf import (
-    CoCosPipeline,
     CorrespondenceNetwork,
     DistilledVGG19Features,
     MaskCondition,
@@ -20,17 +17,11 @@ from cocosnet_hf import (
     TranslationNetwork,
     VGG19Features,
 )
-from cocosnet_hf.convert import convert_checkpoint
 from cocosnet_hf.evaluation import swd
 from cocosnet_hf.models import BlendingTranslationNetwork
 from cocosnet_hf.systems import Batch, CoCosNet, CoCosNetLosses, Generated, SystemSettings
 from cocosnet_hf.systems.cocosnet import WRONG_WEIGHT, label_masks
 from tests.support import tiny
-from tests.support.goldens import load, network_inputs
-from tests.support.official import OFFICIAL, official_weights, write_checkpoints
-from tests.support.official_objective import OFFICIAL_NAMES, vgg
-from tests.support.paths import CONFIGS, SHARED_PARITY
-from train.config import load_config
 from train.validation import batch_metrics, color_relevance, validate
 
 NOTHING = dict.fromkeys((item.name for item in dataclasses.fields(CoCosNetLosses)), 0.0)
@@ -313,44 +304,3 @@ def test_a_picture_with_its_exemplars_colours_has_the_highest_colour_relevance()
 def test_validation_without_data_is_an_error():
     with pytest.raises(ValueError, match="name a split"):
         validated(cocosnet())
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not SHARED_PARITY.is_dir(), reason=f"needs {SHARED_PARITY}")
-@pytest.mark.parametrize("task", ["ade20k", "celebahq", "celebahq-edge", "deepfashion"])
-@torch.no_grad()
-def test_a_recipe_gives_every_term_of_the_official_training(task: str, tmp_path: Path):
-    config = load_config(CONFIGS / f"{task}.yaml")
-    files = write_checkpoints(tmp_path / "official", official_weights(OFFICIAL[task]))
-    folder = convert_checkpoint(files, tmp_path / "pipeline", task=task)
-    pipe = CoCosPipeline.from_pretrained(folder)
-    discriminator = MultiscaleDiscriminator.from_pretrained(folder / "discriminator")
-    kind = "inputs" if task == "celebahq" else "golden"
-    arrays = load(SHARED_PARITY / f"{kind}_{task.replace('-', '')}.npz")
-    labels = [
-        torch.from_numpy(arrays[f"input/{name}"])[:, 0].long() for name in ("label", "label_ref")
-    ]
-    example = Batch(
-        **network_inputs(task, arrays),
-        is_self_pair=torch.tensor([1.0, 0.0]),
-        condition_labels=labels[0],
-        exemplar_labels=labels[1],
-        classes=1 + max(int(one.max()) for one in labels),
-    )
-    system = cocosnet(
-        pipe.correspondence,
-        pipe.translation,
-        config.losses,
-        discriminator,
-        vgg(),
-        perceptual_layer=config.perceptual.layer_index,
-    )
-    painting = system.generate_to_learn(system.networks, example)
-    terms = system.generator_terms(system.networks, example, painting)
-    terms |= system.discriminator_terms(system.networks, example, painting)
-    golden = json.loads((SHARED_PARITY / "golden_losses_full.json").read_text())
-    recorded = golden["eval_mode"][task.replace("-", "")]
-    expected = recorded["G"] | recorded["D"]
-    del expected["total"]
-    found = {OFFICIAL_NAMES[name]: term.item() for name, term in terms.items()}
-    assert found == pytest.approx(expected, rel=1e-4)

@@ -1,15 +1,14 @@
 """Converted official networks under the package's losses train as the official code does."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from cocosnet_hf import CorrespondenceNetwork, MultiscaleDiscriminator, TranslationNetwork
-from cocosnet_hf.convert import convert_checkpoint
+from cocosnet_hf import CoCosPipeline, MultiscaleDiscriminator
 from cocosnet_hf.official_files import (
     CORRESPONDENCE_NAMES,
     DISCRIMINATOR_NAMES,
@@ -17,10 +16,9 @@ from cocosnet_hf.official_files import (
     TRANSLATION_NAMES,
     Names,
 )
-from cocosnet_hf.systems import Batch, System
+from cocosnet_hf.systems import Batch, CoCosNet, System, SystemSettings
 from tests.support.goldens import load, network_inputs
-from tests.support.official import OFFICIAL, official_weights, write_checkpoints
-from tests.support.official_objective import OFFICIAL_NAMES, OfficialObjective, vgg
+from tests.support.official_objective import OFFICIAL_NAMES, vgg
 from tests.support.paths import CONFIGS, SHARED_PARITY
 from train.config import load_config
 from train.trainer import Trainer
@@ -47,32 +45,32 @@ def golden() -> dict:
     return json.loads((SHARED_PARITY / "golden_losses_full.json").read_text())
 
 
-def objective(task: str, folder: Path) -> OfficialObjective:
-    """The converted networks with formula weights."""
-    files = write_checkpoints(folder / "official", official_weights(OFFICIAL[task]))
-    pipeline = convert_checkpoint(files, folder / "pipeline", task=task)
-    return OfficialObjective(
-        task,
-        CorrespondenceNetwork.from_pretrained(pipeline / "correspondence"),
-        TranslationNetwork.from_pretrained(pipeline / "translation"),
-        MultiscaleDiscriminator.from_pretrained(pipeline / "discriminator"),
-        vgg(),
+def recipe_system(task: str, pipeline: Path) -> CoCosNet:
+    """What the task's recipe trains, with the converted networks and formula weights."""
+    config, pipe = load_config(CONFIGS / f"{task}.yaml"), CoCosPipeline.from_pretrained(pipeline)
+    discriminator = MultiscaleDiscriminator.from_pretrained(pipeline / "discriminator")
+    settings = SystemSettings(perceptual_layer=config.perceptual.layer_index)
+    networks = pipe.networks | {"discriminator": discriminator}
+    return CoCosNet(pipe.condition, networks, config.losses, settings, vgg())
+
+
+def batch(task: str) -> Batch:
+    kind = "inputs" if task == "celebahq" else "golden"
+    arrays = load(SHARED_PARITY / f"{kind}_{task.replace('-', '')}.npz")
+    own, other = (
+        torch.from_numpy(arrays[f"input/{name}"])[:, 0].long() for name in ("label", "label_ref")
+    )
+    return Batch(
+        **network_inputs(task, arrays),
+        is_self_pair=torch.tensor([1.0, 0.0]),
+        condition_labels=own,
+        exemplar_labels=other,
+        classes=1 + max(int(own.max()), int(other.max())),
     )
 
 
-def batch(task: str) -> dict[str, Tensor | tuple[Tensor, Tensor] | None]:
-    kind = "inputs" if task == "celebahq" else "golden"
-    arrays = load(SHARED_PARITY / f"{kind}_{task.replace('-', '')}.npz")
-    classes = None
-    if task in ("ade20k", "celebahq"):
-        classes = tuple(
-            torch.from_numpy(arrays[f"input/{name}"])[:, 0].long()
-            for name in ("label", "label_ref")
-        )
-    return network_inputs(task, arrays) | {
-        "classes": classes,
-        "is_self_pair": torch.tensor([1.0, 0.0]),
-    }
+def official_terms(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {OFFICIAL_NAMES[name]: term for name, term in terms.items()}
 
 
 def official_keys(key: str, names: Names) -> list[str]:
@@ -83,17 +81,14 @@ def official_keys(key: str, names: Names) -> list[str]:
     return [key.replace(ours, official) for official in officials] if ours in key else [key]
 
 
-def official_entries(
-    objective: OfficialObjective | System, entries: str
-) -> Iterator[tuple[str, Tensor, Tensor | None]]:
+def official_entries(system: System, entries: str) -> Iterator[tuple[str, Tensor, Tensor | None]]:
     """Official key, tensor and gradient of every "parameters" or "state_dict" entry."""
-    networks = objective.networks if isinstance(objective, System) else vars(objective)
     for net, name, names in (
         ("netCorr", "correspondence", CORRESPONDENCE_NAMES),
         ("netG", "translation", TRANSLATION_NAMES),
         ("netD", "discriminator", DISCRIMINATOR_NAMES),
     ):
-        network = networks[name]
+        network = system.networks[name]
         named = dict(network.named_parameters())
         if entries == "state_dict":
             named = network.state_dict(keep_vars=True)
@@ -122,13 +117,13 @@ def far_terms(recorded: dict[str, float], found: dict[str, Tensor], limit: float
     ]
 
 
-def far_gradients(objective: OfficialObjective, recorded: dict[str, float]) -> list[str]:
+def far_gradients(system: System, recorded: dict[str, float]) -> list[str]:
     """A line for each parameter whose gradient norm is too far off. Attention gammas are left out.
 
     Gradients of less than 0.1 are only compared with 0, as in official networks, 3.
     """
     lines = []
-    for key, _, gradient in official_entries(objective, "parameters"):
+    for key, _, gradient in official_entries(system, "parameters"):
         norm = 0.0 if gradient is None else gradient.double().norm().item()
         expected = recorded.get(key, 0.0)
         limit = SLOPE_GRADIENT if key.endswith(".prelu.weight") else GRADIENT
@@ -139,30 +134,31 @@ def far_gradients(objective: OfficialObjective, recorded: dict[str, float]) -> l
 
 
 @pytest.mark.parametrize("task", ["ade20k", "celebahq", "celebahq-edge", "deepfashion"])
-def test_every_term_and_gradient_norm_of_the_official_model_is_reproduced(
-    task: str, tmp_path: Path
+def test_a_recipe_gives_every_term_and_gradient_norm_of_the_official_training(
+    task: str, full_size: Callable[[str], Path]
 ):
     recorded = golden()["eval_mode"][task.replace("-", "")]
-    trained, inputs = objective(task, tmp_path), batch(task)
-    terms, fake = trained.generator_terms(**inputs)
-    assert far_terms(recorded["G"], terms, LOSS) == []
+    system, example = recipe_system(task, full_size(task) / "pipeline"), batch(task)
+    networks = system.networks
+    generated = system.generate_to_learn(networks, example)
+    terms = system.generator_terms(networks, example, generated)
+    assert far_terms(recorded["G"], official_terms(terms), LOSS) == []
     total = sum(terms.values())
     assert relative(recorded["G"]["total"], total.item()) < LOSS
     total.backward()
-    assert far_gradients(trained, recorded["gradG"]) == []
+    assert far_gradients(system, recorded["gradG"]) == []
 
-    trained.discriminator.zero_grad()
-    for network in (trained.correspondence, trained.translation):
+    for network in networks.values():
         network.zero_grad()
-    terms = trained.discriminator_terms(inputs["condition"], fake, inputs["image"])
-    assert far_terms(recorded["D"], terms, LOSS) == []
+    terms = system.discriminator_terms(networks, example, generated)
+    assert far_terms(recorded["D"], official_terms(terms), LOSS) == []
     sum(terms.values()).backward()
-    assert far_gradients(trained, recorded["gradD"]) == []
+    assert far_gradients(system, recorded["gradD"]) == []
 
 
-def snapshot(networks: OfficialObjective | System) -> dict[str, Tensor]:
+def snapshot(system: System) -> dict[str, Tensor]:
     return {
-        key: tensor.detach().clone() for key, tensor, _ in official_entries(networks, "state_dict")
+        key: tensor.detach().clone() for key, tensor, _ in official_entries(system, "state_dict")
     }
 
 
@@ -181,10 +177,8 @@ def far_changes(
     return lines
 
 
-def trainer(task: str, folder: Path) -> Trainer:
+def trainer(task: str, pipeline: Path, folder: Path) -> Trainer:
     """The task's recipe on the converted networks with formula weights; its data are not used."""
-    files = write_checkpoints(folder / "official", official_weights(OFFICIAL[task]))
-    pipeline = convert_checkpoint(files, folder / "pipeline", task=task)
     vgg().save_pretrained(folder / "vgg")
     overrides = [
         f"--output_dir={folder / 'run'}",
@@ -198,18 +192,10 @@ def trainer(task: str, folder: Path) -> Trainer:
 
 
 @pytest.mark.usefixtures("fresh_process")
-def test_the_trainer_follows_two_official_steps(tmp_path: Path):
+def test_the_trainer_follows_two_official_steps(full_size: Callable[[str], Path], tmp_path: Path):
     trace = golden()["train_trace_celebahq"]
-    training, inputs = trainer("celebahq", tmp_path), batch("celebahq")
-    own, other = inputs.pop("classes")
-    example = Batch(
-        is_self_pair=inputs.pop("is_self_pair"),
-        condition_labels=own,
-        exemplar_labels=other,
-        classes=1 + max(int(own.max()), int(other.max())),
-        **inputs,
-    )
-    problems = []
+    training = trainer("celebahq", full_size("celebahq") / "pipeline", tmp_path)
+    example, problems = batch("celebahq"), []
     limits = zip(STEP_LOSSES, STEP_CHANGES, strict=True)
     for (index, (loss_limit, change_limit)), _ in zip(
         enumerate(limits, start=1), training.steps(), strict=False

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -22,7 +23,14 @@ from cocosnet_hf.synthetic import SyntheticExamples, write_imagefolder
 from cocosnet_hf.systems import Batch, Generated
 from tests.support.disk import full_disk
 from tests.support.paths import REPOSITORY
-from tests.support.training import SETTINGS, differences, last_state
+from tests.support.processes import command, ended
+from tests.support.training import (
+    SETTINGS,
+    differences,
+    gone_on,
+    last_state,
+    wait_for_checkpoint,
+)
 from train.checkpoints import list_checkpoints
 from train.config import TrainConfig, load_config
 from train.report import read_metrics
@@ -98,8 +106,11 @@ def test_a_resumed_run_ends_bit_for_bit_as_one_that_was_not_interrupted(
 def test_a_run_says_what_it_is_how_long_it_takes_and_where_its_pipeline_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    folder = train(config(tmp_path, "--output.log_every=1"))
+    folder = train(config(tmp_path, "--output.log_every=1", "--output.check_rows=6"))
     printed = capsys.readouterr().out.splitlines()
+    assert any("6 rows read, 0 cannot be used; photos: 36 x 36 (6)" in line for line in printed)
+    assert any("12 classes are in them, most of all" in line for line in printed)
+    assert (tmp_path / "run/check/train.png").is_file()
     assert re.fullmatch(r"(cpu|cuda\S*), 1 process, float32", printed[0])
     assert "10,000 photos, 2 a step: 5,000 steps an epoch; 4 steps in all" in printed
     assert f"the pipeline is in {folder}" in printed[-1]
@@ -291,66 +302,44 @@ def test_a_typo_on_the_command_line_ends_with_the_nearest_setting(
     assert "did you mean schedule.constant" in capsys.readouterr().err
 
 
-LONG = ["--schedule.constant=24", "--schedule.decay=0", "--output.validate_every=0"]
-
-
 # Killed processes --------------------------------------------------------------------------------
 
 
-def start(path: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "train/train.py", "--config", str(path), *arguments],
-        cwd=REPOSITORY,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
+ENDLESS = ["--schedule.constant=100000", "--output.validate_every=0"]
 
 
-def wait_for_checkpoint(run: Path, process: subprocess.Popen[str]) -> None:
-    while not list_checkpoints(run / "checkpoints"):
-        assert process.poll() is None, process.communicate()[0]
-        time.sleep(0.02)
-
-
-def finished(process: subprocess.Popen[str]) -> str:
-    """What a run printed that ends well."""
-    printed = process.communicate()[0]
-    assert process.returncode == 0, printed
-    return printed
+def start(folder: Path, *arguments: str) -> Any:
+    """A run of 100,000 steps that has saved a checkpoint; it prints into `log`."""
+    words = ["--config", str(config_file(folder)), *ENDLESS, *arguments]
+    process = command("train.train", folder / "log", *words)
+    wait_for_checkpoint(folder / "run", process, folder / "log")
+    return process
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_any_time_resumes_to_the_same_weights(tmp_path: Path):
-    whole = config_file(tmp_path, "whole")
-    finished(start(whole, *LONG))
-    killed = config_file(tmp_path, "killed")
-    process = start(killed, *LONG)
-    wait_for_checkpoint(tmp_path / "killed", process)
+def test_a_run_killed_at_any_time_resumes_to_the_same_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    process = start(tmp_path)
     time.sleep(random.uniform(0, 1))
     process.kill()
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert not (tmp_path / "killed/pipeline").exists()
-    resumed = start(killed, *LONG, "--resume", "latest")
-    assert "resumed from" in finished(resumed)
-    assert differences(last_state(tmp_path / "killed"), last_state(tmp_path / "whole")) == []
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert not (tmp_path / "run/pipeline").exists()
+    assert gone_on(tmp_path / "run.yaml", tmp_path / "run", "--output.validate_every=0") == []
+    assert "resumed from" in capsys.readouterr().out
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("to", ["the trainer", "its loading processes too"])
 def test_sigterm_saves_and_says_how_the_run_goes_on(tmp_path: Path, to: str):
-    path = config_file(tmp_path)
-    process = start(path, "--schedule.constant=100000", *LONG[1:], "--data.workers=1")
-    wait_for_checkpoint(tmp_path / "run", process)
+    process = start(tmp_path, "--data.workers=1")
     if to == "the trainer":
         process.terminate()
     else:  # as schedulers do
         os.killpg(process.pid, signal.SIGTERM)
-    printed = process.communicate(timeout=60)[0]
-    assert process.returncode == 128 + signal.SIGTERM, printed
+    code, printed = ended(process, 60), (tmp_path / "log").read_text()
+    assert code == 128 + signal.SIGTERM, printed
     saved = list_checkpoints(tmp_path / "run/checkpoints")[-1]
     assert f"saved {saved}" in printed
     assert re.search(r"stopped at step \d+ by SIGTERM; .*--resume latest", printed)
@@ -362,8 +351,7 @@ def test_two_processes_see_the_losses_of_one_with_the_doubled_batch(tmp_path: Pa
     # The other terms are normalised per process, as in official networks, 11.
     overrides = [f"--losses.{name}=0" for name in ("self_warp", "self_pixel", "warped_mask")]
     overrides += ["--output.log_every=1", "--output.validate_every=0", "--output.grid_every=0"]
-    one = start(config_file(tmp_path, "one"), *overrides, "--data.batch_size=4")
-    finished(one)
+    train(config(tmp_path, *overrides, "--data.batch_size=4", name="one"))
     two = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
         + ["train/train.py", "--config", str(config_file(tmp_path, "two")), *overrides],

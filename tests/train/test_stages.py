@@ -1,11 +1,8 @@
 """Recipes with stages: how they are read, and whole runs of two short ones."""
 
 import filecmp
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import weakref
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import yaml
 
 from cocosnet_hf import CoCosPipeline
 from tests.support.paths import REPOSITORY
+from tests.support.processes import two_commands
 from tests.support.training import SETTINGS, differences, last_state
 from train.config import load_config
 from train.stages import Stage, load_stages
@@ -23,7 +21,8 @@ from train.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
 
-QUIET = {"log_every": 0, "grid_every": 0, "checkpoint_every": 1, "validate_every": 0}
+NEVER = ("log_every", "grid_every", "validate_every", "check_rows")
+QUIET = dict.fromkeys(NEVER, 0) | {"checkpoint_every": 1}
 STAGES: list[dict[str, Any]] = [
     {"name": "matching", "losses": {"self_pixel": 0}},
     {"name": "painter", "data": {"color_jitter": 0.1}, "speed": {"mixed_precision": "bf16"}},
@@ -249,18 +248,9 @@ def test_a_new_run_with_an_old_second_stage_is_refused_before_it_trains(
 
 @pytest.mark.slow
 def test_two_processes_go_through_the_stages_together(tmp_path: Path):
-    path = recipe(tmp_path)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    words = ["--config", str(recipe(tmp_path))]
     for resume in ([], ["--resume", "latest"]):
-        launched = subprocess.run(
-            [*command, "train/train.py", "--config", str(path), *resume],
-            cwd=REPOSITORY,
-            env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        assert launched.returncode == 0, launched.stderr
-        assert launched.stdout.count("stage matching is complete") == len(resume[:1])
+        printed = two_commands("train.train", tmp_path / "log", *words, *resume)
+        assert printed.count("stage matching is complete") == len(resume[:1])
         shutil.rmtree(tmp_path / "run/pipeline")  # as after an interruption at the very end
     assert len(list((tmp_path / "run/painter/checkpoints").iterdir())) == 2

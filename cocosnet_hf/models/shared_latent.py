@@ -1,0 +1,190 @@
+"""Encoders and decoders around one latent map that domains share (Liu et al. 2017, UNIT).
+
+In the form of EGSC-IT (Ma et al. 2019): a decoder is given the content's mask and the statistics of
+an exemplar. `norm` is by name throughout and "none" by default, which keeps those statistics.
+"""
+
+from itertools import pairwise
+
+import torch
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffusers asks for it here
+from torch import Tensor, nn
+
+from .blocks import LEAKY_SLOPE
+from .conv_blocks import ResidualBlock, conv_block, init_normal_
+from .network import Network, require_channels, require_stride
+from .norms import adaptive_norm, make_norm, moments
+
+HALVINGS = 2
+STRIDE = 2**HALVINGS
+"""Pixels for each position of a latent map."""
+
+
+class DomainLayers(nn.Sequential):
+    """A picture of one domain to the latent size: 7x7, two halvings, residual blocks."""
+
+    def __init__(self, channels: int, base_channels: int, residual_blocks: int, norm: str):
+        widths = [base_channels * 2**level for level in range(HALVINGS + 1)]
+        super().__init__(
+            conv_block(channels, base_channels, 7, activation="leaky"),
+            *(_halving(*pair, norm) for pair in pairwise(widths)),
+            *(ResidualBlock(widths[-1], norm, "leaky") for _ in range(residual_blocks)),
+        )
+
+
+class PictureLayers(nn.Sequential):
+    """A latent map to a picture of one domain: residual blocks, two doublings, 1x1, tanh."""
+
+    def __init__(self, channels: int, base_channels: int, residual_blocks: int, norm: str):
+        widths = [base_channels * 2**level for level in reversed(range(HALVINGS + 1))]
+        super().__init__(
+            *(ResidualBlock(widths[0], norm, "leaky") for _ in range(residual_blocks)),
+            *(_doubling(*pair, norm) for pair in pairwise(widths)),
+            conv_block(base_channels, channels, 1, activation="tanh"),
+        )
+
+
+class SharedLayers(nn.Module):
+    """A residual block, noise N(0, 1) in training, and another residual block."""
+
+    def __init__(self, channels: int, norm: str):
+        super().__init__()
+        self.before = ResidualBlock(channels, norm, "leaky")
+        self.behind = ResidualBlock(channels, norm, "leaky")
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x (B, C, h, w) -> the map behind, and the mean before the noise, of the same shape."""
+        mean = self.before(x)
+        latent = mean + torch.randn_like(mean) if self.training else mean
+        return self.behind(latent), mean
+
+
+class DomainAutoencoder(Network):
+    """Encodes and decodes pictures of one domain: EGSC-IT's first stage.
+
+    base_channels: width of the first layer, 1 / 4 of the latent map's. 10.2 M parameters as it
+    stands. `taught` is saved with the weights: whether a first stage has been over them.
+    """
+
+    stride = STRIDE
+    taught: Tensor
+
+    @register_to_config
+    def __init__(
+        self,
+        channels: int = 3,
+        base_channels: int = 64,
+        residual_blocks: int = 3,
+        norm: str = "none",
+    ):
+        super().__init__()
+        self.encoder = DomainLayers(channels, base_channels, residual_blocks, norm)
+        self.latent = SharedLayers(base_channels * STRIDE, norm)
+        self.decoder = PictureLayers(channels, base_channels, residual_blocks, norm)
+        self.register_buffer("taught", torch.zeros((), dtype=torch.bool))
+        init_normal_(self)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """image (B, channels, H, W) -> the same decoded, and the latent's mean (B, C, h, w).
+
+        Noisy in training only. Raises ValueError for other shapes.
+        """
+        x, mean = self.latent(self.features(image))
+        return self.decoder(x), mean
+
+    def features(self, image: Tensor) -> Tensor:
+        """image (B, channels, H, W) in [-1, 1] -> (B, C, H / 4, W / 4), before the latent."""
+        require_channels("image", image, self.config.channels)
+        require_stride("image", image, STRIDE)
+        return self.encoder(image)
+
+
+class DomainEncoder(Network):
+    """A picture of one domain to a map that `SharedLatent` reads. 3.9 M parameters."""
+
+    stride = STRIDE
+
+    @register_to_config
+    def __init__(
+        self,
+        channels: int = 3,
+        base_channels: int = 64,
+        residual_blocks: int = 3,
+        norm: str = "none",
+    ):
+        super().__init__()
+        self.layers = DomainLayers(channels, base_channels, residual_blocks, norm)
+        init_normal_(self)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """image (B, channels, H, W) in [-1, 1] -> (B, C, H / 4, W / 4).
+
+        Raises ValueError for other shapes.
+        """
+        require_channels("image", image, self.config.channels)
+        require_stride("image", image, STRIDE)
+        return self.layers(image)
+
+
+class SharedLatent(Network):
+    """What both domains share, before and behind the latent map. 2.4 M parameters."""
+
+    @register_to_config
+    def __init__(self, base_channels: int = 64, norm: str = "none"):
+        super().__init__()
+        self.layers = SharedLayers(base_channels * STRIDE, norm)
+        init_normal_(self)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """See `SharedLayers`."""
+        return self.layers(x)
+
+
+class GuidedDecoder(Network):
+    """A shared map to a picture of one domain, after a content mask and an exemplar's statistics.
+
+    As the paper has it: x <- x (1/2 + sigmoid(content)/2), then adaptive instance norm to the
+    standard deviation and mean of the exemplar's features. 3.9 M parameters.
+    """
+
+    @register_to_config
+    def __init__(
+        self,
+        channels: int = 3,
+        base_channels: int = 64,
+        residual_blocks: int = 3,
+        norm: str = "none",
+    ):
+        super().__init__()
+        self.layers = PictureLayers(channels, base_channels, residual_blocks, norm)
+        init_normal_(self)
+
+    def forward(self, x: Tensor, content: Tensor, exemplar: Tensor) -> Tensor:
+        """x (B, C, h, w) from `SharedLatent` -> (B, channels, 4 h, 4 w) in [-1, 1].
+
+        content (B, C, h, w): features of the picture that is translated, exemplar (B, C, h', w'):
+        of the one that it is to look like; both of a `DomainAutoencoder`.
+        """
+        return self.layers(guided(x, content, exemplar))
+
+
+def guided(x: Tensor, content: Tensor, exemplar: Tensor) -> Tensor:
+    """x (B, C, h, w) masked by content (B, C, h, w), with the exemplar's channel statistics."""
+    return adaptive_norm(x * (0.5 + 0.5 * torch.sigmoid(content)), *moments(exemplar))
+
+
+def _halving(in_channels: int, out_channels: int, norm: str) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1),
+        make_norm(norm, out_channels),
+        nn.LeakyReLU(LEAKY_SLOPE),
+    )
+
+
+def _doubling(in_channels: int, out_channels: int, norm: str) -> nn.Sequential:
+    return nn.Sequential(
+        nn.ConvTranspose2d(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1),
+        make_norm(norm, out_channels),
+        nn.LeakyReLU(LEAKY_SLOPE),
+    )

@@ -1,0 +1,119 @@
+"""BicycleGAN: its terms, what the encoder learns from, and that codes are seen."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from cocosnet_hf import EdgeCondition
+from cocosnet_hf.systems import Batch, BicycleGAN, BicycleGANLosses
+from tests.support import tiny
+from tests.support.phases import PlainPhases
+
+
+def made(losses: BicycleGANLosses | None = None) -> BicycleGAN:
+    torch.manual_seed(0)
+    networks = BicycleGAN.make_networks(EdgeCondition(), tiny.BICYCLEGAN_SETTINGS)
+    for network in networks.values():
+        tiny.lively(network)
+    return BicycleGAN(EdgeCondition(), networks, losses or BicycleGANLosses())
+
+
+def batch(seed: int = 0, count: int = 4, side: int = 32) -> Batch:
+    """Photos of one colour each, with the condition's lines in black."""
+    generator = torch.Generator().manual_seed(seed)
+    condition = (torch.rand(count, 2, 4, 4, generator=generator) < 0.3).float()
+    condition = F.interpolate(condition, size=(side, side))
+    colour = torch.rand(count, 3, 1, 1, generator=generator) * 1.6 - 0.8
+    image = torch.where(condition[:, :1] > 0, -1.0, colour.expand(-1, -1, side, side))
+    return Batch(image, condition, image.roll(1, 0), None, torch.zeros(count))
+
+
+def test_the_terms_are_those_of_the_paper_computed_plainly():
+    system = made()
+    phases, given = PlainPhases(system), batch()
+    torch.manual_seed(5)
+    system.step(phases, given)
+    torch.manual_seed(5)
+    n, (y1, y2), x1 = system.networks, given.image.split(2), given.condition[:2]
+    with torch.no_grad():
+        mean, log_variance = n["encoder"](y1)
+        spread = log_variance.exp().sqrt()
+        code, random = mean + spread * torch.randn(2, 4), torch.randn(2, 4)
+        encoded, painted = n["generator"](x1, code), n["generator"](x1, random)
+
+        def square(name: str, picture: torch.Tensor, wanted: float) -> torch.Tensor:
+            return sum((logits - wanted).pow(2).mean() for logits in n[name](picture))
+
+        normal = torch.distributions.Normal(0.0, 1.0)
+        posterior = torch.distributions.Normal(mean, spread)
+        expected = {
+            "adversarial": square("encoded_critic", encoded, 1)
+            + square("random_critic", painted, 1),
+            "pixel": 10 * (encoded - y1).abs().mean(),
+            "kl": 0.01 * torch.distributions.kl_divergence(posterior, normal).sum(),
+            "style": 0.5 * (n["encoder"](painted)[0] - random).abs().mean(),
+        }
+        critics = {
+            "encoded_critic_fake": square("encoded_critic", encoded, 0),
+            "encoded_critic_real": square("encoded_critic", y1, 1),
+            "random_critic_fake": square("random_critic", painted, 0),
+            "random_critic_real": square("random_critic", y2, 1),
+        }
+    torch.testing.assert_close(phases.terms["generator"], expected)
+    torch.testing.assert_close(phases.terms["critics"], critics)
+
+
+def test_the_encoder_learns_nothing_from_codes_by_chance_and_the_generator_does():
+    everything = {"adversarial": 0, "pixel": 0, "kl": 0, "style": 0}
+    for term, learning in {
+        "style": {"generator"},
+        "pixel": {"generator", "encoder"},
+        "kl": {"encoder"},
+    }.items():
+        system = made(BicycleGANLosses(**everything | {term: 1}))
+        phases = PlainPhases(system)
+        system.step(phases, batch())
+        assert phases.gradients == {"generator": learning}, term
+    phases = PlainPhases(made())
+    phases.system.step(phases, batch())
+    assert phases.gradients["critics"] == {"encoded_critic", "random_critic"}
+
+
+def test_what_the_trainer_is_shown_is_the_encoded_half():
+    system, given = made(), batch()
+    made_of_it = system.step(PlainPhases(system), given)
+    assert made_of_it.image.shape == (2, 3, 32, 32)
+    torch.testing.assert_close(made_of_it.batch.image, given.image[:2])
+    with pytest.raises(ValueError, match="got 3 examples: set data.batch_size to an even number"):
+        system.step(PlainPhases(system), batch(count=3))
+
+
+def test_a_few_steps_on_one_batch_lower_what_is_no_game():
+    system = made(BicycleGANLosses(adversarial=0.1))
+    phases, given = PlainPhases(system, rate=2e-3), batch()
+    sums = []
+    for step in range(6):
+        torch.manual_seed(step % 2)
+        system.step(phases, given)
+        sums.append(sum(v for k, v in phases.terms["generator"].items() if k != "adversarial"))
+    assert sums[4] < sums[0] and sums[5] < sums[1]
+
+
+def test_codes_of_two_lengths_are_refused():
+    options = tiny.BICYCLEGAN_SETTINGS | {"encoder": {"channels": [4, 8]}}
+    with pytest.raises(ValueError, match="need one style_channels, got .*'encoder': 8"):
+        BicycleGAN.make_networks(EdgeCondition(), options)
+
+
+def test_an_exemplar_is_its_mean_code_and_chance_needs_none():
+    system, given = made(), batch()
+    pipe = system.pipeline(system.networks)
+    pipe.set_progress_bar_config(disable=True)
+    photos = (given.exemplar + 1) / 2
+    found = pipe(given.condition, photos, output_type="pt")
+    with torch.no_grad():
+        mean, _ = system.networks["encoder"](given.exemplar)
+    torch.testing.assert_close(found.styles, mean, rtol=0, atol=1e-5)
+    seeds = [torch.Generator().manual_seed(seed) for seed in (0, 0, 1)]
+    drawn = [pipe(given.condition[0], count=2, generator=seed).styles for seed in seeds]
+    assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])

@@ -1,0 +1,175 @@
+"""EGSC-IT: its terms, what is frozen in which stage, and that the exemplar guides."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cocosnet_hf import DistilledVGG19Features, MaskCondition
+from cocosnet_hf.models.drawn import drawn
+from cocosnet_hf.systems import EGSCIT, Batch, EGSCITLosses, EGSCITOptions, Networks
+from tests.support import tiny
+from tests.support.phases import PlainPhases
+
+CONDITION = MaskCondition.from_names(["sky", "hill", "field", "wall"])
+FIRST = EGSCITOptions(stage="autoencoders")
+PLAIN = EGSCITLosses(content=0, style=0)
+
+
+def made(losses: EGSCITLosses = PLAIN, options: EGSCITOptions | None = None) -> EGSCIT:
+    torch.manual_seed(0)
+    networks = EGSCIT.make_networks(CONDITION, tiny.EGSCIT_SETTINGS)
+    for network in networks.values():
+        tiny.lively(network)
+    return EGSCIT(CONDITION, networks, losses, options=options)
+
+
+def batch(seed: int = 0, side: int = 32) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(4, (2, 4, 4), generator=generator).repeat_interleave(side // 4, 1)
+    labels = labels.repeat_interleave(side // 4, 2)
+    condition = F.one_hot(labels, 4).movedim(-1, 1).float()
+    exemplar = torch.rand(2, 3, side, side, generator=generator) * 2 - 1
+    image = torch.rand(2, 3, side, side, generator=generator)
+    return Batch(image, condition, exemplar, None, torch.zeros(2))
+
+
+def plain_terms(n: Networks, perceptual: DistilledVGG19Features, a: Tensor, b: Tensor) -> dict:
+    """The second stage's terms, written out for both domains."""
+
+    def code(domain: str, x: Tensor) -> tuple[Tensor, Tensor]:
+        return n["shared"](n[f"{domain}_encoder"](x))
+
+    def decode(domain: str, shared: Tensor, content: Tensor, look: Tensor) -> Tensor:
+        return n[f"{domain}_decoder"](shared, content, look)
+
+    look_a = n["condition_autoencoder"].features
+    look_b = n["photo_autoencoder"].features
+    (h_a, m_a), (h_b, m_b) = code("condition", a), code("photo", b)
+    ab = decode("photo", h_a, look_a(a), look_b(b))
+    ba = decode("condition", h_b, look_b(b), look_a(a))
+    (h_ab, m_ab), (h_ba, m_ba) = code("photo", ab), code("condition", ba)
+    l1 = F.l1_loss
+    layers = ["relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"]
+    content = style = torch.zeros(())
+    for made, source, look in ((ab, a, b), (ba, b, a)):
+        for level, layer in enumerate(layers, start=1):
+            units = []
+            for picture in (made, source, look):
+                maps = perceptual(picture, [layer])[layer]
+                length = maps.square().sum((2, 3), keepdim=True).sqrt().clamp_min(1e-12)
+                units.append(maps / length)
+            grams = [torch.einsum("bchw,bdhw->bcd", u, u) for u in units]
+            content = content + level / 5 * l1(units[0], units[1])
+            style = style + l1(grams[0], grams[2])
+    fooled = [n["photo_critic"](ab)[0], n["condition_critic"](ba)[0]]
+    return {
+        "adversarial": 10 * sum((logits - 1).square().mean() for logits in fooled),
+        "image": 100 * l1(decode("condition", h_a, look_a(a), look_a(a)), a)
+        + 100 * l1(decode("photo", h_b, look_b(b), look_b(b)), b),
+        "cycle": 100 * l1(decode("condition", h_ab, look_b(ab), look_a(a)), a)
+        + 100 * l1(decode("photo", h_ba, look_a(ba), look_b(b)), b),
+        "latent": 0.1 * sum(m.square().mean() for m in (m_a, m_b, m_ab, m_ba)),
+        "content": 10 * content,
+        "style": 5000 * style,
+    }
+
+
+def test_the_terms_of_the_second_stage_are_the_papers_computed_plainly():
+    system = made(EGSCITLosses(), EGSCITOptions(generator_updates=1))
+    system.perceptual = tiny.lively(DistilledVGG19Features()).requires_grad_(False)
+    phases, given = PlainPhases(system), batch()
+    system.step(phases, given)
+    pictures = drawn(given.condition), given.exemplar
+    with torch.no_grad():
+        expected = plain_terms(system.networks, system.perceptual, *pictures)
+    torch.testing.assert_close(phases.terms["generators"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_terms_of_the_first_stage_are_those_of_two_autoencoders():
+    system = made(options=FIRST)
+    phases, given = PlainPhases(system), batch()
+    system.step(phases, given)
+    n, pictures = system.networks, {"condition": drawn(given.condition), "photo": given.exemplar}
+    expected = {"adversarial": 0.0, "image": 0.0, "latent": 0.0}
+    with torch.no_grad():
+        for name, picture in pictures.items():
+            decoded, mean = n[f"{name}_autoencoder"](picture)
+            logits = n[f"{name}_critic"](decoded)[0]
+            expected["adversarial"] += 10 * (logits - 1).square().mean()
+            expected["image"] += 100 * F.l1_loss(decoded, picture)
+            expected["latent"] += 0.1 * mean.square().mean()
+    torch.testing.assert_close(phases.terms["autoencoders"], expected)
+    assert phases.gradients["autoencoders"] == {"condition_autoencoder", "photo_autoencoder"}
+
+
+def test_the_second_stage_keeps_the_autoencoders_bit_by_bit_and_teaches_all_others():
+    system = made(options=EGSCITOptions(generator_updates=2))
+    before = copy.deepcopy(system.networks)
+    phases = PlainPhases(system, rate=1e-3)
+    system.step(phases, batch())
+    assert phases.gradients["critics"] == {"condition_critic", "photo_critic"}
+    taught = set(system.averaged) - {"condition_autoencoder", "photo_autoencoder"}
+    assert phases.gradients["generators"] == taught
+    for name, network in system.networks.items():
+        pairs = zip(before[name].parameters(), network.parameters(), strict=True)
+        same = all(torch.equal(old, new) for old, new in pairs)
+        assert same == (name in system.frozen), name
+
+
+def test_the_critics_are_taught_once_for_as_many_updates_of_the_others_as_are_said():
+    opened = []
+
+    class Counting(PlainPhases):
+        def __call__(self, *names: str, name: str | None = None):
+            opened.append(name)
+            return super().__call__(*names, name=name)
+
+    system = made()
+    system.step(Counting(system), batch())
+    assert opened == ["critics", *["generators"] * 5]
+    with pytest.raises(ValueError, match="generator_updates must be at least 1"):
+        EGSCITOptions(generator_updates=0)
+
+
+def test_the_second_stage_without_the_first_is_an_error_and_after_it_is_none():
+    system = made(options=FIRST)
+    with pytest.raises(ValueError, match="run system_options.stage=autoencoders first, and name"):
+        made().prepare(DistilledVGG19Features, "cpu")
+    system.step(PlainPhases(system), batch())
+    second = EGSCIT(CONDITION, system.networks, PLAIN)
+    second.prepare(DistilledVGG19Features, "cpu")
+    assert second.perceptual is None  # no term looks through it
+
+
+def test_networks_that_guide_each_other_have_one_width():
+    options = tiny.EGSCIT_SETTINGS | {"shared": {"base_channels": 8}}
+    with pytest.raises(ValueError, match="they need one base_channels, got .*'shared': 8"):
+        EGSCIT.make_networks(CONDITION, options)
+
+
+def test_two_steps_lower_what_is_no_game():
+    system = made(options=EGSCITOptions(generator_updates=1))
+    phases, given = PlainPhases(system, rate=2e-3), batch()
+    sums = []
+    for _ in range(3):
+        system.step(phases, given)
+        sums.append(sum(v for k, v in phases.terms["generators"].items() if k != "adversarial"))
+    assert sums[2] < sums[1] < sums[0]
+
+
+@torch.no_grad()
+def test_the_picture_has_the_layout_of_the_condition_and_the_look_of_the_exemplar():
+    system, given = made(), batch()
+    pipe = system.pipeline(system.networks)
+    photos = (given.exemplar + 1) / 2
+    looks = (photos, photos * 0.3, photos.flip(0))
+    pictures = [pipe(given.condition, look, output_type="pt").images for look in looks]
+    assert (pictures[1] - pictures[0]).abs().max() > 1e-2
+    assert (pictures[2] - pictures[0]).abs().max() > 1e-3
+    other = pipe(given.condition.flip(0), photos, output_type="pt").images
+    assert (other - pictures[0]).abs().max() > 1e-2
+    large = torch.rand(3, 64, 48)
+    assert pipe(given.condition[0], large, output_type="pt").images.shape == (1, 3, 32, 32)

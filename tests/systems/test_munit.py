@@ -1,0 +1,186 @@
+"""MUNIT: its terms, who learns from them, its pipeline, and that styles are seen."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cocosnet_hf import DistilledVGG19Features, MaskCondition
+from cocosnet_hf.cards import model_card
+from cocosnet_hf.models.drawn import drawn
+from cocosnet_hf.models.norms import instance_norm
+from cocosnet_hf.systems import MUNIT, Batch, MUNITLosses, MUNITPipeline
+from tests.support import tiny
+from tests.support.phases import PlainPhases
+
+CONDITION = MaskCondition.from_names(["sky", "hill", "field", "wall"])
+ALL = MUNITLosses(cycle=10, perceptual=2)
+
+
+def made(losses: MUNITLosses | None = None, **changes: dict) -> MUNIT:
+    torch.manual_seed(0)
+    options = tiny.MUNIT_SETTINGS | changes
+    return MUNIT(CONDITION, MUNIT.make_networks(CONDITION, options), losses or MUNITLosses())
+
+
+def batch(seed: int = 0, count: int = 2, side: int = 32) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(4, (count, 4, 4), generator=generator).repeat_interleave(side // 4, 1)
+    labels = labels.repeat_interleave(side // 4, 2)
+    condition = F.one_hot(labels, 4).movedim(-1, 1).float()
+    look = torch.rand(count, 3, 1, 1, generator=generator) * 1.4 - 0.7
+    texture = torch.rand(count, 3, side, side, generator=generator) * 0.6 - 0.3
+    image = torch.rand(count, 3, side, side, generator=generator)
+    return Batch(image, condition, look + texture, None, torch.zeros(count))
+
+
+@pytest.fixture(scope="module")
+def pipe() -> MUNITPipeline:
+    system = made()
+    for network in system.networks.values():
+        tiny.lively(network)
+    pipe = system.pipeline(system.networks)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def test_the_terms_are_those_of_the_paper_computed_plainly():
+    system = made(ALL)
+    system.perceptual = DistilledVGG19Features().eval().requires_grad_(False)
+    phases, given = PlainPhases(system), batch()
+    torch.manual_seed(5)
+    system.step(phases, given)
+    torch.manual_seed(5)
+    s_a, s_b = torch.randn(2, 4), torch.randn(2, 4)
+    n, a, b = system.networks, drawn(given.condition), given.exemplar
+    with torch.no_grad():
+        c_a, c_b = n["condition_content"](a), n["photo_content"](b)
+        own_a, own_b = n["condition_style"](a), n["photo_style"](b)
+        ab, ba = n["photo_decoder"](c_a, s_b), n["condition_decoder"](c_b, s_a)
+        back_a = n["condition_decoder"](n["photo_content"](ab), own_a)
+        back_b = n["photo_decoder"](n["condition_content"](ba), own_b)
+        vgg = [instance_norm(system.perceptual(x)["relu5_1"]) for x in (ab, a, ba, b)]
+        d_a, d_b = n["condition_critic"], n["photo_critic"]
+        l1 = F.l1_loss
+        expected = {
+            "adversarial": (d_b(ab)[0] - 1).pow(2).mean() + (d_a(ba)[0] - 1).pow(2).mean(),
+            "image": 10 * l1(n["condition_decoder"](c_a, own_a), a)
+            + 10 * l1(n["photo_decoder"](c_b, own_b), b),
+            "content": l1(n["photo_content"](ab), c_a) + l1(n["condition_content"](ba), c_b),
+            "style": l1(n["photo_style"](ab), s_b) + l1(n["condition_style"](ba), s_a),
+            "cycle": 10 * (l1(back_a, a) + l1(back_b, b)),
+            "perceptual": 2 * (F.mse_loss(vgg[0], vgg[1]) + F.mse_loss(vgg[2], vgg[3])),
+        }
+        critics = {
+            "condition_fake": d_a(ba)[0].pow(2).mean(),
+            "condition_real": (d_a(a)[0] - 1).pow(2).mean(),
+            "photo_fake": d_b(ab)[0].pow(2).mean(),
+            "photo_real": (d_b(b)[0] - 1).pow(2).mean(),
+        }
+    torch.testing.assert_close(phases.terms["generators"], expected)
+    torch.testing.assert_close(phases.terms["critics"], critics)
+
+
+def test_critics_and_generators_learn_from_their_own_phase_alone():
+    system = made()
+    phases = PlainPhases(system)
+    system.step(phases, batch())
+    assert phases.gradients["critics"] == {"condition_critic", "photo_critic"}
+    assert phases.gradients["generators"] == set(system.averaged)
+    without = made(MUNITLosses(adversarial=0))
+    phases = PlainPhases(without)
+    without.step(phases, batch())
+    assert phases.terms.keys() == {"generators"}
+
+
+def test_the_photo_beside_a_condition_is_not_looked_at():
+    system, given = made(), batch()
+    found = []
+    for image in (given.image, -given.image.flip(0)):
+        phases = PlainPhases(system)
+        torch.manual_seed(1)
+        system.step(phases, replace(given, image=image))
+        found.append(phases.terms)
+    assert found[0] == found[1]
+    torch.manual_seed(1)
+    system.step(phases, replace(given, exemplar=given.exemplar / 2))
+    assert phases.terms["generators"]["image"] != found[0]["generators"]["image"]
+
+
+def test_changes_before_the_critics_reach_what_they_say_and_no_other_term():
+    found = []
+    for augment in (False, True):
+        system = made()
+        system.settings = replace(system.settings, diff_augment=augment)
+        phases = PlainPhases(system)
+        torch.manual_seed(1)
+        system.step(phases, batch())
+        found.append(phases.terms)
+    plain, changed = found
+    assert all(plain["critics"][name] != changed["critics"][name] for name in plain["critics"])
+    differ = {n for n in plain["generators"] if plain["generators"][n] != changed["generators"][n]}
+    assert differ == {"adversarial"}
+
+
+def test_a_few_steps_on_one_batch_lower_what_is_no_game():
+    system = made()
+    phases, given = PlainPhases(system, rate=2e-3), batch()
+    sums = []
+    for step in range(6):
+        torch.manual_seed(step % 2)
+        system.step(phases, given)
+        sums.append(sum(v for k, v in phases.terms["generators"].items() if k != "adversarial"))
+    assert sums[4] < sums[0] and sums[5] < sums[1]
+
+
+def test_a_call_takes_an_exemplar_a_style_or_chance(pipe: MUNITPipeline):
+    given = batch()
+    photos = (given.exemplar + 1) / 2
+    by_exemplar = pipe(given.condition, photos, output_type="pt")
+    assert by_exemplar.styles.shape == (2, 4)
+    torch.testing.assert_close(by_exemplar.styles, pipe.encode(list(photos)))
+    by_style = pipe(given.condition, style=by_exemplar.styles, output_type="pt")
+    torch.testing.assert_close(by_style.images, by_exemplar.images)
+    assert (
+        by_exemplar.images - pipe(given.condition, photos.flip(0), output_type="pt").images
+    ).any()
+
+    def drawn_by_chance(seed: int) -> Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return pipe(given.condition, count=3, generator=generator, output_type="pt")
+
+    first = drawn_by_chance(0)
+    assert first.images.shape == (6, 3, 32, 32)
+    torch.testing.assert_close(drawn_by_chance(0).images, first.images)
+    assert (drawn_by_chance(1).images - first.images).abs().max() > 1e-3
+    third = pipe(given.condition[1], style=first.styles[5], output_type="pt").images
+    torch.testing.assert_close(third, first.images[5:])
+    between = pipe.interpolate(first.styles[0], first.styles[1], 3)
+    torch.testing.assert_close(between[0], first.styles[0])
+    torch.testing.assert_close(between[1], first.styles[:2].mean(0))
+    assert len(pipe(given.condition[0], style=between).images) == 3
+
+
+def test_its_card_names_the_method_and_promises_no_matching(pipe: MUNITPipeline):
+    text = str(model_card(pipe))
+    assert "This is a [MUNIT](https://arxiv.org/abs/1804.04732)" in text
+    assert "out.matching" not in text
+    assert "from cocosnet_hf.systems.munit import MUNITPipeline" in text
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        ({"exemplar": torch.rand(3, 32, 32), "style": torch.zeros(4)}, "not both"),
+        ({"exemplar": torch.rand(3, 32, 32), "count": 2}, "count must be at least 1, and 1 where"),
+        ({"count": 0}, "count must be at least 1"),
+        ({"style": torch.zeros(3)}, r"style must be \(4,\) or \(B, 4\), got \(3,\)"),
+        ({"style": torch.zeros(3, 4)}, "must be as many, or one, got 2 and 3"),
+        ({"output_type": "jpg"}, "output_type must be"),
+    ],
+)
+def test_calls_that_cannot_be_are_refused(pipe: MUNITPipeline, call: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        pipe(batch().condition, **call)

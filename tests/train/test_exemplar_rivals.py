@@ -1,0 +1,58 @@
+"""The recipes of the systems beside CoCosNet: small on drawn scenes, and at the papers' sizes."""
+
+import pytest
+import torch
+
+from tests.support.paths import CONFIGS
+from train.config import load_config
+from train.machine import make_optimizer
+from train.networks import build_system
+from train.stages import load_stages
+
+FROM = {"bicyclegan": "facades", "egsc-it": "celebahq", "munit": "facades"}
+WEIGHTS = {
+    "bicyclegan": {"generator": 54.8, "encoder": 2.6, "random_critic": 3.5},
+    "egsc-it": {"photo_autoencoder": 10.2, "photo_decoder": 3.9, "photo_critic": 2.8},
+    "munit": {"photo_content": 5.4, "photo_style": 2.8, "photo_decoder": 6.9, "photo_critic": 8.3},
+}
+"""Millions of weights of some networks at the paper's size."""
+
+
+@pytest.mark.parametrize("name", FROM)
+def test_a_layer_is_the_system_at_the_papers_size_on_the_data_of_a_recipe(name: str):
+    recipe, layer = CONFIGS / f"{FROM[name]}.yaml", CONFIGS / f"layers/{name}.yaml"
+    for stage in load_stages([recipe, layer]):
+        chosen, plain = stage.config, load_config(recipe)
+        assert chosen.system == name and chosen.ema == 0
+        assert chosen.data.condition_column == plain.data.condition_column
+        assert chosen.losses == type(chosen.losses)()
+        assert chosen.networks.make_condition() == plain.networks.make_condition()
+    with torch.device("meta"):
+        networks = build_system(load_config([recipe, layer])).networks
+    counts = {key: sum(p.numel() for p in networks[key].parameters()) for key in WEIGHTS[name]}
+    assert {key: round(count / 1e6, 1) for key, count in counts.items()} == WEIGHTS[name]
+
+
+@pytest.mark.parametrize("recipe", ["edge-to-face", "mask-to-image", "ade20k"])
+@pytest.mark.parametrize("name", FROM)
+def test_a_layer_takes_back_what_belongs_to_a_recipes_own_system(name: str, recipe: str):
+    for stage in load_stages([CONFIGS / f"{recipe}.yaml", CONFIGS / f"layers/{name}.yaml"]):
+        assert stage.config.losses == type(stage.config.losses)()
+
+
+@pytest.mark.parametrize("name", FROM)
+def test_a_small_recipe_makes_a_system_that_steps_fit(name: str):
+    stages = load_stages(CONFIGS / f"{name}.yaml")
+    assert len(stages) == (2 if name == "egsc-it" else 1)
+    for stage in stages:
+        assert stage.config.system == name
+    config = load_config(CONFIGS / f"{name}.yaml")
+    system = build_system(config)
+    pipe = system.pipeline({key: system.networks[key] for key in system.averaged})
+    assert config.data.image_size % pipe.stride == 0
+    optimizer, _ = make_optimizer(config, system, system.averaged[0])
+    assert optimizer.defaults["weight_decay"] == (1e-4 if name == "munit" else 0)
+    picture = torch.zeros(2, 3, config.data.image_size, config.data.image_size)
+    with torch.no_grad():
+        for key in system.critics:
+            assert all(logits.shape[:2] == (2, 1) for logits in system.networks[key](picture))
