@@ -39,7 +39,10 @@ class CoCosNetLosses(PictureLosses):
     """Those of the picture, and of the matching alone (Zhang et al. 2020, section 3.3).
 
     warp_fidelity: that the picture is the moved exemplar where that shows the condition's class;
-    needs labels and a correspondence network of warp="coherent".
+    needs labels and a correspondence network of warp="coherent". warp_identity: that it is the
+    moved exemplar everywhere, for conditions that do not say what lies where. A pose tells no skirt
+    from trousers: a painter that is held to the classes of the true photo, which it cannot know,
+    paints a pale average of all garments.
     known_flow, region_flow: that the matching finds the places that the distortion of a self pair,
     or the regions of two photos, say; both need data.flow_stride, see `cocosnet_hf.sharpness`.
 
@@ -48,6 +51,7 @@ class CoCosNetLosses(PictureLosses):
     """
 
     warp_fidelity: float = 0.0
+    warp_identity: float = 0.0
     domain_alignment: float = 10.0
     cycle: float = 0.0
     self_warp: float = 0.0
@@ -58,8 +62,8 @@ class CoCosNetLosses(PictureLosses):
     @property
     def need_picture(self) -> bool:
         """Whether any term looks at what the translation network paints."""
-        names = [item.name for item in fields(PictureLosses)] + ["warp_fidelity"]
-        return any(getattr(self, name) for name in names)
+        names = [item.name for item in fields(PictureLosses)]
+        return any(getattr(self, name) for name in (*names, "warp_fidelity", "warp_identity"))
 
     @property
     def need_labels(self) -> bool:
@@ -279,6 +283,9 @@ class CoCosNet(AdversarialSystem):
                 generated.image,
                 needed(generated.warped_exemplar, "a warped exemplar"),
                 needed(generated.agreement, "the moved labels"),
+            ),
+            "warp_identity": lambda: sharpness.warp_fidelity_loss(
+                generated.image, needed(generated.warped_exemplar, "a warped exemplar")
             ),
             "domain_alignment": lambda: losses.domain_alignment_loss(
                 needed(found.content_features, "features"),
