@@ -21,6 +21,7 @@ from ..models.blending import BlendingOutput
 from ..models.correspondence import Warp
 from ..models.network import Network, size_of
 from ..pipeline import CoCosPipeline
+from ..propagation import Guide
 from .adversarial import DISCRIMINATORS, AdversarialSystem, PictureLosses
 from .base import LossWeights, Networks, Phase, SystemOptions, Terms
 from .batch import Batch, Generated, needed
@@ -193,7 +194,7 @@ class CoCosNet(AdversarialSystem):
             )
             # Whoever trains looks at all of a step's losses at once, and waits for the device once.
             check = not torch.is_grad_enabled()
-            guides = self._guides(batch, features) if matcher.is_coherent else ()
+            guides = self._guides(batch, features) if matcher.is_coherent else []
             matching = matcher.match(
                 features.content, features.style, check_finite=check, guides=guides
             )
@@ -227,15 +228,14 @@ class CoCosNet(AdversarialSystem):
             self_weight,
         )
 
-    def _guides(self, batch: Batch, features: CorrespondenceOutput) -> list[list[Tensor]]:
+    def _guides(self, batch: Batch, features: CorrespondenceOutput) -> list[list[Guide]]:
         """What the landmarks of each pair say; nothing where the data have none."""
         if batch.landmarks is None or batch.exemplar_landmarks is None:
             return []
-        content = needed(features.content, "features")
-        grids = (size_of(content), size_of(needed(features.style, "features")))
+        grid = size_of(needed(features.style, "features"))
         # One transfer for the batch: the flow is found on the CPU.
         pairs = zip(batch.landmarks.cpu(), batch.exemplar_landmarks.cpu(), strict=True)
-        return [[self.condition.guide(*pair, *grids).to(content.device)] for pair in pairs]
+        return [[self.condition.guide(*pair, grid)] for pair in pairs]
 
     def _agreement(self, warp: Warp, batch: Batch) -> Tensor:
         if warp.flow is None:
@@ -341,7 +341,10 @@ def bent(warp: Warp, batch: Batch, chosen: Tensor, cells: float) -> Warp:
     field = F.interpolate(field, (height, width), mode="bicubic").movedim(1, -1)
     extent = cells * torch.rand(count, 1, 1, 1) * chosen.cpu()[:, None, None, None]
     position = flow.position + (extent * field).to(flow.position)
-    flow = replace(flow, position=position)
+    follows = flow.follows
+    if follows is not None:
+        follows = follows & (chosen == 0)[:, None, None]
+    flow = replace(flow, position=position, follows=follows)
     picture = flow.warp(batch.exemplar, size_of(batch.image))
     features = torch.cat([picture, warp.features[:, 3:]], dim=1)
     return replace(warp, picture=picture, features=features, flow=flow)
