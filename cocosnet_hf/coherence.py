@@ -15,6 +15,7 @@ the exemplar's texture needs one place for each position, and neighbours that ag
 compensation does (Orchard and Sullivan 1994): each pixel blends what it sees through the
 displacements of the four nearest cells. To interpolate the displacements instead would give lines
 of garbage wherever the flow jumps; this gives a cross-fade between two pieces that are both valid.
+Where cells follow a guide, it is asked again for every pixel, as it knows more than a cell shows.
 All of it takes memory in proportion to the number of positions and pixels; a correlation of at most
 `nearest.KEPT_ENTRIES` is kept, as that is faster.
 """
@@ -30,7 +31,7 @@ from torch import Tensor
 
 from .correlation import Side, Tiles
 from .nearest import Correlations, Nearest
-from .propagation import ROUNDS, SMOOTHNESS, Guided, Pairs, Pin, Pinned, State, propagated
+from .propagation import ROUNDS, SMOOTHNESS, Guide, Guided, Pairs, Pin, Pinned, State, propagated
 from .stiffness import RADIUS, locally_affine
 
 SAME_PIECE = 0.8
@@ -48,7 +49,8 @@ class CoherentFlow:
     position (B, h, w, 2): (x, y) in cells of its exemplar's grid, cell centres at whole numbers.
     exemplar (B, h, w): which of the item's exemplars. score (B, h, w): the correlation there, in
     -1..1. consistency (B, h, w): in 0..1, 1 where the exemplar's place looks back at the cell.
-    grids: for each item (h', w') of its exemplars.
+    grids: for each item (h', w') of its exemplars. guides: of the matching. follows (B, h, w) bool:
+    the cells that lie where their guide says; None without guides.
     """
 
     position: Tensor
@@ -56,6 +58,8 @@ class CoherentFlow:
     score: Tensor
     consistency: Tensor
     grids: tuple[tuple[tuple[int, int], ...], ...]
+    guides: Sequence[Sequence[Guide | None]] = ()
+    follows: Tensor | None = None
 
     def trust(self) -> Tensor:
         """Correlation and consistency as two channels, (B, 2, h, w) in -1..1 and 0..1."""
@@ -98,11 +102,12 @@ class CoherentFlow:
         self, items: slice, number: int, values: Tensor, rows: _Cells, columns: _Cells
     ) -> Tensor:
         """The share of these items' pixels that comes from their exemplar of this number."""
-        height, width = self.grids[items][0][number]
+        grid = self.grids[items][0][number]
         position, exemplar = self.position[items], self.exemplar[items]
         across, down = _slopes(position)
-        single = len(self.grids[items][0]) == 1
+        guided = self._guided(items, number, (len(rows.place), len(columns.place)))
         total: Tensor | int = 0
+        share: Tensor | int = 0
         for row, row_weight in ((rows.first, 1 - rows.share), (rows.second, rows.share)):
             for column, column_weight in (
                 (columns.first, 1 - columns.share),
@@ -112,15 +117,43 @@ class CoherentFlow:
                 seen = position[:, row][:, :, column]
                 seen = seen + across[:, row][:, :, column] * (columns.place - column)[:, None]
                 seen = seen + down[:, row][:, :, column] * (rows.place - row)[:, None, None]
-                x, y = seen.unbind(-1)
-                grid = torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=-1)
-                if not single:
+                if len(self.grids[items][0]) > 1:
                     weight = weight * (exemplar[:, row][:, :, column] == number)
+                if guided is not None and self.follows is not None:
+                    finer = weight * self.follows[items][:, row][:, :, column] * guided.is_there
+                    share = share + finer
+                    weight = weight - finer
+                if weight.ndim == 3:
                     weight = weight[:, None]
-                total = total + weight * F.grid_sample(
-                    values.float(), grid, padding_mode="border", align_corners=False
-                )
+                total = total + weight * _looked(values, seen, grid)
+        if guided is not None:
+            total = total + torch.as_tensor(share)[:, None] * _looked(values, guided.place, grid)
         return torch.as_tensor(total)
+
+    def _guided(self, items: slice, number: int, size: tuple[int, int]) -> _Guided | None:
+        """What the guides say of each pixel in the items' exemplars of a number."""
+        if self.follows is None:
+            return None
+        nowhere = self.position.new_full((*size, 2), torch.nan)
+        guides = [item[number] for item in self.guides[items]]
+        place = torch.stack([nowhere if one is None else one(size).to(nowhere) for one in guides])
+        is_there = ~place.isnan().any(-1)
+        return _Guided(place.nan_to_num(), is_there) if is_there.any() else None
+
+
+@dataclass(frozen=True)
+class _Guided:
+    """place (B, H, W, 2): (x, y) in cells; is_there (B, H, W) bool: where it is known."""
+
+    place: Tensor
+    is_there: Tensor
+
+
+def _looked(values: Tensor, place: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Values (B, V, H', W') at places (B, H, W, 2) in cells of a grid (h, w) over them."""
+    x, y = place.unbind(-1)
+    seen = torch.stack([(2 * x + 1) / grid[1] - 1, (2 * y + 1) / grid[0] - 1], dim=-1)
+    return F.grid_sample(values.float(), seen, padding_mode="border", align_corners=False)
 
 
 def _slopes(position: Tensor) -> tuple[Tensor, Tensor]:
@@ -179,7 +212,7 @@ def coherent_flow(
     rounds: int = ROUNDS,
     stiffness: int = RADIUS,
     pins: Sequence[Sequence[Pin]] = (),
-    guides: Sequence[Sequence[Tensor | None]] = (),
+    guides: Sequence[Sequence[Guide | None]] = (),
 ) -> CoherentFlow:
     """Steps 1 to 4 of this module for every item of a batch.
 
@@ -216,10 +249,14 @@ def coherent_flow(
         position = locally_affine(position, piece, stiffness)
         most = torch.stack([pairs.widths, pairs.heights], dim=-1)[state.side]
         position = position.clamp_min(0).minimum(most - 1)
+    follows = None
     if guided is not None:
-        position, taken = guided.exact(position, state)
+        position, follows = guided.exact(position, state)
     if pinned is not None:
+        before = position.clone()
         position = pinned.exact(position, state)
+        if follows is not None:
+            follows = follows & (position == before).all(-1)
     consistency = torch.cat(
         [
             item.consistency(pairs.side_to_local[index][own], where, width)
@@ -230,8 +267,8 @@ def coherent_flow(
     )
     shape = (len(rows), height, width)
     consistency = consistency.view(shape)
-    if guided is not None:
-        consistency = consistency.masked_fill(taken, 1)
+    if follows is not None:
+        consistency = consistency.masked_fill(follows, 1)
     local = torch.stack([pairs.side_to_local[i][own] for i, own in enumerate(state.side)])
     return CoherentFlow(
         position,
@@ -239,4 +276,6 @@ def coherent_flow(
         score.view(shape),
         consistency,
         tuple(tuple((each.height, each.width) for each in item) for item in columns),
+        guides,
+        follows,
     )

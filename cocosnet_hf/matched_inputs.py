@@ -29,6 +29,7 @@ from .prepared import (
     prepared_ones,
     require_own,
 )
+from .propagation import Guide
 
 logger = logging.get_logger(__name__)
 
@@ -67,13 +68,8 @@ class CallInputs:
             "style_regions": as_one_tensor(broadcast(other, self.batch)),
         }
 
-    def guides(
-        self, condition: Condition, prepared: PreparedExemplar, grid: tuple[int, int]
-    ) -> list[list[Tensor | None]]:
-        """What the landmarks of each condition and each of its exemplars say, where both have any.
-
-        grid: (h, w) of the conditions' positions.
-        """
+    def guides(self, condition: Condition, prepared: PreparedExemplar) -> list[list[Guide | None]]:
+        """What the landmarks of each condition and its exemplars say, where both have any."""
         items = zip(
             broadcast(self.landmarks, self.batch),
             broadcast(prepared.landmarks, self.batch),
@@ -84,7 +80,7 @@ class CallInputs:
             [
                 None
                 if own is None or other is None
-                else condition.guide(own, other, grid, size_of(style)).to(style.device)
+                else condition.guide(own, other, size_of(style))
                 for other, style in zip(others, styles, strict=True)
             ]
             for own, others, styles in items

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .coherence import CoherentFlow, coherent_flow
 from .correlation import Attend, Side, Tiles, merge, normal_weights, to_positions
-from .propagation import ROUNDS, SMOOTHNESS, Pin
+from .propagation import ROUNDS, SMOOTHNESS, Guide, Pin
 from .row_statistics import RowBest, best_of
 from .stiffness import RADIUS
 
@@ -41,8 +41,7 @@ class Matching:
     `flow` and `row` speak. content_regions (B, h, w) and style_regions, laid out like style without
     its channels: integers; a position only looks where the region is its own, and everywhere if no
     exemplar has its region or if it is -1.
-    guides: for each item and exemplar (h, w, 2), where positions likely lie, (x, y) in its cells,
-    NaN where unknown, or None; `coherent` follows them.
+    guides: for each item and exemplar a `propagation.Guide` or None; `coherent` follows them.
     tile_memory: bytes for the tiles in work, by default 2 KiB for each position, at least 32 MiB on
     a CPU and 512 MiB elsewhere; more costs memory and saves recomputed borders.
     check_finite: look for NaN in the maps, which waits for a GPU.
@@ -60,7 +59,7 @@ class Matching:
         stride: int = 4,
         content_regions: Tensor | None = None,
         style_regions: Tensor | Nested | None = None,
-        guides: Sequence[Sequence[Tensor | None]] = (),
+        guides: Sequence[Sequence[Guide | None]] = (),
         tile_memory: int | None = None,
         check_finite: bool = True,
     ):
@@ -83,7 +82,7 @@ class Matching:
             _require("content_regions", content_regions, (self._batch, self._height, self._width))
             regions = self._nested("style_regions", style_regions, ndim=2)
             self._content_regions = [item.flatten() for item in content_regions]
-        self._guides = _checked_guides(guides, styles, (self._height, self._width))
+        self._guides = _checked_guides(guides, styles)
         self._columns = _sides_of(styles, regions, patch_size, channels)
         self._rows = [Side.of(item, patch_size) for item in content]
         if content_regions is not None:
@@ -109,7 +108,6 @@ class Matching:
         vars(other).pop("_best", None)
         other._rows = [moved(side) for side in self._rows]
         other._columns = [[moved(side) for side in item] for item in self._columns]
-        other._guides = [[g if g is None else g.to(device) for g in item] for item in self._guides]
         other._content_regions = [
             None if regions is None else regions.to(device) for regions in self._content_regions
         ]
@@ -349,19 +347,16 @@ def _log_share(
 
 
 def _checked_guides(
-    guides: Sequence[Sequence[Tensor | None]], styles: Nested, size: tuple[int, int]
-) -> Sequence[Sequence[Tensor | None]]:
-    """The guides, none at all where all are None. Raises ValueError unless they fit the maps."""
-    given = [guide for item in guides for guide in item if guide is not None]
-    if not given:
+    guides: Sequence[Sequence[Guide | None]], styles: Nested
+) -> Sequence[Sequence[Guide | None]]:
+    """The guides, none at all where all are None. Raises ValueError for another layout."""
+    if all(guide is None for item in guides for guide in item):
         return ()
-    if [len(item) for item in guides] != [len(item) for item in styles]:
+    counts = [len(item) for item in styles]
+    if [len(item) for item in guides] != counts:
         raise ValueError(
-            f"guides must be laid out like style, {[len(item) for item in styles]}, got "
-            f"{[len(item) for item in guides]}."
+            f"guides must be laid out like style, {counts}, got {[len(item) for item in guides]}."
         )
-    for guide in given:
-        _require("a guide", guide, (*size, 2))
     return guides
 
 

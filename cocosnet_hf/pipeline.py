@@ -309,7 +309,7 @@ class CoCosPipeline(ImageTranslationPipeline):
             content.expand(inputs.batch, -1, -1, -1),
             as_one_tensor(broadcast(prepared.styles, inputs.batch)),
             pixels=self.config.matching_scale,
-            guides=inputs.guides(self.condition, prepared, size_of(content)),
+            guides=inputs.guides(self.condition, prepared),
             **inputs.regions(content.device),
         )
 

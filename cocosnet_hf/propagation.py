@@ -6,8 +6,9 @@ pinned points, and takes what correlates best less what it differs from them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -36,6 +37,13 @@ PIN_WEIGHT = 1.5
 
 GUIDE_WEIGHT = 1.0
 """Correlation that a position gains by the displacement of its guide."""
+
+Guide: TypeAlias = Callable[[tuple[int, int]], Tensor]
+"""Where a condition's places likely lie in an exemplar, at any fineness.
+
+For (h, w) it returns (h, w, 2): for the middles of as many equal boxes of the condition (x, y) in
+cells of the exemplar's grid, cell centres at whole numbers, NaN where it does not know.
+"""
 
 _PAIRS_AT_ONCE = 16384
 _ITSELF_FIRST = [4, 0, 1, 2, 3, 5, 6, 7, 8]  # of a 3 x 3 patch
@@ -283,13 +291,14 @@ class Guided:
     place (B h w, k, 2): (x, y) in cells of the exemplar, NaN where there is none; side (B h w, k).
     """
 
-    def __init__(self, guides: Sequence[Sequence[Tensor | None]], pairs: Pairs) -> None:
+    def __init__(self, guides: Sequence[Sequence[Guide | None]], pairs: Pairs) -> None:
         most = max(len(item) for item in guides)
-        nowhere = torch.full((pairs.height, pairs.width, 2), float("nan"), device=pairs.x.device)
+        size = (pairs.height, pairs.width)
+        nowhere = torch.full((*size, 2), float("nan"), device=pairs.x.device)
         places: list[Tensor] = []
         sides: list[Tensor] = []
         for item, local in zip(guides, pairs.local_to_side, strict=True):
-            given = [nowhere if one is None else one.to(nowhere) for one in item]
+            given = [nowhere if one is None else one(size).to(nowhere) for one in item]
             padding = most - len(given)
             places.append(torch.stack(given + [nowhere] * padding, dim=2).flatten(0, 1))
             numbers = torch.cat([local, local[:1].expand(padding)])

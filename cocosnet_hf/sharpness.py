@@ -64,14 +64,14 @@ def laplacian_pyramid_loss(
 
 
 def warp_fidelity_loss(
-    output: Tensor, warped_exemplar: Tensor, agreement: Tensor, levels: int = 4
+    output: Tensor, warped_exemplar: Tensor, agreement: Tensor | float = 1.0, levels: int = 4
 ) -> Tensor:
     """How far a picture is from the moved exemplar where that shows the very class asked for.
 
     Without it nothing but the discriminator says what a face looks like whose true photo is another
     person's, and a small one paints eyes as one dark bar. Both pictures (B, 3, H, W); agreement
-    (B, 1, H, W) in 0..1: share of the moved class numbers that are the condition's. Bands as in
-    `laplacian_pyramid_loss`. Returns a scalar.
+    (B, 1, H, W) in 0..1: share of the moved class numbers that are the condition's; 1 for
+    everywhere. Bands as in `laplacian_pyramid_loss`. Returns a scalar.
     """
     difference = (output.float() - warped_exemplar.detach().float()) * agreement
     return _weighted_bands(difference, levels)

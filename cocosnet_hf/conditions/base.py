@@ -18,6 +18,7 @@ from typing_extensions import Self
 from ..notes import Note, warn
 from ..pairing import Framed, fits, lying_on, misfit
 from ..pictures import Picture, open_image, open_stored
+from ..propagation import Guide
 from .descriptors import gradient_descriptor
 
 if typing.TYPE_CHECKING:
@@ -252,16 +253,11 @@ class Condition(ABC):
         return None
 
     def guide(
-        self,
-        landmarks: Tensor,
-        exemplar_landmarks: Tensor,
-        grid: tuple[int, int],
-        exemplar_grid: tuple[int, int],
-    ) -> Tensor:
-        """Where the landmarks say that each cell of a grid (h, w) lies in the exemplar's.
+        self, landmarks: Tensor, exemplar_landmarks: Tensor, exemplar_grid: tuple[int, int]
+    ) -> Guide:
+        """What the landmarks of a condition and of an exemplar say of where it lies there.
 
-        Returns (h, w, 2) float32: (x, y) in cells, cell centres at whole numbers, NaN where they do
-        not say; see `Matching`. Only of a condition with `landmarks`.
+        exemplar_grid: (h, w), in whose cells it speaks. Only of a condition with `landmarks`.
         """
         raise NotImplementedError(f"a {self.type} condition has no landmarks.")
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..person_reader import PERSON, read_person
 from ..pictures import Picture, open_photo, resize_plane, to_image
+from ..propagation import Guide
 from .base import Condition, ConditionCard, Geometry, Source
 from .descriptors import pose_descriptor
 from .edge import truncated_distance
@@ -215,20 +216,18 @@ class PoseCondition(Condition):
         return torch.from_numpy(places).float()
 
     def guide(
-        self,
-        landmarks: Tensor,
-        exemplar_landmarks: Tensor,
-        grid: tuple[int, int],
-        exemplar_grid: tuple[int, int],
-    ) -> Tensor:
+        self, landmarks: Tensor, exemplar_landmarks: Tensor, exemplar_grid: tuple[int, int]
+    ) -> Guide:
         """Along and beside the limbs, see `skinned_flow`."""
-        own, other = (
-            _in_cells(points, cells)
-            for points, cells in ((landmarks, grid), (exemplar_landmarks, exemplar_grid))
-        )
-        y, x = np.mgrid[: grid[0], : grid[1]]
-        places = skinned_flow(own, other, x + 1j * y)
-        return torch.from_numpy(np.stack([places.real, places.imag], axis=-1)).float()
+        other = _in_cells(exemplar_landmarks, exemplar_grid)
+
+        @functools.lru_cache(maxsize=4)  # of a call: the grid's, the window's and the picture's
+        def places(size: tuple[int, int]) -> Tensor:
+            y, x = np.mgrid[: size[0], : size[1]]
+            found = skinned_flow(_in_cells(landmarks, size), other, x + 1j * y)
+            return torch.from_numpy(np.stack([found.real, found.imag], axis=-1)).float()
+
+        return places
 
     def descriptor(self, source: Any) -> np.ndarray:
         """Where each joint lies, see `pose_descriptor`."""

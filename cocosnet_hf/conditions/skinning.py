@@ -35,17 +35,23 @@ joints."""
 SOFTNESS = 0.012
 """Distance, as a share of the body's height, in which a place changes from one part to another."""
 
-REACH, ARM_REACH = 0.11, 0.085
-"""Distance from the bones, as a share of the body's height, up to which a place moves with them."""
+LIMB = 0.03
+"""Distance from a limb's bone, as a share of the body's height, that is surely still the limb."""
 
 BESIDE = 0.08
 """Distance from all bones, as a share of the body's height, where the body has surely ended."""
 
+GROUND = 0.2
+"""The same where what is carried, such as a bag, has ended as well."""
+
 HAND_OR_FOOT = 0.4
 """How far a forearm or shin goes on beyond its last joint, as a share of its length."""
 
-STEP = 0.01
-"""Share of the body's height in which a way out of the body is looked for."""
+MOST_STEPS = 40
+"""With which a way out of the body is looked for."""
+
+PLACES_AT_ONCE = 1 << 16
+"""Places that are moved together: each takes some 20 times its own memory on the way."""
 
 MOST_GROWTH = 1.5
 """Times by which a head or trunk may grow more than the whole body does, or less."""
@@ -59,37 +65,52 @@ def skinned_flow(joints: np.ndarray, exemplar_joints: np.ndarray, places: np.nda
     """Where each place of a pose lies in the exemplar's: complex, the shape of `places`.
 
     joints, exemplar_joints: (18,) complex, x + iy in the order of `JOINTS`, NaN where missing.
-    places: complex. NaN where no part that both poses show is near, and where the place found is
-    nearer to another part of the exemplar, which hides it; a leg whose side is hidden ends there.
+    places: complex. A place moves with the part that it is nearest to. Where that leads nearer to
+    another part of the exemplar, which hides what is there, a place beside a limb or far from all
+    parts looks at the ground, and others are NaN. So are all for poses without a part in common.
     """
-    found = np.full(places.shape, complex(np.nan, np.nan))
     parts = parts_of(joints, exemplar_joints)
     if not parts:
-        return found
+        return np.full(places.shape, complex(np.nan, np.nan))
+    blocks = np.array_split(places.ravel(), -(-places.size // PLACES_AT_ONCE) or 1)
+    found = [_skinned(joints, exemplar_joints, parts, block) for block in blocks]
+    return np.concatenate(found).reshape(places.shape)
+
+
+def _skinned(
+    joints: np.ndarray, exemplar_joints: np.ndarray, parts: list[Part], places: np.ndarray
+) -> np.ndarray:
     height, exemplar_height = (
         TALLNESS * np.ptp(one[~np.isnan(one)].imag) for one in (joints, exemplar_joints)
     )
     away = np.stack([part.distance(joints, places) for part in parts])
-    reach = height * np.array([part.reach for part in parts])
-    near = away.min(0) <= reach[away.argmin(0)]
-    places, away = places[near], away[:, near]
-    share = np.exp((away.min(0) - away) / (SOFTNESS * height))
+    own, closest = away.argmin(0), away.min(0)
+    is_arm, is_leg, is_thigh = (
+        np.array([part.bones[0] in bones for part in parts])
+        for bones in (UPPER_ARMS + FOREARMS, THIGHS + SHINS, THIGHS)
+    )
+    is_left = np.array([JOINTS[part.bones[0][0]].startswith("l_") for part in parts])
+    # Half way between two shins there is nothing; between two thighs there may be a skirt.
+    apart = is_leg & is_leg[:, None] & (is_left != is_left[:, None])
+    apart &= ~(is_thigh & is_thigh[:, None])
+    share = np.exp((closest - away) / (SOFTNESS * height)) * ~apart[:, own]
     moved = sum(weight * part.moved(places) for weight, part in zip(share, parts, strict=True))
     moved = moved / share.sum(0)
     there = np.stack([part.distance(exemplar_joints, moved) for part in parts])
-    own = away.argmin(0)
-    is_own = there.min(0) >= there[own, np.arange(len(own))] - SOFTNESS * exemplar_height
+    hidden = there.min(0) < there[own, np.arange(len(own))] - SOFTNESS * exemplar_height
+    # Before the trunk, or before the other leg, whose trouser is its like.
+    hidden &= ~((is_arm | is_leg)[own] & (closest < LIMB * height))
     second = np.argpartition(away, min(1, len(parts) - 1), axis=0)[min(1, len(parts) - 1)]
-    for number, part in enumerate(parts):
-        if not part.is_leg:
-            continue
-        # Between two thighs there may be a skirt.
-        between = part.is_thigh & np.array([other.is_thigh for other in parts])[second]
-        hidden = (own == number) & ~is_own & ~between
-        moved[hidden] = _outside(exemplar_joints, part, parts, moved[hidden], exemplar_height)
-        is_own |= hidden
-    found[near] = np.where(is_own, moved, complex(np.nan, np.nan))
-    return found
+    far = closest > BESIDE * height
+    nearer = there.min(0) / exemplar_height < closest / height / 2
+    hidden |= far & nearer  # a blend of two parts' ways may lead into the body
+    is_ground = (is_arm | is_leg)[own] | far
+    is_ground &= hidden & (far | ~(is_thigh[own] & is_thigh[second]))
+    for number in np.unique(own[is_ground]):
+        chosen = is_ground & (own == number)
+        least = exemplar_height * np.maximum(closest[chosen] / height, GROUND)
+        moved[chosen] = _outside(exemplar_joints, parts[number], parts, moved[chosen], least)
+    return np.where(hidden & ~is_ground, complex(np.nan, np.nan), moved)
 
 
 @dataclass(frozen=True)
@@ -104,28 +125,14 @@ class Part:
     b: complex
     c: complex
 
-    @property
-    def reach(self) -> float:
-        """See `REACH`."""
-        return ARM_REACH if self.bones[0] in UPPER_ARMS + FOREARMS else REACH
-
-    @property
-    def is_thigh(self) -> bool:
-        """Whether it is a thigh."""
-        return self.bones[0] in THIGHS
-
-    @property
-    def is_leg(self) -> bool:
-        """Whether it is a thigh or a shin."""
-        return self.bones[0] in THIGHS + SHINS
-
     def distance(self, joints: np.ndarray, places: np.ndarray) -> np.ndarray:
         """From each place to the part, which hands and feet belong to, in one of the poses."""
         return np.min([abs(places - self._nearest(joints, bone, places)) for bone in self.bones], 0)
 
     def outwards(self, joints: np.ndarray, places: np.ndarray) -> np.ndarray:
-        """The way from a limb to each place, of length 1."""
-        off = places - self._nearest(joints, self.bones[0], places)
+        """The way from the part to each place, of length 1."""
+        offs = np.stack([places - self._nearest(joints, bone, places) for bone in self.bones])
+        off = offs[abs(offs).argmin(0), np.arange(len(places))]
         return off / np.maximum(abs(off), 1e-9)
 
     def _nearest(self, joints: np.ndarray, bone: tuple[int, int], places: np.ndarray) -> np.ndarray:
@@ -197,13 +204,15 @@ def _fitted(
 
 
 def _outside(
-    joints: np.ndarray, limb: Part, parts: list[Part], places: np.ndarray, height: float
+    joints: np.ndarray, part: Part, parts: list[Part], places: np.ndarray, least: np.ndarray
 ) -> np.ndarray:
-    """Places moved straight away from a limb until no part of the body is near."""
-    step = STEP * height * limb.outwards(joints, places)
-    for _ in range(round(1 / STEP)):
-        near = np.min([part.distance(joints, places) for part in parts], 0) < BESIDE * height
-        if not near.any():
+    """Places moved straight away from a part until all of the body is as far as `least` says."""
+    way = part.outwards(joints, places)
+    shortest = least.min() / 8
+    for _ in range(MOST_STEPS):
+        missing = least - np.min([other.distance(joints, places) for other in parts], 0)
+        if not (missing > 0).any():
             break
-        places = places + step * near
+        # No nearer than that is any way out; without a least step it might take for ever.
+        places = places + way * np.where(missing > 0, np.maximum(missing, shortest), 0)
     return places

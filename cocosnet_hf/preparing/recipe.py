@@ -120,7 +120,9 @@ def recipe(plan: Plan) -> dict[str, Any]:
     if narrow:
         places["image_width"] = side // 2
     matching, painting, whole = _steps(plan.photos)
-    painting_alone = {"freeze_correspondence": True, "flow_jitter": 3.0 * labelled}
+    is_pose = plan.kind == "pose"  # which does not say what lies where: the exemplar does
+    by_class = float(plan.has_labels and not is_pose)
+    painting_alone = {"freeze_correspondence": True, "flow_jitter": 3.0 * by_class}
     window = {"crop": 128} if side > 128 else {}
     start = (
         {"init_from": "edge-to-face"} if plan.kind == "edge" else {"transfer_from": "mask-to-image"}
@@ -141,16 +143,17 @@ def recipe(plan: Plan) -> dict[str, Any]:
             },
         },
         "losses": {
-            "adversarial": 0.5,
-            "feature_matching": 0.5,
+            "adversarial": 1.0 if is_pose else 0.5,
+            "feature_matching": 0.0 if is_pose else 0.5,
             "pseudo_exemplar": 0.0,
             "perceptual": 0.0,
             "contextual": 0.0,
             "domain_alignment": 0.0,
             "cycle": 0.0,
-            "self_pixel": 30.0,
-            "self_laplacian": 10.0,
-            "warp_fidelity": 30.0 * labelled,
+            "self_pixel": 10.0 if is_pose else 30.0,
+            "self_laplacian": 5.0 if is_pose else 10.0,
+            "warp_fidelity": 30.0 * by_class,
+            "warp_identity": 10.0 * is_pose,
         },
         "optimizer": {
             "generator_lr": 5e-4,
@@ -177,10 +180,11 @@ def recipe(plan: Plan) -> dict[str, Any]:
                     "self_pixel": 0.0,
                     "self_laplacian": 0.0,
                     "warp_fidelity": 0.0,
+                    "warp_identity": 0.0,
                     "warped_mask": 2.0 * labelled,
                     "self_warp": 10.0,
                     "known_flow": 1.0,
-                    "region_flow": 0.5 if plan.has_labels or plan.kind == "pose" else 0.0,
+                    "region_flow": 0.5 if plan.has_labels or is_pose else 0.0,
                 },
                 "schedule": _schedule(matching),
             },

@@ -21,6 +21,7 @@ from ..models.blending import BlendingOutput
 from ..models.correspondence import Warp
 from ..models.network import Network, size_of
 from ..pipeline import CoCosPipeline
+from ..propagation import Guide
 from .adversarial import DISCRIMINATORS, AdversarialSystem, PictureLosses
 from .base import LossWeights, Networks, Phase, SystemOptions, Terms
 from .batch import Batch, Generated, needed
@@ -39,7 +40,10 @@ class CoCosNetLosses(PictureLosses):
     """Those of the picture, and of the matching alone (Zhang et al. 2020, section 3.3).
 
     warp_fidelity: that the picture is the moved exemplar where that shows the condition's class;
-    needs labels and a correspondence network of warp="coherent".
+    needs labels and a correspondence network of warp="coherent". warp_identity: that it is the
+    moved exemplar everywhere, for conditions that do not say what lies where. A pose tells no skirt
+    from trousers: a painter that is held to the classes of the true photo, which it cannot know,
+    paints a pale average of all garments.
     known_flow, region_flow: that the matching finds the places that the distortion of a self pair,
     or the regions of two photos, say; both need data.flow_stride, see `cocosnet_hf.sharpness`.
 
@@ -48,6 +52,7 @@ class CoCosNetLosses(PictureLosses):
     """
 
     warp_fidelity: float = 0.0
+    warp_identity: float = 0.0
     domain_alignment: float = 10.0
     cycle: float = 0.0
     self_warp: float = 0.0
@@ -58,8 +63,8 @@ class CoCosNetLosses(PictureLosses):
     @property
     def need_picture(self) -> bool:
         """Whether any term looks at what the translation network paints."""
-        names = [item.name for item in fields(PictureLosses)] + ["warp_fidelity"]
-        return any(getattr(self, name) for name in names)
+        names = [item.name for item in fields(PictureLosses)]
+        return any(getattr(self, name) for name in (*names, "warp_fidelity", "warp_identity"))
 
     @property
     def need_labels(self) -> bool:
@@ -189,7 +194,7 @@ class CoCosNet(AdversarialSystem):
             )
             # Whoever trains looks at all of a step's losses at once, and waits for the device once.
             check = not torch.is_grad_enabled()
-            guides = self._guides(batch, features) if matcher.is_coherent else ()
+            guides = self._guides(batch, features) if matcher.is_coherent else []
             matching = matcher.match(
                 features.content, features.style, check_finite=check, guides=guides
             )
@@ -223,15 +228,14 @@ class CoCosNet(AdversarialSystem):
             self_weight,
         )
 
-    def _guides(self, batch: Batch, features: CorrespondenceOutput) -> list[list[Tensor]]:
+    def _guides(self, batch: Batch, features: CorrespondenceOutput) -> list[list[Guide]]:
         """What the landmarks of each pair say; nothing where the data have none."""
         if batch.landmarks is None or batch.exemplar_landmarks is None:
             return []
-        content = needed(features.content, "features")
-        grids = (size_of(content), size_of(needed(features.style, "features")))
+        grid = size_of(needed(features.style, "features"))
         # One transfer for the batch: the flow is found on the CPU.
         pairs = zip(batch.landmarks.cpu(), batch.exemplar_landmarks.cpu(), strict=True)
-        return [[self.condition.guide(*pair, *grids).to(content.device)] for pair in pairs]
+        return [[self.condition.guide(*pair, grid)] for pair in pairs]
 
     def _agreement(self, warp: Warp, batch: Batch) -> Tensor:
         if warp.flow is None:
@@ -279,6 +283,9 @@ class CoCosNet(AdversarialSystem):
                 generated.image,
                 needed(generated.warped_exemplar, "a warped exemplar"),
                 needed(generated.agreement, "the moved labels"),
+            ),
+            "warp_identity": lambda: sharpness.warp_fidelity_loss(
+                generated.image, needed(generated.warped_exemplar, "a warped exemplar")
             ),
             "domain_alignment": lambda: losses.domain_alignment_loss(
                 needed(found.content_features, "features"),
@@ -334,7 +341,10 @@ def bent(warp: Warp, batch: Batch, chosen: Tensor, cells: float) -> Warp:
     field = F.interpolate(field, (height, width), mode="bicubic").movedim(1, -1)
     extent = cells * torch.rand(count, 1, 1, 1) * chosen.cpu()[:, None, None, None]
     position = flow.position + (extent * field).to(flow.position)
-    flow = replace(flow, position=position)
+    follows = flow.follows
+    if follows is not None:
+        follows = follows & (chosen == 0)[:, None, None]
+    flow = replace(flow, position=position, follows=follows)
     picture = flow.warp(batch.exemplar, size_of(batch.image))
     features = torch.cat([picture, warp.features[:, 3:]], dim=1)
     return replace(warp, picture=picture, features=features, flow=flow)

@@ -19,6 +19,7 @@ from cocosnet_hf import (
 )
 from cocosnet_hf.evaluation import swd
 from cocosnet_hf.models import BlendingTranslationNetwork
+from cocosnet_hf.sharpness import warp_fidelity_loss
 from cocosnet_hf.systems import Batch, CoCosNet, CoCosNetLosses, Generated, SystemSettings
 from cocosnet_hf.systems.cocosnet import WRONG_WEIGHT, label_masks
 from tests.support import tiny
@@ -141,6 +142,20 @@ def test_fidelity_to_the_warp_teaches_the_painter_and_needs_pixels_that_move(cro
         soft.generate_to_learn(soft.networks, example)
 
 
+def test_a_picture_is_held_to_the_whole_warp_without_any_labels():
+    weights = CoCosNetLosses(**NOTHING | {"warp_identity": 2})
+    assert weights.need_picture and not weights.need_labels
+    painter = BlendingTranslationNetwork(3, channels=(8, 24, 40, 32), condition_width=8)
+    system = cocosnet(tiny.correspondence(3, warp="coherent"), painter, weights)
+    example = dataclasses.replace(batch(64), condition_labels=None, exemplar_labels=None)
+    generated = system.generate_to_learn(system.networks, example)
+    (term,) = system.generator_terms(system.networks, example, generated).values()
+    everywhere = torch.ones(2, 1, 64, 64)
+    expected = warp_fidelity_loss(generated.image, generated.warped_exemplar, everywhere)
+    torch.testing.assert_close(term, 2 * expected)
+    assert term > 0
+
+
 @pytest.mark.parametrize("crop", [0, 32])
 def test_a_bent_flow_is_taught_by_the_photo_where_it_shows_another_class(crop: int):
     weights = CoCosNetLosses(**NOTHING | {"warp_fidelity": 1, "self_pixel": 1})
@@ -187,7 +202,7 @@ def test_a_training_step_reads_no_value_of_a_tensor_so_that_no_gpu_is_waited_for
     # These lie on another device than the CPU, on which classes are looked at before their use; it
     # is one that autocast does not know.
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
-    added = {"self_laplacian": 1, "known_flow": 1, "region_flow": 1}
+    added = {"self_laplacian": 1, "known_flow": 1, "region_flow": 1, "warp_identity": 1}
     weights = CoCosNetLosses(cycle=1, self_warp=1, warped_mask=1, self_pixel=1, **added)
     with FakeTensorMode(), torch.device("meta"):
         painters = tiny.NETWORK_SETTINGS
