@@ -175,7 +175,7 @@ def compare(comparison: Comparison, base: Path, stopping: Stopping | None = None
     require_fair(comparison, systems)
     for name, stages in systems.items():
         text = {"budget": to_dict(comparison.budget), "stages": [learned_from(s) for s in stages]}
-        path = system_folder(comparison, name) / "compare.json"
+        path = system_folder(comparison, name) / "recipe.json"
         if differing := keep_content(path, text, state.is_main_process):
             raise ValueError(
                 f"{path.parent} holds a '{name}' that is trained otherwise: {differing}. Remove "
