@@ -1,21 +1,19 @@
 """Which adversarial game a system plays, and what pulls a Gaussian code to its prior.
 
 As pure functions of logits, without their weights; systems differ in the kind, in whether scales
-are added up or averaged, and in what they multiply by. The hinge loss of CoCosNet itself stands
-in `cocosnet_hf.losses`.
+are added up or averaged, and in what they multiply by.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-JudgedScales = Sequence[Sequence[Tensor]]
-"""What a discriminator returns: for each scale the feature maps, then the logits."""
+from .losses import DiscriminatorOutputs
 
 
 @dataclass(frozen=True)
@@ -31,15 +29,17 @@ class GanLoss:
     painted: Callable[[Tensor], Tensor]
     adds_scales: bool = False
 
-    def for_critic(self, fake: JudgedScales, real: JudgedScales) -> tuple[Tensor, Tensor]:
+    def for_critic(
+        self, fake: DiscriminatorOutputs, real: DiscriminatorOutputs
+    ) -> tuple[Tensor, Tensor]:
         """Both halves of the critic's loss: on painted pictures, which were detached, and true."""
         return self._over(self.fake, fake), self._over(self.real, real)
 
-    def for_painter(self, fake: JudgedScales) -> Tensor:
+    def for_painter(self, fake: DiscriminatorOutputs) -> Tensor:
         """What the painter minimises."""
         return self._over(self.painted, fake)
 
-    def _over(self, part: Callable[[Tensor], Tensor], judged: JudgedScales) -> Tensor:
+    def _over(self, part: Callable[[Tensor], Tensor], judged: DiscriminatorOutputs) -> Tensor:
         if not judged:
             raise ValueError("expected the judgements of at least one discriminator, got none.")
         scales = torch.stack([part(outputs[-1].float()) for outputs in judged])
@@ -59,14 +59,17 @@ LEAST_SQUARES = GanLoss(
     painted=lambda logits: (logits - 1).square().mean(),
     adds_scales=True,
 )
-"""Mao et al. 2017, added up over the scales: pix2pixHD."""
+"""Mao et al. 2017, added up over the scales: pix2pixHD, MUNIT, EGSC-IT and BicycleGAN."""
 
 HINGE = GanLoss(
     real=lambda logits: F.relu(1 - logits).mean(),
     fake=lambda logits: F.relu(1 + logits).mean(),
     painted=lambda logits: -logits.mean(),
 )
-"""Lim and Ye 2017, averaged over the scales: SPADE."""
+"""Lim and Ye 2017, averaged over the scales: SPADE, and CoCosNet.
+
+Source: Zhang et al. 2020, section 3.3, "adversarial loss"; official networks, 10.2.
+"""
 
 
 def kl_sum(mean: Tensor, log_variance: Tensor) -> Tensor:

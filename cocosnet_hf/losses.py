@@ -177,33 +177,6 @@ def layered_contextual_loss(
 # Adversarial -------------------------------------------------------------------------------------
 
 
-def generator_adversarial_loss(fake: DiscriminatorOutputs) -> Tensor:
-    """-mean D(fake), averaged over the scales: the output must look real.
-
-    Returns a scalar.
-    Source: Zhang et al. 2020, section 3.3, "adversarial loss"; official networks, 10.2.
-    """
-    return _mean_over_scales([-outputs[-1].float().mean() for outputs in fake])
-
-
-def discriminator_fake_loss(fake: DiscriminatorOutputs) -> Tensor:
-    """mean max(0, 1 + D(fake)), averaged over the scales: half of the discriminator's hinge loss.
-
-    fake: judgements of an output that was detached. Returns a scalar.
-    Source: Zhang et al. 2020, section 3.3, "adversarial loss"; official networks, 10.2.
-    """
-    return _mean_over_scales([F.relu(1 + outputs[-1].float()).mean() for outputs in fake])
-
-
-def discriminator_real_loss(real: DiscriminatorOutputs) -> Tensor:
-    """mean max(0, 1 - D(real)), averaged over the scales: the other half of the hinge loss.
-
-    Returns a scalar.
-    Source: Zhang et al. 2020, section 3.3, "adversarial loss"; official networks, 10.2.
-    """
-    return _mean_over_scales([F.relu(1 - outputs[-1].float()).mean() for outputs in real])
-
-
 def discriminator_feature_matching_loss(
     fake: DiscriminatorOutputs, real: DiscriminatorOutputs
 ) -> Tensor:

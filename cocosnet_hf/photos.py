@@ -89,20 +89,23 @@ def crop_to_person(photo: Picture) -> Image.Image:
 def cut_out(photo: Picture) -> Image.Image:
     """The largest person on white, in the frame of `crop_to_person`.
 
-    Their border is that of the bundled network's mask, drawn to the nearest edge of the photo by
-    GrabCut (Rother et al. 2004). Raises what `read_person` raises.
+    Their border is that of the bundled network's mask, drawn to the nearest edge of the photo
+    by `border_of`. Raises what `read_person` raises.
     """
     image = open_photo(photo)
     reading = read_person(image)
-    share = _border(image, reading.person)[..., None]
+    share = border_of(image, reading.person)[..., None]
     left, top, right, bottom = reading.frame
     pixels = (np.asarray(image) * share + 255 * (1 - share)).round().astype(np.uint8)
     size = round(right - left), round(bottom - top)
     return _framed(pixels, left, top, *size, (255, 255, 255))
 
 
-def _border(image: Image.Image, person: np.ndarray) -> np.ndarray:
-    """How much of each pixel is the person, (H, W) float32 in 0..1, from a rough (H, W) in 0..1."""
+def border_of(image: Image.Image, person: np.ndarray) -> np.ndarray:
+    """How much of each pixel is the person, (H, W) float32 in 0..1, from a rough (H, W) in 0..1.
+
+    By GrabCut (Rother et al. 2004).
+    """
     small, _ = _shrunk(image, _PERSON_SIDE)
     rough = cv2.resize(person, small.size, interpolation=cv2.INTER_AREA)
     reach = np.ones((max(small.height // 40, 3),) * 2, np.uint8)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cocosnet_hf import losses
+from cocosnet_hf.gan_losses import HINGE
 from tests.support.tensors import normal
 
 # Features ------------------------------------------------------------------------------------
@@ -82,9 +83,8 @@ def test_the_hinge_losses_have_their_known_values(
     logits: tuple[float, ...], generator: float, fake: float, real: float
 ):
     judged = judgements(*logits)
-    assert losses.generator_adversarial_loss(judged).item() == generator
-    assert losses.discriminator_fake_loss(judged).item() == fake
-    assert losses.discriminator_real_loss(judged).item() == real
+    assert HINGE.for_painter(judged).item() == generator
+    assert [half.item() for half in HINGE.for_critic(judged, judged)] == [fake, real]
 
 
 def test_feature_matching_sums_layers_averages_scales_and_leaves_out_the_logits():
@@ -98,7 +98,7 @@ def test_judgements_of_other_discriminators_are_refused():
     with pytest.raises(ValueError, match="one discriminator"):
         losses.discriminator_feature_matching_loss(judgements(1.0, 2.0), judgements(1.0))
     with pytest.raises(ValueError, match="at least one discriminator"):
-        losses.generator_adversarial_loss([])
+        HINGE.for_painter([])
 
 
 # Warped exemplar -----------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from cocosnet_hf import VGG19Features, losses
+from cocosnet_hf.gan_losses import HINGE
 from cocosnet_hf.losses import contextual_loss
 from cocosnet_hf.models.blocks import unit_length
 from tests.support.goldens import indices
@@ -84,10 +85,8 @@ def test_every_generator_term_is_the_recorded_one(
 @needs_shared
 @pytest.mark.parametrize("task", TASK_WEIGHTS)
 def test_both_discriminator_terms_are_the_recorded_ones(task: str, recorded: dict[str, np.ndarray]):
-    terms = {
-        "D_Fake": losses.discriminator_fake_loss(recorded_judgements(recorded, "fake")),
-        "D_real": losses.discriminator_real_loss(recorded_judgements(recorded, "real")),
-    }
+    judged = [recorded_judgements(recorded, kind) for kind in ("fake", "real")]
+    terms = dict(zip(("D_Fake", "D_real"), HINGE.for_critic(*judged), strict=True))
     for name, term in weighted(task, terms).items():
         value = float(recorded[f"{task.replace('-', '')}/{name}"])
         assert term.item() == pytest.approx(value, rel=RECORDED)

@@ -2,16 +2,14 @@
 
     python -m tools.paint_gallery edge-to-face FOLDER --sheet sheet.jpg    # all, to choose from
     python -m tools.paint_gallery edge-to-face FOLDER --keep 5 27 46
-    python -m tools.paint_gallery mask-to-image FOLDER --keep 38 27 15 --poses
+    python -m tools.paint_gallery mask-to-image FOLDER --keep 38 27 15
 
 FOLDER: photos of faces; for masks and poses a split of the recipe's image folder, whose
 metadata.jsonl has file_name, label_file_name and keypoints. Its photos lend their looks.
 
 Candidate i of the faces has the edges of photo i and the look of another photo with similar edges.
 Those of masks and poses have the layouts that tools/draw_figures.py draws: candidate 5 f + r is
-figure f with the look of the photo whose layout is the r-th nearest. So none shows anybody. With
---poses the people painted from masks, whose joints are known, are the pictures of the tab of poses
-as well.
+figure f with the look of the photo whose layout is the r-th nearest.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from cocosnet_hf import Condition, Pose, PoseCondition, bundled
+from cocosnet_hf import Condition, Pose, bundled
 from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.datasets.reading import Reader
 from cocosnet_hf.pictures import grid, open_photo
@@ -99,12 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--keep", type=int, nargs="+", default=[], help="numbers of the candidates to offer"
     )
-    parser.add_argument(
-        "--poses", action="store_true", help="offer those people in the tab of poses as well"
-    )
     options = parser.parse_args(arguments)
-    if options.poses and not (options.keep and options.tab == "mask-to-image"):
-        parser.error("--poses is for people of mask-to-image that are kept")
     pipe = bundled(options.tab)
     pipe.set_progress_bar_config(disable=True)
     photos, layouts = read_folder(options.tab, options.folder, pipe.condition, pipe.learned_size)
@@ -115,9 +108,9 @@ def main(arguments: list[str] | None = None) -> None:
     for number in options.keep or range(len(wanted)):
         found = index.nearest(wanted[number], NEIGHBOURS, exclude=[number] if of_photos else [])
         look = found[number % NEIGHBOURS].index
-        own = layouts[look] if pipe.correspondence.needs_exemplar_condition else None
+        own = layouts[look] if pipe.takes_exemplar_condition else None
         picture = pipe(wanted[number], photos[look], own).images[0]
-        if not of_photos:
+        if pipe.condition.labelled:
             picture = on_white(picture, FIGURES[number // NEIGHBOURS])
         exhibits.append(Exhibit(picture, wanted[number]))
     if options.sheet:
@@ -126,13 +119,6 @@ def main(arguments: list[str] | None = None) -> None:
         grid(rows).save(options.sheet)
     if options.keep:
         store(exhibits, FOLDER / options.tab, pipe.condition)
-    if options.poses:
-        figures = drawn_figures(PoseCondition())
-        people = [
-            Exhibit(exhibit.picture, figures[number])
-            for exhibit, number in zip(exhibits, options.keep, strict=True)
-        ]
-        store(people, FOLDER / "pose-to-body", PoseCondition())
 
 
 if __name__ == "__main__":

@@ -124,14 +124,20 @@ def _read(path: Path) -> np.ndarray:
     return cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1]
 
 
+def label_table(classes: dict[str, Any]) -> np.ndarray:
+    """The coarse class of each label of a `classes.json`, (256,) uint8."""
+    table = np.zeros(256, np.uint8)
+    for number, names in enumerate(classes["coarse"].values()):
+        for name in names:
+            table[classes["labels"].index(name)] = number
+    return table
+
+
 class People:
     """The photos of a split in memory, and random variations of them."""
 
     def __init__(self, folder: Path, coarse: dict[str, Any], backgrounds: list[np.ndarray]):
-        table = np.zeros(256, np.uint8)
-        for number, names in enumerate(coarse["coarse"].values()):
-            for name in names:
-                table[coarse["labels"].index(name)] = number
+        table = label_table(coarse)
         rows = [json.loads(line) for line in (folder / "metadata.jsonl").open()]
         height, width = KEPT
         self.backgrounds = backgrounds

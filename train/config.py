@@ -398,6 +398,22 @@ def read_files(paths: str | Path | Sequence[str | Path]) -> dict[str, Any]:
 
 def build_config(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> TrainConfig:
     """The run that settings with overrides on top describe. Raises what `load_config` raises."""
+    settings = overridden(values, overrides)
+    system = find_system(settings.get("system", DEFAULT_SYSTEM))
+    groups = {
+        "networks": network_config_of(system),
+        "losses": system.Losses,
+        "system_options": system.Options,
+    }
+    for group in groups:
+        settings.setdefault(group, {})
+        if isinstance(settings[group], dict):
+            settings[group] = _without_nulls(settings[group])
+    return build(TrainConfig, settings, "", groups)
+
+
+def overridden(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """Settings with overrides such as `--data.batch_size=4` on top. Raises ValueError for others"""
     settings: dict[str, Any] = copy.deepcopy(dict(values))
     for override in overrides:
         name, equals, value = override.removeprefix("--").partition("=")
@@ -410,17 +426,7 @@ def build_config(values: Mapping[str, Any], overrides: Sequence[str] = ()) -> Tr
             if not isinstance(place, dict):
                 raise ValueError(f"{name} cannot be set: {group} is a value, not a group.")
         place[last] = parsed(value, override)
-    system = find_system(settings.get("system", DEFAULT_SYSTEM))
-    groups = {
-        "networks": network_config_of(system),
-        "losses": system.Losses,
-        "system_options": system.Options,
-    }
-    for group in groups:
-        settings.setdefault(group, {})
-        if isinstance(settings[group], dict):
-            settings[group] = _without_nulls(settings[group])
-    return build(TrainConfig, settings, "", groups)
+    return settings
 
 
 def _without_nulls(group: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 python train/export.py out/run                                    # its newest checkpoint
 python train/export.py out/run/checkpoints/checkpoint-00002000 -o out/at-2000
+python train/export.py out/run --strength 0.9  # of a painter that blends: more of the exemplar
 """
 
 import argparse
@@ -13,6 +14,8 @@ if __package__ in (None, ""):  # started as a file, whose folder is then searche
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from cocosnet_hf.cards import write_card
+from cocosnet_hf.models import BlendingTranslationNetwork
+from cocosnet_hf.models.blending import set_strength
 from cocosnet_hf.models.network import Network
 from train.card import run_details
 from train.checkpoints import RUN_FILE, list_checkpoints, read_run, read_state
@@ -30,20 +33,24 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, help="default: pipeline-STEP in the folder of the run"
     )
+    parser.add_argument(
+        "--strength", type=float, default=0.5, help="of calls, that is to be the pipeline's own"
+    )
     options = parser.parse_args(arguments)
     try:
-        print(export_checkpoint(options.run, options.output))
+        print(export_checkpoint(options.run, options.output, options.strength))
     except (ValueError, OSError) as error:
         parser.error(str(error))
 
 
-def export_checkpoint(run: Path, target: Path | None = None) -> Path:
+def export_checkpoint(run: Path, target: Path | None = None, strength: float = 0.5) -> Path:
     """Save the averaged networks of a checkpoint as a pipeline with its card, and say where.
 
     run: the checkpoint, or the folder of a run, whose newest is taken. target: must not be there
-    yet; default: pipeline-STEP beside the checkpoints.
+    yet; default: pipeline-STEP beside the checkpoints. strength: see `set_strength`.
     Raises FileNotFoundError where there is no checkpoint, FileExistsError for a target that is
-    there, ValueError for settings that are no longer understood.
+    there, ValueError for settings that are no longer understood and for another strength than 0.5
+    of a system whose painter does not blend.
     """
     path = newest_checkpoint(run)
     step, recorded = read_run(path)
@@ -60,6 +67,11 @@ def export_checkpoint(run: Path, target: Path | None = None) -> Path:
     for name, average in averages.items():
         average.load_state_dict(state["averages"][name])
     averaged = {name: cast(Network, average.module) for name, average in averages.items()}
+    if strength != 0.5:
+        painter = averaged.get("translation")
+        if not isinstance(painter, BlendingTranslationNetwork):
+            raise ValueError("--strength is for a BlendingTranslationNetwork, which this has not.")
+        set_strength(painter, strength)
     export_pipeline(system, averaged, target)
     pipe = system.pipeline_class.from_pretrained(target)
     write_card(target, pipe, None, run_details(settings, path.parent.parent))

@@ -1,7 +1,7 @@
 """The learning rate found by a short trial: `python -m train --config ... --find-lr`."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -64,6 +64,16 @@ def find_lr(config: TrainConfig, steps: int = STEPS) -> str:
 def losses_of(config: TrainConfig, schedule: ScheduleConfig) -> list[float]:
     """The loss of the system's first phase after each step, up to one that is not finite."""
     found: list[float] = []
+    try:
+        for trainer in trial(config, schedule):
+            found.append(loss_of(trainer.phases.values))
+    except Diverged:
+        pass
+    return found
+
+
+def trial(config: TrainConfig, schedule: ScheduleConfig) -> Iterator[Trainer]:
+    """The trainer after each step of a training of which nothing stays on the disk."""
     output = OutputConfig(
         log_every=0,
         grid_every=0,
@@ -74,14 +84,10 @@ def losses_of(config: TrainConfig, schedule: ScheduleConfig) -> list[float]:
     )
     with tempfile.TemporaryDirectory() as folder:
         output_dir = str(Path(folder, "run"))
-        trial = replace(config, output_dir=output_dir, schedule=schedule, output=output)
-        with closing(Trainer(trial, None)) as trainer:
-            try:
-                for _ in optimize(trainer):
-                    found.append(loss_of(trainer.phases.values))
-            except Diverged:
-                pass
-    return found
+        tried = replace(config, output_dir=output_dir, schedule=schedule, output=output)
+        with closing(Trainer(tried, None)) as trainer:
+            for _ in optimize(trainer):
+                yield trainer
 
 
 def loss_of(values: Mapping[str, Tensor]) -> float:

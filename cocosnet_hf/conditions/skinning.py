@@ -104,7 +104,9 @@ def _skinned(
     far = closest > BESIDE * height
     nearer = there.min(0) / exemplar_height < closest / height / 2
     hidden |= far & nearer  # a blend of two parts' ways may lead into the body
-    is_ground = (is_arm | is_leg)[own] | far
+    # Between an arm and the trunk or a thigh there may be a coat or a skirt.
+    free = np.min(away[~is_arm], 0, initial=np.inf) > BESIDE * height
+    is_ground = is_leg[own] | (is_arm[own] & free) | far
     is_ground &= hidden & (far | ~(is_thigh[own] & is_thigh[second]))
     for number in np.unique(own[is_ground]):
         chosen = is_ground & (own == number)

@@ -62,11 +62,7 @@ def evaluate(settings: EvaluationSettings, with_classes: bool = False) -> Evalua
     for an output folder that holds another evaluation, or scores of another baseline of the same
     name.
     """
-    run = Run(settings)
-    run.paint_and_score()
-    run.compare_sets()
-    peaks = run.peaks()
-    return run.finish(with_classes, peaks) if run.state.is_main_process else None
+    return Run(settings).complete(with_classes)
 
 
 class Run:
@@ -131,6 +127,13 @@ class Run:
             self.folder.keep(self.provenance, self.state.is_main_process)
         for name, text in self.names.items():
             self.folder.keep_method(name, text, self.state.is_main_process)
+
+    def complete(self, with_classes: bool = False) -> Evaluation | None:
+        """Every step that is left; None in all processes but the first."""
+        self.paint_and_score()
+        self.compare_sets()
+        peaks = self.peaks()
+        return self.finish(with_classes, peaks) if self.state.is_main_process else None
 
     def paint_and_score(self) -> None:
         """This process's share of the chunks that are not there yet."""

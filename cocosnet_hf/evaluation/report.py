@@ -5,7 +5,7 @@ from __future__ import annotations
 import colorsys
 import html
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -15,6 +15,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from ..conditions import Condition
 from ..image_translation import ImageTranslationPipeline
 from ..markdown import markdown_table
 from ..matching import Matching
@@ -133,21 +134,8 @@ def result_blocks(evaluation: Evaluation) -> Iterator[Block]:
         for kind in FORMATS if metrics else ():
             if group == MATCHING and kind != "png":
                 continue  # no file format touches it
-            rows = []
-            for method in evaluation.methods:
-                results = [evaluation.find(method, metric, kind) for metric in metrics]
-                if any(results):
-                    rows.append([method, *("–" if r is None else value_of(r) for r in results)])
             yield Heading(group if group == MATCHING else f"{group}, {kind.upper()}")
-            header = [metric + ARROWS[metric_of(metric).better] for metric in metrics]
-            yield Table(["method", *header], rows)
-            notes = [
-                [r.method, r.metric, r.note]
-                for r in evaluation.results
-                if r.note and r.format == kind and r.metric in metrics
-            ]
-            if notes:
-                yield Table(["method", "metric", "note"], notes)
+            yield from metric_tables(evaluation, metrics, evaluation.methods, kind)
     used = {metric.partition("-")[0] for metric in (r.metric for r in evaluation.results)}
     yield (
         "Intervals are 95 % by bootstrap over the items. Distances of sets depend on the number of "
@@ -158,6 +146,22 @@ def result_blocks(evaluation: Evaluation) -> Iterator[Block]:
         yield Table(
             ["not measured", "why"], [[name, why] for name, why in evaluation.skipped.items()]
         )
+
+
+def metric_tables(
+    evaluation: Evaluation, metrics: Sequence[str], methods: Iterable[str], kind: str = "png"
+) -> Iterator[Table]:
+    """Metrics of those of the methods that have any, and what to mind about them."""
+    rows, notes = [], []
+    for method in methods:
+        results = [evaluation.find(method, metric, kind) for metric in metrics]
+        if any(results):
+            rows.append([method, *("–" if r is None else value_of(r) for r in results)])
+        notes += [[method, r.metric, r.note] for r in results if r is not None and r.note]
+    header = [metric + ARROWS[metric_of(metric).better] for metric in metrics]
+    yield Table(["method", *header], rows)
+    if notes:
+        yield Table(["method", "metric", "note"], notes)
 
 
 def class_blocks(evaluation: Evaluation) -> Iterator[Block]:
@@ -240,14 +244,7 @@ def picture_blocks(
     yield Heading(f"Best, median and worst by {metric}")
     for title, indices in chosen.items():
         items = [pairs[int(index)] for index in indices]
-        sheet = grid(
-            [
-                [pipe.condition.preview(pair.target.condition), to_image(pair.exemplar.photo)]
-                + [saved_picture(folder, name, pair) for name in (*names, TARGET)]
-                for pair in items
-            ],
-            gap=GAP,
-        )
+        sheet = contact_sheet(folder, items, pipe.condition, (*names, TARGET))
         yield from _saved(sheet, folder, f"{title}.jpg", f"{title}: {', '.join(columns)}")
     if not pipe.has_matching:
         return
@@ -259,6 +256,20 @@ def picture_blocks(
         plot = correspondence_plot(picture, pair.exemplar.photo, matching)
         caption = f"{title}: the picture and, joined, the best matches in its exemplar"
         yield from _saved(plot, folder, f"{title}-matches.jpg", caption)
+
+
+def contact_sheet(
+    folder: RunFolder, pairs: Sequence[Pair], condition: Condition, methods: Sequence[str]
+) -> Image.Image:
+    """A row for each pair: its condition, its exemplar, and what each method painted."""
+    return grid(
+        [
+            [condition.preview(pair.target.condition), to_image(pair.exemplar.photo)]
+            + [saved_picture(folder, name, pair) for name in methods]
+            for pair in pairs
+        ],
+        gap=GAP,
+    )
 
 
 def ranking(folder: RunFolder, count: int) -> tuple[np.ndarray, str]:

@@ -2,13 +2,12 @@
 
 from .blending import BlendingOutput, BlendingTranslationNetwork
 from .coarse_to_fine import CoarseToFineGenerator
-from .coded_unet import CodedUNet, CodeEncoder
+from .code_encoder import CodeEncoder
 from .content_style import ContentEncoder, StyleCodeEncoder, StyledDecoder
 from .correspondence import CorrespondenceNetwork, CorrespondenceOutput
 from .discriminator import MultiscaleDiscriminator
 from .efficientnet import EfficientNetLite0Features
 from .feature_encoder import FeatureEncoder
-from .patch_critic import PictureCritic
 from .patchgan import PatchGAN
 from .perceptual import DistilledVGG19Features
 from .projected import ProjectedDiscriminator
@@ -23,7 +22,6 @@ __all__ = [
     "BlendingOutput",
     "BlendingTranslationNetwork",
     "CoarseToFineGenerator",
-    "CodedUNet",
     "CodeEncoder",
     "ContentEncoder",
     "CorrespondenceNetwork",
@@ -37,7 +35,6 @@ __all__ = [
     "ImageEncoder",
     "MultiscaleDiscriminator",
     "PatchGAN",
-    "PictureCritic",
     "ProjectedDiscriminator",
     "SharedLatent",
     "SPADEGenerator",

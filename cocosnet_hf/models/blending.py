@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -176,6 +177,21 @@ class BlendingTranslationNetwork(Network):
 
         blend = torch.sigmoid(trusted)
         return BlendingOutput(torch.lerp(soft, sharp, blend) + change, blend, change)
+
+
+@torch.no_grad()
+def set_strength(network: BlendingTranslationNetwork, strength: float) -> None:
+    """Change the weights so that 0.5 gives what another strength gave.
+
+    Raises ValueError for a strength that no weights can give.
+    """
+    if not 0.5 <= strength < 1:
+        raise ValueError(f"a network can be given a strength of 0.5 to below 1, got {strength}.")
+    damped = 2 * (1 - strength)
+    network.output_conv.weight[:3] *= damped
+    bias = network.output_conv.get_parameter("bias")
+    bias[:3] *= damped
+    bias[3] += math.log(strength / (1 - strength))
 
 
 def with_strength(warped_exemplar: Tensor, output: BlendingOutput, strength: float) -> Tensor:

@@ -8,7 +8,7 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffusers asks for it here
 from torch import Tensor, nn
 
-from .layers import PictureConv, ResidualBody, halved, start_normal
+from .conv_blocks import ResidualBody, conv_block, halved, init_weights_
 from .network import Network, require_channels, require_stride
 
 
@@ -55,8 +55,10 @@ class CoarseToFineGenerator(Network):
             ResidualBody(condition_channels, width, 1, enhancer_blocks, norm)
             for width in widths[1:]
         )
-        self.pictures = nn.ModuleList(PictureConv(width) for width in widths)
-        start_normal(self)
+        self.pictures = nn.ModuleList(
+            conv_block(width, 3, 7, activation="tanh") for width in widths
+        )
+        init_weights_(self)
 
     @property
     def active(self) -> int:

@@ -1,5 +1,6 @@
 """A picture as content, which has places, and style, which has none (Huang et al. 2018)."""
 
+from functools import partial
 from itertools import pairwise
 
 import torch.nn.functional as F
@@ -7,9 +8,12 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffusers asks for it here
 from torch import Tensor, nn
 
-from .conv_blocks import ResidualBlock, conv_block, init_he_
-from .network import Network, require_channels, require_stride
+from .conv_blocks import conv_block, halving_layers, init_weights_
+from .network import Network, require_channels, require_stride, require_style
 from .norms import adaptive_norm
+
+init_he_ = partial(init_weights_, draw=nn.init.kaiming_normal_)
+"""By He et al. 2015."""
 
 
 class ContentEncoder(Network):
@@ -29,18 +33,11 @@ class ContentEncoder(Network):
         norm: str = "instance",
     ):
         super().__init__()
-        widths = [base_channels * 2**level for level in range(halvings + 1)]
-        self.layers = nn.Sequential(
-            conv_block(channels, base_channels, 7, norm=norm),
-            *(conv_block(*pair, 4, stride=2, norm=norm) for pair in pairwise(widths)),
-            *(ResidualBlock(widths[-1], norm) for _ in range(residual_blocks)),
+        self.stride = 2**halvings
+        self.layers = halving_layers(
+            channels, base_channels, halvings, residual_blocks, kernel_size=4, norm=norm
         )
         init_he_(self)
-
-    @property
-    def stride(self) -> int:
-        """Of which the sides of pictures are multiples."""
-        return 2**self.config.halvings
 
     def forward(self, image: Tensor) -> Tensor:
         """image (B, channels, H, W) in [-1, 1] -> (B, C, H / stride, W / stride).
@@ -69,6 +66,7 @@ class StyleCodeEncoder(Network):
         halvings: int = 4,
     ):
         super().__init__()
+        self.stride = 2**halvings
         widths = [base_channels * 2 ** min(level, 2) for level in range(halvings + 1)]
         self.layers = nn.Sequential(
             conv_block(channels, base_channels, 7),
@@ -76,11 +74,6 @@ class StyleCodeEncoder(Network):
         )
         self.code = nn.Linear(widths[-1], style_channels)
         init_he_(self)
-
-    @property
-    def stride(self) -> int:
-        """Of which the sides of pictures are multiples."""
-        return 2**self.config.halvings
 
     def forward(self, image: Tensor) -> Tensor:
         """image (B, channels, H, W) in [-1, 1] -> (B, style_channels).
@@ -145,11 +138,7 @@ class StyledDecoder(Network):
 
         Raises ValueError for a style of another length.
         """
-        if style.ndim != 2 or style.shape[1] != self.config.style_channels:
-            raise ValueError(
-                f"style must be (B, {self.config.style_channels}), got {tuple(style.shape)}; "
-                f"pipe.sample and pipe.encode make such codes."
-            )
+        require_style(style, len(content), self.config.style_channels)
         x, count = content, len(self.blocks)
         # For each item and block: of scale and shift, of both norms, a number for each channel.
         given = self.modulation(style).reshape(len(style), count, 2, 2, content.shape[1])

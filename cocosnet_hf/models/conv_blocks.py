@@ -1,8 +1,11 @@
 """Convolutions with their norm and activation, as the systems beside CoCosNet stack them."""
 
 from collections.abc import Callable
-from typing import Literal
+from functools import partial
+from itertools import pairwise
+from typing import Any, Literal
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .blocks import LEAKY_SLOPE
@@ -10,11 +13,13 @@ from .norms import make_norm
 
 Activation = Literal["relu", "leaky", "tanh", "none"]
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU,
-    "leaky": lambda: nn.LeakyReLU(LEAKY_SLOPE),
+    "relu": partial(nn.ReLU, inplace=True),
+    "leaky": partial(nn.LeakyReLU, LEAKY_SLOPE),
     "tanh": nn.Tanh,
     "none": nn.Identity,
 }
+UNBIASED = ("instance", "batch", "sync_batch")
+"""Norms that take the mean of each channel away again: a bias before them would do nothing."""
 
 
 def conv_block(
@@ -23,28 +28,29 @@ def conv_block(
     kernel_size: int,
     *,
     stride: int = 1,
+    doubles: bool = False,
     norm: str = "none",
     affine: bool = False,
     activation: Activation = "relu",
 ) -> nn.Sequential:
     """A convolution with mirrored borders, its norm by name and its activation.
 
-    Of an odd kernel size it keeps the size, of an even one with stride 2 it halves it. norm,
-    affine: see `cocosnet_hf.models.norms.make_norm`.
+    Of an odd kernel size it keeps the size, with stride 2 it halves it. doubles: the transposed
+    convolution, of an odd kernel size, that doubles it instead. norm, affine: see
+    `cocosnet_hf.models.norms.make_norm`.
     """
-    border = (kernel_size - 1) // 2
-    return nn.Sequential(
-        nn.Conv2d(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            border,
-            padding_mode="reflect" if border else "zeros",
-        ),
-        make_norm(norm, out_channels, affine),
-        ACTIVATIONS[activation](),
-    )
+    border, bias = (kernel_size - 1) // 2, norm not in UNBIASED
+    conv: nn.Module
+    if doubles:
+        conv = nn.ConvTranspose2d(
+            in_channels, out_channels, kernel_size, 2, border, output_padding=1, bias=bias
+        )
+    else:
+        mode: Literal["reflect", "zeros"] = "reflect" if border else "zeros"
+        conv = nn.Conv2d(
+            in_channels, out_channels, kernel_size, stride, border, bias=bias, padding_mode=mode
+        )
+    return nn.Sequential(conv, make_norm(norm, out_channels, affine), ACTIVATIONS[activation]())
 
 
 class ResidualBlock(nn.Module):
@@ -60,22 +66,74 @@ class ResidualBlock(nn.Module):
         return x + self.second(self.first(x))
 
 
-def init_he_(module: nn.Module, slope: float = 0.0) -> None:
-    """Weights of every convolution and linear layer by He et al. 2015, biases 0.
+def halving_layers(
+    in_channels: int,
+    channels: int,
+    halvings: int,
+    blocks: int,
+    *,
+    kernel_size: int = 3,
+    norm: str,
+    activation: Activation = "relu",
+) -> nn.Sequential:
+    """7x7, n halvings and residual blocks: (B, C, H, W) to (B, 2^n channels, H / 2^n, W / 2^n).
 
-    slope: of the activation behind them below 0.
+    channels: width at full size, doubled with each halving. kernel_size: of the halvings.
     """
-    for part in module.modules():
-        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            nn.init.kaiming_normal_(part.weight, a=slope)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
+    widths = [channels * 2**level for level in range(halvings + 1)]
+    kinds: dict[str, Any] = {"norm": norm, "activation": activation}
+    return nn.Sequential(
+        conv_block(in_channels, channels, 7, **kinds),
+        *(conv_block(*pair, kernel_size, stride=2, **kinds) for pair in pairwise(widths)),
+        *(ResidualBlock(widths[-1], **kinds) for _ in range(blocks)),
+    )
 
 
-def init_normal_(module: nn.Module, deviation: float = 0.02) -> None:
-    """Weights of every convolution and linear layer N(0, deviation^2), biases 0."""
+def doubling_layers(
+    channels: int, doublings: int, blocks: int, *, norm: str, activation: Activation = "relu"
+) -> nn.Sequential:
+    """What `halving_layers` halves back: residual blocks, n doublings, at the end `channels`."""
+    widths = [channels * 2**level for level in reversed(range(doublings + 1))]
+    kinds: dict[str, Any] = {"norm": norm, "activation": activation}
+    return nn.Sequential(
+        *(ResidualBlock(widths[0], **kinds) for _ in range(blocks)),
+        *(conv_block(*pair, 3, doubles=True, **kinds) for pair in pairwise(widths)),
+    )
+
+
+class ResidualBody(nn.Module):
+    """c7s1, n halvings, residual blocks, n doublings: a map of the input's size.
+
+    Johnson et al. 2016, as pix2pixHD and CycleGAN use it. channels: width at full size, doubled
+    with each halving. The output has as many.
+    """
+
+    def __init__(self, in_channels: int, channels: int, halvings: int, blocks: int, norm: str):
+        super().__init__()
+        self.down = halving_layers(in_channels, channels, halvings, 0, norm=norm)
+        self.up = doubling_layers(channels, halvings, blocks, norm=norm)
+
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """x (B, C, H, W), H and W multiples of 2^n; returns (B, channels, H, W).
+
+        added: a map of the size and width of the coarsest, which joins it by addition.
+        """
+        x = self.down(x)
+        return self.up(x if added is None else x + added)
+
+
+def halved(x: Tensor) -> Tensor:
+    """(B, C, H, W) at half the size: means of 3x3 windows, of what lies inside at the borders."""
+    return F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
+
+
+NORMAL = partial(nn.init.normal_, std=0.02)
+
+
+def init_weights_(module: nn.Module, draw: Callable[[Tensor], Any] = NORMAL) -> None:
+    """Draw the weights of every convolution and linear layer; biases 0."""
     for part in module.modules():
         if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
-            nn.init.normal_(part.weight, std=deviation)
+            draw(part.weight)
             if part.bias is not None:
                 nn.init.zeros_(part.bias)

@@ -7,8 +7,8 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffusers asks for it here
 from torch import Tensor
 
+from .conv_blocks import ResidualBody, conv_block, init_weights_
 from .instances import Instances, cluster
-from .layers import PictureConv, ResidualBody, start_normal
 from .network import Network, require_channels, require_stride
 
 
@@ -41,10 +41,10 @@ class FeatureEncoder(Network):
         super().__init__()
         self.stride = 2**halvings
         self.body = ResidualBody(3, base_channels, halvings, 0, norm)
-        self.output = PictureConv(base_channels, feature_channels)
+        self.output = conv_block(base_channels, feature_channels, 7, activation="tanh")
         self.register_buffer("centres", torch.zeros(classes, clusters, feature_channels))
         self.register_buffer("sizes", torch.zeros(classes, clusters))
-        start_normal(self)
+        init_weights_(self)
 
     def forward(self, photo: Tensor) -> Tensor:
         """photo (B, 3, H, W) in [-1, 1] -> features (B, F, H, W) in [-1, 1], not yet averaged.

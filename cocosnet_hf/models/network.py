@@ -258,6 +258,16 @@ def require_channels(name: str, tensor: torch.Tensor, channels: int) -> None:
         )
 
 
+def require_style(style: Tensor | None, count: int, entries: int) -> None:
+    """Raise ValueError unless there is a style (count, entries), or none where entries is 0."""
+    found = None if style is None else tuple(style.shape)
+    if found != ((count, entries) if entries else None):
+        wanted = (count, entries) if entries else "left out, as this generator reads none"
+        raise ValueError(
+            f"style must be {wanted}, got {found}; pipe.sample and pipe.encode make such codes."
+        )
+
+
 def require_stride(name: str, tensor: torch.Tensor, stride: int) -> None:
     """Raise ValueError unless height and width of `tensor` fit a network of this `stride`."""
     height, width = tensor.shape[-2:]

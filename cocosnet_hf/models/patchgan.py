@@ -8,7 +8,7 @@ from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffuser
 from torch import Tensor, nn
 
 from .blocks import LEAKY_SLOPE, conv2d
-from .layers import halved, start_normal
+from .conv_blocks import UNBIASED, halved, init_weights_
 from .network import Network, require_channels
 from .norms import make_norm
 
@@ -17,12 +17,19 @@ class PatchCritic(nn.Module):
     """Logits of overlapping patches, and the maps before them."""
 
     def __init__(
-        self, in_channels: int, base: int, halvings: int, padding: int, norm: str, spectral: bool
+        self,
+        in_channels: int,
+        base: int,
+        halvings: int,
+        padding: int,
+        norm: str,
+        spectral: bool,
+        joins: bool,
     ):
         super().__init__()
         kernel = 4 if halvings else 1
         padding = padding if halvings else 0
-        strides = [2] * halvings + [1] if halvings else [1, 1]
+        strides = [2] * halvings + [1] * joins if halvings else [1, 1]
         widths = [base * min(2**step, 8) for step in range(len(strides))]
         layers = []
         for step, (stride, width) in enumerate(zip(strides, widths, strict=True)):
@@ -33,15 +40,15 @@ class PatchCritic(nn.Module):
                 kernel,
                 stride=stride,
                 padding=padding,
-                bias=name == "none",
+                bias=name not in UNBIASED,
                 spectral=spectral and step > 0,
             )
             layers.append(nn.Sequential(conv, make_norm(name, width), nn.LeakyReLU(LEAKY_SLOPE)))
             in_channels = width
         self.layers = nn.ModuleList(layers)
-        self.last = conv2d(in_channels, 1, kernel, padding=padding)
+        self.last = conv2d(in_channels, 1, kernel if joins else 1, padding=padding if joins else 0)
         if not spectral:
-            start_normal(self)
+            init_weights_(self)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """x (B, C, H, W); returns a map of each layer, then the logits (B, 1, h, w)."""
@@ -57,12 +64,14 @@ class PatchGAN(Network):
 
     Isola et al. 2017, section 3.2.2; several scales as in Wang et al. 2018 (pix2pixHD).
 
-    condition_channels: K of what is judged beside the picture, 0 for the picture alone.
+    condition_channels: K of what is judged beside the picture, 0 for the picture alone (MUNIT).
     base_channels: width of the first layer. halvings: layers with stride 2, before one with stride
     1 and the logits; one logit then sees 16, 34, 70, 142 or 286 pixels for 1 to 5 of them, and one
     pixel for 0. padding: of each layer, 1 (pix2pix) or 2 (pix2pixHD, SPADE). scales: number of
     critics. norm: of the layers between the first and the logits, by its name in
-    `cocosnet_hf.models.norms`. spectral: divide the weights of these layers by their norm.
+    `cocosnet_hf.models.norms`. spectral: divide the weights of these layers by their norm. joins:
+    False leaves out the layer with stride 1, and the logits are of 1x1 (MUNIT). narrows: whether
+    each scale has half the widths of the one before (BicycleGAN).
     """
 
     recomputed = (PatchCritic,)
@@ -70,19 +79,28 @@ class PatchGAN(Network):
     @register_to_config
     def __init__(
         self,
-        condition_channels: int,
+        condition_channels: int = 0,
         base_channels: int = 64,
         halvings: int = 3,
         padding: int = 1,
         scales: int = 1,
         norm: str = "instance",
         spectral: bool = False,
+        joins: bool = True,
+        narrows: bool = False,
     ):
         super().__init__()
+        bases = [base_channels // (2**scale if narrows else 1) for scale in range(scales)]
         self.critics = nn.ModuleList(
-            PatchCritic(condition_channels + 3, base_channels, halvings, padding, norm, spectral)
-            for _ in range(scales)
+            PatchCritic(condition_channels + 3, base, halvings, padding, norm, spectral, joins)
+            for base in bases
         )
+
+    @property
+    def smallest(self) -> int:
+        """The shortest side that all layers of all scales can halve."""
+        halvings = self.config.halvings + self.config.scales - 1
+        return (3 if self.config.joins else 1) * 2**halvings
 
     def forward(self, condition: Tensor, image: Tensor) -> list[list[Tensor]]:
         """Per scale, fine to coarse: the feature maps, then the logits.
@@ -92,12 +110,11 @@ class PatchGAN(Network):
         """
         require_channels("condition", condition, self.config.condition_channels)
         require_channels("image", image, 3)
-        smallest = 3 * 2 ** (self.config.halvings + self.config.scales - 1)
-        if min(image.shape[-2:]) < smallest:
+        if min(image.shape[-2:]) < self.smallest:
             raise ValueError(
-                f"image must be at least {smallest} pixels high and wide for "
+                f"image must be at least {self.smallest} pixels high and wide for "
                 f"{self.config.halvings} halvings and {self.config.scales} scales, got "
-                f"{tuple(image.shape[-2:])}; lower networks.discriminator.halvings or .scales."
+                f"{tuple(image.shape[-2:])}; lower the discriminator's halvings or scales."
             )
         x = torch.cat([condition, image], dim=1)
         judged = []

@@ -4,100 +4,24 @@ In the form of EGSC-IT (Ma et al. 2019): a decoder is given the content's mask a
 an exemplar. `norm` is by name throughout and "none" by default, which keeps those statistics.
 """
 
-from itertools import pairwise
-
 import torch
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffusers asks for it here
 from torch import Tensor, nn
 
-from .blocks import LEAKY_SLOPE
-from .conv_blocks import ResidualBlock, conv_block, init_normal_
+from .conv_blocks import (
+    ResidualBlock,
+    conv_block,
+    doubling_layers,
+    halving_layers,
+    init_weights_,
+)
 from .network import Network, require_channels, require_stride
-from .norms import adaptive_norm, make_norm, moments
+from .norms import adaptive_norm, moments
 
 HALVINGS = 2
 STRIDE = 2**HALVINGS
 """Pixels for each position of a latent map."""
-
-
-class DomainLayers(nn.Sequential):
-    """A picture of one domain to the latent size: 7x7, two halvings, residual blocks."""
-
-    def __init__(self, channels: int, base_channels: int, residual_blocks: int, norm: str):
-        widths = [base_channels * 2**level for level in range(HALVINGS + 1)]
-        super().__init__(
-            conv_block(channels, base_channels, 7, activation="leaky"),
-            *(_halving(*pair, norm) for pair in pairwise(widths)),
-            *(ResidualBlock(widths[-1], norm, "leaky") for _ in range(residual_blocks)),
-        )
-
-
-class PictureLayers(nn.Sequential):
-    """A latent map to a picture of one domain: residual blocks, two doublings, 1x1, tanh."""
-
-    def __init__(self, channels: int, base_channels: int, residual_blocks: int, norm: str):
-        widths = [base_channels * 2**level for level in reversed(range(HALVINGS + 1))]
-        super().__init__(
-            *(ResidualBlock(widths[0], norm, "leaky") for _ in range(residual_blocks)),
-            *(_doubling(*pair, norm) for pair in pairwise(widths)),
-            conv_block(base_channels, channels, 1, activation="tanh"),
-        )
-
-
-class SharedLayers(nn.Module):
-    """A residual block, noise N(0, 1) in training, and another residual block."""
-
-    def __init__(self, channels: int, norm: str):
-        super().__init__()
-        self.before = ResidualBlock(channels, norm, "leaky")
-        self.behind = ResidualBlock(channels, norm, "leaky")
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x (B, C, h, w) -> the map behind, and the mean before the noise, of the same shape."""
-        mean = self.before(x)
-        latent = mean + torch.randn_like(mean) if self.training else mean
-        return self.behind(latent), mean
-
-
-class DomainAutoencoder(Network):
-    """Encodes and decodes pictures of one domain: EGSC-IT's first stage.
-
-    base_channels: width of the first layer, 1 / 4 of the latent map's. 10.2 M parameters as it
-    stands. `taught` is saved with the weights: whether a first stage has been over them.
-    """
-
-    stride = STRIDE
-    taught: Tensor
-
-    @register_to_config
-    def __init__(
-        self,
-        channels: int = 3,
-        base_channels: int = 64,
-        residual_blocks: int = 3,
-        norm: str = "none",
-    ):
-        super().__init__()
-        self.encoder = DomainLayers(channels, base_channels, residual_blocks, norm)
-        self.latent = SharedLayers(base_channels * STRIDE, norm)
-        self.decoder = PictureLayers(channels, base_channels, residual_blocks, norm)
-        self.register_buffer("taught", torch.zeros((), dtype=torch.bool))
-        init_normal_(self)
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """image (B, channels, H, W) -> the same decoded, and the latent's mean (B, C, h, w).
-
-        Noisy in training only. Raises ValueError for other shapes.
-        """
-        x, mean = self.latent(self.features(image))
-        return self.decoder(x), mean
-
-    def features(self, image: Tensor) -> Tensor:
-        """image (B, channels, H, W) in [-1, 1] -> (B, C, H / 4, W / 4), before the latent."""
-        require_channels("image", image, self.config.channels)
-        require_stride("image", image, STRIDE)
-        return self.encoder(image)
 
 
 class DomainEncoder(Network):
@@ -114,8 +38,10 @@ class DomainEncoder(Network):
         norm: str = "none",
     ):
         super().__init__()
-        self.layers = DomainLayers(channels, base_channels, residual_blocks, norm)
-        init_normal_(self)
+        self.layers = halving_layers(
+            channels, base_channels, HALVINGS, residual_blocks, norm=norm, activation="leaky"
+        )
+        init_weights_(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """image (B, channels, H, W) in [-1, 1] -> (B, C, H / 4, W / 4).
@@ -128,17 +54,66 @@ class DomainEncoder(Network):
 
 
 class SharedLatent(Network):
-    """What both domains share, before and behind the latent map. 2.4 M parameters."""
+    """A residual block, noise N(0, 1) in training, and another residual block.
+
+    What both domains share, before and behind the latent map. 2.4 M parameters.
+    """
 
     @register_to_config
     def __init__(self, base_channels: int = 64, norm: str = "none"):
         super().__init__()
-        self.layers = SharedLayers(base_channels * STRIDE, norm)
-        init_normal_(self)
+        self.before = ResidualBlock(base_channels * STRIDE, norm, "leaky")
+        self.behind = ResidualBlock(base_channels * STRIDE, norm, "leaky")
+        init_weights_(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """See `SharedLayers`."""
-        return self.layers(x)
+        """x (B, C, h, w) -> the map behind, and the mean before the noise, of the same shape."""
+        mean = self.before(x)
+        latent = mean + torch.randn_like(mean) if self.training else mean
+        return self.behind(latent), mean
+
+
+def picture_layers(channels: int, base_channels: int, blocks: int, norm: str) -> nn.Sequential:
+    """A latent map to a picture of one domain: residual blocks, two doublings, 1x1, tanh."""
+    return nn.Sequential(
+        *doubling_layers(base_channels, HALVINGS, blocks, norm=norm, activation="leaky"),
+        conv_block(base_channels, channels, 1, activation="tanh"),
+    )
+
+
+class DomainAutoencoder(Network):
+    """Encodes and decodes pictures of one domain: EGSC-IT's first stage.
+
+    base_channels: width of the first layer, 1 / 4 of the latent map's. 10.2 M parameters as it
+    stands. `features`: what is before the latent. `taught` is saved with the weights: whether a
+    first stage has been over them.
+    """
+
+    stride = STRIDE
+    taught: Tensor
+
+    @register_to_config
+    def __init__(
+        self,
+        channels: int = 3,
+        base_channels: int = 64,
+        residual_blocks: int = 3,
+        norm: str = "none",
+    ):
+        super().__init__()
+        self.features = DomainEncoder(channels, base_channels, residual_blocks, norm)
+        self.latent = SharedLatent(base_channels, norm)
+        self.decoder = picture_layers(channels, base_channels, residual_blocks, norm)
+        self.register_buffer("taught", torch.zeros((), dtype=torch.bool))
+        init_weights_(self)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """image (B, channels, H, W) -> the same decoded, and the latent's mean (B, C, h, w).
+
+        Noisy in training only. Raises ValueError for other shapes.
+        """
+        x, mean = self.latent(self.features(image))
+        return self.decoder(x), mean
 
 
 class GuidedDecoder(Network):
@@ -157,8 +132,8 @@ class GuidedDecoder(Network):
         norm: str = "none",
     ):
         super().__init__()
-        self.layers = PictureLayers(channels, base_channels, residual_blocks, norm)
-        init_normal_(self)
+        self.layers = picture_layers(channels, base_channels, residual_blocks, norm)
+        init_weights_(self)
 
     def forward(self, x: Tensor, content: Tensor, exemplar: Tensor) -> Tensor:
         """x (B, C, h, w) from `SharedLatent` -> (B, channels, 4 h, 4 w) in [-1, 1].
@@ -172,19 +147,3 @@ class GuidedDecoder(Network):
 def guided(x: Tensor, content: Tensor, exemplar: Tensor) -> Tensor:
     """x (B, C, h, w) masked by content (B, C, h, w), with the exemplar's channel statistics."""
     return adaptive_norm(x * (0.5 + 0.5 * torch.sigmoid(content)), *moments(exemplar))
-
-
-def _halving(in_channels: int, out_channels: int, norm: str) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1),
-        make_norm(norm, out_channels),
-        nn.LeakyReLU(LEAKY_SLOPE),
-    )
-
-
-def _doubling(in_channels: int, out_channels: int, norm: str) -> nn.Sequential:
-    return nn.Sequential(
-        nn.ConvTranspose2d(in_channels, out_channels, 3, stride=2, padding=1, output_padding=1),
-        make_norm(norm, out_channels),
-        nn.LeakyReLU(LEAKY_SLOPE),
-    )

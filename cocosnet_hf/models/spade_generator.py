@@ -12,7 +12,7 @@ from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffuser
 from torch import Tensor, nn
 
 from .blocks import LEAKY_SLOPE, SPADEResidualBlock, conv2d, leaky_relu_
-from .network import Network, require_channels, require_stride
+from .network import Network, require_channels, require_stride, require_style
 from .norms import make_norm
 
 
@@ -70,7 +70,7 @@ class SPADEGenerator(Network):
         """
         require_channels("condition", condition, self.config.condition_channels)
         require_stride("condition", condition, self.stride)
-        self.require_style(style, len(condition))
+        require_style(style, len(condition), self.config.style_channels)
         height, width = (side // self.stride for side in condition.shape[-2:])
         if style is None:
             x = self.first(F.interpolate(condition, size=(height, width), mode="nearest"))
@@ -81,15 +81,6 @@ class SPADEGenerator(Network):
             # The coarsest stride has one block, the next one two.
             x = block(x, condition, upsample=index not in (0, 2))
         return torch.tanh(self.output_conv(leaky_relu_(x)))
-
-    def require_style(self, style: Tensor | None, count: int) -> None:
-        """Raise ValueError unless there is one style for each item, or none where none is read."""
-        entries = self.config.style_channels
-        expected = (count, entries) if entries else None
-        found = None if style is None else tuple(style.shape)
-        if found != expected:
-            wanted = expected or "left out, as this generator reads none"
-            raise ValueError(f"style must be {wanted}, got {found}.")
 
 
 class ImageEncoder(Network):

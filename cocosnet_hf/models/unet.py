@@ -1,4 +1,4 @@
-"""The U-Net of pix2pix."""
+"""The U-Net of pix2pix, and of BicycleGAN, where it reads a code at every level."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffuser
 from torch import Tensor, nn
 
 from .blocks import LEAKY_SLOPE
-from .layers import start_normal
-from .network import Network, require_channels, require_stride, size_of
+from .conv_blocks import UNBIASED, init_weights_
+from .network import Network, require_channels, require_stride, require_style, size_of
 from .norms import make_norm
 
 
@@ -22,7 +22,9 @@ class Doubling(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, norm: str):
         super().__init__()
-        self.conv = nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1, bias=norm == "none")
+        self.conv = nn.ConvTranspose2d(
+            in_channels, out_channels, 4, 2, 1, bias=norm not in UNBIASED
+        )
         self.norm = make_norm(norm, out_channels, affine=True)
 
     def forward(self, x: Tensor, size: tuple[int, int]) -> Tensor:
@@ -37,11 +39,12 @@ class UNet(Network):
 
     condition_channels: K of the condition. base_channels: width of the first map, of which the
     widest are 8 times. levels: number of halvings, 8 at 256 px. dropout: share of the channels'
-    positions that noise switches off in the innermost doublings, which is all the noise that there
-    is. skips: False leaves an encoder and a decoder, which the paper compares with. norm: by its
-    name in `cocosnet_hf.models.norms`, with a learned scale and shift. At the paper's batch of one
-    its batch norm is "instance", in training as in use; "batch" keeps running statistics, which a
-    batch of one makes useless.
+    positions that noise switches off in the innermost doublings. style_channels: numbers of a code,
+    a map of which each halving reads too (Zhu et al. 2017, BicycleGAN), 0 for none. skips: False
+    leaves an encoder and a decoder, which the paper compares with. norm: by its name in
+    `cocosnet_hf.models.norms`, with a learned scale and shift. At the paper's batch of one its
+    batch norm is "instance", in training as in use; "batch" keeps running statistics, which a batch
+    of one makes useless.
     Raises ValueError for fewer than 3 levels.
     """
 
@@ -54,6 +57,7 @@ class UNet(Network):
         dropout: float = 0.5,
         skips: bool = True,
         norm: str = "instance",
+        style_channels: int = 0,
     ):
         super().__init__()
         if levels < 3 or not 0 <= dropout < 1:
@@ -68,9 +72,10 @@ class UNet(Network):
         norms = ["none", *[norm] * (levels - 2), "none"]
         self.down = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(*width, 4, 2, 1, bias=name == "none"), make_norm(name, width[1], True)
+                nn.Conv2d(given + style_channels, width, 4, 2, 1, bias=name not in UNBIASED),
+                make_norm(name, width, affine=True),
             )
-            for width, name in zip(zip(inputs, widths, strict=True), norms, strict=True)
+            for given, width, name in zip(inputs, widths, norms, strict=True)
         )
         outputs = [*widths[-2::-1], 3]
         joined = [widths[-1], *((2 if skips else 1) * width for width in outputs[:-1])]
@@ -81,7 +86,7 @@ class UNet(Network):
         )
         self.noisy_widths = outputs[: max(1, levels - 5)] if dropout else []
         self.threshold = NormalDist().inv_cdf(dropout) if dropout else 0.0
-        start_normal(self)
+        init_weights_(self)
 
     def noise_shapes(self, height: int, width: int) -> list[tuple[int, int, int]]:
         """(C, h, w) of each noise map of a picture of this size."""
@@ -91,18 +96,28 @@ class UNet(Network):
             for step, channels in enumerate(self.noisy_widths)
         ]
 
-    def forward(self, condition: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
+    def forward(
+        self,
+        condition: Tensor,
+        style: Tensor | None = None,
+        noise: Sequence[Tensor] | None = None,
+    ) -> Tensor:
         """Paint the picture: (B, K, H, W) -> (B, 3, H, W) in [-1, 1].
 
-        H and W multiples of `stride`. noise: N(0, 1) of `noise_shapes`, each (B, C, h, w), of which
-        the lowest switch off their positions; without, nothing is dropped. Raises ValueError for a
-        condition of another shape.
+        H and W multiples of `stride`. style (B, S): if and only if it was made for one. noise:
+        N(0, 1) of `noise_shapes`, each (B, C, h, w), of which the lowest switch off their
+        positions; without, nothing is dropped. Raises ValueError for other shapes.
         """
         require_channels("condition", condition, self.config.condition_channels)
         require_stride("condition", condition, self.stride)
-        maps = [self.down[0](condition)]
-        for layer in self.down[1:]:
-            maps.append(layer(F.leaky_relu(maps[-1], LEAKY_SLOPE)))
+        require_style(style, len(condition), self.config.style_channels)
+        x, maps = condition, []
+        for level, layer in enumerate(self.down):
+            x = F.leaky_relu(x, LEAKY_SLOPE) if level else x
+            if style is not None:
+                x = torch.cat([x, style[:, :, None, None].expand(-1, -1, *size_of(x))], dim=1)
+            x = layer(x)
+            maps.append(x)
         x = maps.pop()
         sizes = [size_of(made) for made in (*maps[::-1], condition)]
         for step, (layer, size) in enumerate(zip(self.up, sizes, strict=True)):

@@ -13,6 +13,7 @@ from .batch import Batch, Generated
 from .bicyclegan import BicycleGAN, BicycleGANLosses, BicycleGANPipeline
 from .cocosnet import CoCosNet, CoCosNetLosses
 from .egsc_it import EGSCIT, EGSCITLosses, EGSCITOptions, EGSCITPipeline
+from .judged import JudgedLosses, JudgedSystem
 from .munit import MUNIT, MUNITLosses, MUNITPipeline
 from .paired import PairedLosses, PairedPipeline, PairedSystem
 from .pix2pix import Pix2Pix, Pix2PixPipeline
@@ -96,6 +97,8 @@ __all__ = [
     "EGSCITOptions",
     "EGSCITPipeline",
     "Generated",
+    "JudgedLosses",
+    "JudgedSystem",
     "LossWeights",
     "MUNITLosses",
     "MUNITPipeline",

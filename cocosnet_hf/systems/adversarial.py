@@ -1,4 +1,4 @@
-"""What systems share whose pictures a discriminator judges beside the true ones."""
+"""What CoCosNet and its baseline share: its terms of a picture, and its discriminators."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import losses, sharpness
-from ..losses import DiscriminatorOutputs
 from ..losses import contextual_loss as default_contextual_loss
 from ..models import (
     EfficientNetLite0Features,
@@ -18,9 +17,10 @@ from ..models import (
     ProjectedDiscriminator,
 )
 from ..models.perceptual import PerceptualNetwork
-from .augment import diff_augment, random_shift
-from .base import LossWeights, Networks, Phase, System, SystemOptions, Terms
+from .augment import random_shift
+from .base import LossWeights, Networks, SystemOptions
 from .batch import Batch, Generated, needed
+from .judged import JudgedLosses, JudgedSystem
 
 DISCRIMINATORS = (MultiscaleDiscriminator, ProjectedDiscriminator)
 DISTILLED = "vgg19-distilled"
@@ -28,7 +28,7 @@ DISTILLED = "vgg19-distilled"
 
 
 @dataclass(frozen=True)
-class PictureLosses(LossWeights):
+class PictureLosses(JudgedLosses):
     """Multiplier of each term that looks at the picture; one of weight 0 is not computed.
 
     Zhang et al. 2020, section 3.3; the terms are the functions of `cocosnet_hf.losses`.
@@ -38,20 +38,11 @@ class PictureLosses(LossWeights):
     """
 
     adversarial: float = 10.0
-    feature_matching: float = 10.0
     pseudo_exemplar: float = 10.0
     perceptual: float = 0.001
     contextual: float = 10.0
     self_pixel: float = 0.0
     self_laplacian: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.feature_matching and not self.adversarial:
-            raise ValueError(
-                "losses.feature_matching needs a discriminator that learns: set losses.adversarial "
-                "above 0, or both to 0."
-            )
-        super().__post_init__()
 
     @property
     def need_perceptual_network(self) -> bool:
@@ -59,11 +50,10 @@ class PictureLosses(LossWeights):
         return any((self.pseudo_exemplar, self.perceptual, self.contextual))
 
 
-class AdversarialSystem(System):
+class AdversarialSystem(JudgedSystem):
     """A system with the network `discriminator`, which sees condition and picture.
 
-    A subclass says how its averaged networks generate; those are trained in one phase, and the
-    discriminator in the next on the very picture that they made.
+    A subclass says how its averaged networks generate.
     """
 
     losses: PictureLosses
@@ -111,24 +101,6 @@ class AdversarialSystem(System):
                 {name: makers[name]().to(device) for name in discriminator.config.backbones}
             )
 
-    def step(self, phase: Phase, batch: Batch) -> Generated:
-        """The generating networks, then the discriminator."""
-        with phase(*self.averaged, name="generator") as (nets, terms):
-            generated = self.generate(nets, batch)
-            terms |= self.generator_terms(nets, batch, generated)
-        self.discriminator_step(phase, batch, generated)
-        return generated
-
-    def discriminator_step(self, phase: Phase, batch: Batch, generated: Generated) -> None:
-        """Teach the discriminator, if anything looks at what it says."""
-        if self.losses.adversarial:
-            with phase("discriminator") as (nets, terms):
-                terms |= self.discriminator_terms(nets, batch, generated)
-
-    def generator_terms(self, nets: Networks, batch: Batch, generated: Generated) -> Terms:
-        """Each term of the generator's loss times its weight."""
-        return self.losses.applied(self.picture_terms(nets, batch, generated))
-
     def picture_terms(
         self, nets: Networks, batch: Batch, generated: Generated
     ) -> dict[str, Callable[[], Tensor]]:
@@ -141,7 +113,7 @@ class AdversarialSystem(System):
         if generated.self_weight is not None:  # both terms are linear in the difference
             self_output = self_target + generated.self_weight * (output - self_target)
         if weights.adversarial:
-            fake, real = self._judged(nets["discriminator"], window, output)
+            fake, real = self.judge(nets["discriminator"], self.seen(window), output, target)
         if weights.need_perceptual_network:
             shifted = [output, target, exemplar, self_target]
             if settings.perceptual_shift:
@@ -157,7 +129,7 @@ class AdversarialSystem(System):
                     exemplar_maps = list(perceptual.calibrated(shifted[2]).values())
         layer = settings.perceptual_layer
         return {
-            "adversarial": lambda: losses.generator_adversarial_loss(fake),
+            "adversarial": lambda: self.gan.for_painter(fake),
             "feature_matching": lambda: losses.discriminator_feature_matching_loss(fake, real),
             "pseudo_exemplar": lambda: losses.pseudo_exemplar_loss(
                 output_maps, self_maps, batch.is_self_pair
@@ -171,26 +143,3 @@ class AdversarialSystem(System):
                 self_output, self_target, batch.is_self_pair
             ),
         }
-
-    def discriminator_terms(self, nets: Networks, batch: Batch, generated: Generated) -> Terms:
-        """Both halves of the hinge loss, on the output that the generator was given."""
-        window, weight = generated.batch or batch, self.losses.adversarial
-        fake, real = self._judged(nets["discriminator"], window, generated.image.detach())
-        return {
-            "fake": weight * losses.discriminator_fake_loss(fake),
-            "real": weight * losses.discriminator_real_loss(real),
-        }
-
-    def _judged(
-        self, discriminator: nn.Module, window: Batch, fake: Tensor
-    ) -> tuple[DiscriminatorOutputs, DiscriminatorOutputs]:
-        """The discriminator's outputs for fake and real pictures, from one call on both."""
-        condition, real = window.condition, window.image
-        if self.settings.diff_augment:
-            condition, fake, real = diff_augment(condition, fake, real)
-        outputs = discriminator(torch.cat([condition, condition]), torch.cat([fake, real]))
-        halves = [[layer.chunk(2) for layer in scale] for scale in outputs]
-        return (
-            [[layer[0] for layer in scale] for scale in halves],
-            [[layer[1] for layer in scale] for scale in halves],
-        )

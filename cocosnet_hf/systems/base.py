@@ -115,6 +115,8 @@ class System(ABC):
 
     network_classes: ClassVar[Mapping[str, Sequence[type[Network]]]]
     """The classes that each network may have, the usual one first."""
+    defaults: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """Arguments of networks, by name, where a recipe says nothing else."""
     averaged: ClassVar[tuple[str, ...]]
     """Networks that make the pictures: their averages are validated and become the pipeline."""
     rates: ClassVar[Mapping[str, float]] = {}
@@ -143,10 +145,27 @@ class System(ABC):
         cls, condition: Condition, options: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, Network]:
         """New networks. options: constructor arguments by network, and the `class` of each."""
-        return {
-            name: make_network(options.get(name, {}), classes, condition.channels)
-            for name, classes in cls.network_classes.items()
-        }
+        return {name: cls.make(name, options, condition.channels) for name in cls.network_classes}
+
+    @classmethod
+    def make(
+        cls, name: str, options: Mapping[str, Mapping[str, Any]], *channels: int, **fixed: Any
+    ) -> Network:
+        """The new network of this name, as its options say.
+
+        channels: of the condition, for one that reads it. fixed: arguments that follow from those
+        of other networks. Raises ValueError for a class that there is not, and for options that
+        say something else than what is fixed.
+        """
+        chosen = {**cls.defaults.get(name, {}), **options.get(name, {})}
+        for key, value in fixed.items():
+            if chosen.setdefault(key, value) != value:
+                raise ValueError(
+                    f"networks.{name}.{key} must be {value}, which follows from the other "
+                    f"networks, got {chosen[key]}: leave it out."
+                )
+        kind: Callable[..., Network] = class_of(chosen, cls.network_classes[name])
+        return kind(*channels, **{key: chosen[key] for key in chosen if key != "class"})
 
     @classmethod
     def require_known(
@@ -208,14 +227,6 @@ class System(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a `state_dict`."""
         del state
-
-
-def make_network(
-    options: Mapping[str, Any], classes: Sequence[type[Network]], channels: int
-) -> Network:
-    """The network that options describe, for conditions of this many channels."""
-    make: Callable[..., Network] = class_of(options, classes)
-    return make(channels, **{name: value for name, value in options.items() if name != "class"})
 
 
 def class_of(options: Mapping[str, Any], classes: Sequence[type[Network]]) -> type[Network]:

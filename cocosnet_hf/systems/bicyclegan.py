@@ -16,23 +16,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..conditions import Condition
-from ..gan_losses import kl_sum
-from ..models import CodedUNet, CodeEncoder, PictureCritic
+from ..gan_losses import LEAST_SQUARES, kl_sum
+from ..models import CodeEncoder, PatchGAN, UNet
 from ..models.network import Network
-from .augment import diff_augment
-from .base import LossWeights, Networks, Phase, System, make_network
+from .base import LossWeights, Networks, Phase
 from .batch import Batch, Generated
+from .judged import JudgedSystem
 from .styled import StyledPipeline
-from .unpaired import halves, least_squares, reader_of_pictures, summed
-
-CRITIC: dict[str, Any] = {
-    "widths": [64, 128, 256],
-    "norm": "instance",
-    "scales": 2,
-    "last_width": 512,
-    "narrows": True,
-}
-"""Of both critics, where a recipe says nothing else."""
 
 
 class BicycleGANPipeline(StyledPipeline):
@@ -40,12 +30,12 @@ class BicycleGANPipeline(StyledPipeline):
 
     method = "[BicycleGAN](https://arxiv.org/abs/1711.11586)"
 
-    generator: CodedUNet
+    generator: UNet
     encoder: CodeEncoder
 
     def __init__(
         self,
-        generator: CodedUNet,
+        generator: UNet,
         encoder: CodeEncoder,
         condition: dict | Condition | None = None,
         image_size: int = 256,
@@ -53,20 +43,6 @@ class BicycleGANPipeline(StyledPipeline):
     ):
         networks = {"generator": generator, "encoder": encoder}
         super().__init__(networks, condition, image_size, image_width)
-
-    @property
-    def style_channels(self) -> int:
-        """Numbers of a style."""
-        return self.generator.config.style_channels
-
-    def encode_exemplar(self, exemplar: Tensor) -> Tensor:
-        """The styles (B, S) of photos (B, 3, H, W) in [-1, 1]: the means of their codes."""
-        mean, _ = self.encoder(exemplar)
-        return mean
-
-    def paint(self, condition: Tensor, style: Tensor) -> Tensor:
-        """condition (B, K, H, W) in styles (B, S) -> (B, 3, H, W) in [-1, 1]."""
-        return self.generator(condition, style)
 
 
 @dataclass(frozen=True)
@@ -85,40 +61,38 @@ class BicycleGANLosses(LossWeights):
     style: float = 0.5
 
 
-class BicycleGAN(System):
+class BicycleGAN(JudgedSystem):
     """Generator and encoder, and a critic for each way."""
 
     network_classes = {
-        "generator": (CodedUNet,),
+        "generator": (UNet,),
         "encoder": (CodeEncoder,),
-        "encoded_critic": (PictureCritic,),
-        "random_critic": (PictureCritic,),
+        "encoded_critic": (PatchGAN,),
+        "random_critic": (PatchGAN,),
     }
     averaged = ("generator", "encoder")
+    defaults = {
+        "generator": {"dropout": 0},
+        **dict.fromkeys(("encoded_critic", "random_critic"), {"scales": 2, "narrows": True}),
+    }
     Losses = BicycleGANLosses
     losses: BicycleGANLosses
     pipeline_class = BicycleGANPipeline
+    gan = LEAST_SQUARES
 
     @classmethod
     def make_networks(
         cls, condition: Condition, options: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, Network]:
-        """New networks. Raises ValueError for codes of two lengths."""
-        networks: dict[str, Network] = {}
-        for name, classes in cls.network_classes.items():
-            own = options.get(name, {})
-            if name == "generator":
-                networks[name] = make_network(own, classes, condition.channels)
-            else:
-                plain = {} if name == "encoder" else CRITIC
-                networks[name] = reader_of_pictures({**plain, **own}, classes)
-        lengths = {name: networks[name].config.style_channels for name in cls.averaged}
-        if len(set(lengths.values())) > 1:
-            raise ValueError(
-                f"the generator reads the codes that the encoder makes: both need one "
-                f"style_channels, got {lengths}."
-            )
-        return networks
+        """New networks, of which the generator alone reads the condition."""
+        encoder = cls.make("encoder", options)
+        entries = encoder.config.style_channels
+        return {
+            "generator": cls.make("generator", options, condition.channels, style_channels=entries),
+            "encoder": encoder,
+            "encoded_critic": cls.make("encoded_critic", options),
+            "random_critic": cls.make("random_critic", options),
+        }
 
     def generate(self, nets: Networks, batch: Batch) -> Generated:
         """The condition in the style of the exemplar."""
@@ -140,32 +114,19 @@ class BicycleGAN(System):
             random = torch.randn_like(mean)
             encoded = nets["generator"](condition, code)
             painted = nets["generator"](condition, random)
-            fakes = {"encoded_critic": encoded, "random_critic": painted}
+            fakes = {"encoded": encoded, "random": painted}
             terms |= self.losses.applied(
                 {
-                    "adversarial": lambda: summed(
-                        least_squares(self._judged(nets, name, fake), 1)
-                        for name, fake in fakes.items()
-                    ),
+                    "adversarial": lambda: self.fooled(nets, fakes),
                     "pixel": lambda: F.l1_loss(encoded, first),
                     "kl": lambda: kl_sum(mean, log_variance),
                     "style": lambda: F.l1_loss(self._recoded(painted), random),
                 }
             )
-        if self.losses.adversarial:
-            with phase(*fakes, name="critics") as (nets, terms):
-                for (name, fake), real in zip(fakes.items(), (first, second), strict=True):
-                    made, true = halves(self._judged(nets, name, torch.cat([fake.detach(), real])))
-                    terms[f"{name}_fake"] = self.losses.adversarial * least_squares(made, 0)
-                    terms[f"{name}_real"] = self.losses.adversarial * least_squares(true, 1)
+        self.critics_step(phase, {"encoded": first, "random": second}, fakes)
         half = len(first)
         seen = Batch(first, condition, batch.exemplar[:half], None, batch.is_self_pair[:half])
         return Generated(encoded.detach(), batch=seen)
-
-    def _judged(self, nets: Networks, name: str, pictures: Tensor) -> list[Tensor]:
-        if self.settings.diff_augment:
-            _, pictures = diff_augment(pictures[:, :0], pictures)
-        return nets[name](pictures)
 
     def _recoded(self, pictures: Tensor) -> Tensor:
         """The mean codes of pictures, by an encoder that learns nothing from it."""

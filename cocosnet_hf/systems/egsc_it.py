@@ -27,7 +27,7 @@ from ..models import (
     DomainAutoencoder,
     DomainEncoder,
     GuidedDecoder,
-    PictureCritic,
+    PatchGAN,
     SharedLatent,
 )
 from ..models.drawn import drawn
@@ -35,13 +35,13 @@ from ..models.network import Network
 from ..models.perceptual import PerceptualNetwork
 from .base import LossWeights, Networks, Phase, SystemOptions
 from .batch import Batch, Generated, needed
-from .unpaired import DOMAINS, OTHER, Pair, UnpairedSystem, apart, domains, summed
+from .judged import summed
+from .unpaired import DOMAINS, OTHER, Pair, UnpairedSystem, apart, domains
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 """Whose differences the content term adds up, with weights 1/5, 2/5, ..., 1, and the style term."""
 
-CRITIC = {"widths": [64, 128, 256, 512], "norm": "instance", "scales": 1}
-"""Of both critics, where a recipe says nothing else."""
+CRITIC = {"halvings": 4, "joins": False}
 
 
 class EGSCITPipeline(ImageTranslationPipeline):
@@ -136,10 +136,11 @@ class EGSCIT(UnpairedSystem):
         "shared": (SharedLatent,),
         "condition_decoder": (GuidedDecoder,),
         "photo_decoder": (GuidedDecoder,),
-        "condition_critic": (PictureCritic,),
-        "photo_critic": (PictureCritic,),
+        "condition_critic": (PatchGAN,),
+        "photo_critic": (PatchGAN,),
     }
     averaged = tuple(name for name in network_classes if not name.endswith("_critic"))
+    defaults = dict.fromkeys(("condition_critic", "photo_critic"), CRITIC)
     Losses = EGSCITLosses
     losses: EGSCITLosses
     Options = EGSCITOptions
@@ -151,9 +152,7 @@ class EGSCIT(UnpairedSystem):
         cls, condition: Condition, options: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, Network]:
         """New networks. Raises ValueError for painting networks of different widths."""
-        names = [f"{name}_critic" for name in DOMAINS]
-        critics = {name: {**CRITIC, **options.get(name, {})} for name in names}
-        networks = super().make_networks(condition, {**options, **critics})
+        networks = super().make_networks(condition, options)
         widths = {name: networks[name].config.base_channels for name in cls.averaged}
         if len(set(widths.values())) > 1:
             raise ValueError(

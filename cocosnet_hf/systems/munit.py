@@ -13,13 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..conditions import Condition
-from ..models import ContentEncoder, PictureCritic, StyleCodeEncoder, StyledDecoder
+from ..models import ContentEncoder, PatchGAN, StyleCodeEncoder, StyledDecoder
 from ..models.drawn import drawn
 from ..models.norms import instance_norm
 from .base import LossWeights, Networks, Phase
 from .batch import Batch, Generated, needed
+from .judged import summed
 from .styled import StyledPipeline
-from .unpaired import DOMAINS, OTHER, Pair, UnpairedSystem, apart, domains, summed
+from .unpaired import DOMAINS, OTHER, Pair, UnpairedSystem, apart, domains
+
+CRITIC = {"halvings": 4, "norm": "none", "scales": 3, "joins": False}
 
 
 class MUNITPipeline(StyledPipeline):
@@ -101,10 +104,11 @@ class MUNIT(UnpairedSystem):
         "photo_content": (ContentEncoder,),
         "photo_style": (StyleCodeEncoder,),
         "photo_decoder": (StyledDecoder,),
-        "condition_critic": (PictureCritic,),
-        "photo_critic": (PictureCritic,),
+        "condition_critic": (PatchGAN,),
+        "photo_critic": (PatchGAN,),
     }
     averaged = tuple(name for name in network_classes if not name.endswith("_critic"))
+    defaults = dict.fromkeys(("condition_critic", "photo_critic"), CRITIC)
     Losses = MUNITLosses
     losses: MUNITLosses
     pipeline_class = MUNITPipeline

@@ -1,28 +1,29 @@
-"""What the paired rivals share: pipelines that need no exemplar, critics and the picture terms."""
+"""What the paired rivals share: pipelines that need no exemplar, and the terms of a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import losses
 from ..call_inputs import as_batch, opened, side_of
-from ..gan_losses import GanLoss, JudgedScales
+from ..conditions import Condition
 from ..image_translation import (
     ImageTranslationOutput,
     ImageTranslationPipeline,
+    require_output_type,
 )
-from ..models import PatchGAN
 from ..models.network import Network, size_of
 from ..models.perceptual import PerceptualNetwork
-from .augment import diff_augment, random_shift
-from .base import LossWeights, Networks, Phase, System, Terms, make_network
-from .batch import needed
+from .augment import random_shift
+from .base import Networks
+from .batch import Batch, Generated, needed
+from .judged import JudgedLosses, JudgedSystem
 
 PERCEPTUAL_LAYERS = {
     "relu1_1": 1 / 32,
@@ -126,6 +127,57 @@ class PairedPipeline(ImageTranslationPipeline):
         return PairedOutput(self._finished(images, output_type), styles=styles)
 
 
+class PlainPipeline(PairedPipeline):
+    """Paints what a condition shows with one network; there is no exemplar."""
+
+    uses_exemplar = False
+    generator: Any
+
+    def __init__(
+        self,
+        generator: Network,
+        condition: dict | Condition | None = None,
+        image_size: int = 256,
+        image_width: int | None = None,
+    ):
+        super().__init__({"generator": generator}, condition, image_size, image_width)
+
+    def generate(self, condition: Tensor, exemplar: Tensor | None = None) -> Tensor:
+        """The picture (B, 3, H, W) of a condition (B, K, H, W), with nothing random."""
+        del exemplar
+        return self.generator(condition)
+
+    def painted(self, given: Given) -> Tensor:
+        """The pictures (B, 3, H, W) of what a call was given."""
+        return self.generate(given.condition)
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        condition: Any,
+        exemplar: Any = None,
+        exemplar_condition: Any = None,
+        *,
+        count: int = 1,
+        height: int | None = None,
+        width: int | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        output_type: str = "pil",
+    ) -> PairedOutput:
+        """Paint `condition`.
+
+        condition: one or a list, as `CoCosPipeline` reads it. exemplar, exemplar_condition: of no
+        use here; taken so that rivals can be called alike. count: pictures of each condition, which
+        differ by what the method has of chance. generator: of that chance, one, one for each
+        condition or one for each picture; without, nothing is random. height, width: of the
+        picture. output_type: "pil", "np" or "pt". Raises ValueError for input that cannot be used.
+        """
+        del exemplar, exemplar_condition
+        require_output_type(output_type)
+        given = self._given(condition, count=count, height=height, width=width, generator=generator)
+        return self._output(self.painted(given), output_type)
+
+
 def generators_for(
     generator: torch.Generator | Sequence[torch.Generator] | None, items: int, count: int
 ) -> list[torch.Generator] | None:
@@ -149,26 +201,15 @@ def generators_for(
 
 
 @dataclass(frozen=True)
-class PairedLosses(LossWeights):
+class PairedLosses(JudgedLosses):
     """Multiplier of each term that looks at the picture; one of weight 0 is not computed.
 
-    adversarial: what the critic says. feature_matching: differences of its maps. perceptual: mean
-    absolute differences at five layers of the perceptual network, see `PERCEPTUAL_LAYERS`. pixel:
-    of the pixels.
+    perceptual: mean absolute differences at five layers of the perceptual network, see
+    `PERCEPTUAL_LAYERS`. pixel: of the pixels.
     """
 
-    adversarial: float = 1.0
-    feature_matching: float = 10.0
     perceptual: float = 10.0
     pixel: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.feature_matching and not self.adversarial:
-            raise ValueError(
-                "losses.feature_matching needs a discriminator that learns: set losses.adversarial "
-                "above 0, or both to 0."
-            )
-        super().__post_init__()
 
     @property
     def need_perceptual_network(self) -> bool:
@@ -176,48 +217,19 @@ class PairedLosses(LossWeights):
         return self.perceptual != 0
 
 
-class PairedSystem(System):
+class PairedSystem(JudgedSystem):
     """A system whose painted picture is compared with the true photo, and judged beside it."""
 
     losses: PairedLosses
-    gan: ClassVar[GanLoss]
-    critic_weight: ClassVar[float] = 1.0
-    """Of both halves of the critic's loss."""
-    critic_defaults: ClassVar[Mapping[str, Any]] = {}
-    """Settings of its PatchGAN, where a recipe says nothing else."""
-    judges_together: ClassVar[bool] = True
-    """Whether true and painted pictures are one batch of the critic, or two."""
-
-    @classmethod
-    def make_critic(cls, channels: int, options: Mapping[str, Mapping[str, Any]]) -> Network:
-        """The critic of a condition with this many channels."""
-        chosen = {**cls.critic_defaults, **options.get("discriminator", {})}
-        return make_network(chosen, (PatchGAN,), channels)
-
-    def judge(
-        self, critic: nn.Module, condition: Tensor, fake: Tensor, real: Tensor
-    ) -> tuple[JudgedScales, JudgedScales]:
-        """What the critic says of painted and of true pictures of one condition."""
-        if self.settings.diff_augment:
-            condition, fake, real = diff_augment(condition, fake, real)
-        if not self.judges_together:
-            return critic(condition, fake), critic(condition, real)
-        outputs = critic(torch.cat([condition, condition]), torch.cat([fake, real]))
-        halves = [[layer.chunk(2) for layer in scale] for scale in outputs]
-        return (
-            [[layer[0] for layer in scale] for scale in halves],
-            [[layer[1] for layer in scale] for scale in halves],
-        )
+    Losses = PairedLosses
 
     def picture_terms(
-        self, nets: Networks, condition: Tensor, fake: Tensor, real: Tensor
+        self, nets: Networks, batch: Batch, generated: Generated
     ) -> dict[str, Callable[[], Tensor]]:
-        """What computes each unweighted term of `PairedLosses`.
-
-        condition: as the critic sees it.
-        """
+        """What computes each unweighted term of `PairedLosses`."""
+        fake, real = generated.image, batch.image
         if self.losses.adversarial:
-            judged, judged_real = self.judge(nets["discriminator"], condition, fake, real)
+            judged = self.judge(nets["discriminator"], self.seen(batch), fake, real)
 
         def perceptual() -> Tensor:
             network = needed(self.perceptual, "a perceptual network")
@@ -227,28 +239,14 @@ class PairedSystem(System):
             return perceptual_l1(network, *pictures)
 
         return {
-            "adversarial": lambda: self.gan.for_painter(judged),
+            "adversarial": lambda: self.gan.for_painter(judged[0]),
             # Of a critic with n halvings 4 / (n + 1), which is 1 in the papers.
             "feature_matching": lambda: (
-                4
-                / (len(judged[0]) - 1)
-                * losses.discriminator_feature_matching_loss(judged, judged_real)
+                4 / (len(judged[0][0]) - 1) * losses.discriminator_feature_matching_loss(*judged)
             ),
             "perceptual": perceptual,
             "pixel": lambda: F.l1_loss(fake.float(), real.float()),
         }
-
-    def critic_terms(self, nets: Networks, condition: Tensor, fake: Tensor, real: Tensor) -> Terms:
-        """Both halves of the critic's loss. fake: without its gradient."""
-        judged = self.judge(nets["discriminator"], condition, fake, real)
-        fakes, reals = self.gan.for_critic(*judged)
-        return {"fake": self.critic_weight * fakes, "real": self.critic_weight * reals}
-
-    def critic_step(self, phase: Phase, condition: Tensor, fake: Tensor, real: Tensor) -> None:
-        """Teach the critic, if anything looks at what it says, on the very picture of the step."""
-        if self.losses.adversarial:
-            with phase("discriminator") as (nets, terms):
-                terms |= self.critic_terms(nets, condition, fake.detach(), real)
 
 
 def perceptual_l1(network: PerceptualNetwork, output: Tensor, target: Tensor) -> Tensor:

@@ -9,72 +9,32 @@ noise. The critic's batch norm is an instance norm here, which is the same at a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
 
-from ..conditions import Condition
 from ..gan_losses import CROSS_ENTROPY
-from ..image_translation import require_output_type
 from ..models import PatchGAN, UNet
-from ..models.network import Network, size_of
-from .base import Networks, Phase, make_network
+from ..models.network import size_of
+from .base import Networks, Phase
 from .batch import Batch, Generated
-from .paired import PairedLosses, PairedOutput, PairedPipeline, PairedSystem
+from .paired import Given, PairedLosses, PairedSystem, PlainPipeline
 
 
-class Pix2PixPipeline(PairedPipeline):
-    """Paints what a condition shows; there is no exemplar."""
+class Pix2PixPipeline(PlainPipeline):
+    """Paints what a condition shows; by chance only its dropout."""
 
     method = "[pix2pix](https://arxiv.org/abs/1611.07004)"
-    uses_exemplar = False
     generator: UNet
 
-    def __init__(
-        self,
-        generator: UNet,
-        condition: dict | Condition | None = None,
-        image_size: int = 256,
-        image_width: int | None = None,
-    ):
-        super().__init__({"generator": generator}, condition, image_size, image_width)
-
-    def generate(self, condition: Tensor, exemplar: Tensor | None = None) -> Tensor:
-        """The picture (B, 3, H, W) of a condition (B, K, H, W), with nothing dropped."""
-        del exemplar
-        return self.generator(condition)
-
-    @torch.no_grad()
-    def __call__(
-        self,
-        condition: Any,
-        exemplar: Any = None,
-        exemplar_condition: Any = None,
-        *,
-        count: int = 1,
-        height: int | None = None,
-        width: int | None = None,
-        generator: torch.Generator | Sequence[torch.Generator] | None = None,
-        output_type: str = "pil",
-    ) -> PairedOutput:
-        """Paint `condition`.
-
-        condition: one or a list, as `CoCosPipeline` reads it. exemplar, exemplar_condition: of no
-        use here; taken so that rivals can be called alike. count: pictures of each condition, which
-        differ by dropout. generator: of the dropout, one, one for each condition or one for each
-        picture; without, nothing is dropped. height, width: of the picture. output_type: "pil",
-        "np" or "pt". Raises ValueError for input that cannot be used.
-        """
-        del exemplar, exemplar_condition
-        require_output_type(output_type)
-        given = self._given(condition, count=count, height=height, width=width, generator=generator)
+    def painted(self, given: Given) -> Tensor:
+        """The pictures (B, 3, H, W), of which each is its own dropout."""
         shapes = self.generator.noise_shapes(*size_of(given.condition))
         drawn = [given.noise(shape) for shape in shapes]
         noise = [each for each in drawn if each is not None]
-        return self._output(self.generator(given.condition, noise or None), output_type)
+        return self.generator(given.condition, noise=noise or None)
 
 
 @dataclass(frozen=True)
@@ -97,15 +57,6 @@ class Pix2Pix(PairedSystem):
     critic_weight = 0.5
     judges_together = False  # a batch norm would tell true from painted by the other half
 
-    @classmethod
-    def make_networks(
-        cls, condition: Condition, options: Mapping[str, Mapping[str, Any]]
-    ) -> dict[str, Network]:
-        """New networks of the condition alone."""
-        channels = condition.channels
-        painter = make_network(options.get("generator", {}), (UNet,), channels)
-        return {"generator": painter, "discriminator": cls.make_critic(channels, options)}
-
     def generate(self, nets: Networks, batch: Batch) -> Generated:
         """As the pipeline does without a generator: nothing is dropped."""
         return Generated(nets["generator"](batch.condition))
@@ -119,13 +70,10 @@ class Pix2Pix(PairedSystem):
     def step(self, phase: Phase, batch: Batch) -> Generated:
         """The critic, on what the painter makes now; then the painter, with the same noise."""
         noise = self.noise(batch.condition)
-        if self.losses.adversarial:
-            with phase("discriminator") as (nets, terms):
-                with torch.no_grad():
-                    image = nets["generator"](batch.condition, noise)
-                terms |= self.critic_terms(nets, batch.condition, image, batch.image)
+        with torch.no_grad():
+            made = Generated(self.networks["generator"](batch.condition, noise=noise))
+        self.discriminator_step(phase, batch, made)
         with phase("generator") as (nets, terms):
-            image = nets["generator"](batch.condition, noise)
-            found = self.picture_terms(nets, batch.condition, image, batch.image)
-            terms |= self.losses.applied(found)
-        return Generated(image)
+            made = Generated(nets["generator"](batch.condition, noise=noise))
+            terms |= self.generator_terms(nets, batch, made)
+        return made

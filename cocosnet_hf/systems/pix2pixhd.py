@@ -11,7 +11,7 @@ become the clusters that a picture without an exemplar is painted from.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -26,7 +26,7 @@ from ..models import CoarseToFineGenerator, FeatureEncoder, PatchGAN
 from ..models.instances import Instances, boundaries, means_by_class
 from ..models.network import Network, size_of
 from ..pictures import open_image, to_numbers
-from .base import Networks, Phase, SystemOptions, SystemSettings, make_network
+from .base import Networks, SystemOptions, SystemSettings
 from .batch import Batch, Generated
 from .paired import Given, PairedLosses, PairedOutput, PairedPipeline, PairedSystem
 
@@ -233,13 +233,12 @@ class Pix2PixHD(PairedSystem):
         "discriminator": (PatchGAN,),
     }
     averaged = ("encoder", "generator")
-    Losses = PairedLosses
+    defaults = {"discriminator": {"padding": 2, "scales": 3}}
     Options = Pix2PixHDOptions
     options: Pix2PixHDOptions
     pipeline_class = Pix2PixHDPipeline
     gan = LEAST_SQUARES
     critic_weight = 0.5
-    critic_defaults = {"padding": 2, "scales": 3}
 
     def __init__(
         self,
@@ -261,16 +260,11 @@ class Pix2PixHD(PairedSystem):
     ) -> dict[str, Network]:
         """New networks, of condition, boundaries and features; the critics see no features."""
         classes = condition.channels if condition.labelled else 1
-        encoder = FeatureEncoder(**{**options.get("encoder", {}), "classes": classes})
-        seen = condition.channels + 1
+        encoder, seen = cls.make("encoder", options, classes), condition.channels + 1
         return {
             "encoder": encoder,
-            "generator": make_network(
-                options.get("generator", {}),
-                (CoarseToFineGenerator,),
-                seen + encoder.config.feature_channels,
-            ),
-            "discriminator": cls.make_critic(seen, options),
+            "generator": cls.make("generator", options, seen + encoder.config.feature_channels),
+            "discriminator": cls.make("discriminator", options, seen),
         }
 
     def generate(self, nets: Networks, batch: Batch) -> Generated:
@@ -279,24 +273,29 @@ class Pix2PixHD(PairedSystem):
         own = batch.exemplar_condition if labelled else None
         classes = class_planes(batch.condition, labelled)
         features = means_by_class(nets["encoder"](batch.exemplar), own, classes)
-        instances = instances_in(batch.condition, labelled, batch.instances)
+        instances = self._instances(batch)
         return Generated(paint(nets["generator"], batch.condition, instances, features))
 
-    def step(self, phase: Phase, batch: Batch) -> Generated:
-        """Encoder and painter, of the true photo's own features; then the critics."""
-        labelled = self.condition.labelled
-        instances = instances_in(batch.condition, labelled, batch.instances)
-        seen = torch.cat([batch.condition, boundaries(instances).to(batch.condition)], dim=1)
-        with phase(*self.averaged, name="generator") as (nets, terms):
-            found = Instances.of(instances)
-            looks = found.means(nets["encoder"](batch.image))
-            image = paint(nets["generator"], batch.condition, instances, found.spread(looks))
-            terms |= self.losses.applied(self.picture_terms(nets, seen, image, batch.image))
-        labels = found.classes(class_planes(batch.condition, labelled).argmax(1))
+    def seen(self, batch: Batch) -> Tensor:
+        """The classes and the boundaries of instances, (B, K + 1, H, W)."""
+        edges = boundaries(self._instances(batch))
+        return torch.cat([batch.condition, edges.to(batch.condition)], dim=1)
+
+    def _instances(self, batch: Batch) -> Tensor:
+        return instances_in(batch.condition, self.condition.labelled, batch.instances)
+
+    def learned(
+        self, nets: Networks, batch: Batch
+    ) -> tuple[Generated, dict[str, Callable[[], Tensor]]]:
+        """Of the true photo's own features, which are remembered."""
+        instances = self._instances(batch)
+        found = Instances.of(instances)
+        looks = found.means(nets["encoder"](batch.image))
+        image = paint(nets["generator"], batch.condition, instances, found.spread(looks))
+        labels = found.classes(class_planes(batch.condition, self.condition.labelled).argmax(1))
         large = found.area > LEAST_AREA * instances[0].numel()
         self._keep(labels[large], looks.detach()[large])
-        self.critic_step(phase, seen, image, batch.image)
-        return Generated(image)
+        return Generated(image), {}
 
     def _keep(self, labels: Tensor, looks: Tensor) -> None:
         """Remember looks (M, F) of instances of these classes (M,)."""

@@ -20,7 +20,7 @@ from ..image_translation import ImageTranslationPipeline
 from ..models import StyleEncoder, TranslationNetwork
 from ..models.network import Network
 from .adversarial import DISCRIMINATORS, AdversarialSystem
-from .base import Networks, make_network
+from .base import Networks
 from .batch import Batch, Generated
 
 
@@ -62,12 +62,11 @@ class StyleVector(AdversarialSystem):
         cls, condition: Condition, options: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, Network]:
         """New networks, of which the translation network reads the style beside the condition."""
-        encoder = StyleEncoder(**options.get("style_encoder", {}))
+        encoder = cls.make("style_encoder", options)
         given = condition.channels + encoder.config.style_channels - 3
         reads = {"translation": given, "discriminator": condition.channels}
         return {"style_encoder": encoder} | {
-            name: make_network(options.get(name, {}), cls.network_classes[name], channels)
-            for name, channels in reads.items()
+            name: cls.make(name, options, channels) for name, channels in reads.items()
         }
 
     def generate(self, nets: Networks, batch: Batch) -> Generated:

@@ -2,48 +2,41 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
 
-from ..call_inputs import as_batch, opened, side_of
-from ..image_translation import (
-    ImageTranslationOutput,
-    ImageTranslationPipeline,
-    require_finite,
-    require_output_type,
-)
+from ..call_inputs import as_batch, opened
+from ..image_translation import require_output_type
+from .paired import PairedOutput, PairedPipeline, generators_for
 
 
-@dataclass
-class StyledOutput(ImageTranslationOutput):
-    """What such a pipeline returns. styles (B, S): in which each of the images was painted."""
-
-    styles: Tensor | None = None
-
-
-class StyledPipeline(ImageTranslationPipeline):
+class StyledPipeline(PairedPipeline):
     """Paints a condition in a style, a code of a few numbers that is N(0, 1) by chance.
 
-    A subclass says `style_channels`, `encode_exemplar` and `paint`.
+    With the networks `encoder`, whose means are the styles of photos, and `generator`. A subclass
+    without those says `style_channels`, `encode_exemplar` and `paint`.
     """
 
+    encoder: Any
+    generator: Any
+
     @property
-    @abstractmethod
     def style_channels(self) -> int:
         """S, the numbers of a style."""
+        return self.generator.config.style_channels
 
-    @abstractmethod
     def encode_exemplar(self, exemplar: Tensor) -> Tensor:
         """The styles (B, S) of photos (B, 3, H, W) in [-1, 1]."""
+        mean, _ = self.encoder(exemplar)
+        return mean
 
-    @abstractmethod
     def paint(self, condition: Tensor, style: Tensor) -> Tensor:
         """condition (B, K, H, W) in styles (B, S) -> (B, 3, H, W) in [-1, 1]."""
+        return self.generator(condition, style)
 
     def generate(self, condition: Tensor, exemplar: Tensor) -> Tensor:
         """condition (B, K, H, W) in the style of exemplar (B, 3, H', W') -> (B, 3, H, W)."""
@@ -60,45 +53,39 @@ class StyledPipeline(ImageTranslationPipeline):
         count: int = 1,
         height: int | None = None,
         width: int | None = None,
-        generator: torch.Generator | list[torch.Generator] | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
         output_type: str = "pil",
-    ) -> StyledOutput:
+    ) -> PairedOutput:
         """Paint `condition` in the style of `exemplar`, in `style`, or in styles drawn by chance.
 
         condition, exemplar: one of each or lists; one serves many of the other. style (S,) or
-        (B, S): such as of `encode`, `sample` and `interpolate`. count: of pictures for each
-        condition, where neither is given; they follow each other. generator: which draws their
-        styles. exemplar_condition: of no use here. height, width: of the picture. output_type:
-        "pil", "np" or "pt". Raises ValueError for input that cannot be used, and for weights that
-        paint NaN.
+        (B, S): such as of `encode`, `sample`, `interpolate` and the `styles` of an output. count:
+        of pictures for each condition, where neither is given; they follow each other. generator:
+        which draws their styles, one, one for each condition or one for each picture; without, the
+        style is 0, the mean of all. exemplar_condition: of no use here. height, width: of the
+        picture. output_type: "pil", "np" or "pt". Raises ValueError for input that cannot be used,
+        and for weights that paint NaN.
         """
         del exemplar_condition
         require_output_type(output_type)
         is_given = exemplar is not None or style is not None
         if exemplar is not None and style is not None:
             raise ValueError("a picture has one style: pass an exemplar or a style, not both.")
-        if count < 1 or (is_given and count > 1):
+        if is_given and count != 1:
             raise ValueError(
-                f"count must be at least 1, and 1 where the exemplar or the style says how the "
-                f"picture is to look, got {count}; leave it out, or leave those out."
+                f"count must be 1 where the exemplar or the style says how the picture is to look, "
+                f"got {count}; leave it out, or leave those out."
             )
-        height, width = side_of("height", height, self.stride), side_of("width", width, self.stride)
-        items = as_batch(condition, "condition")
-        conditions = [self._reader.encode(item, height, width) for item in items]
-        sizes = {tuple(item.shape[-2:]) for item in conditions}
-        if len(sizes) > 1:
-            raise ValueError(
-                f"the conditions of a batch must have one size, got {sorted(sizes)}; pass height= "
-                f"and width=."
-            )
-        guide = torch.stack(conditions).to(self._execution_device, self.dtype)
+        given = self._given(condition, count=count, height=height, width=width, generator=generator)
+        guide = given.condition
         if exemplar is not None:
             styles = self.encode(exemplar)
         elif style is not None:
             styles = self._checked(style)
+        elif given.generators:
+            styles = self.sample(len(guide), given.generators)
         else:
-            guide = guide.repeat_interleave(count, 0)
-            styles = self.sample(len(guide), generator)
+            styles = guide.new_zeros(1, self.style_channels)
         batch = max(len(guide), len(styles))
         if {len(guide), len(styles)} - {1, batch}:
             raise ValueError(
@@ -106,11 +93,7 @@ class StyledPipeline(ImageTranslationPipeline):
                 f"got {len(guide)} and {len(styles)}."
             )
         guide, styles = guide.expand(batch, -1, -1, -1), styles.expand(batch, -1)
-        images = self.paint(guide, styles)
-        self.maybe_free_model_hooks()
-        require_finite(images)
-        pictures = self.image_processor.postprocess(images.float(), output_type)
-        return StyledOutput(pictures, styles=styles)
+        return self._output(self.paint(guide, styles), output_type, styles)
 
     @torch.no_grad()
     def encode(self, exemplar: Any) -> Tensor:
@@ -126,12 +109,12 @@ class StyledPipeline(ImageTranslationPipeline):
         )
 
     def sample(
-        self, count: int, generator: torch.Generator | list[torch.Generator] | None = None
+        self, count: int, generator: torch.Generator | Sequence[torch.Generator] | None = None
     ) -> Tensor:
-        """Styles (count, S) by chance."""
-        return randn_tensor(
-            (count, self.style_channels), generator, self._execution_device, self.dtype
-        )
+        """Styles (count, S) by chance, of one generator, of one each, or of torch's own."""
+        drawn = generators_for(generator, count, 1)
+        shape = count, self.style_channels
+        return randn_tensor(shape, drawn, self._execution_device, self.dtype)
 
     def interpolate(self, first: Tensor, second: Tensor, steps: int) -> Tensor:
         """Styles (steps, S) on the straight line from one style (S,) to another, both included."""

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from cocosnet_hf import BlendingTranslationNetwork, CoCosPipeline, EdgeCondition
-from cocosnet_hf.models.blending import blend_share, enlarged, with_strength
+from cocosnet_hf.models.blending import blend_share, enlarged, set_strength, with_strength
 from tests.support import painting, tiny
 from tests.support.tensors import normal
 
@@ -68,6 +68,16 @@ def test_strength_runs_from_the_soft_colours_to_the_sharp_warp():
     assert with_strength(warp, output, 0.5) is output.image
     torch.testing.assert_close(with_strength(warp, output, 1.0), sharp)
     torch.testing.assert_close(with_strength(warp, output, 0.0), soft + output.change)
+
+
+def test_a_strength_can_be_made_the_networks_own():
+    net, warp, condition = network(), normal(1, 8, 32, 32).clamp(-1, 1), torch.rand(1, 2, 32, 32)
+    expected = with_strength(warp, net(warp, condition), 0.9)
+    set_strength(net, 0.9)
+    torch.testing.assert_close(net(warp, condition).image, expected, atol=1e-5, rtol=1e-4)
+    for refused in (0.4, 1.0):
+        with pytest.raises(ValueError, match=f"0.5 to below 1, got {refused}"):
+            set_strength(net, refused)
 
 
 def test_the_finest_band_of_a_larger_picture_comes_from_the_larger_warp():

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from cocosnet_hf import losses
+from cocosnet_hf.gan_losses import HINGE
 from cocosnet_hf.models import (
     DistilledVGG19Features,
     EfficientNetLite0Features,
@@ -206,10 +207,11 @@ def test_the_losses_take_the_judgements_and_count_every_head_like_the_patch(
     fake, real = discriminator(*inputs()), discriminator(*inputs(seed=5))
     logits = [scale[-1] for scale in fake]
     expected = -sum(maps.mean() for maps in logits) / 7
-    torch.testing.assert_close(losses.generator_adversarial_loss(fake), expected)
+    torch.testing.assert_close(HINGE.for_painter(fake), expected)
     expected = sum(F.relu(1 + maps).mean() for maps in logits) / 7
-    torch.testing.assert_close(losses.discriminator_fake_loss(fake), expected)
-    assert losses.discriminator_real_loss(real) > 0
+    of_fake, of_real = HINGE.for_critic(fake, real)
+    torch.testing.assert_close(of_fake, expected)
+    assert of_real > 0
     matching = losses.discriminator_feature_matching_loss(fake, real)
     assert matching > 0  # of the patch alone: heads have no feature maps
     assert matching == losses.discriminator_feature_matching_loss(fake[:1], real[:1])
@@ -237,7 +239,7 @@ def test_a_few_steps_tell_noise_from_smooth_pictures_at_every_judge(
 
     for _ in range(30):
         fake, real = judged()
-        loss = losses.discriminator_fake_loss(fake) + losses.discriminator_real_loss(real)
+        loss = sum(HINGE.for_critic(fake, real))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

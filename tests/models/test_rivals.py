@@ -33,6 +33,10 @@ def layout(side: int = 16, batch: int = 2) -> Tensor:
 
 NETWORKS = {
     "unet": (lambda: UNet(2, 4, levels=3), lambda: (layout(),)),
+    "coded unet": (
+        lambda: UNet(2, 4, levels=3, style_channels=3),
+        lambda: (layout(), normal(2, 3)),
+    ),
     "coarse to fine": (
         lambda: CoarseToFineGenerator(2, 4, halvings=1, blocks=1, enhancer_blocks=1),
         lambda: (layout(),),
@@ -95,15 +99,15 @@ def test_noise_drops_the_share_of_positions_and_nothing_is_dropped_without():
     network = made("unet")[0]
     assert network.noise_shapes(16, 24) == [(8, 4, 6)]
     noise = [normal(2, 8, 4, 4, seed=3)]
-    assert (network(layout(), noise) - network(layout())).abs().max() > 1e-2
-    torch.testing.assert_close(network(layout(), noise), network(layout(), noise))
+    assert (network(layout(), noise=noise) - network(layout())).abs().max() > 1e-2
+    torch.testing.assert_close(network(layout(), noise=noise), network(layout(), noise=noise))
     kept = [torch.full_like(noise[0], 9.0)]
     half = UNet(2, 4, levels=3, dropout=0.5)
     half.load_state_dict(network.state_dict())
     undivided = UNet(2, 4, levels=3, dropout=0.0)
     undivided.load_state_dict(network.state_dict())
     assert undivided.noise_shapes(16, 16) == []
-    assert (half.eval()(layout(), kept) - undivided.eval()(layout())).abs().max() > 1e-3
+    assert (half.eval()(layout(), noise=kept) - undivided.eval()(layout())).abs().max() > 1e-3
 
 
 @torch.no_grad()
@@ -113,6 +117,27 @@ def test_a_unet_paints_every_size_from_one_innermost_position_on():
         assert network(layout(24)[:, :, :height, :width]).shape == (2, 3, height, width)
     with pytest.raises(ValueError, match="multiples of 4 from 8 on"):
         network(layout()[:, :, :10])
+
+
+@torch.no_grad()
+def test_every_level_of_a_unet_reads_the_code():
+    network = lively(UNet(2, 4, levels=4, style_channels=3))
+    condition, codes = torch.rand(2, 2, 32, 16), (normal(2, 3), normal(2, 3, seed=1))
+    readers = [layer[0] for layer in network.down]
+    weights = [reader.weight.clone() for reader in readers]
+    for reader in readers:
+        reader.weight[:, -3:] = 0
+    torch.testing.assert_close(network(condition, codes[0]), network(condition, codes[1]))
+    for reader, weight in zip(readers, weights, strict=True):
+        reader.weight.copy_(weight)
+        changed = network(condition, codes[0]) - network(condition, codes[1])
+        # Behind a norm a code that is the same everywhere shows at the borders alone.
+        assert changed.abs().max() > 1e-5
+        reader.weight[:, -3:] = 0
+    with pytest.raises(ValueError, match=r"style must be \(2, 3\), got \(2, 4\)"):
+        network(condition, torch.zeros(2, 4))
+    with pytest.raises(ValueError, match="levels must be 3 or more"):
+        UNet(2, levels=2)
 
 
 def test_skips_bring_what_the_innermost_map_has_lost():
@@ -156,6 +181,36 @@ def test_a_critic_has_a_map_for_each_layer_and_scales_of_half_the_size():
     ]
     with pytest.raises(ValueError, match="at least 24 pixels high and wide for 2 halvings and 2"):
         network(layout(16), photo(16))
+
+
+def judged(network: PatchGAN, image: Tensor) -> list[Tensor]:
+    return [scale[-1] for scale in network(image[:, :0], image)]
+
+
+def test_a_critic_judges_every_scale_by_itself():
+    critic = lively(PatchGAN(0, 4, halvings=2, scales=2, joins=False, norm="none"))
+    fine, coarse = judged(critic, photo())
+    assert fine.shape == (2, 1, 4, 4) and coarse.shape == (2, 1, 2, 2)
+    with torch.no_grad():
+        critic.critics[1].last.bias.add_(1)
+    again = judged(critic, photo())
+    torch.testing.assert_close(again[0], fine)
+    torch.testing.assert_close(again[1], coarse + 1)
+
+
+def test_a_critic_may_narrow_from_scale_to_scale():
+    critic = PatchGAN(0, 8, halvings=2, scales=2, narrows=True)
+    assert [scale.layers[0][0].out_channels for scale in critic.critics] == [8, 4]
+    assert [logits.shape[-1] for logits in judged(critic, photo(32))] == [6, 2]
+
+
+def test_pictures_that_the_layers_cannot_halve_are_refused_and_the_smallest_are_not():
+    for joins, side in ((False, 8), (True, 24)):
+        critic = PatchGAN(0, 4, halvings=2, scales=2, joins=joins)
+        assert critic.smallest == side
+        judged(critic, photo(side))
+        with pytest.raises(ValueError, match=f"must be at least {side} pixels.* lower the discr"):
+            judged(critic, photo(side - 1))
 
 
 @pytest.mark.parametrize("sees_condition", [True, False])

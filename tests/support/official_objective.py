@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cocosnet_hf import VGG19Features, losses
+from cocosnet_hf.gan_losses import HINGE
 from tests.support.official import formula_weights
 
 WEIGHTS = {
@@ -81,6 +82,6 @@ def adversarial_terms(
 ) -> dict[str, Tensor]:
     """`GAN` and `GAN_Feat`, from what the discriminator says of an output and of a photo."""
     return {
-        "GAN": losses.generator_adversarial_loss(fake),
+        "GAN": HINGE.for_painter(fake),
         "GAN_Feat": losses.discriminator_feature_matching_loss(fake, real),
     }

@@ -42,7 +42,7 @@ NETWORK_SETTINGS: dict[str, Any] = {
 _CONTENT = {"base_channels": 4, "residual_blocks": 1}
 _STYLE = {"style_channels": 4, "base_channels": 4, "halvings": 3}
 _DECODER = {**_CONTENT, "style_channels": 4, "hidden_channels": 8}
-_CRITIC = {"widths": [4, 8], "scales": 1}
+_CRITIC = {"base_channels": 4, "halvings": 2, "scales": 1}
 MUNIT_SETTINGS: dict[str, Any] = {
     f"{domain}_{part}": settings
     for domain in ("condition", "photo")
@@ -62,11 +62,11 @@ EGSCIT_SETTINGS: dict[str, Any] = {"shared": {"base_channels": 4}} | {
         "autoencoder": _LATENT,
         "encoder": _LATENT,
         "decoder": _LATENT,
-        "critic": {"widths": [4, 8]},
+        "critic": {"base_channels": 4, "halvings": 2},
     }.items()
 }
 
-_PATCHES = {"widths": [4], "last_width": 8, "scales": 2, "narrows": True}
+_PATCHES = {"base_channels": 4, "halvings": 1, "scales": 2}
 BICYCLEGAN_SETTINGS: dict[str, Any] = {
     "generator": {"style_channels": 4, "base_channels": 4, "levels": 4},
     "encoder": {"style_channels": 4, "channels": [4, 8, 8]},

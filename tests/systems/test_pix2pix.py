@@ -28,7 +28,7 @@ def test_a_step_is_the_published_losses_computed_plainly():
     chosen.noise = lambda _: drawn
     critic: PatchGAN = chosen.networks["discriminator"]
     seen = batch()
-    fake = chosen.networks["generator"](seen.condition, drawn).detach()
+    fake = chosen.networks["generator"](seen.condition, noise=drawn).detach()
 
     def word(image):
         return critic(seen.condition, image)[0][-1]

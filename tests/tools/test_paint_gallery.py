@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from cocosnet_hf import Condition, Pose, bundled
@@ -41,27 +40,6 @@ def test_a_gallery_is_painted_by_the_bundled_pipeline(
         stored = assets[tab].encode(found[0].condition, SIZE, SIZE)
         drawn = paint_gallery.drawn_figures(assets[tab])[4]
         assert (stored - assets[tab].encode(drawn, SIZE, SIZE)).abs().mean() < 0.01
-
-
-def test_people_painted_from_masks_are_pictures_for_poses_too(
-    assets: dict[str, Condition], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(paint_gallery, "FOLDER", tmp_path)
-    people = write_imagefolder(SyntheticExamples("pose", SIZE, length=6), tmp_path / "people")
-    words = ["mask-to-image", str(people), "--keep", "11", "0", "--poses"]
-    paint_gallery.main(words)
-    monkeypatch.setattr(gallery, "FOLDER", tmp_path)
-    masks, poses = (
-        gallery.gallery_of(tab, assets[tab]) for tab in ("mask-to-image", "pose-to-body")
-    )
-    assert len(masks) == len(poses) == 2
-    assert all(map(np.array_equal, masks.pictures, poses.pictures))
-    for exhibit, number in zip(poses.exhibits, (11, 0), strict=True):
-        figure = paint_gallery.drawn_figures(assets["pose-to-body"])[number]
-        assert np.allclose(exhibit.condition.joints, figure.joints, atol=0.01)
-    for refused in ([*words[:2], "--poses"], ["pose-to-body", *words[1:]]):
-        with pytest.raises(SystemExit):
-            paint_gallery.main(refused)
 
 
 @pytest.mark.parametrize("tab", ["mask-to-image", "pose-to-body"])

@@ -55,4 +55,5 @@ def test_a_small_recipe_makes_a_system_that_steps_fit(name: str):
     picture = torch.zeros(2, 3, config.data.image_size, config.data.image_size)
     with torch.no_grad():
         for key in system.critics:
-            assert all(logits.shape[:2] == (2, 1) for logits in system.networks[key](picture))
+            scales = system.networks[key](picture[:, :0], picture)
+            assert all(scale[-1].shape[:2] == (2, 1) for scale in scales)

@@ -93,9 +93,11 @@ def test_the_stages_of_pix2pixhd_go_on_from_each_other(tmp_path: Path):
     assert (first.active, second.active, third.active) == (0, 1, 1)
     for key, value in first.coarse.state_dict().items():
         assert torch.equal(second.coarse.state_dict()[key], value), key
-    assert not torch.equal(second.coarse.up[0].second.weight, third.coarse.up[0].second.weight)
     assert not torch.equal(
-        first.bodies[0].up[0].second.weight, second.bodies[0].up[0].second.weight
+        second.coarse.up[0].second[0].weight, third.coarse.up[0].second[0].weight
+    )
+    assert not torch.equal(
+        first.bodies[0].up[0].second[0].weight, second.bodies[0].up[0].second[0].weight
     )
     pipe = saved_class(folder).from_pretrained(folder)
     assert pipe.encoder.sizes.sum() > 0
