@@ -81,6 +81,7 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             columns=MOST_PHOTOS,
             height=180,
             object_fit="cover",
+            format="png",  # as they are, and not in lossy WebP
             allow_preview=False,
             sources=["upload"],
             buttons=[],
