@@ -118,7 +118,11 @@ def transfer_layer(
     values = _premultiplied(painted, prepared.photos[0][0].shape[-2:]).to(prepared.photos[0][0])
     results = []
     for photo, condition in zip(originals, conditions, strict=True):
-        carried = pipe.match(condition, prepared).warp(values[None])
+        matching = pipe.match(condition, prepared)
+        if pipe.correspondence.config.warp == "coherent":  # as sharp as the layer is
+            carried = matching.coherent().warp(values[None], values.shape[-2:])
+        else:
+            carried = matching.warp(values[None])
         results.append(_laid_on(photo, carried, strength))
     return results
 

@@ -81,6 +81,19 @@ def on_canvas(mask: Any, condition: MaskCondition) -> dict[str, Any]:
     return as_canvas(mask_drawing(mask, condition, *canvas_size(width, height)))
 
 
+def dresses(condition: MaskCondition) -> bool:
+    """Whether the classes are a person's clothes."""
+    return {"top", "dress"} <= set(condition.classes)
+
+
+def largest(mask: Any, condition: MaskCondition) -> int:
+    """The class that covers most of a mask's foreground: of a dressed figure a garment."""
+    areas = condition.encode(mask, *condition.natural_size(mask)).sum((1, 2))
+    if (ground := unpainted(condition)) is not None:
+        areas[ground] = -1
+    return int(areas.argmax())
+
+
 def labelled(photo: Image.Image, condition: MaskCondition) -> Image.Image:
     """The mask of an uploaded photo. Raises ValueError where no model is known that makes it."""
     if condition.parser is None:
@@ -107,11 +120,13 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
         on_canvas(gallery.layout.condition, condition),
         f"{tab}-canvas",
         palette=palette,
+        first=condition.colors[largest(gallery.layout.condition, condition)].lower(),
         brush=20,
+        label="Canvas to paint regions on",
     )
     examples = examples_of(tab, gallery.previews())
     with gr.Row(elem_classes="buttons"):
-        upload = upload_button("Upload a label map", f"{tab}-upload")
+        upload = upload_button("Upload a label map", f"{tab}-upload", exact=True)
         loads = []
         if condition.parser is not None:
             photo = upload_button("Label a photo", f"{tab}-photo")
@@ -154,7 +169,7 @@ def _own_mask(tab: str, painter: Painter, gallery: Gallery) -> ExemplarCondition
         height=160,
         format="png",
         elem_id=f"{tab}-exemplar-mask",
-        elem_classes="picture",
+        elem_classes=["picture", "exact"],
     )
 
     def read(file: dict[str, Any] | None) -> np.ndarray:

@@ -124,14 +124,19 @@ def card(number: int, title: str, hint: str) -> Iterator[None]:
         yield
 
 
+BEFORE = {"canvas": ("keeping", "pixels"), "pose": ("keeping",)}
+"""Scripts that stand before an editor's own."""
+
+
 def board(kind: str, value: Any, elem_id: str, **props: Any) -> gr.HTML:
-    """An editor of our own: "canvas" or "pose", see the comments of its script for `props`."""
+    """A part of our own: "canvas", "pose" or "worn", see its script's comments for `props`."""
     here = Path(__file__).parent
     given: dict[str, Any] = {"guide": "", "live": False} | props
+    scripts = (*BEFORE.get(kind, ()), kind)
     return gr.HTML(
         value,
         html_template=(here / f"{kind}.html").read_text(),
-        js_on_load=(here / f"{kind}.js").read_text(),
+        js_on_load="".join((here / f"{name}.js").read_text() for name in scripts),
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes="editor",
@@ -169,9 +174,20 @@ def examples_of(tab: str, pictures: list[Image.Image]) -> gr.Gallery:
     return thumbnails(pictures, f"{tab}-examples")
 
 
-def upload_button(text: str, elem_id: str, kind: str = "image") -> gr.UploadButton:
-    """A small button that takes one file. kind: as gradio names it, or a file's ending."""
-    return gr.UploadButton(text, file_types=[kind], size="sm", elem_id=elem_id)
+def upload_button(
+    text: str, elem_id: str, kind: str = "image", *, exact: bool = False
+) -> gr.UploadButton:
+    """A small button that takes one file.
+
+    kind: as gradio names it, or a file's ending. exact: no browser may make the picture smaller.
+    """
+    return gr.UploadButton(
+        text,
+        file_types=[kind],
+        size="sm",
+        elem_id=elem_id,
+        elem_classes=["exact"] if exact else [],
+    )
 
 
 def look_column(tab: str, gallery: Gallery, *, can_keep: bool = True) -> ExemplarColumn:

@@ -24,7 +24,8 @@ from cocosnet_hf import (
     bundled_names,
     open_model,
 )
-from cocosnet_hf.applications import edit_photo, transfer_layer
+from cocosnet_hf.applications import edit_photo
+from cocosnet_hf.coherence import CoherentFlow
 from cocosnet_hf.hub.publish import PIPELINE_VARIABLE
 from cocosnet_hf.pictures import open_photo, to_image
 
@@ -48,6 +49,9 @@ TABS = {"mask-to-image": "mask", "edge-to-face": "edge", "pose-to-body": "pose"}
 
 PREPARED = 16
 """Exemplars whose half of the work is kept."""
+
+KNOWN_FLOWS = 128
+"""Pairs of portraits whose correspondence is kept, some 20 kB each."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,8 @@ class Painter:
         self.pipe = pipe.to("cuda" if torch.cuda.is_available() else "cpu")
         self._prepared: OrderedDict[str, PreparedExemplar] = OrderedDict()
         self._paint = on_gpu(self._paint_here)
-        self.transfer_layer = on_gpu(self._transfer_here)
+        self._flows = on_gpu(self._flows_here)
+        self._known_flows: OrderedDict[str, CoherentFlow] = OrderedDict()
 
     @property
     def condition(self) -> Any:
@@ -143,11 +148,36 @@ class Painter:
             None if out.matching is None else out.matching.to("cpu"),
         )
 
-    def _transfer_here(self, *arguments: Any, **settings: Any) -> list[Image.Image]:
-        """See `transfer_layer`."""
+    def flows(self, exemplar: Image.Image, photos: list[Image.Image]) -> list[CoherentFlow]:
+        """Where the places of each photo lie in an exemplar; see `transfer_layer`.
+
+        Remembered, so that of a changed choice only what is new takes time. Raises ValueError for a
+        pipeline that paints without a matching.
+        """
+        keys = [hashlib.sha256(pickle.dumps((exemplar, photo))).hexdigest() for photo in photos]
+        new = {
+            key: photo
+            for key, photo in zip(keys, photos, strict=True)
+            if key not in self._known_flows
+        }
+        if new:
+            self._known_flows |= zip(new, self._flows(exemplar, list(new.values())), strict=True)
+        found = [self._known_flows[key] for key in keys]
+        for key in keys:
+            self._known_flows.move_to_end(key)
+        while len(self._known_flows) > KNOWN_FLOWS:
+            self._known_flows.popitem(last=False)
+        return found
+
+    def _flows_here(self, exemplar: Image.Image, photos: list[Image.Image]) -> list[CoherentFlow]:
         if not isinstance(self.pipe, CoCosPipeline):
-            raise ValueError("a layer follows a matching, and this model paints without one.")
-        return transfer_layer(self.pipe, *arguments, **settings)
+            raise ValueError("makeup follows a matching, and this model paints without one.")
+        prepared = self._prepare(self.pipe, exemplar, None)
+        flows = []
+        for photo in photos:
+            flow = self.pipe.match(self.condition.from_photo(photo), prepared).coherent()
+            flows.append(replace(flow, position=flow.position.cpu()))
+        return flows
 
     def _prepare(
         self, pipe: CoCosPipeline, exemplar: Image.Image, condition: Any

@@ -76,7 +76,7 @@ def figure(pose: Pose, condition: PoseCondition) -> dict[str, Any]:
 
 
 def pose_board(pose: Pose, condition: PoseCondition, elem_id: str, guide: str = "") -> gr.HTML:
-    """An editor that shows a pose."""
+    """An editor that shows a pose. guide: a photo that the pose belongs to."""
     return board(
         "pose",
         figure(pose, condition),
@@ -85,6 +85,7 @@ def pose_board(pose: Pose, condition: PoseCondition, elem_id: str, guide: str = 
         limbs=[list(limb) for limb in LIMBS],
         colors=["#{:02x}{:02x}{:02x}".format(*color) for color in COLORS],
         guide=guide,
+        bound=bool(guide),
     )
 
 

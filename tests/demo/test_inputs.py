@@ -1,6 +1,7 @@
 """What the demo reads: files, canvases, masks, edges, poses."""
 
 import json
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -391,6 +392,25 @@ def test_an_area_of_a_strange_colour_is_refused_and_not_snapped(uploads: Path):
     picture.save(uploads / "strange.png")
     with pytest.raises(ValueError, match="#00ff01 .*near no class colour"):
         uploaded_mask({"path": str(uploads / "strange.png")}, "label map", condition)
+
+
+def test_what_is_no_label_map_is_refused_in_plain_words(uploads: Path):
+    condition = CONDITIONS["mask-to-image"]
+    noise().save(uploads / "photo.png")
+    Image.new("L", (8, 8), 99).save(uploads / "numbers.png")
+    last = f"{condition.channels - 1} ({condition.classes[-1]})"
+    for name, message in (
+        ("photo.png", "looks like a photo"),
+        ("numbers.png", f"known are 0 \\({condition.classes[0]}\\) to {re.escape(last)}"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            uploaded_mask({"path": str(uploads / name)}, "label map", condition)
+
+
+def test_keypoints_of_no_known_form_are_refused_in_plain_words(uploads: Path):
+    (uploads / "pose.json").write_text(json.dumps({"keypoints": [[1, 2], [3, 4]], "size": [9, 9]}))
+    with pytest.raises(ValueError, match="no person in a form that is known here"):
+        read_keypoints({"path": str(uploads / "pose.json")})
 
 
 @pytest.mark.parametrize("suffix", ["avif", "webp"])

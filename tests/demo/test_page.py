@@ -1,5 +1,6 @@
 """The demo's page as visitors' browsers ask it."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import pytest
 from PIL import Image
 
 from cocosnet_hf import MaskCondition
-from cocosnet_hf.applications import transfer_layer
 from tests.support import tiny
 from tests.support.demo_page import CONDITIONS, DEMO, SIZE, noise, pose, served
 from tests.support.keypoints import CANVAS, STANDING, openpose
@@ -220,33 +220,33 @@ def test_what_the_page_makes_of_a_long_file_can_be_painted(
         assert painted.width / painted.height == aspect[0] / aspect[1], tab
 
     portrait, canvas = visitor.do("layers-upload", "upload", photo)
-    layer = as_canvas(Image.new("RGBA", tuple(canvas["size"]), "red"))
-    others = [{"image": exemplar, "caption": None}]
-    ((worn,),) = visitor.do("layers-paint", "click", layer, portrait, others, 1)
-    assert np.asarray(whole_picture(worn["image"]["path"]))[..., 0].mean() > 250
+    assert np.divide(*canvas["size"]) == pytest.approx(aspect[0] / aspect[1], rel=0.01)
+    (worn,) = visitor.do("layers-paint", "click", portrait, [{"image": exemplar, "caption": None}])
+    (flow,) = np.array(worn["flows"])
+    assert (flow >= 0).all() and (flow <= np.array(worn["grid"])[::-1] - 1).all()
 
 
-def test_paint_is_carried_to_each_portrait(address: str, painting: dict[str, Painter], files: Path):
+def test_makeup_follows_the_matching_into_each_portrait(
+    address: str, painting: dict[str, Painter], files: Path
+):
     visitor = Visitor(address, "layers")
     portraits = [visitor.upload(files / name) for name in ("exemplar.png", "labels.png")]
     portrait, canvas = visitor.do("layers-upload", "upload", visitor.upload(files / "photo.png"))
-    size = tuple(canvas["size"])
-    layer = Image.new("RGBA", size)
-    layer.paste("red", (0, 0, size[0] // 2, size[1]))
     others = [{"image": portrait, "caption": None} for portrait in portraits]
-    (found,) = visitor.do("layers-paint", "click", as_canvas(layer), portrait, others, 0.6)
-    expected = transfer_layer(
-        painting["edge-to-face"].pipe,
-        layer,
-        whole_picture(files / "photo.png").resize(size, Image.Resampling.BICUBIC),
-        [files / "exemplar.png", files / "labels.png"],
-        strength=0.6,
-    )
-    worn = [np.asarray(whole_picture(one["image"]["path"])) for one in found]
-    assert all(map(np.array_equal, worn, expected))
-    too_many = visitor.event("layers-paint", "click")
-    refused = visitor.answer(too_many, as_canvas(layer), portrait, 5 * others, 0.6)
-    assert "Choose 1 to 8 portraits, got 10" in refused["output"]["error"]
+    (worn,) = visitor.do("layers-paint", "click", portrait, others)
+    pipe, grid = painting["edge-to-face"].pipe, SIZE // 4
+    photo = whole_picture(files / "photo.png").resize(canvas["size"], Image.Resampling.BICUBIC)
+    assert worn["grid"] == [grid, grid]
+    for name, address_of_photo, flow in zip(
+        ("exemplar.png", "labels.png"), worn["photos"], worn["flows"], strict=True
+    ):
+        sent = httpx.get(f"{visitor.address}{address_of_photo}").content
+        shown_photo = Image.open(io.BytesIO(sent))
+        assert np.array_equal(shown_photo, whole_picture(files / name).convert("RGB"))
+        expected = pipe.match(shown_photo, photo).coherent().position[0]
+        assert np.abs(np.array(flow) - expected.numpy()).max() <= 0.006
+    too_many = visitor.answer(visitor.event("layers-paint", "click"), portrait, 5 * others)
+    assert "Choose 1 to 8 portraits, got 10" in too_many["output"]["error"]
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from cocosnet_hf import Condition, PartEdgeCondition, Pose, PreparedExemplar, bundled
@@ -52,7 +53,7 @@ def test_a_painter_of_a_model_without_matching_shows_its_pictures_alone():
     assert note == WITHOUT_MATCHING
     assert np.array_equal(Image.open(compared[1]), painting.image)
     with pytest.raises(ValueError, match="paints without one"):
-        painter.transfer_layer(noise(), noise(1), noise())
+        painter.flows(noise(), [noise(1)])
 
 
 def test_an_edited_exemplar_keeps_what_its_layout_keeps():
@@ -82,13 +83,26 @@ def test_gpus_are_borrowed_where_the_package_spaces_lends_them(monkeypatch: pyte
     spec.loader.exec_module(module)
     painter = module.Painter(tiny.pipeline(image_size=SIZE))
     painter.paint(noise(), noise(1))
-    painter.transfer_layer(Image.new("RGBA", (SIZE, SIZE)), noise(), noise(1))
+    painter.flows(noise(), [noise(1)])
     assert [duration for duration, _ in lent] == [30, 30]
     painters.Painter(tiny.pipeline(image_size=SIZE)).paint(noise(), noise(1))
     assert len(lent) == 2
     # What a borrowed process raises is lost, except for what is meant for the page.
     with pytest.raises(gradio.Error, match="at least 8 x 8 are needed"):
         painter.paint(noise(), noise(size=(4, 4)))
+
+
+def test_of_several_portraits_only_new_ones_are_matched(monkeypatch: pytest.MonkeyPatch):
+    painter = Painter(tiny.pipeline(image_size=SIZE))
+    first = painter.flows(noise(), [noise(1), noise(2)])
+    monkeypatch.setattr(painters, "KNOWN_FLOWS", 3)
+    second = painter.flows(noise(), [noise(2), noise(3), noise(1)])
+    assert second[0] is first[1] and second[2] is first[0]
+    expected = painter.pipe.match(noise(3), noise()).coherent()
+    assert torch.allclose(second[1].position, expected.position)
+    painter.flows(noise(1), [noise(2)])  # the one that was asked for least lately goes
+    assert painter.flows(noise(), [noise(3)])[0] is second[1]
+    assert painter.flows(noise(), [noise(2)])[0] is not first[1]
 
 
 def test_an_exemplar_is_prepared_once_and_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch):

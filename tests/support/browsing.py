@@ -31,9 +31,12 @@ SETTINGS = [
 PATIENCE = 30_000
 TABS = {
     "mask-to-image": "Mask to image",
-    "edge-to-face": "Edge to face",
-    "pose-to-body": "Pose to body",
+    "edge-to-face": "Draw a face",
+    "pose-to-body": "Pose a person",
 }
+"""What tabs are called; that of masks is named after the model's clothes where it has any."""
+
+MAKEUP = "Makeup"
 expect.set_options(timeout=PATIENCE)
 
 

@@ -13,6 +13,7 @@ from studio.painters import DemoResult, Painter
 
 from tests.support import tiny
 from tests.support.browsing import (
+    MAKEUP,
     PATIENCE,
     TABS,
     canvas_color,
@@ -184,7 +185,7 @@ def test_a_phone_shows_every_tab_without_scrolling_sideways(
         viewport={"width": 390, "height": 844}, has_touch=True, color_scheme=scheme
     )
     page = opened_at(context.new_page(), address)
-    for tab, name in (TABS | {"layers": "Layers"}).items():
+    for tab, name in (TABS | {"layers": MAKEUP}).items():
         if not page.get_by_role("tab", name=name, exact=True).is_visible():
             page.locator("#tabs .overflow-menu > button").first.click()
             page.locator("#tabs .overflow-dropdown button", has_text=name).click()
