@@ -83,7 +83,6 @@ function show() {
   flow = value.flow ? new Uint16Array(bytes(value.flow).buffer) : null;
   sure = value.sure ? bytes(value.sure) : null;
   for (const side of ["here", "there"]) if (value[side]) shown[side + "Names"] = bytes(value[side]);
-  board.dataset.matched = String(flow !== null);
   const link = find(".download");
   link.href = new URL(value.download, document.baseURI);
   find("[data-view=warped]").hidden = !value.warped;
