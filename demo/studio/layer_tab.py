@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
@@ -120,7 +121,7 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             "grid": list(flows[0].grids[0][0]),
         }
 
-    changes = [
+    changes: list[Callable[..., Any]] = [
         picker.select(choose, None, [exemplar, editor], **PRIVATE).success,
         upload.upload(uploaded, upload, [exemplar, editor], **RAW).success,
         photos.change,
