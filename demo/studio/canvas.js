@@ -403,9 +403,12 @@ element.querySelector(".stage").classList.toggle("paper", Boolean(props.paper));
 chips.hidden = props.palette.length < 2;
 
 watch("value", show);
-watch("live", () => {
+function showLive() {
   element.querySelector(".board").dataset.live = props.live;
-});
+}
+
+watch("live", showLive);
+showLive();
 watch("guide", showGuide);
 showGuide();
 show().then(() => {

@@ -262,16 +262,11 @@ def wire(
         except gr.Error as error:
             return {"asked": asked_of(sent), "problem": html.unescape(error.message)}
 
-    for trigger, painted, mode in (
-        (result.paint.click, paint, "once"),
-        # A change that comes while one is painted replaces the one that waits.
-        (result.board.input, follow, "always_last"),
-    ):
-        done = trigger(
-            painted, everything, result.board, trigger_mode=mode, **PAINTING, **(RAW | QUEUED)
-        )
+    # What comes while one is painted replaces the one that waits.
+    settings = {"trigger_mode": "always_last"} | PAINTING | RAW | QUEUED
+    for trigger, painted in ((result.paint.click, paint), (result.board.input, follow)):
+        done = trigger(painted, everything, result.board, **settings)
         done.failure(**result.tells("failed"), **PRIVATE)
-    result.paint.click(**result.tells("asked"), **PRIVATE)
     for part in changing:
         part.change(**result.tells("stale"), **PRIVATE)
     result.live.change(lambda on: gr.HTML(live=on), result.live, layout.editor, **PRIVATE)

@@ -274,9 +274,12 @@ element.addEventListener("click", (event) => {
 });
 
 watch("value", show);
-watch("live", () => {
+function showLive() {
   element.querySelector(".board").dataset.live = props.live;
-});
+}
+
+watch("live", showLive);
+showLive();
 watch("guide", () => joints.length && draw());
 show();
 const before = props.bound ? null : keptBefore("");

@@ -6,8 +6,7 @@
 // sure (8 bits for each cell), names, here, there (numbers of the cells' names), movable: whether
 // pairs of points may be set; look: of which exemplar. problem: in place of all these, why there is
 // no new picture. What goes back is {asked, look, pins}.
-// Events on the element `.result`: "stale" (something changed), "live", "asked" (by a button),
-// "failed".
+// Events on the element `.result`: "stale" (something changed), "live", "failed".
 const MOST_PINS = 5;
 const COLORS = ["#ff4d5e", "#ffb000", "#22c55e", "#3b9dff", "#c77dff"];
 const PAUSE = 60;
@@ -68,16 +67,16 @@ function stale(ask) {
 
 board.addEventListener("stale", () => stale(isLive()));
 board.addEventListener("live", () => board.dataset.state === "stale" && isLive() && stale(true));
-board.addEventListener("asked", () => state("painting"));
 board.addEventListener("failed", () => state("stale", "Not painted"));
 
 function show() {
   const value = props.value || {};
+  if (!value.problem && !value.image) return; // our own
+  tell(); // what the next question is asked with must not be what this answer is to
   if (value.problem) {
     if (value.asked === changes) state("problem", value.problem);
     return;
   }
-  if (!value.image) return; // our own
   const another = value.look !== shown.look;
   shown = value;
   flow = value.flow ? new Uint16Array(bytes(value.flow).buffer) : null;
@@ -358,7 +357,10 @@ document.addEventListener("pointermove", (event) => {
   say();
   draw();
 });
-document.addEventListener("click", (event) => pane.getClientRects().length && pin(linkAt(event)));
+document.addEventListener("click", (event) => {
+  if (event.target.closest?.(`#${props.name}-paint`)) state("painting");
+  else if (pane.getClientRects().length) pin(linkAt(event));
+});
 
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 

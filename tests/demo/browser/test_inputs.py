@@ -32,6 +32,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 @pytest.mark.parametrize("tab", ["mask-to-image", "edge-to-face"])
 def test_an_edited_picture_changes_only_where_its_layout_does(page: Page, tab: str):
     open_tab(page, tab)
+    be_live(page, tab, False)
     exemplar = page.locator(f"#{tab}-exemplar img")
     source = exemplar.get_attribute("src")
     page.locator(f"#{tab}-gallery button.thumbnail-item").nth(3).click()
@@ -39,7 +40,6 @@ def test_an_edited_picture_changes_only_where_its_layout_does(page: Page, tab: s
     page.locator(f"#{tab}-edit").click()
     keep = page.locator(f"#{tab}-keep input")
     expect(keep).to_be_checked()
-    be_live(page, tab, False)
     with repainted(page, tab):
         page.locator(f"#{tab}-paint").click()
     photo = np.asarray(gallery_of(tab, CONDITIONS[tab])[3].picture)
@@ -91,6 +91,7 @@ def test_a_figure_is_edited_from_the_exemplars_own_pose(page: Page):
 @pytest.mark.parametrize("tab", TABS)
 def test_an_example_is_a_click_away(page: Page, tab: str):
     open_tab(page, tab)
+    be_live(page, tab, False)
     undo = page.locator(f"#{tab}-{'pose' if tab == 'pose-to-body' else 'canvas'} [data-do=undo]")
     keep = page.locator(f"#{tab}-keep input")
     expect(undo).to_be_disabled()
@@ -203,7 +204,7 @@ def test_joints_are_moved_hidden_and_mirrored(page: Page):
     box = wrist.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     page.mouse.down()
-    page.mouse.move(box["x"] + 20, box["y"] - 40, steps=5)
+    page.mouse.move(box["x"] + 90, box["y"] - 90, steps=8)  # the forearm turns about the elbow
     page.mouse.up()
     assert float(wrist.get_attribute("cy")) < before - 5
     page.locator(f"#{tab}-pose [data-do=hide]").click()
