@@ -79,8 +79,8 @@ def build(painters: Mapping[str, Painter | None]) -> Studio:
         title=f"CoCosNet: {TITLE}", analytics_enabled=False, delete_cache=(600, 3600)
     ) as page:
         gr.HTML(
-            f"<h1>{TITLE}</h1><p>Paint, draw or pose a layout, choose an exemplar, and see the "
-            "picture, and where in the exemplar each part of it came from.</p>",
+            f"<h1>{TITLE}</h1><p>Paint, draw or pose; choose a look; see the picture, and where in "
+            "the look each part of it came from.</p>",
             apply_default_css=False,
             elem_id="title",
         )

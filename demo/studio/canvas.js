@@ -54,7 +54,8 @@ function draw() {
   canvas.width = scale * sheet.width;
   canvas.height = scale * sheet.height;
   // So that a tall one fits the screen.
-  canvas.style.maxWidth = `${(34 * sheet.width) / sheet.height}rem`;
+  const stage = element.querySelector(".stage");
+  stage.style.setProperty("--widest", `${(34 * sheet.width) / sheet.height}rem`);
   shown.imageSmoothingEnabled = Boolean(props.paper || props.bound);
   shown.drawImage(ground, 0, 0, canvas.width, canvas.height);
   for (const one of strokes) smooth(one, 0);
@@ -392,7 +393,7 @@ if (props.free) {
     choose({ dataset: { color: picker.value } });
     refresh();
   });
-  chips.after(picker);
+  size.after(picker);
 }
 const keys = element.querySelector(".keys");
 keys.id = kept + "-keys";

@@ -16,6 +16,8 @@ from cocosnet_hf import CoCosPipeline, Condition, Pose
 from cocosnet_hf.conditions.joints import JOINTS
 from cocosnet_hf.pipeline import CoCosPipelineOutput
 
+from .words import plain
+
 MOST_PINS = 5
 
 CELL = 4
@@ -81,7 +83,7 @@ def names_sent(
         return {}
     names = ["background", *map(_in_words, JOINTS)]
     if condition.labelled:
-        names = [name.replace("_", " ") for name in condition.label_names]
+        names = list(map(plain, condition.label_names))
     sides = {"here": (layout, correspondence.sure.shape), "there": (own, correspondence.grid)}
     return {"names": names} | {
         side: packed(_named(condition, source, grid))

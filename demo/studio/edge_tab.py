@@ -51,9 +51,9 @@ def edge_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     """The tab's content."""
     photo = kept_picture(gallery.layout.picture, f"{tab}-photo")
     with gr.Row(equal_height=False):
-        with card(1, "Draw the lines", "Draw, or start from the edges of a photo and change them."):
+        with card(1, "Draw the lines", "Draw, or change the lines of a photo."):
             layout, settings, trace = _layout(tab, painter, gallery, photo)
-        with card(2, "Choose the look", "The picture whose colours and textures are wanted."):
+        with card(2, "Choose the look", "Its colours and textures are wanted."):
             look = look_column(tab, gallery)
             fit_row(tab, look, "Crop to the face", crop_to_face)
         result = result_column(tab)
@@ -96,7 +96,7 @@ def _layout(
         0.5,
         condition.high,
         step=0.01,
-        label="Threshold (low: more lines)",
+        label="Least contrast of a line",
         elem_id=f"{tab}-threshold",
     )
     traced = gr.Checkbox(label="Show the photo beneath", elem_id=f"{tab}-traced")

@@ -176,10 +176,13 @@ def upload_button(
     )
 
 
-def look_column(tab: str, gallery: Gallery, *, can_keep: bool = True) -> ExemplarColumn:
+def look_column(
+    tab: str, gallery: Gallery, *, can_keep: bool = True, reads_photos: bool = True
+) -> ExemplarColumn:
     """Choose or upload an exemplar, have the best one found, or edit it.
 
-    can_keep: whether changes of a layout have their places.
+    can_keep: whether changes of a layout have their places. reads_photos: whether the layout of a
+    visitor's own photo can be found, to edit it.
     """
     exemplar = gr.Image(
         gallery.look.picture,
@@ -194,7 +197,7 @@ def look_column(tab: str, gallery: Gallery, *, can_keep: bool = True) -> Exempla
     upload = upload_button("Use my photo", f"{tab}-exemplar-upload")
     picker = thumbnails(gallery.pictures, f"{tab}-gallery", chosen=LOOK)
     with gr.Row(elem_classes="buttons"):
-        suggest = gr.Button("Best match for my layout", size="sm", elem_id=f"{tab}-suggest")
+        suggest = gr.Button("Find the best match", size="sm", elem_id=f"{tab}-suggest")
         unsort = gr.Button("First order", size="sm", visible=False, elem_id=f"{tab}-unsort")
         edit = gr.Button("Edit this picture", size="sm", elem_id=f"{tab}-edit")
     keep = gr.Checkbox(
@@ -207,9 +210,15 @@ def look_column(tab: str, gallery: Gallery, *, can_keep: bool = True) -> Exempla
 
     @explained
     def own_photo(file: dict[str, Any] | None) -> tuple:
-        return as_file(read_photo(file, "photo")), gr.Gallery(selected_index=None)
+        return as_file(read_photo(file, "photo")), *unlisted()
 
-    uploaded = upload.upload(own_photo, upload, [exemplar, picker], **RAW)
+    def unlisted() -> tuple:
+        return gr.Gallery(selected_index=None), gr.Button(visible=reads_photos)
+
+    uploaded = upload.upload(own_photo, upload, [exemplar, picker, edit], **RAW)
+    exemplar.upload(unlisted, None, [picker, edit], **PRIVATE)
+    if not reads_photos:
+        picker.select(lambda: gr.Button(visible=True), None, edit, **PRIVATE)
     return ExemplarColumn(exemplar, picker, suggest, unsort, order, edit, keep, uploaded)
 
 
@@ -309,6 +318,5 @@ def wire(
     # In the browser: an answer of the server's could come after the visitor's own choice.
     unkept: dict[str, Any] = {"fn": None, "outputs": look.keep, "js": "() => false", **PRIVATE}
     look.exemplar.upload(**unkept)
-    look.exemplar.upload(lambda: gr.Gallery(selected_index=None), None, look.picker, **PRIVATE)
     for load in (*layout.loads, look.uploaded):  # of which the exemplar is no picture
         load.success(**unkept)

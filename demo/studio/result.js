@@ -179,8 +179,8 @@ function words(link) {
 
 function say() {
   const hint = flow
-    ? "Point at the picture or the look to see what came from where. Click to pin a point" +
-      (shown.movable ? ", drag its end to correct it." : ".")
+    ? "Point to see what came from where; click to pin" +
+      (shown.movable ? ", drag to correct." : ".")
     : "This model paints without a matching: no part came from one place.";
   find(".said").textContent = cursor ? words(cursor) : hint;
 }

@@ -6,6 +6,14 @@ from PIL import Image
 
 from cocosnet_hf import MaskCondition
 
+PLAIN = {"legwear_long": "trousers", "skirt_shorts": "skirt or shorts", "outerwear": "jacket"}
+"""Classes that are known by another name."""
+
+
+def plain(name: str) -> str:
+    """What a class is called on the page."""
+    return PLAIN.get(name, name.replace("_", " "))
+
 
 def no_mask(labels: Image.Image, what: str, condition: MaskCondition, reason: str) -> str:
     """Of a picture that the condition refused as a mask for this reason."""

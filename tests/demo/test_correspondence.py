@@ -99,7 +99,7 @@ def test_classes_have_their_names_and_edges_none():
     layout = np.zeros((SIZE, SIZE), np.uint8)
     layout[:, SIZE // 2 :] = 1
     sent = names_sent(found, condition, layout, None)
-    assert sent["names"] == ["ground", "legwear long"] and "there" not in sent
+    assert sent["names"] == ["ground", "trousers"] and "there" not in sent
     assert np.array_equal(cells(sent["here"]), np.repeat([[0] * 8 + [1] * 8], 16, 0))
     assert names_sent(found, CONDITIONS["edge-to-face"], noise(), noise()) == {}
 

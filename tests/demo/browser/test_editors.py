@@ -1,9 +1,7 @@
 """The editors as a visitor uses them: by mouse, by finger and by keyboard, in a real Chromium."""
 
-import base64
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,11 +10,11 @@ from PIL import Image, ImageColor
 from playwright.sync_api import Browser, Page, expect
 from studio.edge_tab import line_width
 from studio.gallery import gallery_of
-from studio.inputs import as_canvas, read_drawing
+from studio.inputs import as_canvas, as_url, read_drawing
 from studio.layer_tab import LIPS
 from studio.mask_tab import largest
 
-from tests.support.browsing import MAKEUP, canvas_color, drag, open_tab, opened_at, read, upload
+from tests.support.browsing import MAKEUP, canvas_color, drag, open_tab, opened_at, read
 from tests.support.demo_page import CONDITIONS, SIZE
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -121,10 +119,9 @@ def test_a_cleared_canvas_is_no_error(page: Page):
     expect(page.locator(".toast-body")).to_have_count(0)
 
 
-def test_large_photos_are_made_smaller_before_they_are_sent(page: Page, tmp_path: Path):
+def test_large_photos_are_made_smaller_before_they_are_sent(page: Page):
     tab = "edge-to-face"
     open_tab(page, tab)
-    Image.new("RGB", (4000, 3000), "teal").save(tmp_path / "phone.jpg")
     shown = page.locator(f"#{tab}-exemplar img")
     source = shown.get_attribute("src")
     dropped = page.evaluate_handle(
@@ -134,7 +131,7 @@ def test_large_photos_are_made_smaller_before_they_are_sent(page: Page, tmp_path
           transfer.items.add(new File([blob], "phone.jpg", { type: "image/jpeg" }));
           return transfer;
         }""",
-        f"data:image/jpeg;base64,{base64.b64encode((tmp_path / 'phone.jpg').read_bytes()).decode()}",
+        as_url(Image.new("RGB", (4000, 3000), "teal")),
     )
     shown.dispatch_event("drop", {"dataTransfer": dropped})
     expect(shown).not_to_have_attribute("src", source)

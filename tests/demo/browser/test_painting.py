@@ -258,8 +258,7 @@ def test_a_pinned_pair_of_points_is_painted(browser: Browser):
         page.mouse.click(*at(result(page, tab), 0.5, 0.5))
         look = page.locator(f"#{tab}-exemplar img")
         handle = page.locator(f"#{tab}-result .handle[data-end=to]")
-        box = handle.bounding_box()
-        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        page.mouse.move(*(float(handle.get_attribute(name)) for name in ("cx", "cy")))
         page.mouse.down()
         with repainted(page, tab):
             page.mouse.move(*at(look, 0.8, 0.7), steps=3)
