@@ -100,7 +100,7 @@ def _layout(
         elem_id=f"{tab}-threshold",
     )
     traced = gr.Checkbox(label="Show the photo beneath", elem_id=f"{tab}-traced")
-    examples = examples_of(tab, gallery.pictures)
+    examples = examples_of(tab, gallery.previews())
 
     def begun(picture: Image.Image, high: float, beneath: bool) -> tuple:
         picture.thumbnail((KEPT_SIDE, KEPT_SIDE))

@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -92,7 +93,12 @@ def limits() -> dict[str, Any]:
     """Settings of `Blocks.launch`: what is kept of visitors is bounded, and nobody watches them."""
     return {
         "max_file_size": MAX_UPLOAD,
-        "app_kwargs": {"middleware": [Middleware(BodyLimit, limit=MAX_UPLOAD + 2**20)]},
+        "app_kwargs": {
+            "middleware": [
+                Middleware(BodyLimit, limit=MAX_UPLOAD + 2**20),
+                Middleware(GZipMiddleware, minimum_size=2**14),  # the page itself above all
+            ]
+        },
         "state_session_capacity": 64,
         "run_history": False,
         "enable_monitoring": False,
