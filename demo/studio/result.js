@@ -219,7 +219,11 @@ function add(kind, attributes) {
 
 function drawLink(link, color, number) {
   const look = lookPicture();
-  if (!look || !look.naturalWidth) return;
+  if (!look) return;
+  if (!look.naturalWidth) {
+    look.addEventListener("load", draw, { once: true });
+    return;
+  }
   const place = ({ left, top, width, height }, [x, y]) => [left + x * width, top + y * height];
   const ends = { from: place(frameOf(picture), link.from), to: place(frameOf(look), link.to) };
   const [[x1, y1], [x2, y2]] = [ends.from, ends.to];

@@ -144,12 +144,12 @@ def test_a_bundled_pipeline_has_its_tab_as_soon_as_it_is_there(assets: dict[str,
         painting = painter.paint(gallery.layout.condition, gallery.look.picture, own)
         drawn = gallery.layout.picture
         assert painting.image.size == (SIZE, SIZE * drawn.height // drawn.width)
-        assert gallery.best(gallery[3].condition)[0].index == 3
-        assert gallery.find(gallery[3].picture.convert("RGBA")) is gallery[3]
-        assert gallery.find(gallery[3].picture.rotate(180)) is None
+        assert gallery.best(gallery[4].condition)[0].index == 4
+        assert gallery.find(gallery[4].picture.convert("RGBA")) is gallery[4]
+        assert gallery.find(gallery[4].picture.rotate(180)) is None
     with served(found) as url:
         page = httpx.get(f"{url}config").text
-    assert "legwear_long" in page and "mask-to-image-paint" in page and "pose-to-body-paint" in page
+    assert "trousers" in page and "mask-to-image-paint" in page and "pose-to-body-paint" in page
     assert "does not come with this version" not in page
 
 
