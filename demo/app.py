@@ -48,6 +48,7 @@ PAINTED_BY = {"layers": "edge-to-face"}
 """The pipeline of a tab that has none of its own."""
 
 CSS = [Path(__file__).parent / "studio" / name for name in ("style.css", "editors.css")]
+ICON = Path(__file__).parent / "studio" / "icon.svg"
 THEME = gr.themes.Default(
     primary_hue="teal",
     neutral_hue="slate",
@@ -69,7 +70,7 @@ class Studio(gr.Blocks):
     def launch(self, *args: Any, **settings: Any) -> Any:
         """As in gradio; see `limits` for what is set here."""
         give_memory_back()
-        look = {"theme": THEME, "css_paths": CSS, "head": in_browser()}
+        look = {"theme": THEME, "css_paths": CSS, "head": in_browser(), "favicon_path": ICON}
         return super().launch(*args, **(limits() | look | settings))
 
 

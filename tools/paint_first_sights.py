@@ -2,8 +2,8 @@
 
     python -m tools.paint_first_sights
 
-Run it whenever a bundled model or the gallery has changed (tests/demo/test_first_sight.py says
-so). Which layout gets which look: FIRST_PAIRS in demo/studio/gallery.py.
+Run it whenever a bundled model or the gallery has changed; the demo's tests say so. Which layout
+gets which look: FIRST_PAIRS in demo/studio/gallery.py.
 """
 
 from __future__ import annotations

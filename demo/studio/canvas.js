@@ -108,6 +108,8 @@ function refresh() {
     chip.setAttribute("aria-checked", String(place === chosen));
     chip.tabIndex = place === Math.max(chosen, 0) ? 0 : -1; // the others by arrow keys
   });
+  // On a phone they are one row, of which the chosen one is to be seen.
+  if (chosen > 0) chips.scrollLeft = all[chosen].offsetLeft - all[0].offsetLeft - 60;
 }
 
 function empty() {

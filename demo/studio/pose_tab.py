@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
 import gradio as gr
 import numpy as np
+from gradio.events import Dependency
 from PIL import Image
 
 from cocosnet_hf import Pose, PoseCondition
@@ -54,9 +56,8 @@ def pose_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             layout = _layout(tab, condition, gallery)
         with card(2, "Choose the look", "Its clothes and colours are wanted."):
             look = look_column(tab, gallery, can_keep=False)  # one limb moves the whole condition
-            if not painter.takes_exemplar_condition:
-                fit_row(tab, look, "Cut out the person", cut_out)
-            own = _own_pose(tab, painter, gallery, look)
+            fits = fit_row(tab, look, "Cut out the person", cut_out)
+            own = _own_pose(tab, painter, gallery, look, fits)
         result = result_column(tab)
     wire(painter, gallery, layout, look, result, own)
 
@@ -166,7 +167,11 @@ def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
 
 
 def _own_pose(
-    tab: str, painter: Painter, gallery: Gallery, look: ExemplarColumn
+    tab: str,
+    painter: Painter,
+    gallery: Gallery,
+    look: ExemplarColumn,
+    fits: Sequence[Dependency],
 ) -> ExemplarCondition:
     """Where the exemplar's joints are; the gallery's pictures bring theirs."""
     if not painter.takes_exemplar_condition:
@@ -183,6 +188,8 @@ def _own_pose(
     @explained
     def uploaded(file: dict[str, Any] | None) -> gr.HTML:
         photo = read_photo(file, "exemplar")
+        if (exhibit := gallery.find(photo)) is not None:
+            return gr.HTML(figure(exhibit.condition, condition), guide=guide_of(photo))
         if finds_poses() or painter.pipe.needs_exemplar_condition:
             return found_in(photo, condition)
         # Joints that are not known guide nothing, until the visitor shows them.
@@ -190,6 +197,7 @@ def _own_pose(
         pose = Pose.from_array(unknown, (photo.height, photo.width))
         return gr.HTML(figure(pose, condition), guide=guide_of(photo))
 
-    look.uploaded.success(uploaded, look.exemplar, editor, **SLOW)
+    for event in (look.uploaded, *fits):
+        event.success(uploaded, look.exemplar, editor, **SLOW)
     look.exemplar.upload(uploaded, look.exemplar, editor, **SLOW)
     return ExemplarCondition([editor], posed, offer)
