@@ -43,7 +43,7 @@ from studio.inputs import (  # noqa: E402
     read_picture,
     uploaded_mask,
 )
-from studio.mask_tab import on_canvas  # noqa: E402
+from studio.mask_tab import largest, on_canvas  # noqa: E402
 from studio.painters import Painter  # noqa: E402
 
 
@@ -431,3 +431,10 @@ def test_an_uploaded_drawing_keeps_its_transparency(uploads: Path):
     layer.save(uploads / "layer.png")
     drawing = read_lines({"path": str(uploads / "layer.png")}, "picture")
     assert CONDITIONS["edge-to-face"].encode({"edges": drawing}, 64, 64)[0].sum() > 30
+
+
+def test_the_first_class_to_paint_with_is_a_garment():
+    condition = MaskCondition(classes=("background", "skin", "hair", "top", "dress"))
+    labels = np.zeros((8, 8), np.uint8)
+    labels[1:7], labels[6] = 1, 3
+    assert largest(Image.fromarray(labels), condition) == 3
