@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import gradio as gr
+import numpy as np
+from gradio.events import Dependency
 from PIL import Image
 
 from cocosnet_hf import Pose, PoseCondition
@@ -48,13 +52,12 @@ def pose_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     """The tab's content."""
     condition: PoseCondition = painter.condition
     with gr.Row(equal_height=False):
-        with card(1, "Pose the figure", "Drag joints; select one to hide it, or use the keyboard."):
+        with card(1, "Pose the figure", "Drag its joints, or use the keyboard."):
             layout = _layout(tab, condition, gallery)
-        with card(2, "Choose the look", "The picture whose clothes and colours are wanted."):
+        with card(2, "Choose the look", "Its clothes and colours are wanted."):
             look = look_column(tab, gallery, can_keep=False)  # one limb moves the whole condition
-            if not painter.takes_exemplar_condition:
-                fit_row(tab, look, "Cut out the person", cut_out)
-            own = _own_pose(tab, painter, gallery, look)
+            fits = fit_row(tab, look, "Cut out the person", cut_out)
+            own = _own_pose(tab, painter, gallery, look, fits)
         result = result_column(tab)
     wire(painter, gallery, layout, look, result, own)
 
@@ -76,7 +79,7 @@ def figure(pose: Pose, condition: PoseCondition) -> dict[str, Any]:
 
 
 def pose_board(pose: Pose, condition: PoseCondition, elem_id: str, guide: str = "") -> gr.HTML:
-    """An editor that shows a pose."""
+    """An editor that shows a pose. guide: a photo that the pose belongs to."""
     return board(
         "pose",
         figure(pose, condition),
@@ -85,6 +88,7 @@ def pose_board(pose: Pose, condition: PoseCondition, elem_id: str, guide: str = 
         limbs=[list(limb) for limb in LIMBS],
         colors=["#{:02x}{:02x}{:02x}".format(*color) for color in COLORS],
         guide=guide,
+        bound=bool(guide),
     )
 
 
@@ -93,6 +97,15 @@ def guide_of(picture: Image.Image) -> str:
     small = picture.convert("RGB")
     small.thumbnail((GUIDE_SIDE, GUIDE_SIDE))
     return as_url(small)
+
+
+def finds_poses() -> bool:
+    """Whether the optional model that finds poses is here."""
+    try:
+        downloaded(DEFAULT_POSE_ESTIMATOR)
+    except OSError:
+        return False
+    return find_spec("transformers") is not None
 
 
 def found_in(photo: Image.Image, condition: PoseCondition) -> gr.HTML:
@@ -118,6 +131,7 @@ def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
     with gr.Row(elem_classes="buttons"):
         keypoints = upload_button("Upload keypoints", f"{tab}-upload", ".json")
         photo = upload_button("Pose of a photo", f"{tab}-photo")
+        photo.visible = finds_poses()
     person = gr.Dropdown(
         label="Person in the file", choices=[], visible=False, elem_id=f"{tab}-person"
     )
@@ -153,14 +167,18 @@ def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
 
 
 def _own_pose(
-    tab: str, painter: Painter, gallery: Gallery, look: ExemplarColumn
+    tab: str,
+    painter: Painter,
+    gallery: Gallery,
+    look: ExemplarColumn,
+    fits: Sequence[Dependency],
 ) -> ExemplarCondition:
     """Where the exemplar's joints are; the gallery's pictures bring theirs."""
     if not painter.takes_exemplar_condition:
         return ExemplarCondition()
     condition: PoseCondition = painter.condition
     first = gallery.look
-    with gr.Accordion("Joints of the exemplar", open=False, elem_id=f"{tab}-joints"):
+    with gr.Accordion("Joints of the look", open=False, elem_id=f"{tab}-joints"):
         guide = guide_of(first.picture)
         editor = pose_board(first.condition, condition, f"{tab}-exemplar-pose", guide)
 
@@ -169,7 +187,17 @@ def _own_pose(
 
     @explained
     def uploaded(file: dict[str, Any] | None) -> gr.HTML:
-        return found_in(read_photo(file, "exemplar"), condition)
+        photo = read_photo(file, "exemplar")
+        if (exhibit := gallery.find(photo)) is not None:
+            return gr.HTML(figure(exhibit.condition, condition), guide=guide_of(photo))
+        if finds_poses() or painter.pipe.needs_exemplar_condition:
+            return found_in(photo, condition)
+        # Joints that are not known guide nothing, until the visitor shows them.
+        unknown = np.full((len(JOINTS), 3), (np.nan, np.nan, 0))
+        pose = Pose.from_array(unknown, (photo.height, photo.width))
+        return gr.HTML(figure(pose, condition), guide=guide_of(photo))
 
+    for event in (look.uploaded, *fits):
+        event.success(uploaded, look.exemplar, editor, **SLOW)
     look.exemplar.upload(uploaded, look.exemplar, editor, **SLOW)
     return ExemplarCondition([editor], posed, offer)
