@@ -116,9 +116,14 @@ def transfer_layer(
         )
     prepared = pipe.encode_exemplar(photo_of_layer, exemplar_condition)
     values = _premultiplied(painted, prepared.photos[0][0].shape[-2:]).to(prepared.photos[0][0])
+    height, width = values.shape[-2:]
     results = []
     for photo, condition in zip(originals, conditions, strict=True):
-        carried = pipe.match(condition, prepared).warp(values[None])
+        matching = pipe.match(condition, prepared)
+        if pipe.correspondence.config.warp == "coherent":  # as sharp as the layer is
+            carried = matching.coherent().warp(values[None], (height, width))
+        else:
+            carried = matching.warp(values[None])
         results.append(_laid_on(photo, carried, strength))
     return results
 

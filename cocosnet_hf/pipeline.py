@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from .call_inputs import side_of
+from .coherence import CoherentFlow
 from .conditions import Condition
 from .image_translation import (
     ImageTranslationOutput,
@@ -40,12 +41,14 @@ class CoCosPipelineOutput(ImageTranslationOutput):
     layout, as lists of PIL images, (B, H, W, 3) arrays or (B, 3, H, W) tensors, both in 0..1.
     matching: the correspondence between condition and exemplar. blend: of a pipeline that blends,
     how much of each place is copied from the warped exemplar, as grey PIL images, (B, H, W, 1)
-    arrays or (B, 1, H, W) tensors in 0..1.
+    arrays or (B, 1, H, W) tensors in 0..1. flow: of one that warps coherently, the flow that it
+    painted from.
     """
 
     warped_exemplars: Pictures
     matching: Matching
     blend: Pictures | None = None
+    flow: CoherentFlow | None = None
 
 
 class CoCosPipeline(ImageTranslationPipeline):
@@ -192,7 +195,7 @@ class CoCosPipeline(ImageTranslationPipeline):
             prepared, matching = self._correspond(inputs, generator)
             bar.update()
             pins = pins_of(pairs, matching)
-            images, warped, blend = self._painted(inputs, prepared, matching, strength, pins)
+            images, warped, blend, flow = self._painted(inputs, prepared, matching, strength, pins)
             bar.update()
         self.maybe_free_model_hooks()
         require_finite(images)
@@ -205,6 +208,7 @@ class CoCosPipeline(ImageTranslationPipeline):
             None
             if blend is None
             else finished(blend.float(), output_type, do_denormalize=[False] * len(blend)),
+            flow,
         )
         return output if return_dict else output.to_tuple()
 
@@ -320,8 +324,8 @@ class CoCosPipeline(ImageTranslationPipeline):
         matching: Matching,
         strength: float,
         pins: list[list[Pin]],
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Picture and warped exemplar (B, 3, H, W) in [-1, 1]; the blend (B, 1, H, W), or None."""
+    ) -> tuple[Tensor, Tensor, Tensor | None, CoherentFlow | None]:
+        """Picture and warped exemplar (B, 3, H, W) in [-1, 1]; blend (B, 1, H, W), flow or None."""
         items = broadcast(prepared.photos, inputs.batch)
         guide = self._guide(inputs.conditions, self.translation)
         guide = guide.expand(inputs.batch, -1, -1, -1)
@@ -329,7 +333,7 @@ class CoCosPipeline(ImageTranslationPipeline):
         if not self.correspondence.is_coherent:
             warp = self.correspondence.warp(matching, as_one_tensor(items))
             image = self.translation(channels_last(warp.features.to(guide)), guide)
-            return image, warp.picture, None
+            return image, warp.picture, None, None
         small = as_one_tensor(_at_most(items, matching, size, size))
         warp = self.correspondence.warp(matching, small, size, pins)
         features = channels_last(warp.features.to(guide))
@@ -337,12 +341,12 @@ class CoCosPipeline(ImageTranslationPipeline):
         share = blend_share(output.blend, strength)
         image = with_strength(features, output, strength)
         if warp.flow is None or inputs.size == size:
-            return image, warp.picture, share
+            return image, warp.picture, share, warp.flow
         large = as_one_tensor(_at_most(items, matching, size, inputs.size))
         warped = warp.flow.warp(large, inputs.size)
         share = share.float()
         image = enlarged(image.float(), share, warped)
-        return image, warped, F.interpolate(share, inputs.size, mode="bilinear")
+        return image, warped, F.interpolate(share, inputs.size, mode="bilinear"), warp.flow
 
 
 def _at_most(

@@ -23,8 +23,9 @@ from studio.api import endpoints  # noqa: E402
 from studio.edge_tab import edge_tab  # noqa: E402
 from studio.gallery import gallery_of  # noqa: E402
 from studio.layer_tab import layer_tab  # noqa: E402
-from studio.limits import give_memory_back, limits, refuse_addresses  # noqa: E402
-from studio.mask_tab import mask_tab  # noqa: E402
+from studio.limits import give_memory_back, in_browser, limits, refuse_addresses  # noqa: E402
+from studio.mask_tab import dresses, mask_tab  # noqa: E402
+from studio.page import PRIVATE  # noqa: E402
 from studio.painters import (  # noqa: E402
     TABS,
     Painter,
@@ -35,12 +36,19 @@ from studio.painters import (  # noqa: E402
 from studio.pose_tab import pose_tab  # noqa: E402
 
 TITLE = "One image's look on another image's layout"
-NO_LAYERS = "A layer follows a matching, and the model of Edge to face paints without one."
 CONTENT = {
-    "mask-to-image": ("Mask to image", mask_tab),
-    "edge-to-face": ("Edge to face", edge_tab),
-    "pose-to-body": ("Pose to body", pose_tab),
+    "mask-to-image": ("Dress a figure", "Mask to image", mask_tab),
+    "layers": ("Makeup", "Layers from face to face", layer_tab),
+    "edge-to-face": ("Draw a face", "Edge to face", edge_tab),
+    "pose-to-body": ("Pose a person", "Pose to body", pose_tab),
 }
+"""Each tab's name for people, what its model does, and its content."""
+
+PAINTED_BY = {"layers": "edge-to-face"}
+"""The pipeline of a tab that has none of its own."""
+
+CSS = [Path(__file__).parent / "studio" / name for name in ("style.css", "editors.css")]
+ICON = Path(__file__).parent / "studio" / "icon.svg"
 THEME = gr.themes.Default(
     primary_hue="teal",
     neutral_hue="slate",
@@ -62,7 +70,7 @@ class Studio(gr.Blocks):
     def launch(self, *args: Any, **settings: Any) -> Any:
         """As in gradio; see `limits` for what is set here."""
         give_memory_back()
-        look = {"theme": THEME, "css_paths": Path(__file__).parent / "studio" / "style.css"}
+        look = {"theme": THEME, "css_paths": CSS, "head": in_browser(), "favicon_path": ICON}
         return super().launch(*args, **(limits() | look | settings))
 
 
@@ -72,27 +80,24 @@ def build(painters: Mapping[str, Painter | None]) -> Studio:
         title=f"CoCosNet: {TITLE}", analytics_enabled=False, delete_cache=(600, 3600)
     ) as page:
         gr.HTML(
-            f"<h1>{TITLE}</h1><p>Paint, draw or pose a layout, choose an exemplar, and see the "
-            "picture, and where in the exemplar each part of it came from.</p>",
+            f"<h1>{TITLE}</h1><p>Paint, draw or pose; choose a look; see the picture, and where in "
+            "the look each part of it came from.</p>",
             apply_default_css=False,
             elem_id="title",
         )
         with gr.Tabs(elem_id="tabs"):
-            for tab, (name, content) in CONTENT.items():
-                with gr.Tab(name, id=tab):
-                    painter = painters[tab]
+            for tab, (name, job, content) in CONTENT.items():
+                model = PAINTED_BY.get(tab, tab)
+                painter = painters[model]
+                if tab == "mask-to-image" and painter and not dresses(painter.condition):
+                    name = job
+                with gr.Tab(name, id=tab) as opened:
+                    gr.HTML(f"<h2>{job}</h2>", apply_default_css=False, elem_classes="job")
                     if painter is None:
-                        gr.Markdown(missing_model(tab), elem_classes="absent")
+                        gr.Markdown(missing_model(model), elem_classes="absent")
                     else:
-                        content(tab, painter, gallery_of(tab, painter.condition))
-            with gr.Tab("Layers", id="layers"):
-                portraits = painters["edge-to-face"]
-                if portraits and not portraits.pipe.has_matching:
-                    gr.Markdown(NO_LAYERS, elem_classes="absent")
-                elif portraits:
-                    layer_tab(portraits, gallery_of("edge-to-face", portraits.condition))
-                else:
-                    gr.Markdown(missing_model("edge-to-face"), elem_classes="absent")
+                        content(tab, painter, gallery_of(model, painter.condition))
+                opened.select(None, js=f"() => studio.tab('{tab}')", **PRIVATE)
         endpoints(painters)
     page.queue(max_size=64, default_concurrency_limit=4)
     return page

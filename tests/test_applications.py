@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
 from cocosnet_hf import CoCosPipeline, MaskCondition
@@ -118,6 +120,21 @@ def test_a_layer_lands_where_the_correspondence_says(edges: CoCosPipeline):
     green = np.asarray(found)[2::4, 2::4, 1].astype(int) - np.asarray(found)[2::4, 2::4, 0]
     assert sure.sum() > 20
     assert green[left & sure].mean() > green[~left & sure].mean() + 50
+
+
+def test_a_layer_is_as_sharp_as_it_is_painted_where_the_warp_is_coherent():
+    pipe = tiny.blending_pipeline(image_size=SIZE)
+    layer = Image.new("RGBA", (SIZE, SIZE))
+    layer.paste((0, 255, 0, 255), (0, 0, SIZE // 2, SIZE))
+    (found,) = transfer_layer(pipe, layer, photo(), photo(1))
+    size = pipe.encode_exemplar(photo()).photos[0][0].shape[-2:]
+    opaque = torch.zeros(1, 1, *size)
+    opaque[..., : size[1] // 2] = 1
+    carried = pipe.match(photo(1), photo()).coherent().warp(opaque, size)
+    share = F.interpolate(carried, (SIZE, SIZE), mode="bilinear")[0, 0, ..., None].numpy()
+    expected = share * np.array([0, 255, 0]) + (1 - share) * np.asarray(photo(1), float)
+    assert np.abs(np.asarray(found, float) - expected).max() <= 1
+    assert 0 < share.mean() < 1
 
 
 def test_a_layer_is_carried_without_painting(edges: CoCosPipeline):

@@ -30,7 +30,7 @@ def known(photo: Path) -> tuple[np.ndarray, Pose]:
 
 def on_ground(photo: Image.Image, labels: np.ndarray) -> tuple[Image.Image, tuple[int, int]]:
     """A person of the gallery in front of blurred noise, and where their picture lies in it."""
-    noise = np.random.default_rng(0).integers(0, 256, (24, 24, 3)).astype(np.uint8)
+    noise = np.random.default_rng(0).integers(90, 170, (24, 24, 3)).astype(np.uint8)
     wide = Image.fromarray(noise).resize((460, 460), Image.Resampling.BICUBIC)
     there = Image.fromarray((labels > 0).astype(np.uint8) * 255)
     wide.paste(photo, (170, 40), there.filter(ImageFilter.GaussianBlur(0.7)))

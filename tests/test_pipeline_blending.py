@@ -14,6 +14,7 @@ from torch import Tensor
 
 from cocosnet_hf import CoCosPipeline, CoCosPipelineOutput, EdgeCondition, Matching
 from cocosnet_hf.models.blending import blend_share, enlarged, with_strength
+from cocosnet_hf.points import pairs_of_points, pins_of
 from cocosnet_hf.propagation import Pin
 from tests.support import painting, tiny
 from tests.support.painting import CLASSES
@@ -386,7 +387,14 @@ def test_the_blend_comes_in_every_output_type(pipe: CoCosPipeline):
     assert stack.shape == (1, 1, 64, 80)
     np.testing.assert_allclose(array[0, ..., 0], stack[0, 0].numpy(), atol=1e-6)
     np.testing.assert_allclose(np.asarray(picture) / 255, array[0, ..., 0], atol=1 / 255)
-    assert len(pipe(photo(1), photo(2), return_dict=False)) == 4
+    assert len(pipe(photo(1), photo(2), return_dict=False)) == 5
+
+
+def test_the_flow_is_that_of_the_picture_with_its_points(pipe: CoCosPipeline):
+    for points in (None, [((0.25, 0.25), (0.75, 0.75))]):
+        out = pipe(photo(1), photo(2), points=points)
+        pins = pins_of(pairs_of_points(points, [1]), out.matching)
+        assert torch.equal(out.flow.position, out.matching.coherent(pins=pins).position)
 
 
 def test_saved_and_loaded_it_paints_the_same(pipe: CoCosPipeline, tmp_path: Path):

@@ -8,8 +8,9 @@ from typing import Any
 import gradio as gr
 
 from .inputs import explained, painted_mask, pose_of, read_lines, read_photo, show, uploaded_mask
-from .page import PAINTING, as_file
+from .page import PAINTING
 from .painters import Painter, missing_model
+from .result import as_file
 
 File = Mapping[str, Any]
 Pictures = tuple[str, str | None]

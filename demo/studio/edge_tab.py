@@ -51,9 +51,9 @@ def edge_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     """The tab's content."""
     photo = kept_picture(gallery.layout.picture, f"{tab}-photo")
     with gr.Row(equal_height=False):
-        with card(1, "Draw the lines", "Draw, or start from the edges of a photo and change them."):
+        with card(1, "Draw the lines", "Draw, or change the lines of a photo."):
             layout, settings, trace = _layout(tab, painter, gallery, photo)
-        with card(2, "Choose the look", "The picture whose colours and textures are wanted."):
+        with card(2, "Choose the look", "Its colours and textures are wanted."):
             look = look_column(tab, gallery)
             fit_row(tab, look, "Crop to the face", crop_to_face)
         result = result_column(tab)
@@ -84,8 +84,9 @@ def _layout(
         as_canvas(edge_drawing(painter, first, condition.high)),
         f"{tab}-canvas",
         palette=[{"name": "line", "color": "#000000"}],
-        brush=3,
+        brush=line_width(*painter.fitted(*first.size)),
         paper=True,
+        label="Canvas to draw lines on",
     )
     with gr.Row(elem_classes="buttons"):
         upload = upload_button("Take a photo's edges", f"{tab}-upload")
@@ -95,11 +96,11 @@ def _layout(
         0.5,
         condition.high,
         step=0.01,
-        label="Threshold (low: more lines)",
+        label="Least contrast of a line",
         elem_id=f"{tab}-threshold",
     )
     traced = gr.Checkbox(label="Show the photo beneath", elem_id=f"{tab}-traced")
-    examples = examples_of(tab, gallery.pictures)
+    examples = examples_of(tab, gallery.previews())
 
     def begun(picture: Image.Image, high: float, beneath: bool) -> tuple:
         picture.thumbnail((KEPT_SIDE, KEPT_SIDE))
@@ -117,8 +118,9 @@ def _layout(
         return as_file(picture), shown(picture, high, beneath)
 
     @explained
-    def find_again(file: dict[str, Any], high: float, beneath: bool) -> gr.HTML:
-        return shown(read_photo(file, "photo"), high, beneath)
+    def find_again(file: dict[str, Any], high: float) -> dict[str, Any]:
+        found = edge_drawing(painter, read_photo(file, "photo"), high)
+        return as_canvas(found) | {"redrawn": True}  # what the visitor drew stays
 
     @explained
     def trace_again(file: dict[str, Any], beneath: bool) -> gr.HTML:
@@ -130,7 +132,8 @@ def _layout(
         crop.click(cropped, [photo, *settings], [photo, editor], **RAW),
         examples.select(start, settings, [photo, editor], **PRIVATE),
     ]
-    threshold.release(find_again, [photo, *settings], editor, trigger_mode="always_last", **RAW)
+    # By pointer, by keys and by typing.
+    threshold.change(find_again, [photo, threshold], editor, trigger_mode="always_last", **RAW)
     traced.change(trace_again, [photo, traced], editor, **RAW)
 
     def read(value: dict[str, Any] | None) -> dict[str, Image.Image]:
@@ -163,10 +166,15 @@ def edge_drawing(painter: Painter, photo: Image.Image, threshold: float) -> Imag
     width, height = (max(round(side * longer / max(size)), shortest) for side in size)
     encoded = with_thresholds(painter.condition, threshold).encode(photo, height, width)
     lines = encoded[0].numpy() > 0
-    scale = max(1, min(round(CANVAS_SIDE / min(width, height)), MAX_SIDE // longer))
+    scale = line_width(width, height)
     drawing = np.zeros((height * scale, width * scale, 4), np.uint8)
     drawing[..., 3] = 255 * lines.repeat(scale, axis=0).repeat(scale, axis=1)
     return Image.fromarray(drawing)
+
+
+def line_width(width: int, height: int) -> int:
+    """How many pixels of a canvas one of a painting of this size is, and so how wide its lines."""
+    return max(1, min(round(CANVAS_SIDE / min(width, height)), MAX_SIDE // max(width, height)))
 
 
 def _traced(picture: Image.Image) -> str:

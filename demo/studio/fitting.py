@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 from PIL import Image
 
 from .inputs import explained, read_photo
@@ -14,8 +15,8 @@ from .page import PRIVATE, RAW, ExemplarColumn, as_file, kept_picture
 
 def fit_row(
     tab: str, look: ExemplarColumn, text: str, fit: Callable[[Image.Image], Image.Image]
-) -> None:
-    """A button that fits the exemplar, and another that takes this back."""
+) -> tuple[Dependency, Dependency]:
+    """A button that fits the exemplar, and another that takes this back; what they do."""
     whole = kept_picture(Image.new("RGB", (8, 8)), f"{tab}-whole")
     with gr.Row(elem_classes="buttons"):
         button = gr.Button(text, size="sm", elem_id=f"{tab}-fit")
@@ -29,7 +30,8 @@ def fit_row(
     def back(file: dict[str, Any] | None) -> tuple:
         return as_file(read_photo(file, "photo")), gr.Button(visible=False), False
 
-    button.click(fitted, look.exemplar, [look.exemplar, whole, undo, look.keep], **RAW)
-    undo.click(explained(back), whole, [look.exemplar, undo, look.keep], **RAW)
+    done = button.click(fitted, look.exemplar, [look.exemplar, whole, undo, look.keep], **RAW)
+    undone = undo.click(explained(back), whole, [look.exemplar, undo, look.keep], **RAW)
     for another in (look.exemplar.upload, look.picker.select, look.picker.change):
         another(lambda: gr.Button(visible=False), None, undo, **PRIVATE)
+    return done, undone

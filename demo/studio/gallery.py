@@ -33,6 +33,12 @@ ALSO_CALLED = {
 }
 """What the classes of drawn people are called in the bundled model of masks."""
 
+FIRST = "first"
+"""The folder within a tab's that holds its first sight, see `first_sight`."""
+
+FIRST_PAIRS = {"mask-to-image": (3, 7), "edge-to-face": (1, 6), "pose-to-body": (1, 2)}
+"""Whose layout and whose look a tab shows first: chosen by eye."""
+
 LOOK = 1
 """The place of a tab's first exemplar: not that of its first layout, so that something happens."""
 
@@ -40,7 +46,7 @@ DRAWN = 8
 """How many pictures are drawn where a tab has none in its folder."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Exhibit:
     """A picture with its condition: a source of the pipeline's `condition.encode`."""
 
@@ -111,11 +117,23 @@ def gallery_of(tab: str, condition: Condition) -> Gallery:
 
     A mask pipeline of other classes than the gallery's own gets drawn pictures.
     """
-    exhibits = _stored(FOLDER / tab, condition) or _drawn(condition)
+    exhibits = _first_pair_first(tab, _stored(FOLDER / tab, condition)) or _drawn(condition)
     if condition.needs_only_photo:
         face = Image.fromarray(data.astronaut()).crop((130, 0, 330, 200))
         exhibits = [*exhibits, Exhibit(face, face)]
     return Gallery(exhibits, condition)
+
+
+def _first_pair_first(tab: str, exhibits: list[Exhibit]) -> list[Exhibit]:
+    if max(FIRST_PAIRS[tab]) >= len(exhibits):
+        return exhibits  # another gallery
+    pair = [exhibits[place] for place in FIRST_PAIRS[tab]]
+    return pair + [exhibit for exhibit in exhibits if exhibit not in pair]
+
+
+def exhibit_files(folder: Path) -> list[Path]:
+    """The files of a tab's pictures, in order."""
+    return sorted(folder.glob("[0-9][0-9].*"))
 
 
 def standing_figure() -> np.ndarray:
@@ -131,7 +149,7 @@ def store(exhibits: list[Exhibit], folder: Path, condition: Condition) -> None:
     that the folder held before are gone.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("[0-9][0-9].*"):
+    for old in exhibit_files(folder):
         old.unlink()
     for place, exhibit in enumerate(exhibits):
         path = folder / f"{place:02d}.jpg"

@@ -30,6 +30,8 @@ from cocosnet_hf.person_reader import PERSON
 from cocosnet_hf.picture_files import register_heic
 from cocosnet_hf.pictures import Refused, Unreadable
 
+from .words import no_mask, no_pose
+
 MAX_PIXELS = 25_000_000
 """Pictures with more are refused before they are decoded; most phones make 12 or 24 million."""
 
@@ -186,7 +188,10 @@ def uploaded_mask(
     `read_picture` and the condition raise.
     """
     labels = read_label_map(upload, what)
-    return mask_drawing(labels, condition, *labels.size, tell=show)
+    try:
+        return mask_drawing(labels, condition, *labels.size, tell=show)
+    except ValueError as error:
+        raise ValueError(no_mask(labels, what, condition, str(error))) from error
 
 
 def show(notes: Iterable[Note], title: str = "A mask that may mean two things") -> None:
@@ -369,9 +374,12 @@ def _reading(
     content: Any, min_score: float, person: int | None, square: bool
 ) -> joints.KeypointReading:
     """Keypoints, never from a path; the visitor is told what may mean two things."""
-    reading = joints.read_keypoints(
-        content, person=person, min_score=min_score, paths=False, square=square
-    )
+    try:
+        reading = joints.read_keypoints(
+            content, person=person, min_score=min_score, paths=False, square=square
+        )
+    except ValueError as error:
+        raise ValueError(no_pose(str(error))) from error
     show(reading.notes, "Keypoints that may mean two things")
     return reading
 

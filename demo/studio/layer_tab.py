@@ -1,19 +1,19 @@
-"""The tab of layers: paint on one portrait, carry the paint over to others."""
+"""The tab of makeup: paint on one portrait, see it on others while it is painted."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from .gallery import Gallery
-from .inputs import as_url, canvas_size, empty_canvas, explained, read_drawing, read_photo
+from .inputs import as_canvas, as_url, canvas_size, empty_canvas, explained, read_photo
 from .page import (
     PAINTING,
     PRIVATE,
     RAW,
-    SLOW,
     as_file,
     board,
     card,
@@ -25,88 +25,123 @@ from .painters import Painter
 
 MOST_PHOTOS = 8
 
+LIPS, SHADOW = "#b3123f", "#5b4fa8"
+
 MAKEUP = [
-    {"name": "lips", "color": "#b3123f"},
+    {"name": "lips", "color": LIPS},
     {"name": "blush", "color": "#e8798a"},
-    {"name": "shadow", "color": "#5b4fa8"},
+    {"name": "shadow", "color": SHADOW},
     {"name": "gold", "color": "#d9a441"},
     {"name": "white", "color": "#ffffff"},
 ]
 
+FIRST_STROKES = [
+    (LIPS, 11, [(288, 540), (312, 536), (338, 537), (360, 541), (384, 538), (434, 541)]),
+    (LIPS, 22, [(306, 562), (330, 579), (362, 586), (394, 580), (416, 562)]),
+    (SHADOW, 13, [(243, 376), (262, 366), (285, 364), (306, 372)]),
+    (SHADOW, 13, [(420, 380), (440, 373), (465, 376), (488, 388)]),
+]
+"""What the gallery's last portrait, a real one, wears at first sight: colour, width and points, on
+a portrait of 768 pixels."""
 
-def layer_tab(painter: Painter, gallery: Gallery) -> None:
-    """The tab's content."""
-    tab = "layers"
-    first = _portrait(gallery.layout.picture)
+FIRST_PHOTOS = (1, 9, 0, 7, 4, 5)
+"""Whom the page shows in it: chosen by eye."""
+
+NO_MATCHING = "Makeup follows a matching, and the model of Edge to face paints without one."
+
+
+def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
+    """The tab's content. painter: that of the edges of faces."""
+    if not painter.pipe.has_matching:
+        gr.Markdown(NO_MATCHING, elem_classes="absent")
+        return
+    last = len(gallery) - 1
+    first = _portrait(gallery[last].picture)
     exemplar = kept_picture(first, f"{tab}-portrait")
     with gr.Row(equal_height=False):
-        with card(1, "Paint on a portrait", "Lipstick, glasses, a beard: whatever you like."):
+        with card(1, "Paint on a portrait", "The brush is live: look at the faces beside it."):
             editor = board(
                 "canvas",
-                empty_canvas(*first.size),
+                as_canvas(first_layer(*first.size)),
                 f"{tab}-canvas",
                 palette=MAKEUP,
                 brush=8,
                 free=True,
                 guide=as_url(first),
+                bound=True,
+                label="Portrait to paint makeup on",
             )
             picker = thumbnails(gallery.pictures, f"{tab}-gallery")
-            upload = upload_button("Upload a portrait", f"{tab}-upload")
-        with card(2, "Choose the others", f"Up to {MOST_PHOTOS} portraits that shall wear it."):
-            photos = gr.Gallery(
-                gallery.pictures[1 : MOST_PHOTOS + 1],
-                label="Portraits",
-                columns=3,
-                height=380,
-                object_fit="cover",
-                sources=["upload"],
-                buttons=[],
-                interactive=True,
-                elem_id=f"{tab}-photos",
-            )
-        with card(3, "Carry it over", "The paint follows the correspondence into each portrait."):
-            strength = gr.Slider(0.1, 1, 0.7, step=0.05, label="Strength")
-            carry = gr.Button("Carry over", variant="primary", elem_id=f"{tab}-paint")
-            results = gr.Gallery(
-                label="Results",
-                columns=3,
-                height=380,
-                object_fit="cover",
-                format="png",
-                interactive=False,
-                buttons=["download", "fullscreen"],
-                elem_id=f"{tab}-results",
-            )
+            upload = upload_button("Use my photo", f"{tab}-upload")
+        with card(2, "See it on others", "Hold a face to see it without; every change is instant."):
+            worn = board("worn", {}, f"{tab}-results", source=f"{tab}-canvas")
+    with card(3, "Choose whose faces", f"Up to {MOST_PHOTOS}: upload photos, or remove some."):
+        photos = gr.Gallery(
+            [gallery[place].picture for place in FIRST_PHOTOS if place < last],
+            label="Faces",
+            columns=MOST_PHOTOS,
+            height=180,
+            object_fit="cover",
+            format="png",  # as they are, and not in lossy WebP
+            allow_preview=False,
+            sources=["upload"],
+            buttons=[],
+            interactive=True,
+            elem_id=f"{tab}-photos",
+        )
+        carry = gr.Button("Match the faces again", size="sm", elem_id=f"{tab}-paint")
 
     def start(portrait: Image.Image) -> tuple:
         portrait = _portrait(portrait)
         return as_file(portrait), gr.HTML(empty_canvas(*portrait.size), guide=as_url(portrait))
 
     def choose(event: gr.SelectData) -> tuple:
-        return start(gallery[event.index].picture)
+        picture = gallery[event.index].picture
+        if event.index != last:
+            return start(picture)
+        worn_first = as_canvas(first_layer(*first.size))
+        return as_file(first), gr.HTML(worn_first, guide=as_url(first))
 
     @explained
     def uploaded(file: dict[str, Any] | None) -> tuple:
         return start(read_photo(file, "portrait"))
 
     @explained
-    def carried(
-        drawing: dict[str, Any] | None,
-        portrait_file: dict[str, Any] | None,
-        files: list[dict[str, Any]] | None,
-        opacity: float,
-    ) -> list[str]:
+    def matched(
+        portrait_file: dict[str, Any] | None, files: list[dict[str, Any]] | None
+    ) -> dict[str, Any]:
         portrait = read_photo(portrait_file, "portrait").convert("RGB")
-        layer = read_drawing(drawing).resize(portrait.size, Image.Resampling.NEAREST)
         if not files or len(files) > MOST_PHOTOS:
             raise ValueError(f"Choose 1 to {MOST_PHOTOS} portraits, got {len(files or [])}.")
         others = [read_photo(file.get("image"), "portrait").convert("RGB") for file in files]
-        worn = painter.transfer_layer(layer, portrait, others, strength=opacity)
-        return [as_file(picture) for picture in worn]
+        flows = painter.flows(portrait, others)
+        return {
+            "photos": [f"gradio_api/file={as_file(other)}" for other in others],
+            "flows": [flow.position[0].numpy().round(2).tolist() for flow in flows],
+            "grid": list(flows[0].grids[0][0]),
+        }
 
-    picker.select(choose, None, [exemplar, editor], **PRIVATE)
-    upload.upload(uploaded, upload, [exemplar, editor], **RAW)
-    carry.click(carried, [editor, exemplar, photos, strength], results, **PAINTING, **SLOW)
+    changes: list[Callable[..., Any]] = [
+        picker.select(choose, None, [exemplar, editor], **PRIVATE).success,
+        upload.upload(uploaded, upload, [exemplar, editor], **RAW).success,
+        photos.change,
+        worn.input,  # at first sight
+        carry.click,
+    ]
+    for change in changes:
+        change(matched, [exemplar, photos], worn, **PAINTING, **RAW)
+
+
+def first_layer(width: int, height: int) -> Image.Image:
+    """What the first portrait wears, RGBA."""
+    layer = Image.new("RGBA", (768, 768))
+    draw = ImageDraw.Draw(layer)
+    for color, thick, points in FIRST_STROKES:
+        draw.line(points, fill=color, width=thick, joint="curve")
+        for x, y in points:  # round ends
+            reach = thick / 2
+            draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=color)
+    return layer.resize((width, height), Image.Resampling.BOX)
 
 
 def _portrait(picture: Image.Image) -> Image.Image:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cocosnet_hf.call_inputs import MAX_ASPECT
+
+from .inputs import FORMATS, MAX_SIDE, READABLE
 
 MAX_UPLOAD = 10 * 2**20
 """Bytes of a file; a request may be a little larger."""
@@ -68,11 +75,30 @@ def give_memory_back() -> None:
         ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)
 
 
+def in_browser() -> str:
+    """The script of the page's head, `visit.js`, which refuses what the server could not read."""
+    known = {
+        "formats": FORMATS,
+        "readable": READABLE,
+        "maxBytes": MAX_UPLOAD,
+        "maxAspect": MAX_ASPECT,
+        "maxSide": 2 * MAX_SIDE,
+    }
+    script = (Path(__file__).parent / "visit.js").read_text()
+    known_there = f"<script>window.studio = {json.dumps(known)};</script>"
+    return f'{known_there}<script type="module">{script}</script>'
+
+
 def limits() -> dict[str, Any]:
     """Settings of `Blocks.launch`: what is kept of visitors is bounded, and nobody watches them."""
     return {
         "max_file_size": MAX_UPLOAD,
-        "app_kwargs": {"middleware": [Middleware(BodyLimit, limit=MAX_UPLOAD + 2**20)]},
+        "app_kwargs": {
+            "middleware": [
+                Middleware(BodyLimit, limit=MAX_UPLOAD + 2**20),
+                Middleware(GZipMiddleware, minimum_size=2**14),  # the page itself above all
+            ]
+        },
         "state_session_capacity": 64,
         "run_history": False,
         "enable_monitoring": False,

@@ -45,6 +45,10 @@ from .page import (
     wire,
 )
 from .painters import Painter
+from .words import plain
+
+BODY = {"skin", "hair"}
+"""Classes of a person that nobody puts on."""
 
 
 def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
@@ -53,11 +57,13 @@ def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     with gr.Row(equal_height=False):
         ground = unpainted(condition)
         name = "unknown" if ground is None else condition.classes[ground]
-        hint = f"Choose a class and paint with it. What stays unpainted is {html.escape(name)}."
-        with card(1, "Paint the layout", hint):
+        title = "Paint the figure" if dresses(condition) else "Paint the regions"
+        hint = f"Choose what to paint. What stays unpainted is {html.escape(name)}."
+        with card(1, title, hint):
             layout = _layout(tab, condition, gallery)
-        with card(2, "Choose the look", "The picture whose colours and textures are wanted."):
-            look = look_column(tab, gallery)
+        with card(2, "Choose the look", "Its colours and textures are wanted."):
+            reads = condition.photo_parser is not None or painter.takes_exemplar_condition
+            look = look_column(tab, gallery, reads_photos=reads)
             if not painter.takes_exemplar_condition and condition.photo_parser == PERSON:
                 fit_row(tab, look, "Cut out the person", cut_out)
             own = _own_mask(tab, painter, gallery)
@@ -82,6 +88,22 @@ def on_canvas(mask: Any, condition: MaskCondition) -> dict[str, Any]:
     return as_canvas(mask_drawing(mask, condition, *canvas_size(width, height)))
 
 
+def dresses(condition: MaskCondition) -> bool:
+    """Whether the classes are a person's clothes."""
+    return {"top", "dress"} <= set(condition.classes)
+
+
+def largest(mask: Any, condition: MaskCondition) -> int:
+    """The class that covers most of a mask's foreground, of a dressed figure a garment's."""
+    areas = condition.encode(mask, *condition.natural_size(mask)).sum((1, 2))
+    if (ground := unpainted(condition)) is not None:
+        areas[ground] = -1
+    if dresses(condition):
+        for body in BODY & set(condition.classes):
+            areas[condition.classes.index(body)] = -1
+    return int(areas.argmax())
+
+
 def labelled(photo: Image.Image, condition: MaskCondition) -> Image.Image:
     """The mask of an uploaded photo. Raises ValueError where no model is known that makes it."""
     if (parser := condition.photo_parser) is None:
@@ -94,7 +116,7 @@ def labelled(photo: Image.Image, condition: MaskCondition) -> Image.Image:
 
 def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
     palette = [
-        {"name": name, "color": color.lower()}
+        {"name": plain(name), "color": color.lower()}
         for index, (name, color) in enumerate(zip(condition.classes, condition.colors, strict=True))
         if index != condition.unknown
     ]
@@ -111,11 +133,13 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
         on_canvas(gallery.layout.condition, condition),
         f"{tab}-canvas",
         palette=palette,
+        first=condition.colors[largest(gallery.layout.condition, condition)].lower(),
         brush=20,
+        label="Canvas to paint regions on",
     )
     examples = examples_of(tab, gallery.previews())
     with gr.Row(elem_classes="buttons"):
-        upload = upload_button("Upload a label map", f"{tab}-upload")
+        upload = upload_button("Use a painted mask", f"{tab}-upload", exact=True)
         loads = []
         if condition.photo_parser is not None:
             photo = upload_button("Label a photo", f"{tab}-photo")
@@ -158,7 +182,7 @@ def _own_mask(tab: str, painter: Painter, gallery: Gallery) -> ExemplarCondition
         height=160,
         format="png",
         elem_id=f"{tab}-exemplar-mask",
-        elem_classes="picture",
+        elem_classes=["picture", "exact"],
     )
 
     def read(file: dict[str, Any] | None) -> np.ndarray:

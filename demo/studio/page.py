@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
+import html
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,21 +11,21 @@ from typing import Any
 
 import gradio as gr
 from gradio.events import Dependency
-from gradio.processing_utils import save_file_to_cache
-from gradio.utils import get_upload_folder
 from PIL import Image
 
-from .gallery import Exhibit, Gallery
+from .correspondence import pairs_of, takes_points
+from .first_sight import first_sight
+from .gallery import LOOK, Exhibit, Gallery
 from .inputs import explained, read_photo
-from .painters import DemoResult, Painter
-from .views import (
-    centre,
-    confidence_view,
-    flow_view,
-    match_text,
-    match_view,
-    point_of,
-    shown,
+from .painters import Painter
+from .result import (
+    Result,
+    as_address,
+    as_file,
+    asked_of,
+    board_value,
+    look_of,
+    result_parts,
 )
 
 PAINTING: dict[str, Any] = {"concurrency_id": "painting", "concurrency_limit": 1}
@@ -42,16 +42,11 @@ SLOW: dict[str, Any] = RAW | {"show_progress": "full"}
 KEEP = "Paint only what I change"
 """What the choice is called that leaves the rest of an edited picture alone."""
 
-WITHOUT_MATCHING = "This model paints without a matching: no part came from one place."
-"""What stands in the place of the views of a matching."""
+QUEUED: dict[str, Any] = {"show_progress": "minimal"}
+"""Painting: how many wait before is told; what is stale dims itself, see `result.js`."""
 
-VIEW: dict[str, Any] = {
-    "interactive": False,
-    "buttons": [],
-    "show_label": False,
-    "height": 240,
-    "elem_classes": "picture",
-}
+SAME = 0.995
+"""From this score on a picture's condition is the layout itself."""
 
 
 @dataclass(frozen=True)
@@ -88,34 +83,24 @@ class ExemplarColumn:
     """The column of the exemplar.
 
     order: the gallery's pictures as they are shown now. edit: puts the exemplar's own layout into
-    the editor; keep: whether the exemplar stays where the layout is as it was there.
+    the editor; keep: whether the exemplar stays where the layout is as it was there. uploaded: the
+    visitor's own photo has become the exemplar.
     """
 
     exemplar: gr.Image
     picker: gr.Gallery
     suggest: gr.Button
+    unsort: gr.Button
     order: gr.JSON
     edit: gr.Button
     keep: gr.Checkbox
-
-
-@dataclass(frozen=True)
-class Result:
-    """The column of the painting. `views`: what is shown of the correspondence."""
-
-    paint: gr.Button
-    live: gr.Checkbox
-    image: gr.Image
-    state: gr.State
-    match: gr.Image
-    note: gr.Markdown
-    views: list[gr.components.Component]
+    uploaded: Dependency
 
 
 @contextmanager
-def card(number: int, title: str, hint: str) -> Iterator[None]:
-    """A column with a numbered heading."""
-    with gr.Column(elem_classes="card", min_width=330):
+def card(number: int, title: str, hint: str, kind: str = "") -> Iterator[None]:
+    """A column with a numbered heading. kind: a further class of it."""
+    with gr.Column(elem_classes=["card", kind], min_width=0):
         gr.HTML(
             f'<h3><span class="step">{number}</span>{title}</h3><p class="hint">{hint}</p>',
             apply_default_css=False,
@@ -124,14 +109,19 @@ def card(number: int, title: str, hint: str) -> Iterator[None]:
         yield
 
 
+BEFORE = {"canvas": ("keeping", "pixels"), "pose": ("keeping",)}
+"""Scripts that stand before an editor's own."""
+
+
 def board(kind: str, value: Any, elem_id: str, **props: Any) -> gr.HTML:
-    """An editor of our own: "canvas" or "pose", see the comments of its script for `props`."""
+    """A part of our own: "canvas", "pose" or "worn", see its script's comments for `props`."""
     here = Path(__file__).parent
-    given: dict[str, Any] = {"guide": "", "live": False} | props
+    given: dict[str, Any] = {"guide": "", "live": True} | props
+    scripts = (*BEFORE.get(kind, ()), kind)
     return gr.HTML(
         value,
         html_template=(here / f"{kind}.html").read_text(),
-        js_on_load=(here / f"{kind}.js").read_text(),
+        js_on_load="".join((here / f"{name}.js").read_text() for name in scripts),
         apply_default_css=False,
         elem_id=elem_id,
         elem_classes="editor",
@@ -147,10 +137,11 @@ def kept_picture(picture: Image.Image, elem_id: str) -> gr.Image:
     return gr.Image(picture, format="png", visible="hidden", elem_id=elem_id)
 
 
-def thumbnails(pictures: list[Image.Image], elem_id: str) -> gr.Gallery:
-    """Small pictures to choose one of."""
+def thumbnails(pictures: list[Image.Image], elem_id: str, chosen: int | None = None) -> gr.Gallery:
+    """Small pictures to choose one of. chosen: which of them is framed as such."""
     return gr.Gallery(
         pictures,
+        selected_index=chosen,
         show_label=False,
         columns=5,
         height="auto",
@@ -159,39 +150,56 @@ def thumbnails(pictures: list[Image.Image], elem_id: str) -> gr.Gallery:
         interactive=False,
         buttons=[],
         elem_id=elem_id,
-        elem_classes="thumbnails",
+        elem_classes="picks",
     )
 
 
 def examples_of(tab: str, pictures: list[Image.Image]) -> gr.Gallery:
     """Layouts to start from, in the order of the tab's gallery."""
     gr.Markdown("Start from an example", elem_classes="label")
-    return thumbnails(pictures, f"{tab}-examples")
+    return thumbnails(pictures, f"{tab}-examples", chosen=0)
 
 
-def upload_button(text: str, elem_id: str, kind: str = "image") -> gr.UploadButton:
-    """A small button that takes one file. kind: as gradio names it, or a file's ending."""
-    return gr.UploadButton(text, file_types=[kind], size="sm", elem_id=elem_id)
+def upload_button(
+    text: str, elem_id: str, kind: str = "image", *, exact: bool = False
+) -> gr.UploadButton:
+    """A small button that takes one file.
+
+    kind: as gradio names it, or a file's ending. exact: no browser may make the picture smaller.
+    """
+    return gr.UploadButton(
+        text,
+        file_types=[kind],
+        size="sm",
+        elem_id=elem_id,
+        elem_classes=["exact"] if exact else [],
+    )
 
 
-def look_column(tab: str, gallery: Gallery, *, can_keep: bool = True) -> ExemplarColumn:
+def look_column(
+    tab: str, gallery: Gallery, *, can_keep: bool = True, reads_photos: bool = True
+) -> ExemplarColumn:
     """Choose or upload an exemplar, have the best one found, or edit it.
 
-    can_keep: whether changes of a layout have their places.
+    can_keep: whether changes of a layout have their places. reads_photos: whether the layout of a
+    visitor's own photo can be found, to edit it.
     """
     exemplar = gr.Image(
         gallery.look.picture,
-        label="Exemplar",
+        label="Look",
         format="png",
-        sources=["upload", "clipboard"],
+        sources=["upload"],
         buttons=["fullscreen"],
         height=360,
         elem_id=f"{tab}-exemplar",
-        elem_classes="picture",
+        elem_classes="picture exemplar",
     )
-    picker = thumbnails(gallery.pictures, f"{tab}-gallery")
-    suggest = gr.Button("Find the best match for my layout", size="sm", elem_id=f"{tab}-suggest")
-    edit = gr.Button("Edit this picture", size="sm", elem_id=f"{tab}-edit")
+    upload = upload_button("Use my photo", f"{tab}-exemplar-upload")
+    picker = thumbnails(gallery.pictures, f"{tab}-gallery", chosen=LOOK)
+    with gr.Row(elem_classes="buttons"):
+        suggest = gr.Button("Find the best match", size="sm", elem_id=f"{tab}-suggest")
+        unsort = gr.Button("First order", size="sm", visible=False, elem_id=f"{tab}-unsort")
+        edit = gr.Button("Edit this picture", size="sm", elem_id=f"{tab}-edit")
     keep = gr.Checkbox(
         label=KEEP,
         info="Where the layout stays as it began, the picture stays as it is.",
@@ -199,46 +207,27 @@ def look_column(tab: str, gallery: Gallery, *, can_keep: bool = True) -> Exempla
         elem_id=f"{tab}-keep",
     )
     order = gr.JSON(list(range(len(gallery))), visible="hidden")
-    return ExemplarColumn(exemplar, picker, suggest, order, edit, keep)
+
+    @explained
+    def own_photo(file: dict[str, Any] | None) -> tuple:
+        return as_file(read_photo(file, "photo")), *unlisted()
+
+    def unlisted() -> tuple:
+        return gr.Gallery(selected_index=None), gr.Button(visible=reads_photos)
+
+    uploaded = upload.upload(own_photo, upload, [exemplar, picker, edit], **RAW)
+    exemplar.upload(unlisted, None, [picker, edit], **PRIVATE)
+    if not reads_photos:
+        picker.select(lambda: gr.Button(visible=True), None, edit, **PRIVATE)
+    return ExemplarColumn(exemplar, picker, suggest, unsort, order, edit, keep, uploaded)
 
 
 def result_column(tab: str) -> Result:
-    """The card of the painting, and below it what the correspondence tells."""
-    with card(3, "See the picture", "And where each part of it came from."):
-        with gr.Row(elem_classes="go"):
-            paint = gr.Button("Paint", variant="primary", scale=3, elem_id=f"{tab}-paint")
-            live = gr.Checkbox(label="Live", scale=1, min_width=90, elem_id=f"{tab}-live")
-        image = gr.Image(
-            label="Result",
-            format="png",
-            height=480,
-            interactive=False,
-            buttons=["fullscreen"],
-            elem_id=f"{tab}-result",
-            elem_classes="picture pickable",
-        )
-        note = gr.Markdown(
-            "Press **Paint**, then click a point of the result to see where it came from.",
-            elem_id=f"{tab}-note",
-            elem_classes="note",
-        )
-        with gr.Tabs(elem_classes="views"):
-            with gr.Tab("Match"):
-                match = gr.Image(elem_id=f"{tab}-match", **VIEW)
-            with gr.Tab("Compare"):
-                slider = gr.ImageSlider(format="png", elem_id=f"{tab}-slider", **VIEW)
-            with gr.Tab("Warped"):
-                warped = gr.Image(elem_id=f"{tab}-warped", **VIEW)
-            with gr.Tab("Certainty"):
-                confidence = gr.Image(elem_id=f"{tab}-confidence", **VIEW)
-            with gr.Tab("Flow"):
-                flow = gr.Image(elem_id=f"{tab}-flow", **VIEW)
-        download = gr.DownloadButton(
-            "Download", size="sm", interactive=False, elem_id=f"{tab}-download"
-        )
-    state = gr.State(None, time_to_live=3600)
-    views = [match, note, slider, warped, confidence, flow, download]
-    return Result(paint, live, image, state, match, note, views)
+    """The card of the painting, with what the correspondence tells."""
+    with card(
+        3, "See the picture", "And where in the look each part of it came from.", "result-card"
+    ):
+        return result_parts(tab)
 
 
 def wire(
@@ -249,105 +238,85 @@ def wire(
     result: Result,
     own: ExemplarCondition,
 ) -> None:
-    """Connect the three columns of a tab."""
-    everything = [layout.editor, look.exemplar, look.keep, *own.parts]
+    """Connect the three columns of a tab, whose first sight is a painted picture."""
+    result.strength.visible = takes_points(painter.pipe)
+    result.board.value = first_sight(result.tab, painter, gallery)
+    changing: list[Any] = [layout.editor, look.exemplar, look.keep, result.strength, *own.parts]
+    everything = [result.board, *changing]
 
     @explained
     def paint(
-        value: dict[str, Any] | None, file: dict[str, Any] | None, keep: bool, *own_values: Any
-    ) -> tuple[str, DemoResult]:
-        painting = painter.paint(
-            layout.read(value),
-            read_photo(file, "exemplar"),
-            own.read(*own_values),
-            before=layout.began(value) if keep else None,
-        )
-        return as_file(shown(painting)), painting
+        sent: dict[str, Any] | None,
+        value: dict[str, Any] | None,
+        file: dict[str, Any] | None,
+        keep: bool,
+        strength: float,
+        *own_values: Any,
+    ) -> dict[str, Any]:
+        condition, photo = layout.read(value), read_photo(file, "exemplar")
+        exhibit = gallery.find(photo)
+        known = own.read(*own_values) if own.parts else exhibit and exhibit.condition
+        knobs: dict[str, Any] = {}
+        if takes_points(painter.pipe):
+            knobs = {"strength": strength, "points": pairs_of(sent, look_of(photo))}
+        before = layout.began(value) if keep else None
+        painting = painter.paint(condition, photo, known, before, **knobs)
+        shown = board_value(painting, painter, condition, photo, known, as_address)
+        return shown | {"asked": asked_of(sent)}
 
-    for trigger, mode, settings in (
-        (result.paint.click, "once", SLOW),
-        # A stroke that comes while one is painted replaces the one that waits.
-        (layout.editor.input, "always_last", RAW),
-    ):
-        painted = trigger(
-            paint,
-            everything,
-            [result.image, result.state],
-            trigger_mode=mode,
-            **PAINTING,
-            **settings,
-        )
-        painted.success(all_views, result.state, result.views, **PRIVATE)
+    def follow(sent: dict[str, Any] | None, *values: Any) -> dict[str, Any]:
+        """Without a message over the page, since nobody pressed a button."""
+        try:
+            return paint(sent, *values)
+        except gr.Error as error:
+            return {"asked": asked_of(sent), "problem": html.unescape(error.message)}
+
+    # What comes while one is painted replaces the one that waits.
+    settings = {"trigger_mode": "always_last"} | PAINTING | RAW | QUEUED
+    for trigger, painted in ((result.paint.click, paint), (result.board.input, follow)):
+        done = trigger(painted, everything, result.board, **settings)
+        done.failure(**result.tells("failed"), **PRIVATE)
+    for part in changing:
+        part.change(**result.tells("stale"), **PRIVATE)
     result.live.change(lambda on: gr.HTML(live=on), result.live, layout.editor, **PRIVATE)
-    result.image.select(match_at, result.state, [result.match, result.note], **PRIVATE)
-
-    @explained
-    def suggest(value: dict[str, Any] | None) -> tuple:
-        found = gallery.best(layout.query(value))
-        labelled = [(gallery[match.index].picture, f"{match.score:.0%}") for match in found]
-        order = [match.index for match in found]
-        return (
-            gr.Gallery(labelled, selected_index=0),
-            order,
-            *chosen(order[0]),
-        )
-
-    def choose(order: list[int], event: gr.SelectData) -> list[Any]:
-        return chosen(order[event.index])
+    result.live.change(**result.tells("live"), **PRIVATE)
 
     def chosen(place: int) -> list[Any]:
         exhibit = gallery[place]
         return [as_file(exhibit.picture), False, *own.offer(exhibit)]
 
+    @explained
+    def suggest(value: dict[str, Any] | None) -> tuple:
+        found = gallery.best(layout.query(value))
+        labelled = [(gallery[match.index].picture, f"{match.score:.0%}") for match in found]
+        # The layout's own picture is no answer to who else could wear it.
+        best = next((n for n, match in enumerate(found) if match.score < SAME), 0)
+        return (
+            gr.Gallery(labelled, selected_index=best),
+            [match.index for match in found],
+            gr.Button(visible=True),
+            *chosen(found[best].index),
+        )
+
+    def unsort(file: dict[str, Any] | None) -> tuple:
+        exhibit = gallery.find(read_photo(file, "exemplar")) if file else None
+        place = None if exhibit is None else gallery.exhibits.index(exhibit)
+        return (
+            gr.Gallery(gallery.pictures, selected_index=place),
+            list(range(len(gallery))),
+            gr.Button(visible=False),
+        )
+
+    def choose(order: list[int], event: gr.SelectData) -> list[Any]:
+        return chosen(order[event.index])
+
     choice = [look.exemplar, look.keep, *own.parts]
-    look.suggest.click(suggest, layout.editor, [look.picker, look.order, *choice], **RAW)
+    shown = [look.picker, look.order, look.unsort]
+    look.suggest.click(suggest, layout.editor, [*shown, *choice], **RAW)
+    look.unsort.click(unsort, look.exemplar, shown, **RAW)
     look.picker.select(choose, look.order, choice, **PRIVATE)
     # In the browser: an answer of the server's could come after the visitor's own choice.
     unkept: dict[str, Any] = {"fn": None, "outputs": look.keep, "js": "() => false", **PRIVATE}
     look.exemplar.upload(**unkept)
-    for load in layout.loads:  # of which the exemplar is no picture
+    for load in (*layout.loads, look.uploaded):  # of which the exemplar is no picture
         load.success(**unkept)
-
-
-def all_views(painting: DemoResult) -> tuple:
-    """What is shown of a new painting's correspondence, in the order of `Result.views`."""
-    before, after = painting.compared
-    download = as_file(after, "painting")
-    warped = None if painting.warped is None else as_file(painting.warped)
-    compared, button = (
-        (as_file(before), download),
-        gr.DownloadButton(value=download, interactive=True),
-    )
-    if painting.matching is None:
-        return None, WITHOUT_MATCHING, compared, warped, None, None, button
-    point = centre(painting)
-    return (
-        as_file(match_view(painting, point)),
-        match_text(painting, point),
-        compared,
-        warped,
-        as_file(confidence_view(painting)),
-        as_file(flow_view(painting)),
-        button,
-    )
-
-
-def match_at(painting: DemoResult | None, event: gr.SelectData) -> tuple[str | None, str]:
-    """Where a clicked point of the painting came from."""
-    if painting is None:
-        raise gr.Error("Press Paint again: this painting is no longer kept.", title="Too old")
-    if painting.matching is None:
-        return None, WITHOUT_MATCHING
-    point = point_of(painting, event.index)
-    return as_file(match_view(painting, point)), match_text(painting, point)
-
-
-def as_file(picture: Image.Image, name: str = "picture") -> str:
-    """A picture among gradio's files, which it clears away after a while.
-
-    gradio's own way writes equal pictures of two visitors over each other while they are read.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, f"{name}.png")
-        picture.save(path)
-        return save_file_to_cache(path, get_upload_folder())

@@ -18,16 +18,17 @@ from cocosnet_hf import (
     Condition,
     EdgeCondition,
     ImageTranslationPipeline,
-    Matching,
     PreparedExemplar,
     bundled,
     bundled_names,
     open_model,
 )
-from cocosnet_hf.applications import edit_photo, transfer_layer
+from cocosnet_hf.applications import edit_photo
+from cocosnet_hf.coherence import CoherentFlow
 from cocosnet_hf.hub.publish import PIPELINE_VARIABLE
-from cocosnet_hf.pictures import open_photo, to_image
+from cocosnet_hf.pictures import open_photo
 
+from .correspondence import Correspondence, takes_points
 from .inputs import explained
 
 try:
@@ -46,23 +47,28 @@ except ImportError:
 TABS = {"mask-to-image": "mask", "edge-to-face": "edge", "pose-to-body": "pose"}
 """The tabs by the name of their bundled pipeline, and the type of condition of each."""
 
+ENLARGED = 2
+"""How many times larger than it learned a pipeline paints that can: the page shows it large."""
+
 PREPARED = 16
 """Exemplars whose half of the work is kept."""
+
+KNOWN_FLOWS = 128
+"""Pairs of portraits whose correspondence is kept, some 20 kB each."""
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """One painting: the condition as a picture, the exemplar as the model saw it, the results.
+    """One painting: the condition as a picture, and the results.
 
-    warped, matching: None of a model that does not match. edit: where a photo was edited, the whole
-    photo before and after.
+    warped, correspondence: None of a model that does not match. edit: where a photo was edited, the
+    whole photo before and after.
     """
 
     condition: Image.Image
-    exemplar: Image.Image
     image: Image.Image
     warped: Image.Image | None
-    matching: Matching | None
+    correspondence: Correspondence | None
     edit: tuple[Image.Image, Image.Image] | None = None
 
     @property
@@ -71,20 +77,25 @@ class DemoResult:
         return self.edit[1] if self.edit else self.image
 
     @property
-    def compared(self) -> tuple[Image.Image, Image.Image]:
-        """What it was made from and what it became."""
-        return self.edit or (self.condition, self.image)
+    def before(self) -> Image.Image:
+        """What it was made from: the photo before its edit, else the layout."""
+        return self.edit[0] if self.edit else self.condition
 
 
 class Painter:
-    """A pipeline that remembers the exemplars it has prepared."""
+    """A pipeline that remembers the exemplars it has prepared.
 
-    def __init__(self, pipe: ImageTranslationPipeline) -> None:
+    is_bundled: whether it is the one that comes with its tab.
+    """
+
+    def __init__(self, pipe: ImageTranslationPipeline, is_bundled: bool = False) -> None:
+        self.is_bundled = is_bundled
         pipe.set_progress_bar_config(disable=True)
         self.pipe = pipe.to("cuda" if torch.cuda.is_available() else "cpu")
         self._prepared: OrderedDict[str, PreparedExemplar] = OrderedDict()
         self._paint = on_gpu(self._paint_here)
-        self.transfer_layer = on_gpu(self._transfer_here)
+        self._flows = on_gpu(self._flows_here)
+        self._known_flows: OrderedDict[str, CoherentFlow] = OrderedDict()
 
     @property
     def condition(self) -> Any:
@@ -110,15 +121,17 @@ class Painter:
         exemplar: Image.Image,
         exemplar_condition: Any = None,
         before: Any = None,
+        **knobs: Any,
     ) -> DemoResult:
         """Paint a source of the pipeline's condition with the look of an exemplar.
 
         before: the exemplar's own layout, to edit it: where the condition does not differ from it
-        the exemplar stays. Raises ValueError for what the pipeline refuses.
+        the exemplar stays. knobs: `strength` and `points` of a pipeline that takes them, see
+        `takes_points`. Raises ValueError for what the pipeline refuses.
         """
         if not self.takes_exemplar_condition:
             exemplar_condition = None
-        painting = self._paint(condition, exemplar, exemplar_condition)
+        painting = self._paint(condition, exemplar, exemplar_condition, **knobs)
         if before is None:
             return painting
         photo = open_photo(exemplar)
@@ -126,28 +139,53 @@ class Painter:
         return replace(painting, edit=(photo, edited))
 
     def _paint_here(
-        self, condition: Any, exemplar: Image.Image, exemplar_condition: Any
+        self, condition: Any, exemplar: Image.Image, exemplar_condition: Any, **knobs: Any
     ) -> DemoResult:
         if isinstance(self.pipe, CoCosPipeline):
             prepared = self._prepare(self.pipe, exemplar, exemplar_condition)
-            out, seen = self.pipe(condition, prepared), to_image(prepared.photos[0][0])
+            if takes_points(self.pipe):
+                knobs["scale"] = ENLARGED
+            out = self.pipe(condition, prepared, **knobs)
         else:
-            out, seen = self.pipe(condition, exemplar, exemplar_condition), open_photo(exemplar)
+            out = self.pipe(condition, exemplar, exemplar_condition)
         image = out.images[0]
         return DemoResult(
             self.condition.preview(self.condition.encode(condition, image.height, image.width)),
-            seen,
             image,
             None if out.warped_exemplars is None else out.warped_exemplars[0],
-            # So that it outlives the GPU it was made on.
-            None if out.matching is None else out.matching.to("cpu"),
+            None if out.matching is None else Correspondence.of(out),
         )
 
-    def _transfer_here(self, *arguments: Any, **settings: Any) -> list[Image.Image]:
-        """See `transfer_layer`."""
+    def flows(self, exemplar: Image.Image, photos: list[Image.Image]) -> list[CoherentFlow]:
+        """Where the places of each photo lie in an exemplar; see `transfer_layer`.
+
+        Remembered, so that of a changed choice only what is new takes time. Raises ValueError for a
+        pipeline that paints without a matching.
+        """
+        keys = [hashlib.sha256(pickle.dumps((exemplar, photo))).hexdigest() for photo in photos]
+        new = {
+            key: photo
+            for key, photo in zip(keys, photos, strict=True)
+            if key not in self._known_flows
+        }
+        if new:
+            self._known_flows |= zip(new, self._flows(exemplar, list(new.values())), strict=True)
+        found = [self._known_flows[key] for key in keys]
+        for key in keys:
+            self._known_flows.move_to_end(key)
+        while len(self._known_flows) > KNOWN_FLOWS:
+            self._known_flows.popitem(last=False)
+        return found
+
+    def _flows_here(self, exemplar: Image.Image, photos: list[Image.Image]) -> list[CoherentFlow]:
         if not isinstance(self.pipe, CoCosPipeline):
-            raise ValueError("a layer follows a matching, and this model paints without one.")
-        return transfer_layer(self.pipe, *arguments, **settings)
+            raise ValueError("makeup follows a matching, and this model paints without one.")
+        prepared = self._prepare(self.pipe, exemplar, None)
+        flows = []
+        for photo in photos:
+            flow = self.pipe.match(self.condition.from_photo(photo), prepared).coherent()
+            flows.append(replace(flow, position=flow.position.cpu()))
+        return flows
 
     def _prepare(
         self, pipe: CoCosPipeline, exemplar: Image.Image, condition: Any
@@ -155,7 +193,8 @@ class Painter:
         """Found by its content, so that whoever sends the same picture need not wait for it."""
         key = hashlib.sha256(pickle.dumps((exemplar, condition))).hexdigest()
         if key not in self._prepared:
-            self._prepared[key] = pipe.encode_exemplar(exemplar, condition)
+            larger = ENLARGED * pipe.config.image_size if takes_points(pipe) else None
+            self._prepared[key] = pipe.encode_exemplar(exemplar, condition, image_size=larger)
             while len(self._prepared) > PREPARED:
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(key)
@@ -193,7 +232,8 @@ def open_painters(names: Mapping[str, str]) -> dict[str, Painter | None]:
                 )
             painters[tab] = Painter(pipe)
         elif tab not in painters:
-            painters[tab] = Painter(bundled(tab)) if tab in bundled_names() else None
+            known = tab in bundled_names()
+            painters[tab] = Painter(bundled(tab), is_bundled=True) if known else None
     return painters
 
 

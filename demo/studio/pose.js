@@ -1,18 +1,30 @@
-// A figure whose joints are dragged, hidden and mirrored.
+// A figure whose joints are turned, hidden and mirrored.
 //
 // props: value {joints: 18 rows [x, y, score], size: [width, height]}, score 0 for hidden joints;
-// names, limbs (pairs of joints) and colors of the joints; guide: address of a picture beneath, or
-// ""; live: tell of every move.
+// names, limbs (pairs of joints, from the neck outwards) and colors of the joints; guide: address
+// of a picture beneath, or ""; live: tell of every move; bound: the figure belongs to the picture.
+//
+// A joint turns about the one it hangs on and takes along what hangs on it; the neck takes all.
 const SVG = "http://www.w3.org/2000/svg";
 const svg = element.querySelector("svg");
 const LIVE_PAUSE = 150;
 const LONGEST_PAST = 40;
+const REACH = 22; // how near a finger must come to a joint, in pixels of the page
+const SHORTEST = 0.5; // of its length at first: a limb that points at the viewer
+const LONGEST = 1.25;
 const partners = props.names.map((name) =>
-  props.names.indexOf(
-    name.startsWith("r_") ? "l_" + name.slice(2) : name.startsWith("l_") ? "r_" + name.slice(2) : name
-  )
+  props.names.indexOf(name.replace(/^[rl]_/, (side) => (side === "r_" ? "l_" : "r_")))
 );
+const parents = props.names.map((_, joint) => {
+  const limb = props.limbs.find(([, to]) => to === joint);
+  return limb ? limb[0] : null;
+});
+const lengths = element.querySelector("[data-do=lengths]");
 let joints = [];
+let lengthsAtFirst = [];
+let atFirst = null;
+let frame = [1, 1];
+let grip = [0, 0];
 let chosen = null;
 let dragged = false;
 let past = [];
@@ -24,8 +36,12 @@ function copy() {
   return joints.map((joint) => [...joint]);
 }
 
+function now() {
+  return { joints: copy(), frame };
+}
+
 function remember() {
-  past.push(copy());
+  past.push(now());
   if (past.length > LONGEST_PAST) past.shift();
   future = [];
 }
@@ -38,10 +54,11 @@ function add(kind, attributes) {
 }
 
 function draw() {
-  const [width, height] = props.value.size;
+  const [width, height] = frame;
   const unit = Math.max(width, height) / 100;
   svg.setAttribute("viewBox", "0 0 " + width + " " + height);
   svg.style.aspectRatio = width + " / " + height;
+  svg.parentElement.style.setProperty("--widest", `${(34 * width) / height}rem`);
   svg.replaceChildren();
   if (props.guide) {
     add("image", { href: props.guide, width, height, opacity: 0.6, preserveAspectRatio: "none" });
@@ -53,6 +70,8 @@ function draw() {
     const stroke = props.colors[number];
     add("line", { x1, y1, x2, y2, stroke, "stroke-width": 2 * unit, class: "limb" });
   });
+  const reach = REACH * share() || 5 * unit;
+  for (const [cx, cy] of joints) add("circle", { cx, cy, r: reach, class: "hit" });
   joints.forEach(([x, y, score], number) => {
     const attributes = { cx: x, cy: y, r: 1.7 * unit, tabindex: 0, role: "button" };
     const dot = add("circle", { ...attributes, "stroke-width": 0.5 * unit, class: "joint" });
@@ -63,6 +82,12 @@ function draw() {
     dot.classList.toggle("chosen", number === chosen);
   });
   refresh();
+}
+
+// Pixels of the picture in one of the page, 0 while it is not seen.
+function share() {
+  const { width } = svg.getBoundingClientRect();
+  return width && frame[0] / width;
 }
 
 function said(number) {
@@ -76,37 +101,102 @@ function refresh() {
   hide.disabled = chosen === null;
   hide.textContent = chosen !== null && !joints[chosen][2] ? "Show joint" : "Hide joint";
   element.querySelector(".joint-name").textContent = chosen === null ? "" : said(chosen);
+  element.querySelector("[data-do=reset]").disabled = JSON.stringify(now()) === atFirst;
   element.querySelector("[data-do=undo]").disabled = past.length === 0;
   element.querySelector("[data-do=redo]").disabled = future.length === 0;
 }
 
 function tell() {
   told = Date.now();
-  props.value = { joints: copy(), size: props.value.size };
+  props.value = { joints: copy(), size: frame };
+  if (!props.bound) keep("");
   if (props.live) trigger("input");
 }
 
 function show() {
   if (!props.value || !props.value.joints) return;
   if (started) remember();
-  started = true;
   joints = props.value.joints.map((joint) => [...joint]);
+  frame = props.value.size;
+  lengthsAtFirst = joints.map((_, joint) => lengthOf(joint));
+  atFirst = JSON.stringify(now());
   draw();
+  if (started && !props.bound) keep("");
+  started = true;
 }
 
+function lengthOf(joint) {
+  const parent = parents[joint];
+  if (parent === null) return 0;
+  return Math.hypot(joints[joint][0] - joints[parent][0], joints[joint][1] - joints[parent][1]);
+}
+
+function hangsOn(joint, other) {
+  while (joint !== null && joint !== other) joint = parents[joint];
+  return joint === other;
+}
+
+function inside([x, y]) {
+  const [width, height] = frame;
+  return x >= 0 && y >= 0 && x <= width - 1 && y <= height - 1;
+}
+
+// Bring a joint as near to a place as its limb and the picture's border let it.
 function move(number, x, y) {
-  const [width, height] = props.value.size;
-  joints[number][0] = Math.min(Math.max(x, 0), width - 1);
-  joints[number][1] = Math.min(Math.max(y, 0), height - 1);
+  const before = copy();
+  const parent = parents[number];
+  const [fromX, fromY] = before[number];
+  let turned = ([left, top]) => [left + x - fromX, top + y - fromY];
+  if (parent !== null) {
+    const [aboutX, aboutY] = before[parent];
+    const angle = Math.atan2(y - aboutY, x - aboutX) - Math.atan2(fromY - aboutY, fromX - aboutX);
+    const [cosine, sine] = [Math.cos(angle), Math.sin(angle)];
+    const length = lengthOf(number);
+    const [least, most] = [SHORTEST, LONGEST].map((share) => share * lengthsAtFirst[number]);
+    const wanted = Math.min(Math.max(Math.hypot(x - aboutX, y - aboutY), least), most);
+    const stretch = free() && length ? wanted / length - 1 : 0;
+    const spin = (dx, dy) => [cosine * dx - sine * dy, sine * dx + cosine * dy];
+    const [moreX, moreY] = spin(stretch * (fromX - aboutX), stretch * (fromY - aboutY));
+    turned = ([left, top]) => {
+      const [right, down] = spin(left - aboutX, top - aboutY);
+      return [aboutX + right + moreX, aboutY + down + moreY];
+    };
+  }
+  joints = before.map((joint, place) =>
+    hangsOn(place, number) ? [...turned(joint), joint[2]] : joint
+  );
+  const leaves = (joint, place) => joint[2] && inside(before[place]) && !inside(joint);
+  if (joints.some(leaves)) joints = before;
+}
+
+function free() {
+  return lengths.getAttribute("aria-pressed") === "false";
+}
+
+function placeOf(event) {
+  const box = svg.getBoundingClientRect();
+  const [width, height] = frame;
+  return [
+    ((event.clientX - box.left) * width) / box.width,
+    ((event.clientY - box.top) * height) / box.height,
+  ];
+}
+
+function nearest([x, y]) {
+  const far = joints.map(([left, top]) => Math.hypot(left - x, top - y));
+  const place = far.indexOf(Math.min(...far));
+  return far[place] <= REACH * share() ? place : null;
 }
 
 svg.addEventListener("pointerdown", (event) => {
-  const dot = event.target.closest("[data-joint]");
-  chosen = dot ? Number(dot.dataset.joint) : null;
+  if (event.button !== 0 || !event.isPrimary) return;
+  const [x, y] = placeOf(event);
+  chosen = nearest([x, y]);
   dragged = false;
-  if (dot) {
+  if (chosen !== null) {
     event.preventDefault();
     svg.setPointerCapture(event.pointerId);
+    grip = [joints[chosen][0] - x, joints[chosen][1] - y];
   }
   draw();
 });
@@ -115,13 +205,8 @@ svg.addEventListener("pointermove", (event) => {
   if (chosen === null || !svg.hasPointerCapture(event.pointerId)) return;
   if (!dragged) remember();
   dragged = true;
-  const box = svg.getBoundingClientRect();
-  const [width, height] = props.value.size;
-  move(
-    chosen,
-    ((event.clientX - box.left) * width) / box.width,
-    ((event.clientY - box.top) * height) / box.height
-  );
+  const [x, y] = placeOf(event);
+  move(chosen, x + grip[0], y + grip[1]);
   draw();
   if (props.live && Date.now() - told > LIVE_PAUSE) tell();
 });
@@ -157,8 +242,8 @@ svg.addEventListener("keydown", (event) => {
 
 function step(from, to) {
   if (from.length === 0) return;
-  to.push(copy());
-  joints = from.pop();
+  to.push(now());
+  ({ joints, frame } = from.pop());
   draw();
   tell();
 }
@@ -167,11 +252,18 @@ element.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button) return;
   if (button.dataset.do === "hide" && chosen !== null) hide();
+  if (button.dataset.do === "lengths") lengths.setAttribute("aria-pressed", String(free()));
+  if (button.dataset.do === "reset") {
+    remember();
+    ({ joints, frame } = JSON.parse(atFirst));
+    draw();
+    tell();
+  }
   if (button.dataset.do === "undo") step(past, future);
   if (button.dataset.do === "redo") step(future, past);
   if (button.dataset.do === "mirror") {
     remember();
-    const width = props.value.size[0];
+    const width = frame[0];
     const before = copy();
     joints = partners.map((partner) => {
       const [x, y, score] = before[partner];
@@ -183,8 +275,20 @@ element.addEventListener("click", (event) => {
 });
 
 watch("value", show);
-watch("live", () => {
+function showLive() {
   element.querySelector(".board").dataset.live = props.live;
-});
+}
+
+watch("live", showLive);
+showLive();
 watch("guide", () => joints.length && draw());
 show();
+const before = props.bound ? null : keptBefore("");
+if (before) {
+  const first = [lengthsAtFirst, atFirst];
+  props.value = before; // undo brings the page's own beginning back
+  show();
+  if (String(frame) === String(past[0].frame)) [lengthsAtFirst, atFirst] = first;
+  if (props.live) trigger("input");
+}
+new ResizeObserver(() => joints.length && draw()).observe(svg);

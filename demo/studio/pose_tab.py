@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
+import numpy as np
+from gradio.events import Dependency
 from PIL import Image
 
 from cocosnet_hf import Pose, PoseCondition
@@ -49,13 +52,12 @@ def pose_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     """The tab's content."""
     condition: PoseCondition = painter.condition
     with gr.Row(equal_height=False):
-        with card(1, "Pose the figure", "Drag joints; select one to hide it, or use the keyboard."):
+        with card(1, "Pose the figure", "Drag its joints, or use the keyboard."):
             layout = _layout(tab, condition, gallery)
-        with card(2, "Choose the look", "The picture whose clothes and colours are wanted."):
+        with card(2, "Choose the look", "Its clothes and colours are wanted."):
             look = look_column(tab, gallery, can_keep=False)  # one limb moves the whole condition
-            if not painter.takes_exemplar_condition:
-                fit_row(tab, look, "Cut out the person", cut_out)
-            own = _own_pose(tab, painter, gallery, look)
+            fits = fit_row(tab, look, "Cut out the person", cut_out)
+            own = _own_pose(tab, painter, gallery, look, fits)
         result = result_column(tab)
     wire(painter, gallery, layout, look, result, own)
 
@@ -66,7 +68,7 @@ def pose_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             return gr.HTML(figure(own.read(*pose), condition), guide=guide_of(photo))
         if (exhibit := gallery.find(photo)) is not None:
             return gr.HTML(figure(exhibit.condition, condition), guide=guide_of(photo))
-        return found_in(photo, condition)
+        return found_in(photo, condition, standing_figure())
 
     look.edit.click(edit, [look.exemplar, *own.parts], layout.editor, **RAW)
 
@@ -77,7 +79,7 @@ def figure(pose: Pose, condition: PoseCondition) -> dict[str, Any]:
 
 
 def pose_board(pose: Pose, condition: PoseCondition, elem_id: str, guide: str = "") -> gr.HTML:
-    """An editor that shows a pose."""
+    """An editor that shows a pose. guide: a photo that the pose belongs to."""
     return board(
         "pose",
         figure(pose, condition),
@@ -86,6 +88,7 @@ def pose_board(pose: Pose, condition: PoseCondition, elem_id: str, guide: str = 
         limbs=[list(limb) for limb in LIMBS],
         colors=["#{:02x}{:02x}{:02x}".format(*color) for color in COLORS],
         guide=guide,
+        bound=bool(guide),
     )
 
 
@@ -96,20 +99,22 @@ def guide_of(picture: Image.Image) -> str:
     return as_url(small)
 
 
-def found_in(photo: Image.Image, condition: PoseCondition) -> gr.HTML:
-    """The editor with a photo beneath and its pose, by the optional model where that is here."""
+def found_in(photo: Image.Image, condition: PoseCondition, otherwise: np.ndarray) -> gr.HTML:
+    """The editor with a photo beneath and its pose, by the optional model where that is here.
+
+    otherwise: the joints (18, 2) as shares of the photo where nobody is seen.
+    """
     guide = guide_of(photo)
     try:
         try:
             found = condition.from_photo(photo, downloaded(DEFAULT_POSE_ESTIMATOR))
         except (ImportError, OSError):
             found = condition.from_photo(photo)
-        return gr.HTML(figure(found, condition), guide=guide)
     except NotFoundInPhotoError as error:
         gr.Warning(f"{error} Or drag the joints onto this photo.", title="Move the joints by hand")
-    height, width = photo.height, photo.width
-    joints = standing_figure() * (width, height)
-    return gr.HTML(figure(Pose.from_array(joints, (height, width)), condition), guide=guide)
+        joints = otherwise * (photo.width, photo.height)
+        found = Pose.from_array(joints, (photo.height, photo.width))
+    return gr.HTML(figure(found, condition), guide=guide)
 
 
 def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
@@ -142,7 +147,7 @@ def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
 
     @explained
     def from_photo(file: dict[str, Any] | None) -> gr.HTML:
-        return found_in(read_photo(file, "photo"), condition)
+        return found_in(read_photo(file, "photo"), condition, standing_figure())
 
     examples.select(start, None, editor, **PRIVATE)
     read = keypoints.upload(uploaded, keypoints, editor, **RAW)
@@ -153,14 +158,18 @@ def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
 
 
 def _own_pose(
-    tab: str, painter: Painter, gallery: Gallery, look: ExemplarColumn
+    tab: str,
+    painter: Painter,
+    gallery: Gallery,
+    look: ExemplarColumn,
+    fits: Sequence[Dependency],
 ) -> ExemplarCondition:
     """Where the exemplar's joints are; the gallery's pictures bring theirs."""
     if not painter.takes_exemplar_condition:
         return ExemplarCondition()
     condition: PoseCondition = painter.condition
     first = gallery.look
-    with gr.Accordion("Joints of the exemplar", open=False, elem_id=f"{tab}-joints"):
+    with gr.Accordion("Joints of the look", open=False, elem_id=f"{tab}-joints"):
         guide = guide_of(first.picture)
         editor = pose_board(first.condition, condition, f"{tab}-exemplar-pose", guide)
 
@@ -169,7 +178,14 @@ def _own_pose(
 
     @explained
     def uploaded(file: dict[str, Any] | None) -> gr.HTML:
-        return found_in(read_photo(file, "exemplar"), condition)
+        photo = read_photo(file, "exemplar")
+        if (exhibit := gallery.find(photo)) is not None:
+            return gr.HTML(figure(exhibit.condition, condition), guide=guide_of(photo))
+        # Joints that are not known guide nothing, until the visitor shows them.
+        unknown = np.full((len(JOINTS), 2), np.nan)
+        return found_in(photo, condition, unknown)
 
+    for event in (look.uploaded, *fits):
+        event.success(uploaded, look.exemplar, editor, **SLOW)
     look.exemplar.upload(uploaded, look.exemplar, editor, **SLOW)
     return ExemplarCondition([editor], posed, offer)

@@ -1,6 +1,7 @@
 """What the demo reads: files, canvases, masks, edges, poses."""
 
 import json
+import re
 import struct
 import zlib
 from collections.abc import Callable
@@ -42,7 +43,7 @@ from studio.inputs import (  # noqa: E402
     read_picture,
     uploaded_mask,
 )
-from studio.mask_tab import on_canvas  # noqa: E402
+from studio.mask_tab import largest, on_canvas  # noqa: E402
 from studio.painters import Painter  # noqa: E402
 
 
@@ -393,6 +394,25 @@ def test_an_area_of_a_strange_colour_is_refused_and_not_snapped(uploads: Path):
         uploaded_mask({"path": str(uploads / "strange.png")}, "label map", condition)
 
 
+def test_what_is_no_label_map_is_refused_in_plain_words(uploads: Path):
+    condition = CONDITIONS["mask-to-image"]
+    noise().save(uploads / "photo.png")
+    Image.new("L", (8, 8), 99).save(uploads / "numbers.png")
+    last = f"{condition.channels - 1} ({condition.classes[-1]})"
+    for name, message in (
+        ("photo.png", "looks like a photo"),
+        ("numbers.png", f"known are 0 \\({condition.classes[0]}\\) to {re.escape(last)}"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            uploaded_mask({"path": str(uploads / name)}, "label map", condition)
+
+
+def test_keypoints_of_no_known_form_are_refused_in_plain_words(uploads: Path):
+    (uploads / "pose.json").write_text(json.dumps({"keypoints": [[1, 2], [3, 4]], "size": [9, 9]}))
+    with pytest.raises(ValueError, match="no person in a form that is known here"):
+        read_keypoints({"path": str(uploads / "pose.json")})
+
+
 @pytest.mark.parametrize("suffix", ["avif", "webp"])
 def test_phone_and_browser_formats_are_read(uploads: Path, suffix: str):
     noise(size=(96, 64)).save(uploads / f"photo.{suffix}")
@@ -411,3 +431,10 @@ def test_an_uploaded_drawing_keeps_its_transparency(uploads: Path):
     layer.save(uploads / "layer.png")
     drawing = read_lines({"path": str(uploads / "layer.png")}, "picture")
     assert CONDITIONS["edge-to-face"].encode({"edges": drawing}, 64, 64)[0].sum() > 30
+
+
+def test_the_first_class_to_paint_with_is_a_garment():
+    condition = MaskCondition(classes=("background", "skin", "hair", "top", "dress"))
+    labels = np.zeros((8, 8), np.uint8)
+    labels[1:7], labels[6] = 1, 3
+    assert largest(Image.fromarray(labels), condition) == 3

@@ -1,8 +1,10 @@
 """The demo's page as visitors' browsers ask it."""
 
+import io
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import numpy as np
@@ -10,7 +12,6 @@ import pytest
 from PIL import Image
 
 from cocosnet_hf import MaskCondition
-from cocosnet_hf.applications import transfer_layer
 from tests.support import tiny
 from tests.support.demo_page import CONDITIONS, DEMO, SIZE, noise, pose, served
 from tests.support.keypoints import CANVAS, STANDING, openpose
@@ -25,7 +26,6 @@ from studio.gallery import LOOK, gallery_of  # noqa: E402
 from studio.inputs import as_canvas, as_figure, read_drawing  # noqa: E402
 from studio.mask_tab import on_canvas  # noqa: E402
 from studio.painters import Painter  # noqa: E402
-from studio.views import shown  # noqa: E402
 
 
 class Visitor:
@@ -82,17 +82,61 @@ class Visitor:
         ]
 
 
-def test_a_painting_is_kept_for_its_own_visitor_only(address: str, files: Path):
-    first, second = Visitor(address, "first"), Visitor(address, "second")
+def picture_of(value: dict[str, Any], name: str = "download") -> np.ndarray:
+    """A picture of what a board shows."""
+    path = unquote(value[name].removeprefix("gradio_api/file="))
+    return np.asarray(whole_picture(Path(path)))
+
+
+def test_a_painting_comes_with_all_that_is_shown_of_it(address: str, files: Path):
+    visitor = Visitor(address, "first")
     drawing = as_canvas(whole_picture(files / "colours.png"))
-    exemplar = first.upload(files / "photo.png")
-    first.do("mask-to-image-paint", "click", drawing, exemplar, False)
-    click = {"index": [9, 9], "value": None}
-    look = first.event("mask-to-image-result", "select")
-    found = first.answer(look, None, event_data=click)
-    assert found["success"] and "came from" in found["output"]["data"][1]
-    refused = second.answer(look, None, event_data=click)
-    assert not refused["success"] and "no longer kept" in refused["output"]["error"]
+    exemplar = visitor.upload(files / "photo.png")
+    sent = {"asked": 7, "look": "", "pins": []}
+    (value,) = visitor.do("mask-to-image-paint", "click", sent, drawing, exemplar, False, 0.5)
+    assert value["asked"] == 7 and value["size"] == [SIZE, SIZE] and not value["movable"]
+    assert value["names"][:2] == ["sky", "sun"] and "here" in value and "there" not in value
+    for name in ("image", "before", "warped", "exemplar"):
+        assert httpx.get(f"{address}{value[name]}").status_code == 200, name
+    assert np.abs(picture_of(value).astype(int) - picture_of(value, "image")).max() < 30
+    assert np.array_equal(picture_of(value, "exemplar").shape, (SIZE, SIZE, 3))
+
+
+def test_what_cannot_be_painted_live_is_told_on_the_board(address: str):
+    visitor = Visitor(address, "empty")
+    empty = as_canvas(Image.new("RGBA", (SIZE, SIZE)))
+    exemplar = visitor.value("mask-to-image-exemplar")
+    given = ({"asked": 3}, empty, exemplar, False, 0.5)
+    (value,) = visitor.do("mask-to-image-result", "input", *given)
+    assert value["asked"] == 3 and "The canvas is empty" in value["problem"]
+    refused = visitor.answer(visitor.event("mask-to-image-paint", "click"), *given)
+    assert "The canvas is empty" in refused["output"]["error"]
+
+
+def test_a_pair_of_pinned_points_is_painted(files: Path):
+    tab = "edge-to-face"
+    painter = Painter(tiny.blending_pipeline(CONDITIONS[tab], SIZE))
+    with served(dict.fromkeys(CONDITIONS) | {tab: painter}) as url:
+        visitor = Visitor(url, "pinning")
+        given = (visitor.value(f"{tab}-canvas"), visitor.upload(files / "photo.png"), False, 0.5)
+        (first,) = visitor.do(f"{tab}-paint", "click", None, *given)
+        pins = [{"from": [0.3, 0.3], "to": [0.9, 0.9]}]
+        sent = {"asked": 1, "look": first["look"], "pins": pins}
+        (second,) = visitor.do(f"{tab}-paint", "click", sent, *given)
+        (third,) = visitor.do(f"{tab}-paint", "click", sent | {"look": "another"}, *given)
+    assert first["movable"] and second["flow"] != first["flow"] == third["flow"]
+    assert not np.array_equal(picture_of(second), picture_of(first))
+
+
+def test_the_best_match_is_not_the_layouts_own_picture(address: str):
+    visitor, tab = Visitor(address, "matching"), "mask-to-image"
+    drawing = visitor.value(f"{tab}-canvas")
+    pictures, order, _, exemplar, keep = visitor.do(f"{tab}-suggest", "click", drawing)
+    assert pictures[0]["caption"] == "100%" and order[0] == 0 and not keep
+    gallery = gallery_of(tab, CONDITIONS[tab])
+    assert np.array_equal(whole_picture(exemplar["path"]), gallery[order[1]].picture)
+    again, straight, _ = visitor.do(f"{tab}-unsort", "click", exemplar)
+    assert straight == list(range(len(gallery))) and again[0]["caption"] is None
 
 
 def test_a_tab_without_a_model_says_so_and_how_to_get_one():
@@ -145,14 +189,8 @@ def test_a_photo_that_a_model_labels_is_another_layout(tmp_path: Path, files: Pa
         another = condition.colors[int(found[0, :16, :16].mean() > 0.5)]
         drawing.paste(another, (0, 0, 64, 64))
         changed = as_canvas(drawing) | {"start": canvas}
-        visitor.do(f"{tab}-paint", "click", changed, photo, True)
-        (event,) = (
-            e
-            for e in visitor.events
-            if e["trigger_after"] == visitor.event(f"{tab}-paint", "click")["id"]
-        )
-        views = visitor.answer(event, None)["output"]["data"]
-        before, after = (np.asarray(whole_picture(view["path"])) for view in views[2])
+        (value,) = visitor.do(f"{tab}-paint", "click", None, changed, photo, True, 0.5)
+        before, after = picture_of(value, "before"), picture_of(value)
     different = (before != after).any(2)
     assert different[:8, :8].any() and not different[32:].any()
 
@@ -215,38 +253,39 @@ def test_what_the_page_makes_of_a_long_file_can_be_painted(
         ("edge-to-face", edges, []),
         ("pose-to-body", joints, [own]),
     ):
-        picture, _ = visitor.do(f"{tab}-paint", "click", editor, exemplar, False, *more)
-        painted = whole_picture(picture["path"])
-        assert painted.width / painted.height == aspect[0] / aspect[1], tab
+        given = (None, editor, exemplar, False, 0.5, *more)
+        (value,) = visitor.do(f"{tab}-paint", "click", *given)
+        width, height = value["size"]
+        assert width / height == aspect[0] / aspect[1], tab
 
     portrait, canvas = visitor.do("layers-upload", "upload", photo)
-    layer = as_canvas(Image.new("RGBA", tuple(canvas["size"]), "red"))
-    others = [{"image": exemplar, "caption": None}]
-    ((worn,),) = visitor.do("layers-paint", "click", layer, portrait, others, 1)
-    assert np.asarray(whole_picture(worn["image"]["path"]))[..., 0].mean() > 250
+    assert np.divide(*canvas["size"]) == pytest.approx(aspect[0] / aspect[1], rel=0.01)
+    (worn,) = visitor.do("layers-paint", "click", portrait, [{"image": exemplar, "caption": None}])
+    (flow,) = np.array(worn["flows"])
+    assert (flow >= 0).all() and (flow <= np.array(worn["grid"])[::-1] - 1).all()
 
 
-def test_paint_is_carried_to_each_portrait(address: str, painting: dict[str, Painter], files: Path):
+def test_makeup_follows_the_matching_into_each_portrait(
+    address: str, painting: dict[str, Painter], files: Path
+):
     visitor = Visitor(address, "layers")
     portraits = [visitor.upload(files / name) for name in ("exemplar.png", "labels.png")]
     portrait, canvas = visitor.do("layers-upload", "upload", visitor.upload(files / "photo.png"))
-    size = tuple(canvas["size"])
-    layer = Image.new("RGBA", size)
-    layer.paste("red", (0, 0, size[0] // 2, size[1]))
     others = [{"image": portrait, "caption": None} for portrait in portraits]
-    (found,) = visitor.do("layers-paint", "click", as_canvas(layer), portrait, others, 0.6)
-    expected = transfer_layer(
-        painting["edge-to-face"].pipe,
-        layer,
-        whole_picture(files / "photo.png").resize(size, Image.Resampling.BICUBIC),
-        [files / "exemplar.png", files / "labels.png"],
-        strength=0.6,
-    )
-    worn = [np.asarray(whole_picture(one["image"]["path"])) for one in found]
-    assert all(map(np.array_equal, worn, expected))
-    too_many = visitor.event("layers-paint", "click")
-    refused = visitor.answer(too_many, as_canvas(layer), portrait, 5 * others, 0.6)
-    assert "Choose 1 to 8 portraits, got 10" in refused["output"]["error"]
+    (worn,) = visitor.do("layers-paint", "click", portrait, others)
+    pipe, grid = painting["edge-to-face"].pipe, SIZE // 4
+    photo = whole_picture(files / "photo.png").resize(canvas["size"], Image.Resampling.BICUBIC)
+    assert worn["grid"] == [grid, grid]
+    for name, address_of_photo, flow in zip(
+        ("exemplar.png", "labels.png"), worn["photos"], worn["flows"], strict=True
+    ):
+        sent = httpx.get(f"{visitor.address}{address_of_photo}").content
+        shown_photo = Image.open(io.BytesIO(sent))
+        assert np.array_equal(shown_photo, whole_picture(files / name).convert("RGB"))
+        expected = pipe.match(shown_photo, photo).coherent().position[0]
+        assert np.abs(np.array(flow) - expected.numpy()).max() <= 0.006
+    too_many = visitor.answer(visitor.event("layers-paint", "click"), portrait, 5 * others)
+    assert "Choose 1 to 8 portraits, got 10" in too_many["output"]["error"]
 
 
 @pytest.mark.slow
@@ -273,10 +312,9 @@ def test_the_tab_of_poses_takes_a_pipeline_as_its_recipe_makes_it(files: Path):
             click = {"index": place, "value": None}
             (figure,) = visitor.do(f"{tab}-examples", "select", event_data=click)
             assert same(figure, place)
-            picture, _ = visitor.do(f"{tab}-paint", "click", figure, exemplar, False)
-            expected = shown(painter.paint(gallery[place].condition, gallery.look.picture))
-            painted = np.asarray(whole_picture(picture["path"]), int)
-            assert np.abs(painted - expected).max() <= 1
+            (value,) = visitor.do(f"{tab}-paint", "click", None, figure, exemplar, False, 0.5)
+            expected = painter.paint(gallery[place].condition, gallery.look.picture).image
+            assert np.abs(picture_of(value).astype(int) - expected).max() <= 1
             pictures, *_ = visitor.do(f"{tab}-suggest", "click", figure)
             assert pictures[0]["caption"] == "100%"
         photo = visitor.upload(files / "photo.png")
@@ -300,5 +338,5 @@ def test_edit_takes_the_layout_of_the_picture_that_is_shown(address: str, tmp_pa
 
 def test_strokes_that_come_while_one_is_painted_replace_each_other(address: str):
     visitor = Visitor(address, "live")
-    for editor in ("mask-to-image-canvas", "edge-to-face-canvas", "pose-to-body-pose"):
-        assert visitor.event(editor, "input")["trigger_mode"] == "always_last"
+    for tab in CONDITIONS:
+        assert visitor.event(f"{tab}-result", "input")["trigger_mode"] == "always_last"

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
+import torch
 
 from cocosnet_hf import Condition, PartEdgeCondition, Pose, PreparedExemplar, bundled
 from cocosnet_hf.applications import edit_photo
@@ -25,11 +25,8 @@ gradio = pytest.importorskip("gradio", reason="needs the extra demo")
 import studio.gallery  # noqa: E402
 from studio import painters  # noqa: E402
 from studio.gallery import Exhibit, gallery_of, store  # noqa: E402
-from studio.page import WITHOUT_MATCHING, all_views  # noqa: E402
-from studio.painters import PREPARED, Painter, open_painters  # noqa: E402
-from studio.views import (  # noqa: E402
-    shown,
-)
+from studio.painters import ENLARGED, PREPARED, Painter, open_painters  # noqa: E402
+from studio.result import as_data, board_value  # noqa: E402
 
 
 def test_a_painter_paints_what_its_pipeline_paints():
@@ -38,8 +35,19 @@ def test_a_painter_paints_what_its_pipeline_paints():
     expected = pipe(noise(), noise(1))
     assert np.array_equal(painting.image, expected.images[0])
     assert np.array_equal(painting.warped, expected.warped_exemplars[0])
-    assert np.array_equal(painting.exemplar, noise(1))
     assert painting.condition.size == painting.image.size
+
+
+def test_a_painter_that_can_paints_large_and_takes_strength_and_points():
+    pipe = tiny.blending_pipeline(image_size=SIZE)
+    layout, photo = noise(), noise(1, (4 * SIZE, 4 * SIZE))
+    knobs = {"strength": 0.9, "points": [((0.2, 0.2), (0.8, 0.8))]}
+    painting = Painter(pipe).paint(layout, photo, **knobs)
+    prepared = pipe.encode_exemplar(photo, image_size=ENLARGED * SIZE)
+    expected = pipe(layout, prepared, scale=ENLARGED, **knobs)
+    assert np.array_equal(painting.image, expected.images[0])
+    assert painting.image.size == (ENLARGED * SIZE, ENLARGED * SIZE)
+    assert not np.array_equal(painting.image, Painter(pipe).paint(layout, photo).image)
 
 
 def test_a_painter_of_a_model_without_matching_shows_its_pictures_alone():
@@ -47,12 +55,11 @@ def test_a_painter_of_a_model_without_matching_shows_its_pictures_alone():
     painter = Painter(pipe)
     painting = painter.paint(noise(), noise(1))
     assert np.array_equal(painting.image, pipe(noise(), noise(1)).images[0])
-    match, note, compared, warped, confidence, flow, download = all_views(painting)
-    assert match is warped is confidence is flow is None
-    assert note == WITHOUT_MATCHING
-    assert np.array_equal(Image.open(compared[1]), painting.image)
+    value = board_value(painting, painter, noise(), noise(1), None, as_data)
+    assert value["warped"] is None and not {"flow", "sure", "names"} & value.keys()
+    assert value["download"] == as_data(painting.image, "painting.png")
     with pytest.raises(ValueError, match="paints without one"):
-        painter.transfer_layer(noise(), noise(1), noise())
+        painter.flows(noise(), [noise(1)])
 
 
 def test_an_edited_exemplar_keeps_what_its_layout_keeps():
@@ -63,8 +70,7 @@ def test_an_edited_exemplar_keeps_what_its_layout_keeps():
     painting = Painter(pipe).paint(after, photo, before=before)
     assert np.array_equal(painting.result, edit_photo(pipe, photo, after, before))
     assert np.array_equal(painting.image, pipe(after, photo).images[0])
-    assert painting.compared == (photo, painting.result)
-    assert shown(painting).size == (384, 384)
+    assert np.array_equal(painting.before, photo) and painting.result.size == photo.size
     kept = Painter(pipe).paint(before, photo, before=before)
     assert np.array_equal(kept.result, photo)
 
@@ -82,7 +88,7 @@ def test_gpus_are_borrowed_where_the_package_spaces_lends_them(monkeypatch: pyte
     spec.loader.exec_module(module)
     painter = module.Painter(tiny.pipeline(image_size=SIZE))
     painter.paint(noise(), noise(1))
-    painter.transfer_layer(Image.new("RGBA", (SIZE, SIZE)), noise(), noise(1))
+    painter.flows(noise(), [noise(1)])
     assert [duration for duration, _ in lent] == [30, 30]
     painters.Painter(tiny.pipeline(image_size=SIZE)).paint(noise(), noise(1))
     assert len(lent) == 2
@@ -91,12 +97,25 @@ def test_gpus_are_borrowed_where_the_package_spaces_lends_them(monkeypatch: pyte
         painter.paint(noise(), noise(size=(4, 4)))
 
 
+def test_of_several_portraits_only_new_ones_are_matched(monkeypatch: pytest.MonkeyPatch):
+    painter = Painter(tiny.pipeline(image_size=SIZE))
+    first = painter.flows(noise(), [noise(1), noise(2)])
+    monkeypatch.setattr(painters, "KNOWN_FLOWS", 3)
+    second = painter.flows(noise(), [noise(2), noise(3), noise(1)])
+    assert second[0] is first[1] and second[2] is first[0]
+    expected = painter.pipe.match(noise(3), noise()).coherent()
+    assert torch.allclose(second[1].position, expected.position)
+    painter.flows(noise(1), [noise(2)])  # the one that was asked for least lately goes
+    assert painter.flows(noise(), [noise(3)])[0] is second[1]
+    assert painter.flows(noise(), [noise(2)])[0] is not first[1]
+
+
 def test_an_exemplar_is_prepared_once_and_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch):
     pipe = tiny.pipeline(image_size=SIZE)
     prepared, encode = [], pipe.encode_exemplar
 
-    def encoded(*arguments: Any) -> PreparedExemplar:
-        made = encode(*arguments)
+    def encoded(*arguments: Any, **settings: Any) -> PreparedExemplar:
+        made = encode(*arguments, **settings)
         prepared.append(weakref.ref(made))
         return made
 
@@ -125,12 +144,12 @@ def test_a_bundled_pipeline_has_its_tab_as_soon_as_it_is_there(assets: dict[str,
         painting = painter.paint(gallery.layout.condition, gallery.look.picture, own)
         drawn = gallery.layout.picture
         assert painting.image.size == (SIZE, SIZE * drawn.height // drawn.width)
-        assert gallery.best(gallery[3].condition)[0].index == 3
-        assert gallery.find(gallery[3].picture.convert("RGBA")) is gallery[3]
-        assert gallery.find(gallery[3].picture.rotate(180)) is None
+        assert gallery.best(gallery[4].condition)[0].index == 4
+        assert gallery.find(gallery[4].picture.convert("RGBA")) is gallery[4]
+        assert gallery.find(gallery[4].picture.rotate(180)) is None
     with served(found) as url:
         page = httpx.get(f"{url}config").text
-    assert "legwear_long" in page and "mask-to-image-paint" in page and "pose-to-body-paint" in page
+    assert "trousers" in page and "mask-to-image-paint" in page and "pose-to-body-paint" in page
     assert "does not come with this version" not in page
 
 

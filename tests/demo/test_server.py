@@ -35,6 +35,15 @@ def test_no_file_of_the_server_is_served(address: str, path: str):
     assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)
 
 
+def test_the_page_is_sent_compressed(address: str):
+    page = httpx.get(address)
+    assert page.headers["content-encoding"] == "gzip" and "mask-to-image-paint" in page.text
+
+
+def test_the_page_has_an_icon_of_its_own(address: str):
+    assert httpx.get(f"{address}favicon.ico").text == (DEMO / "studio" / "icon.svg").read_text()
+
+
 @pytest.mark.parametrize("meta", [{}, {"meta": {"_type": "gradio.FileData"}}])
 def test_no_file_of_the_server_is_taken_for_an_upload(address: str, meta: dict[str, Any]):
     local = {"path": str(DEMO / "README.md"), "orig_name": "a.png"} | meta

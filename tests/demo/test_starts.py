@@ -98,7 +98,7 @@ def test_a_pose_is_found_in_a_photo_by_a_model_that_is_at_hand(
     save_estimator(folder)
     asked = recorded_look_ups(monkeypatch)
     photo, condition = noise(size=(48, 96)), CONDITIONS["pose-to-body"]
-    editor = found_in(photo, condition)
+    editor = found_in(photo, condition, standing_figure())
     expected = condition.from_photo(photo, str(folder))
     assert editor.value == as_figure(expected, standing_figure(), condition.min_score)
     assert editor.props["guide"].startswith("data:image/png")
@@ -116,9 +116,10 @@ def test_no_model_is_fetched_for_a_visitor(
     with pytest.raises(FileNotFoundError, match="hf download alice/other"):
         labelled(noise(), dataclasses.replace(cached_parser, parser="alice/other"))
     with pytest.raises(ValueError, match="upload it in step 1"):
-        labelled(noise(), CONDITIONS["mask-to-image"])
-    with pytest.warns(UserWarning, match="drag the joints onto the photo"):
-        editor = found_in(noise(size=(96, 64)), CONDITIONS["pose-to-body"])
+        labelled(noise(), MaskCondition.from_names(("sky", "sea")))
+    with pytest.warns(UserWarning, match="drag the joints onto this photo"):
+        nobody = Image.new("RGB", (96, 64), (90, 140, 200))
+        editor = found_in(nobody, CONDITIONS["pose-to-body"], standing_figure())
     assert editor.value["size"] == [96, 64]
     assert all(score == 1 for _, _, score in editor.value["joints"])
     assert asked == []

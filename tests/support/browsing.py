@@ -1,5 +1,6 @@
 """What a visitor does with the mouse. Without Chromium, tests that import it are skipped."""
 
+import base64
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,9 +32,12 @@ SETTINGS = [
 PATIENCE = 30_000
 TABS = {
     "mask-to-image": "Mask to image",
-    "edge-to-face": "Edge to face",
-    "pose-to-body": "Pose to body",
+    "edge-to-face": "Draw a face",
+    "pose-to-body": "Pose a person",
 }
+"""What tabs are called; that of masks is named after the model's clothes where it has any."""
+
+MAKEUP = "Makeup"
 expect.set_options(timeout=PATIENCE)
 
 
@@ -85,11 +89,34 @@ def upload(page: Page, button: str, path: Path) -> None:
     chooser.value.set_files(path)
 
 
+def result(page: Page, tab: str) -> Locator:
+    return page.locator(f"#{tab}-result .painted img")
+
+
+def state(page: Page, tab: str) -> Locator:
+    """The part that says whether the picture is "fresh", "stale", "painting" or a "problem"."""
+    return page.locator(f"#{tab}-result .result")
+
+
+@contextmanager
+def repainted(page: Page, tab: str) -> Iterator[None]:
+    """What is done here paints another picture, which is there afterwards."""
+    source = result(page, tab).get_attribute("src")
+    yield
+    expect(result(page, tab)).not_to_have_attribute("src", source)
+    expect(state(page, tab)).to_have_attribute("data-state", "fresh")
+
+
+def be_live(page: Page, tab: str, live: bool) -> None:
+    page.locator(f"#{tab}-live input").set_checked(live)
+    board = f"#{tab}-{'pose' if tab == 'pose-to-body' else 'canvas'} .board"
+    expect(page.locator(board)).to_have_attribute("data-live", str(live).lower())
+
+
 def painted(page: Page, tab: str) -> np.ndarray:
-    """The result, once it is there."""
-    shown = page.locator(f"#{tab}-result img")
-    shown.wait_for()
-    return read(page, shown)
+    """The result, once it is up to date."""
+    expect(state(page, tab)).to_have_attribute("data-state", "fresh")
+    return read(page, result(page, tab))
 
 
 def downloaded(page: Page, tab: str) -> np.ndarray:
@@ -100,7 +127,11 @@ def downloaded(page: Page, tab: str) -> np.ndarray:
 
 
 def read(page: Page, shown: Locator) -> np.ndarray:
-    file = page.context.request.get(shown.get_attribute("src")).body()
+    source = shown.get_attribute("src")
+    if source.startswith("data:"):
+        file = base64.b64decode(source.partition(",")[2])
+    else:
+        file = page.context.request.get(source).body()
     return np.asarray(Image.open(BytesIO(file)).convert("RGB"))
 
 

@@ -1,0 +1,146 @@
+"""Where each part of a painting came from, as the page's script takes it: once for each picture."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from cocosnet_hf import CoCosPipeline, Condition, Pose
+from cocosnet_hf.conditions.joints import JOINTS
+from cocosnet_hf.pipeline import CoCosPipelineOutput
+
+from .words import plain
+
+MOST_PINS = 5
+
+CELL = 4
+"""Pixels for each cell, at which a label map is drawn to see what most of the cell is."""
+
+NEAR = 0.12
+"""A place is called by its nearest joint up to this share of the figure's height."""
+
+SIDES = {"r": "right", "l": "left"}
+
+Pair = tuple[tuple[float, float], tuple[float, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Correspondence:
+    """places (h, w, 2): (x, y) in the exemplar, in shares of its sides, for each cell of a picture.
+
+    sure (h, w): 0..1, how much that is to be trusted. grid: the exemplar's cells, (h', w').
+    """
+
+    places: np.ndarray
+    sure: np.ndarray
+    grid: tuple[int, int]
+
+    @classmethod
+    def of(cls, painted: CoCosPipelineOutput) -> Correspondence:
+        """That of the first picture: of the flow that it was painted from, where there is one."""
+        matching = painted.matching
+        ((_, (grid,)),) = matching.grids()[:1]
+        sides = torch.tensor([grid[1], grid[0]])
+        if painted.flow is not None:
+            cells, sure = painted.flow.position[0].cpu() + 0.5, painted.flow.consistency[0]
+        else:
+            cells = (matching.flow()[0].cpu() + 0.5) / matching.stride
+            sure = matching.confidence()[0].sqrt()  # of a sharp softmax a tenth is already much
+        return cls((cells / sides).clamp(0, 1).numpy(), sure.float().cpu().numpy(), grid)
+
+    def sent(self) -> dict[str, Any]:
+        """As `result.js` reads it."""
+        places = np.round(self.places * 65535).astype("<u2")
+        return {
+            "grid": list(self.sure.shape),
+            "other": list(self.grid),
+            "flow": packed(places),
+            "sure": packed(np.round(self.sure * 255).astype(np.uint8)),
+        }
+
+
+def packed(numbers: np.ndarray) -> str:
+    """An array's bytes as text."""
+    return base64.b64encode(np.ascontiguousarray(numbers).tobytes()).decode()
+
+
+def names_sent(
+    correspondence: Correspondence, condition: Condition, layout: Any, own: Any
+) -> dict[str, Any]:
+    """What the cells of both sides are called, as `result.js` reads it; {} if nobody knows.
+
+    layout, own: the sources of the picture's condition and of the exemplar's, None if that is not
+    known.
+    """
+    if not (condition.labelled or condition.has_joints):
+        return {}
+    names = ["background", *map(_in_words, JOINTS)]
+    if condition.labelled:
+        names = list(map(plain, condition.label_names))
+    sides = {"here": (layout, correspondence.sure.shape), "there": (own, correspondence.grid)}
+    return {"names": names} | {
+        side: packed(_named(condition, source, grid))
+        for side, (source, grid) in sides.items()
+        if source is not None
+    }
+
+
+def _in_words(joint: str) -> str:
+    side, _, part = joint.partition("_")
+    return f"{SIDES[side]} {part}" if part else side
+
+
+def _named(condition: Condition, source: Any, grid: tuple[int, int]) -> np.ndarray:
+    """The number of each cell's name, (h, w) uint8."""
+    height, width = grid
+    if condition.labelled:
+        encoded = condition.encode(source, height * CELL, width * CELL)
+        shares = F.adaptive_avg_pool2d(encoded[: len(condition.label_names)], grid)
+        return shares.argmax(0).numpy().astype(np.uint8)
+    return _nearest_joint(source, grid)
+
+
+def _nearest_joint(pose: Pose, grid: tuple[int, int]) -> np.ndarray:
+    """1 more than the nearest joint's number, 0 for no near one."""
+    height, width = pose.size
+    rows, columns = ((np.arange(cells) + 0.5) / cells for cells in grid)
+    y, x = np.meshgrid(rows * height, columns * width, indexing="ij")
+    joints = pose.joints[:, :2]
+    distance = np.hypot(*(np.stack([x, y], -1)[..., None, :] - joints).transpose(3, 0, 1, 2))
+    distance[np.isnan(distance)] = math.inf
+    reach = NEAR * np.ptp(joints[~np.isnan(joints[:, 1]), 1]) if len(joints) else 0
+    return np.where(distance.min(-1) <= reach, distance.argmin(-1) + 1, 0).astype(np.uint8)
+
+
+def takes_points(pipe: Any) -> bool:
+    """Whether a pipeline takes pairs of points that must match, and a strength of the look."""
+    return isinstance(pipe, CoCosPipeline) and pipe.correspondence.is_coherent
+
+
+def pairs_of(value: Any, look: str) -> list[Pair] | None:
+    """The pairs of points that a visitor set, as `CoCosPipeline` takes them; None for none.
+
+    value: as `result.js` sends it. look: the exemplar's; pairs for another one say nothing. Raises
+    ValueError for what is no such pair.
+    """
+    if not isinstance(value, Mapping) or value.get("look") != look:
+        return None
+    pins = value.get("pins")
+    try:
+        pairs = [(_point(pin["from"]), _point(pin["to"])) for pin in list(pins or ())[:MOST_PINS]]
+    except (TypeError, KeyError, IndexError, ValueError) as error:
+        raise ValueError("The pinned points cannot be read; reload the page.") from error
+    if not all(0 <= share <= 1 for pair in pairs for point in pair for share in point):
+        raise ValueError("A pinned point lies outside its picture; unpin it.")
+    return pairs or None
+
+
+def _point(given: Any) -> tuple[float, float]:
+    return float(given[0]), float(given[1])

@@ -1,0 +1,163 @@
+// Portraits that wear what is painted on another one, while it is painted.
+//
+// props: value {photos: their addresses, flows: for each the places of its cells in the painted
+// portrait, (h, w, 2) as `CoherentFlow.position` has them, grid: [h, w] of that portrait's cells};
+// source: the id of the canvas that is painted on.
+// The server says once where each face's places lie on the portrait; strokes follow in the browser,
+// as `CoherentFlow.warp` would have them. An empty value is asked for when it comes into sight.
+const faces = element.querySelector(".faces");
+const strength = element.querySelector("input");
+const said = element.querySelector(".said");
+const SIDE = 256; // of the carried layers, in pixels
+const SEEN = 512; // longer side at which the painted layer is looked at
+let worn = []; // for each portrait its layer and where its pixels look
+let waiting = false;
+
+// For each pixel the four nearest cells' places as indices of the layer, and their shares.
+function lookups(flow, [rows, columns], width, height) {
+  const [h, w] = [flow.length, flow[0].length];
+  const index = new Int32Array(4 * SIDE * SIDE);
+  const share = new Float32Array(4 * SIDE * SIDE);
+  for (let pixel = 0; pixel < SIDE * SIDE; pixel++) {
+    const x = (((pixel % SIDE) + 0.5) * w) / SIDE - 0.5;
+    const y = ((Math.floor(pixel / SIDE) + 0.5) * h) / SIDE - 0.5;
+    for (let corner = 0; corner < 4; corner++) {
+      const [right, down] = [corner & 1, corner >> 1];
+      const column = Math.min(Math.max(Math.floor(x) + right, 0), w - 1);
+      const row = Math.min(Math.max(Math.floor(y) + down, 0), h - 1);
+      const [placeX, placeY] = flow[row][column];
+      const left = Math.floor(((placeX + x - column + 0.5) / columns) * width);
+      const top = Math.floor(((placeY + y - row + 0.5) / rows) * height);
+      const [partX, partY] = [x - Math.floor(x), y - Math.floor(y)];
+      share[4 * pixel + corner] = (right ? partX : 1 - partX) * (down ? partY : 1 - partY);
+      index[4 * pixel + corner] =
+        Math.min(Math.max(top, 0), height - 1) * width + Math.min(Math.max(left, 0), width - 1);
+    }
+  }
+  return { index, share };
+}
+
+function painting() {
+  return document.getElementById(props.source)?.querySelector("canvas");
+}
+
+function seen() {
+  const canvas = painting();
+  const scale = SEEN / Math.max(canvas.width, canvas.height);
+  const small = document.createElement("canvas");
+  small.width = Math.max(1, Math.round(scale * canvas.width));
+  small.height = Math.max(1, Math.round(scale * canvas.height));
+  const ink = small.getContext("2d", { willReadFrequently: true });
+  ink.drawImage(canvas, 0, 0, small.width, small.height);
+  return ink.getImageData(0, 0, small.width, small.height);
+}
+
+function carry() {
+  waiting = false;
+  if (!worn.length || !painting()) return;
+  const layer = seen();
+  for (const face of worn) {
+    if (face.width !== layer.width || face.height !== layer.height) {
+      [face.width, face.height] = [layer.width, layer.height];
+      Object.assign(face, lookups(face.flow, props.value.grid, layer.width, layer.height));
+    }
+    const out = new ImageData(SIDE, SIDE);
+    for (let pixel = 0; pixel < SIDE * SIDE; pixel++) {
+      let [red, green, blue, alpha] = [0, 0, 0, 0];
+      for (let corner = 4 * pixel; corner < 4 * pixel + 4; corner++) {
+        const from = 4 * face.index[corner];
+        const opaque = face.share[corner] * layer.data[from + 3];
+        if (!opaque) continue;
+        alpha += opaque;
+        red += opaque * layer.data[from];
+        green += opaque * layer.data[from + 1];
+        blue += opaque * layer.data[from + 2];
+      }
+      if (!alpha) continue;
+      out.data.set([red / alpha, green / alpha, blue / alpha, alpha], 4 * pixel);
+    }
+    face.canvas.getContext("2d").putImageData(out, 0, 0);
+  }
+}
+
+function soon() {
+  if (waiting) return;
+  waiting = true;
+  requestAnimationFrame(carry);
+}
+
+function save(photo, canvas, number) {
+  const whole = document.createElement("canvas");
+  whole.width = photo.naturalWidth;
+  whole.height = photo.naturalHeight;
+  const ink = whole.getContext("2d");
+  ink.drawImage(photo, 0, 0);
+  ink.globalAlpha = Number(strength.value);
+  ink.drawImage(canvas, 0, 0, whole.width, whole.height);
+  const link = document.createElement("a");
+  link.href = whole.toDataURL("image/png");
+  link.download = `makeup-${number}.png`;
+  link.click();
+}
+
+function face(address, number) {
+  const figure = document.createElement("div");
+  figure.className = "face";
+  const hold = document.createElement("button");
+  hold.type = "button";
+  hold.className = "hold";
+  hold.setAttribute("aria-label", `Portrait ${number}: hold to see it without`);
+  const photo = new Image();
+  photo.src = address;
+  photo.alt = "";
+  photo.draggable = false;
+  const canvas = document.createElement("canvas");
+  canvas.width = canvas.height = SIDE;
+  hold.append(photo, canvas);
+  const bare = (on) => hold.classList.toggle("bare", on);
+  hold.addEventListener("pointerdown", () => bare(true));
+  for (const end of ["pointerup", "pointercancel", "pointerleave", "blur", "keyup"]) {
+    hold.addEventListener(end, () => bare(false));
+  }
+  hold.addEventListener("keydown", (event) => {
+    if (event.key !== " " && event.key !== "Enter") return;
+    event.preventDefault();
+    bare(true);
+  });
+  hold.addEventListener("contextmenu", (event) => event.preventDefault());
+  const download = document.createElement("button");
+  download.type = "button";
+  download.className = "save";
+  download.textContent = "↓";
+  download.title = "Download";
+  download.setAttribute("aria-label", `Download portrait ${number}`);
+  download.addEventListener("click", () => save(photo, canvas, number));
+  figure.append(hold, download);
+  return { figure, canvas };
+}
+
+function show() {
+  const { photos, flows } = props.value || {};
+  if (!photos) return;
+  worn = photos.map((address, place) => ({ ...face(address, place + 1), flow: flows[place] }));
+  faces.replaceChildren(...worn.map((one) => one.figure));
+  said.textContent = `Worn by ${photos.length} ${photos.length === 1 ? "portrait" : "portraits"}`;
+  soon();
+}
+
+function weigh() {
+  faces.style.setProperty("--strength", strength.value);
+}
+
+strength.addEventListener("input", weigh);
+document.addEventListener("drawn", (event) => {
+  if (event.target.closest("#" + props.source)) soon();
+});
+watch("value", show);
+weigh();
+show();
+new IntersectionObserver((entries, observer) => {
+  if (!entries.some((entry) => entry.isIntersecting)) return;
+  observer.disconnect();
+  if (!props.value?.photos) trigger("input");
+}).observe(element);

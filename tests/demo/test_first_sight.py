@@ -1,0 +1,73 @@
+"""What each tab shows before anything was done."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cocosnet_hf import bundled_names
+from tests.support import tiny
+from tests.support.demo_page import CONDITIONS, SIZE, noise
+
+gradio = pytest.importorskip("gradio", reason="needs the extra demo")
+from studio.first_sight import first_sight, made_of, store  # noqa: E402
+from studio.gallery import FIRST, FOLDER, Exhibit, Gallery, gallery_of  # noqa: E402
+from studio.painters import DemoResult, Painter  # noqa: E402
+
+
+class Refusing(Painter):
+    """One that would keep visitors waiting."""
+
+    def paint(self, *_: object, **__: object) -> DemoResult:
+        """Never."""
+        raise AssertionError("painted at the start of the page")
+
+
+def opened(address: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+
+
+@pytest.mark.parametrize("tab", bundled_names())
+def test_the_stored_pictures_are_of_the_bundled_models_and_galleries(tab: str):
+    # Otherwise: python -m tools.paint_first_sights
+    gallery = gallery_of(tab, CONDITIONS[tab])
+    painter = Refusing(tiny.pipeline(CONDITIONS[tab]), is_bundled=True)
+    value = first_sight(tab, painter, gallery)
+    width, height = value["size"]
+    assert min(width, height) >= 384 and max(width, height) >= 512
+    for name in ("image", "download", "before", "warped"):
+        assert opened(value[name]).size == (width, height), name
+    assert value["flow"] and value["movable"] and "asked" not in value
+    assert sum(file.stat().st_size for file in (FOLDER / tab / FIRST).iterdir()) < 400_000
+
+
+def test_any_other_model_paints_it_at_the_start():
+    tab = "mask-to-image"
+    painter = Painter(tiny.pipeline(CONDITIONS[tab], SIZE, mix_condition=False))
+    gallery = gallery_of(tab, CONDITIONS[tab])
+    painting = painter.paint(gallery.layout.condition, gallery.look.picture)
+    shown = opened(first_sight(tab, painter, gallery)["download"])
+    assert np.array_equal(shown, painting.image)
+
+
+def test_what_is_stored_is_shown_until_the_gallery_changes(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+):
+    import studio.first_sight
+
+    tab = "edge-to-face"
+    monkeypatch.setattr(studio.first_sight, "FOLDER", tmp_path)
+    (tmp_path / tab).mkdir()
+    noise().save(tmp_path / tab / "00.jpg")
+    painter = Painter(tiny.pipeline(CONDITIONS[tab], SIZE), is_bundled=True)
+    gallery = Gallery([Exhibit(noise(n), noise(n)) for n in (0, 1)], CONDITIONS[tab])
+    painted = first_sight(tab, painter, gallery)
+    store(tab, painter, gallery)
+    shown = first_sight(tab, Refusing(painter.pipe, is_bundled=True), gallery)
+    assert shown["flow"] == painted["flow"] and shown["look"] == painted["look"]
+    wrong = np.asarray(opened(shown["image"]), int) - np.asarray(opened(painted["image"]))
+    assert np.abs(wrong).max() == 0
+    noise(5).save(tmp_path / tab / "00.jpg")
+    assert made_of(tab) and first_sight(tab, painter, gallery)["image"] == painted["image"]
