@@ -98,13 +98,14 @@ def read_person(photo: Picture) -> PersonReading:
     ((classes, places),) = _looked(pixels, [frame])
     logits = _laid_back(classes, frame, small.size)
     person = 1 - logits.softmax(0)[0].numpy()
-    labels = logits.argmax(0).numpy().astype(np.uint8)
+    labels: np.ndarray = logits.argmax(0).numpy().astype(np.uint8)
     joints = _joints(places, frame)
     if scale < 1:
         labels = cv2.resize(labels, image.size, interpolation=cv2.INTER_NEAREST)
         person = cv2.resize(person, image.size, interpolation=cv2.INTER_LINEAR)
         joints[:, :2] /= scale
-    return PersonReading(labels, person, joints, tuple(side / scale for side in frame))
+    left, top, right, bottom = (side / scale for side in frame)
+    return PersonReading(labels, person, joints, (left, top, right, bottom))
 
 
 @functools.cache

@@ -34,6 +34,7 @@ def test_the_example_of_photos_as_they_are_runs(folder: Path):
     exec(FITTING, names)
     assert names["face"].width == names["face"].height
     assert abs(names["figure"].height - 2 * names["figure"].width) <= 1
+    assert abs(names["pose"].size[0] - 2 * names["pose"].size[1]) <= 1
 
 
 def test_the_example_of_painting_runs(folder: Path):

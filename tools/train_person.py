@@ -121,7 +121,7 @@ def read_backgrounds(folders: list[Path], rng: np.random.Generator) -> list[np.n
 
 
 def _read(path: Path) -> np.ndarray:
-    return cv2.imread(str(path), cv2.IMREAD_COLOR)[..., ::-1]
+    return np.asarray(Image.open(path).convert("RGB"))
 
 
 def label_table(classes: dict[str, Any]) -> np.ndarray:
@@ -177,7 +177,7 @@ class People:
                 ground = self.ground(rng, height, width)
             else:
                 ground = np.full_like(photo, rng.integers(256, size=3))
-            there = (labels > 0).astype(np.float32)
+            there: np.ndarray = (labels > 0).astype(np.float32)
             if rng.random() < 0.5:  # without the white that the labels left at the border
                 there = cv2.erode(there, np.ones((2, 2), np.uint8))
             share = cv2.GaussianBlur(there, (3, 3), rng.uniform(0.3, 0.8))
@@ -228,7 +228,7 @@ def in_other_light(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
 def class_weights(labels: list[np.ndarray], classes: int) -> Tensor:
     """The rarer a class, the more its pixels count, (K,)."""
     share = np.bincount(np.concatenate([each.ravel() for each in labels]), minlength=classes)
-    weights = (share.sum() / np.maximum(share, 1)) ** 0.4
+    weights: np.ndarray = (share.sum() / np.maximum(share, 1)) ** 0.4
     return torch.tensor(weights / weights[1:].mean(), dtype=torch.float32).clamp(0.2, 3)
 
 

@@ -26,6 +26,7 @@ def test_a_gallery_is_painted_by_the_bundled_pipeline(
 ):
     monkeypatch.setattr(gallery, "FOLDER", tmp_path / "gallery")
     monkeypatch.setattr(paint_gallery, "FOLDER", tmp_path / "gallery")
+    monkeypatch.setattr(gallery, "FIRST_PAIRS", {tab: (0, 1)})  # in the order of the files
     source = write_imagefolder(SyntheticExamples("pose", SIZE, length=8), tmp_path / "people")
     if tab == "edge-to-face":
         source = source / "images"
