@@ -81,7 +81,7 @@ def names_sent(
     """
     if not (condition.labelled or condition.has_joints):
         return {}
-    names = ["background", *map(_in_words, JOINTS)]
+    names = ["", *map(_in_words, JOINTS)]  # a chest is no background
     if condition.labelled:
         names = list(map(plain, condition.label_names))
     sides = {"here": (layout, correspondence.sure.shape), "there": (own, correspondence.grid)}

@@ -112,7 +112,7 @@ def test_places_on_a_figure_are_called_by_the_nearest_joint():
     for joint, name in ((4, "right wrist"), (0, "nose")):
         x, y = (figure.joints[joint, :2] / SIZE * 16).astype(int)
         assert names[16 * y + x] == name
-    assert names[0] == "background"
+    assert names[0] == ""
 
 
 PIN = {"from": [0.1, 0.2], "to": [0.3, 1]}
