@@ -375,7 +375,7 @@ def test_a_pipeline_that_does_not_blend_has_no_such_knobs_and_no_blend(settings:
     assert len(official(photo(1), photo(2), return_dict=False)) == 3
 
 
-# Outputs, files, and what does not fit
+# Outputs and files
 
 
 def test_the_blend_comes_in_every_output_type(pipe: CoCosPipeline):
@@ -431,27 +431,3 @@ def test_an_exemplar_of_one_colour_is_seen_in_that_colour(pipe: CoCosPipeline, s
     blank = run(pipe, Image.new("RGB", (80, 64)), plain, **settings)  # no edge at all
     assert blank.images.isfinite().all()
     assert blank.blend.isfinite().all()
-
-
-def test_networks_that_do_not_speak_of_the_same_warp_make_no_pipeline(pipe: CoCosPipeline):
-    plain, edges = tiny.pipeline(), EdgeCondition()
-    with pytest.raises(ValueError, match=r"reads warps of 8 channels.*makes 3.*needs 'coherent'"):
-        CoCosPipeline(plain.correspondence, pipe.translation, edges)
-    with pytest.raises(ValueError, match=r"reads warps of 3 channels.*'coherent' makes 8"):
-        CoCosPipeline(pipe.correspondence, plain.translation, edges)
-
-
-@pytest.mark.parametrize("scale", [0, 3, 8, 1.5, None])
-def test_other_matching_scales_are_refused(scale: Any, pipe: CoCosPipeline):
-    with pytest.raises(ValueError, match="matching_scale must be 1, 2 or 4"):
-        CoCosPipeline(
-            pipe.correspondence, pipe.translation, EdgeCondition(), 64, matching_scale=scale
-        )
-
-
-def test_only_coherent_pipelines_match_at_a_smaller_size():
-    plain = tiny.pipeline()
-    with pytest.raises(ValueError, match="1 unless the correspondence network warps coherently"):
-        CoCosPipeline(
-            plain.correspondence, plain.translation, EdgeCondition(), 64, matching_scale=2
-        )

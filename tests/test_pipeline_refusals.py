@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,31 @@ def test_a_pipeline_needs_parts_that_fit_each_other():
         CoCosPipeline(tiny.correspondence(2), tiny.translation(3), CLASSES)
     with pytest.raises(ValueError, match="the translation network reads conditions of 2 channels"):
         CoCosPipeline(tiny.correspondence(3), tiny.translation(2), CLASSES)
+
+
+def test_networks_that_do_not_speak_of_the_same_warp_make_no_pipeline():
+    plain, blending, edges = tiny.pipeline(), tiny.blending_pipeline(), EdgeCondition()
+    with pytest.raises(ValueError, match=r"reads warps of 8 channels.*makes 3.*needs 'coherent'"):
+        CoCosPipeline(plain.correspondence, blending.translation, edges)
+    with pytest.raises(ValueError, match=r"reads warps of 3 channels.*'coherent' makes 8"):
+        CoCosPipeline(blending.correspondence, plain.translation, edges)
+
+
+@pytest.mark.parametrize("scale", [0, 3, 8, 1.5, None])
+def test_other_matching_scales_are_refused(scale: Any):
+    pipe = tiny.blending_pipeline()
+    with pytest.raises(ValueError, match="matching_scale must be 1, 2 or 4"):
+        CoCosPipeline(
+            pipe.correspondence, pipe.translation, EdgeCondition(), 64, matching_scale=scale
+        )
+
+
+def test_only_coherent_pipelines_match_at_a_smaller_size():
+    plain = tiny.pipeline()
+    with pytest.raises(ValueError, match="1 unless the correspondence network warps coherently"):
+        CoCosPipeline(
+            plain.correspondence, plain.translation, EdgeCondition(), 64, matching_scale=2
+        )
 
 
 NAN_PHOTO = tensors()[0].index_fill(2, torch.tensor(3), float("nan"))

@@ -298,12 +298,11 @@ class MaskCondition(Condition):
 
         A picture without an overlay apart is made smaller to `size` on the way.
         """
+        on_top = None
         if isinstance(source, Mapping):
             source, on_top = self._split(source)
         elif _carries_overlay(source, self):
             source, on_top = source
-        else:
-            on_top = None
         if isinstance(source, Image.Image):
             own_size = (source.height, source.width)
             labels = self._read_image(source, size if on_top is None else own_size)

@@ -213,7 +213,7 @@ def _shown_class(index: Mapping[str, Any], pipeline: str) -> type[ImageTranslati
 
 
 def package_files() -> dict[str, Path | bytes]:
-    """This package by path: modules, what they read, and the bundled pipelines.
+    """This package by path: modules, what they read, and the bundled pipelines and networks.
 
     Nothing else that lies in its folder, such as a pipeline that is not finished. Raises
     ValueError for a bundled pipeline that could not be opened.
@@ -227,12 +227,14 @@ def package_files() -> dict[str, Path | bytes]:
         for name, path in there.items()
         if name in PACKAGE_DATA or (name.endswith(".py") and PurePosixPath(name).parent in packages)
     }
-    for bundled in sorted(PACKAGE.glob("assets/*/model_index.json")):
-        folder = bundled.parent
+    indices = [*PACKAGE.glob("assets/*/model_index.json"), *PACKAGE.glob("assets/*/config.json")]
+    for index in sorted(indices):
+        folder = index.parent
         files = {
             name: path for name, path in files_of(folder).items() if name.endswith(BUNDLED_DATA)
         }
-        require_shareable(folder, files)
+        if index.name == "model_index.json":  # else one network
+            require_shareable(folder, files)
         found |= {f"assets/{folder.name}/{name}": path for name, path in files.items()}
     return found
 
