@@ -46,6 +46,9 @@ MARGIN = 1.04
 LEAST_SHARE = 0.04
 """Of the first frame's pixels that somebody must fill."""
 
+SEEN, LEAST_JOINTS = 0.3, 10
+"""The score above which a joint is seen, and how many somebody shows; landscapes mostly fewer."""
+
 _SIDE = 1024
 """Longer side in pixels beyond which a photo is looked at smaller."""
 
@@ -89,17 +92,20 @@ def read_person(photo: Picture) -> PersonReading:
     frames = _first_frames(*small.size)
     people = [_largest(classes) for classes, _ in _looked(pixels, frames)]
     place = int(np.argmax([found.sum() for found in people]))
+    nobody = NotFoundInPhotoError(
+        f"No person is seen in the photo of {image.width} x {image.height} pixels: take one that "
+        "shows a single person from head to feet, who fills most of its height."
+    )
     if people[place].mean() < LEAST_SHARE:
-        raise NotFoundInPhotoError(
-            f"No person is seen in the photo of {image.width} x {image.height} pixels: take one "
-            "that shows a single person from head to feet, who fills most of its height."
-        )
+        raise nobody
     frame = _around(people[place], frames[place])
     ((classes, places),) = _looked(pixels, [frame])
     logits = _laid_back(classes, frame, small.size)
     person = 1 - logits.softmax(0)[0].numpy()
     labels: np.ndarray = logits.argmax(0).numpy().astype(np.uint8)
     joints = _joints(places, frame)
+    if (joints[:, 2] > SEEN).sum() < LEAST_JOINTS:
+        raise nobody
     if scale < 1:
         labels = cv2.resize(labels, image.size, interpolation=cv2.INTER_NEAREST)
         person = cv2.resize(person, image.size, interpolation=cv2.INTER_LINEAR)

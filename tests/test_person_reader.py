@@ -88,6 +88,13 @@ def test_a_photo_of_nobody_is_refused_with_the_remedy(size: tuple[int, int]):
         read_person(Image.new("RGB", size, (90, 140, 200)))
 
 
+def test_clouds_of_colours_are_nobody():
+    noise = np.random.default_rng(1).integers(0, 256, (12, 8, 3)).astype(np.uint8)
+    clouds = Image.fromarray(noise).resize((200, 300), Image.Resampling.BICUBIC)
+    with pytest.raises(NotFoundInPhotoError, match="200 x 300"):
+        read_person(clouds)
+
+
 def test_a_mask_condition_of_its_classes_needs_no_model_to_be_named():
     condition = MaskCondition.from_names(("else", *PERSON_CLASSES))
     assert condition.photo_parser == "person"
