@@ -38,6 +38,26 @@ PERSON_CLASSES = (
 )
 """What it tells apart: the classes of the bundled `mask-to-image`."""
 
+MASK_COLORS = np.array(
+    [
+        (255, 255, 255),
+        (230, 180, 150),
+        (90, 50, 20),
+        (250, 220, 0),
+        (0, 0, 0),
+        (220, 20, 60),
+        (0, 90, 200),
+        (150, 0, 200),
+        (0, 150, 70),
+        (255, 130, 0),
+        (70, 70, 90),
+        (0, 200, 220),
+        (255, 105, 180),
+    ],
+    np.uint8,
+)
+"""The colours of `PERSON_CLASSES` in which the network has seen masks, (13, 3)."""
+
 WEIGHTS = Path(__file__).parent / "assets" / "person-reader"
 
 MARGIN = 1.04

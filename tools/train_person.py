@@ -31,6 +31,7 @@ from cocosnet_hf.conditions.layouts import JOINTS
 from cocosnet_hf.conditions.sides import mirrored_order
 from cocosnet_hf.models.efficientnet import EfficientNetLite0Features
 from cocosnet_hf.models.person import PersonNetwork
+from cocosnet_hf.person_reader import MASK_COLORS
 
 HEIGHT, WIDTH = PersonNetwork.size
 KEPT = (256, 128)
@@ -41,6 +42,9 @@ SURE = 0.3
 
 COARSE = 2 / 3
 """Side and share of the time for which the network sees smaller pictures, which cost half."""
+
+MASKS = 0.35
+"""Share of the people that are shown as their mask, in the colours of `MASK_COLORS`."""
 
 BATCH = 8
 JOINT_WEIGHT = 0.3
@@ -172,7 +176,9 @@ class People:
         joints[:, :2] = joints[:, :2] @ move[:, :2].T + move[:, 2]
         photo = in_other_light(rng, photo)
         kind = rng.random()
-        if kind < 0.75:  # else it stays on white
+        if rng.random() < MASKS:
+            photo = MASK_COLORS[labels]
+        elif kind < 0.75:  # else it stays on white
             if kind < 0.65:
                 ground = self.ground(rng, height, width)
             else:
