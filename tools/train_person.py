@@ -43,7 +43,7 @@ SURE = 0.3
 COARSE = 2 / 3
 """Side and share of the time for which the network sees smaller pictures, which cost half."""
 
-MASKS = 0.35
+MASKS = 0.45
 """Share of the people that are shown as their mask, in the colours of `MASK_COLORS`."""
 
 BATCH = 8
