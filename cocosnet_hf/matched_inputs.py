@@ -15,11 +15,13 @@ from torch import Tensor
 
 from .call_inputs import InputReader, as_batch, as_list, in_range, opened, side_of
 from .conditions import Condition, Source
+from .conditions.base import Landmarks
 from .conditions.label_maps import is_integer
 from .models import CorrespondenceNetwork
 from .models.network import nearest_side, require_stride, size_of
 from .notes import warn
 from .pairing import Frame
+from .pictures import to_image
 from .prepared import (
     ExemplarPhotos,
     PreparedExemplar,
@@ -46,7 +48,7 @@ class CallInputs:
 
     conditions: list[Tensor]
     matched: list[Tensor]
-    landmarks: list[Tensor | None]
+    landmarks: list[Landmarks | None]
     size: tuple[int, int]
     exemplars: PreparedExemplar | ExemplarPhotos
     maps: tuple[list[Tensor], list[list[Tensor]]] | None
@@ -155,11 +157,9 @@ class MatchedInputReader(InputReader):
         maps = self._load_regions(regions, exemplar_regions, matched, exemplars.photos)
         return CallInputs(conditions, matched, landmarks, size, exemplars, maps, batch)
 
-    def _landmarks(self, source: Any) -> Tensor | None:
-        """Of an opened source, where they guide the matching; None of an encoded one."""
-        if not self.is_guided or self.is_encoded(source):
-            return None
-        return self.condition.landmarks(source)
+    def _landmarks(self, source: Any) -> Landmarks | None:
+        """Of an opened or encoded source, where they guide the matching."""
+        return self.condition.landmarks(source) if self.is_guided else None
 
     def _require_scale(self, scale: float | None, height: Any, width: Any) -> None:
         if scale is None:
@@ -271,7 +271,7 @@ class MatchedInputReader(InputReader):
                 )
         photos = [[self.photo(photo, enlarged) for photo in item] for item in sources]
         uses_condition = self.correspondence.config.mix_condition
-        places: list[list[Tensor | None]] = [[None] * len(item) for item in photos]
+        places: list[list[Landmarks | None]] = [[None] * len(item) for item in photos]
         if self.is_guided:
             places = [
                 [self._landmarks_on(*one) for one in zip(*item, strict=True)]
@@ -291,10 +291,13 @@ class MatchedInputReader(InputReader):
         ]
         return ExemplarPhotos(photos, conditions, places)
 
-    def _landmarks_on(self, source: Any, photo: Any) -> Tensor | None:
-        """Of an exemplar's own condition, as it lies on its photo; None where there is none."""
-        if source is None or self.is_encoded(source):
-            return None
+    def _landmarks_on(self, source: Any, photo: Any) -> Landmarks | None:
+        """Of an exemplar's own condition, as it lies on its photo, or else of the photo."""
+        if source is None:
+            seen = to_image(photo, low=0) if isinstance(photo, Tensor) else photo
+            return self.condition.landmarks_in(seen)
+        if self.is_encoded(source):
+            return self.condition.landmarks(source)
         return self.condition.landmarks(self._lying_on(self.condition.open(source), photo))
 
     def _load_exemplar_condition(self, source: Any, photo: Tensor, photo_source: Any) -> Tensor:

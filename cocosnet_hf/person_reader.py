@@ -134,6 +134,31 @@ def read_person(photo: Picture) -> PersonReading:
     return PersonReading(labels, person, joints, (left, top, right, bottom))
 
 
+def read_joints_of_mask(labels: np.ndarray) -> np.ndarray:
+    """The joints of the person whose mask this is, as of `PersonReading`.
+
+    labels: (H, W), classes of `PERSON_CLASSES`. Raises NotFoundInPhotoError where too little of it
+    is a person, or too few joints are seen.
+    """
+    there = labels > 0
+    scale = min(1.0, _SIDE / max(labels.shape))
+    size = [max(round(side * scale), 1) for side in labels.shape[::-1]]
+    if scale < 1:
+        labels = cv2.resize(labels.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        there = labels > 0
+    nobody = NotFoundInPhotoError("The mask shows no single person from head to feet.")
+    if there.mean() < LEAST_SHARE / 4:
+        raise nobody
+    height, width = labels.shape
+    frame = _around(there, (0.0, 0.0, float(width), float(height)))
+    ((_, places),) = _looked(MASK_COLORS[labels], [frame], cv2.BORDER_CONSTANT)
+    joints = _joints(places, frame)
+    if (joints[:, 2] > SEEN).sum() < LEAST_JOINTS:
+        raise nobody
+    joints[:, :2] /= scale
+    return joints
+
+
 @functools.cache
 def _network() -> PersonNetwork:
     return PersonNetwork.from_pretrained(WEIGHTS, variant="fp16", dtype=torch.float32).eval()
@@ -152,8 +177,13 @@ def _first_frames(width: int, height: int) -> list[_Frame]:
 
 
 @torch.inference_mode()
-def _looked(pixels: np.ndarray, frames: list[_Frame]) -> list[tuple[Tensor, Tensor]]:
-    """Logits of the classes (K, h, w) and joints (J, h, w) in each frame, also seen mirrored."""
+def _looked(
+    pixels: np.ndarray, frames: list[_Frame], beyond: int = cv2.BORDER_REPLICATE
+) -> list[tuple[Tensor, Tensor]]:
+    """Logits of the classes (K, h, w) and joints (J, h, w) in each frame, also seen mirrored.
+
+    beyond: what stands beyond the picture, its border or white.
+    """
     height, width = PersonNetwork.size
     cut = []
     for left, top, _, bottom in frames:
@@ -163,7 +193,11 @@ def _looked(pixels: np.ndarray, frames: list[_Frame]) -> list[tuple[Tensor, Tens
         move = np.array([[scale, 0, across], [0, scale, down]])
         # Much smaller by interpolation alone, it would be jagged.
         source = cv2.GaussianBlur(pixels, (0, 0), 0.35 / scale) if scale < 0.6 else pixels
-        cut.append(cv2.warpAffine(source, move, (width, height), borderMode=cv2.BORDER_REPLICATE))
+        cut.append(
+            cv2.warpAffine(
+                source, move, (width, height), borderMode=beyond, borderValue=(255, 255, 255)
+            )
+        )
     images = torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2).float() / 127.5 - 1
     classes, joints = _network()(images)
     mirrored_classes, mirrored_joints = _network()(images.flip(3))

@@ -14,6 +14,7 @@ OUTPUT becomes a folder that `PersonNetwork.from_pretrained(OUTPUT, variant="fp1
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import time
@@ -32,6 +33,8 @@ from cocosnet_hf.conditions.sides import mirrored_order
 from cocosnet_hf.models.efficientnet import EfficientNetLite0Features
 from cocosnet_hf.models.person import PersonNetwork
 from cocosnet_hf.person_reader import MASK_COLORS
+from tools.people import FIGURES, Drawing
+from tools.people import joints as people_joints
 
 HEIGHT, WIDTH = PersonNetwork.size
 KEPT = (256, 128)
@@ -45,6 +48,9 @@ COARSE = 2 / 3
 
 MASKS = 0.45
 """Share of the people that are shown as their mask, in the colours of `MASK_COLORS`."""
+
+DRAWN, DRAWN_SHARE = 600, 0.15
+"""How many drawn people there are besides, who are masks alone, and their share of what is seen."""
 
 BATCH = 8
 JOINT_WEIGHT = 0.3
@@ -153,6 +159,7 @@ class People:
             self.photos.append(cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA))
             self.labels.append(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST))
             self.joints.append(np.array(row["keypoints"]) * scale)
+        self.drawn = [drawn_person(np.random.default_rng(seed)) for seed in range(DRAWN)]
 
     def batch(
         self, rng: np.random.Generator, count: int, height: int, width: int
@@ -170,13 +177,17 @@ class People:
         """One of the people, moved, mirrored, in other light and on another ground."""
         move = random_move(rng, height, width)
         size = (width, height)
-        photo = cv2.warpAffine(self.photos[number], move, size, borderValue=(255, 255, 255))
-        labels = cv2.warpAffine(self.labels[number], move, size, flags=cv2.INTER_NEAREST)
-        joints = self.joints[number].astype(np.float32)
+        photo, labels, joints = self.photos[number], self.labels[number], self.joints[number]
+        is_mask = rng.random() < MASKS
+        if rng.random() < DRAWN_SHARE:
+            (labels, joints), is_mask = self.drawn[rng.integers(DRAWN)], True
+        photo = cv2.warpAffine(photo, move, size, borderValue=(255, 255, 255))
+        labels = cv2.warpAffine(labels, move, size, flags=cv2.INTER_NEAREST)
+        joints = joints.astype(np.float32)
         joints[:, :2] = joints[:, :2] @ move[:, :2].T + move[:, 2]
         photo = in_other_light(rng, photo)
         kind = rng.random()
-        if rng.random() < MASKS:
+        if is_mask:
             photo = MASK_COLORS[labels]
         elif kind < 0.75:  # else it stays on white
             if kind < 0.65:
@@ -205,6 +216,26 @@ class People:
         if rng.random() < 0.3:
             piece = cv2.GaussianBlur(piece, (0, 0), rng.uniform(0.5, 3))
         return in_other_light(rng, piece)
+
+
+def drawn_person(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (256, 128) and joints (18, 3) of somebody drawn in the clothes of a figure."""
+    figure = FIGURES[rng.integers(len(FIGURES))]
+    posture = figure.posture
+
+    def turned(limb: Any, **most: float) -> Any:
+        moved = {name: getattr(limb, name) + rng.normal(0, far) for name, far in most.items()}
+        return dataclasses.replace(limb, **moved)
+
+    arms = tuple(turned(arm, upper=25, fore=35) for arm in posture.arms)
+    legs = tuple(turned(leg, thigh=8, shin=10, foot=10) for leg in posture.legs)
+    posture = turned(posture, lean=4, shoulders=3, hips=3, tilt=5, turn=0.3)
+    posture = dataclasses.replace(posture, arms=arms, legs=legs, turn=np.clip(posture.turn, -1, 1))
+    figure = dataclasses.replace(figure, posture=posture)
+    labels = Drawing(figure).labels()
+    scale = np.array([KEPT[1] / labels.shape[1], KEPT[0] / labels.shape[0], 1])
+    labels = cv2.resize(labels.astype(np.uint8), KEPT[::-1], interpolation=cv2.INTER_NEAREST)
+    return labels, people_joints(figure) * scale
 
 
 def random_move(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

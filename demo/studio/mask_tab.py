@@ -62,9 +62,10 @@ def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
         with card(1, title, hint):
             layout = _layout(tab, condition, gallery)
         with card(2, "Choose the look", "Its colours and textures are wanted."):
-            reads = condition.photo_parser is not None or painter.takes_exemplar_condition
+            needs = painter.pipe.needs_exemplar_condition
+            reads = condition.photo_parser is not None or needs
             look = look_column(tab, gallery, reads_photos=reads)
-            if not painter.takes_exemplar_condition and condition.photo_parser == PERSON:
+            if not needs and condition.photo_parser == PERSON:
                 fit_row(tab, look, "Cut out the person", cut_out)
             own = _own_mask(tab, painter, gallery)
         result = result_column(tab)
@@ -166,7 +167,7 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
 
 def _own_mask(tab: str, painter: Painter, gallery: Gallery) -> ExemplarCondition:
     """Where the exemplar's mask is uploaded; the gallery's pictures bring theirs."""
-    if not painter.takes_exemplar_condition:
+    if not painter.pipe.needs_exemplar_condition:
         return ExemplarCondition()
     condition: MaskCondition = painter.condition
 
