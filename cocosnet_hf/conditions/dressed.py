@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -36,6 +37,10 @@ TAKEN_FOR_ANOTHER = tuple(
 
 LEAST = 0.0005
 """Share of the exemplar below which a class is not there."""
+
+UNSURE = 0.01
+"""By how much a network draws people too small, as a share of the height: their outline is not to
+be repeated on the ground beside them."""
 
 SURE = 0.1
 """The score above which a joint guides; more than that fewer show both ends of a limb."""
@@ -83,11 +88,16 @@ def dressed_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int,
     labels, worn = own.labels.cpu().numpy(), exemplar.labels.cpu().numpy()
     moved = skinned(own.points, exemplar.points, exemplar_grid)
 
-    def shown(region: int) -> np.ndarray:
+    every = np.arange(len(PERSON_CLASSES))
+
+    def shown(region: int) -> tuple[np.ndarray, np.ndarray]:
         asked = region // len(LIMBS_OF_SKIN)
-        allowed = np.zeros(len(PERSON_CLASSES), bool)
-        allowed[_shown_for(asked, worn, exemplar.is_read)] = True
-        return allowed[worn]
+        may_look = np.isin(every, _shown_for(asked, worn, exemplar.is_read))[worn]
+        continues = np.isin(every, _like(asked, exemplar.is_read))[worn]
+        if asked == _BACKGROUND and exemplar.is_read:
+            away = np.ones((2 * max(round(UNSURE * len(worn)), 1) + 1,) * 2, np.uint8)
+            may_look = continues = cv2.erode(may_look.astype(np.uint8), away, borderValue=1) > 0
+        return may_look, continues
 
     @functools.lru_cache(maxsize=4)  # of a call: the grid's, the window's and the picture's
     def places(size: tuple[int, int]) -> Tensor:
@@ -105,13 +115,17 @@ def _shown_for(asked: int, worn: np.ndarray, is_read: bool) -> list[int]:
     """The classes of an exemplar that may be shown where one is asked for."""
     if asked == _BACKGROUND:
         return [_BACKGROUND]
-    alike = {asked} | SMALL | (ONE_HEAD if asked in ONE_HEAD else set())
-    if is_read:
-        alike = alike.union(*(group for group in TAKEN_FOR_ANOTHER if asked in group))
+    alike = {*_like(asked, is_read)} | (ONE_HEAD if asked in ONE_HEAD else set())
     is_worn = np.isin(worn, sorted(alike - SMALL)).mean() >= LEAST
     if asked in SMALL or not is_worn:
         return [number for number in range(len(PERSON_CLASSES)) if number != _BACKGROUND]
-    return sorted(alike)
+    return sorted(alike | SMALL)
+
+
+def _like(asked: int, is_read: bool) -> list[int]:
+    """The class that is asked for, and those that it is mistaken for."""
+    groups = [group for group in TAKEN_FOR_ANOTHER if is_read and asked in group]
+    return sorted({asked}.union(*groups))
 
 
 def _at_size(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -29,15 +29,16 @@ MIRRORS = (2.0, 1.5, 1.25, 1.0)
 def held_to_regions(
     flow: np.ndarray,
     regions: np.ndarray,
-    shown: Callable[[int], np.ndarray],
+    shown: Callable[[int], tuple[np.ndarray, np.ndarray]],
     grid: tuple[int, int],
 ) -> np.ndarray:
     """A flow that looks only at what each region may look at, complex (h, w).
 
     flow: complex (h, w), x + iy in cells of the exemplar's grid (rows, columns), NaN where nothing
     is known. regions (h, w): a number of 0 or more for each place. shown: of such a number, where
-    in the exemplar (H, W) bool it may look, at any fineness. A region that looks at nothing of the
-    kind is NaN.
+    in the exemplar it may look, and what of that continues it, each (H, W) bool, at any fineness; a
+    region that looks at none of what continues it is continued by all that it may look at. One
+    that looks at nothing of the kind is NaN.
     """
     held = np.full(flow.shape, complex(np.nan, np.nan))
     height = len(flow)
@@ -50,13 +51,15 @@ def held_to_regions(
             slice(max(columns[0] - margin, 0), columns[-1] + margin + 1),
         )
         part, there = flow[window], there[window]
-        good = there & _allowed(part, shown(int(number)), grid)
-        good = _without_crumbs(good, height)
+        may_look, continues = shown(int(number))
+        good = _without_crumbs(there & _allowed(part, may_look, grid), height)
         if not good.any():
             continue
         found = np.where(good, part, np.nan)
         if (beyond := there & ~good).any():
-            found[beyond] = _mirrored(part, good, beyond, SMOOTH * height)
+            source = _without_crumbs(good & _allowed(part, continues, grid), height)
+            source = source if source.any() else good
+            found[beyond] = _mirrored(part, source, beyond, SMOOTH * height)
         held[window][there] = found[there]
     return held
 
@@ -64,15 +67,16 @@ def held_to_regions(
 def _allowed(flow: np.ndarray, shown: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     """Where a flow leads well inside of what is shown, (h, w) bool."""
     high, wide = shown.shape
-    inside = cv2.erode(shown.astype(np.uint8), _disc(max(round(INSIDE * high), 1)), borderValue=1)
-    if inside.sum() < LEAST_INSIDE * shown.sum():
-        inside = shown.astype(np.uint8)
-    x = np.nan_to_num((flow.real + 0.5) * (wide / grid[1]) - 0.5, nan=-1e6).astype(np.float32)
+    there = shown.astype(np.uint8)
+    core = cv2.erode(there, _disc(max(round(INSIDE * high), 1)), borderValue=1)
+    if core.sum() < LEAST_INSIDE * there.sum():
+        core = there
+    x = np.nan_to_num((flow.real + 0.5) * (wide / grid[1]) - 0.5).astype(np.float32)
     y = np.nan_to_num((flow.imag + 0.5) * (high / grid[0]) - 0.5).astype(np.float32)
-    there = (x > -1e5) & (y > -1e5)
+    known = ~np.isnan(flow)
     x, y = x.clip(0, wide - 1), y.clip(0, high - 1)
-    share = cv2.remap(inside.astype(np.float32), x, y, cv2.INTER_LINEAR)
-    return there & (share > 0.5)
+    share = cv2.remap(core.astype(np.float32), x, y, cv2.INTER_LINEAR)
+    return known & (share > 0.5)
 
 
 def _without_crumbs(good: np.ndarray, height: int) -> np.ndarray:
