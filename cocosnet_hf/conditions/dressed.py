@@ -18,6 +18,7 @@ from ..propagation import Guide
 from .base import Landmarks
 from .joints import JOINTS
 from .reflection import held_to_regions
+from .regions import at_size, labels_of
 from .skinning import FOREARMS, HEAD, SHINS, THIGHS, UPPER_ARMS, in_cells, nearest_bone, skinned
 
 _INDEX = {name: number for number, name in enumerate(PERSON_CLASSES)}
@@ -83,9 +84,7 @@ def dressed_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int,
 
     Raises ValueError for landmarks without labels.
     """
-    if own.labels is None or exemplar.labels is None:
-        raise ValueError("masks are guided by landmarks with labels; these have none.")
-    labels, worn = own.labels.cpu().numpy(), exemplar.labels.cpu().numpy()
+    labels, worn = labels_of(own), labels_of(exemplar)
     moved = skinned(own.points, exemplar.points, exemplar_grid)
 
     every = np.arange(len(PERSON_CLASSES))
@@ -101,7 +100,7 @@ def dressed_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int,
 
     @functools.lru_cache(maxsize=4)  # of a call: the grid's, the window's and the picture's
     def places(size: tuple[int, int]) -> Tensor:
-        asked = _at_size(labels, size).astype(int)
+        asked = at_size(labels, size).astype(int)
         regions = asked * len(LIMBS_OF_SKIN)
         y, x = np.nonzero(asked == _SKIN)
         regions[y, x] += nearest_bone(in_cells(own.points, size), LIMBS_OF_SKIN, x + 1j * y)
@@ -126,12 +125,3 @@ def _like(asked: int, is_read: bool) -> list[int]:
     """The class that is asked for, and those that it is mistaken for."""
     groups = [group for group in TAKEN_FOR_ANOTHER if is_read and asked in group]
     return sorted({asked}.union(*groups))
-
-
-def _at_size(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Labels (H, W) at another size, to the nearest pixel."""
-    rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(int)
-        for new, old in zip(size, labels.shape, strict=True)
-    )
-    return labels[np.ix_(rows, columns)]

@@ -318,3 +318,24 @@ def soft_planes(source: np.ndarray | Tensor, height: int, width: int) -> Tensor:
         )
     resized = [resize_plane(plane, height, width, NEAREST) for plane in planes.clip(0, 1)]
     return torch.from_numpy(np.stack(resized))
+
+
+def labels_of_array(source: np.ndarray | Tensor, code: ClassCode) -> np.ndarray:
+    """The classes (H, W) of an index map."""
+    array = to_numpy(source, "mask")
+    if array.ndim == 3 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim != 2:
+        raise ValueError(no_mask(source, len(code.names)))
+    if not is_integer(array):
+        raise ValueError(
+            f"An index map must hold integers, got {array.dtype}; if it went through ToTensor, "
+            "(x * 255).round().long() restores the indices."
+        )
+    return classes_of_values(array, code)
+
+
+def labels_of_image(image: Image.Image, code: ClassCode, size: tuple[int, int]) -> np.ndarray:
+    """The classes, at (height, width), of a picture that means one thing, see `meaning_of`."""
+    read = classes_of_colors if image.mode in ("RGB", "RGBA") else classes_of_plane
+    return read(image, code, size)

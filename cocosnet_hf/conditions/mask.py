@@ -17,7 +17,7 @@ from torch import Tensor
 from ..orientation import TURNED, turned_by
 from ..pairing import Framed, lying_on
 from ..person_reader import PERSON_CLASSES
-from ..pictures import Picture, check_sides, open_image, open_stored, resize_plane, to_numpy
+from ..pictures import Picture, check_sides, open_image, open_stored, resize_plane
 from ..propagation import Guide
 from . import ade20k
 from .base import Condition, ConditionCard, Geometry, Landmarks, Source
@@ -26,12 +26,11 @@ from .dressed import dressed_guide, landmarks_of_mask, landmarks_of_photo
 from .faces import CELEBAMASK_FACE_CLASSES, FACE_COLORS, OFFICIAL_FACE_CLASSES
 from .label_maps import (
     NEAREST,
-    classes_of_colors,
-    classes_of_plane,
-    classes_of_values,
     distinct_colors,
     is_color_array,
     is_integer,
+    labels_of_array,
+    labels_of_image,
     no_mask,
     read_overlay,
     resized_labels,
@@ -40,6 +39,7 @@ from .label_maps import (
 )
 from .labelling import DEFAULT_FACE_PARSER, DEFAULT_SCENE_PARSER, label_photo, parser_of
 from .meaning import ClassCode, meaning_of
+from .regions import landmarks_of_regions, region_guide
 from .sides import mirrored_order
 
 
@@ -57,6 +57,7 @@ class MaskCondition(Condition):
         beneath stays set. Where an index map itself says `overlay`, `beneath` is put under it.
     snap_colors: read a colour that is near a class colour as that (JPEG artefacts), and a smooth
         border between two classes as the nearer one, instead of refusing them.
+    guided: an exemplar's own mask guides its matching; always so for the classes of mask-to-image.
     parser: Hub id of a transformers segmentation model for `from_photo`, classes matched by name;
         "person", the bundled network, if the classes are those of the bundled `mask-to-image`.
 
@@ -83,6 +84,7 @@ class MaskCondition(Condition):
     overlay: int | None = None
     beneath: int | None = None
     snap_colors: bool = False
+    guided: bool = False
     parser: str | None = None
 
     def __hash__(self) -> int:  # a dict is among the settings
@@ -239,8 +241,8 @@ class MaskCondition(Condition):
         """
         if (model := model or self.photo_parser) is None:
             raise ValueError(
-                "This mask condition names no model to label photos; pass model=, the Hub id of a "
-                "semantic segmentation model with the same class names."
+                "This mask condition names no model to label photos; pass model=, the Hub id of "
+                "one that segments, with the same class names."
             )
         return Image.fromarray(self.palette[label_photo(photo, model, self.classes, self.unknown)])
 
@@ -288,25 +290,29 @@ class MaskCondition(Condition):
 
     @property
     def has_landmarks(self) -> bool:
-        """Whether the classes are those of dressed people, whose joints are read from a mask."""
-        return self.classes == PERSON_CLASSES
+        """Whether it is `guided`, or its classes are those of dressed people."""
+        return self.guided or self.classes == PERSON_CLASSES
 
     def landmarks(self, source: Source | Tensor) -> Landmarks | None:
-        """Joints and classes; of a soft mask the strongest class."""
+        """The classes, of a soft mask the strongest ones, and the joints of people."""
         if not self.has_landmarks:
             return None
-        if isinstance(source, Tensor) or _is_soft(source.value, self):
+        if not isinstance(source, Tensor) and not _is_soft(source.value, self):
+            labels = self.labels(source, *source.size)
+        else:
             encoded = source if isinstance(source, Tensor) else self.encode(source, *source.size)
-            return landmarks_of_mask(self.one_encoded(encoded).argmax(0).numpy())
-        return landmarks_of_mask(self.labels(source, *source.size).numpy())
+            labels = self.one_encoded(encoded).argmax(0)
+        find = landmarks_of_mask if self.classes == PERSON_CLASSES else landmarks_of_regions
+        return find(labels.numpy())
 
     def landmarks_in(self, photo: Picture) -> Landmarks | None:
-        """Joints and classes that the bundled network sees in it; None where it sees nobody."""
-        return landmarks_of_photo(photo) if self.has_landmarks else None
+        """Of people what the bundled network sees in it; None where it sees nobody."""
+        return landmarks_of_photo(photo) if self.classes == PERSON_CLASSES else None
 
     def guide(self, own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
-        """The body moves with its joints, and each class looks at its like, see `dressed`."""
-        return dressed_guide(own, exemplar, exemplar_grid)
+        """Each class looks at its like, see `regions`; a body moves with its joints, `dressed`."""
+        made = dressed_guide if self.classes == PERSON_CLASSES else region_guide
+        return made(own, exemplar, exemplar_grid)
 
     def descriptor(self, source: Any) -> np.ndarray:
         """Where each class lies, see `layout_descriptor`."""
@@ -332,33 +338,12 @@ class MaskCondition(Condition):
             source, on_top = source
         if isinstance(source, Image.Image):
             own_size = (source.height, source.width)
-            labels = _labels_of_image(source, self.code, size if on_top is None else own_size)
+            labels = labels_of_image(source, self.code, size if on_top is None else own_size)
         else:
-            labels = _labels_of_array(source, self)
+            labels = labels_of_array(source, self.code)
         if on_top is not None and self.overlay is not None:
             on_top = read_overlay(on_top, self.classes[self.overlay], labels.shape)
         return labels, on_top
-
-
-def _labels_of_array(source: np.ndarray | Tensor, condition: MaskCondition) -> np.ndarray:
-    """The classes (H, W) of an index map."""
-    array = to_numpy(source, "mask")
-    if array.ndim == 3 and array.shape[0] == 1:
-        array = array[0]
-    if array.ndim != 2:
-        raise ValueError(no_mask(source, condition.channels))
-    if not is_integer(array):
-        raise ValueError(
-            f"An index map must hold integers, got {array.dtype}; if it went through ToTensor, "
-            "(x * 255).round().long() restores the indices."
-        )
-    return classes_of_values(array, condition.code)
-
-
-def _labels_of_image(image: Image.Image, code: ClassCode, size: tuple[int, int]) -> np.ndarray:
-    """The classes, at (height, width), of a picture that means one thing, see `meaning_of`."""
-    read = classes_of_colors if image.mode in ("RGB", "RGBA") else classes_of_plane
-    return read(image, code, size)
 
 
 def _split(source: Mapping[str, Any], condition: MaskCondition) -> tuple[Any, Any]:
