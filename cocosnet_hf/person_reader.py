@@ -1,4 +1,4 @@
-"""Reading a person in a photo with the network that ships with the package, without a download."""
+"""Reading a person in a photo or a mask with networks that ship, without a download."""
 
 from __future__ import annotations
 
@@ -56,9 +56,11 @@ MASK_COLORS = np.array(
     ],
     np.uint8,
 )
-"""The colours of `PERSON_CLASSES` in which the network has seen masks, (13, 3)."""
+"""The colours of `PERSON_CLASSES` in which its sister has seen masks, (13, 3)."""
 
-WEIGHTS = Path(__file__).parent / "assets" / "person-reader"
+PHOTOS, MASKS = "person-reader", "mask-reader"
+"""Folders of its weights, and of those that learned on masks as well: they know joints alone, and
+took from the garments of photos what they gave to those of masks."""
 
 MARGIN = 1.04
 """Height of the frame around a person by the person's; the frame is half as wide as high."""
@@ -151,7 +153,7 @@ def read_joints_of_mask(labels: np.ndarray) -> np.ndarray:
         raise nobody
     height, width = labels.shape
     frame = _around(there, (0.0, 0.0, float(width), float(height)))
-    ((_, places),) = _looked(MASK_COLORS[labels], [frame], cv2.BORDER_CONSTANT)
+    ((_, places),) = _looked(MASK_COLORS[labels], [frame], MASKS)
     joints = _joints(places, frame)
     if (joints[:, 2] > SEEN).sum() < LEAST_JOINTS:
         raise nobody
@@ -160,8 +162,9 @@ def read_joints_of_mask(labels: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _network() -> PersonNetwork:
-    return PersonNetwork.from_pretrained(WEIGHTS, variant="fp16", dtype=torch.float32).eval()
+def _network(weights: str) -> PersonNetwork:
+    folder = Path(__file__).parent / "assets" / weights
+    return PersonNetwork.from_pretrained(folder, variant="fp16", dtype=torch.float32).eval()
 
 
 def _first_frames(width: int, height: int) -> list[_Frame]:
@@ -178,12 +181,14 @@ def _first_frames(width: int, height: int) -> list[_Frame]:
 
 @torch.inference_mode()
 def _looked(
-    pixels: np.ndarray, frames: list[_Frame], beyond: int = cv2.BORDER_REPLICATE
+    pixels: np.ndarray, frames: list[_Frame], weights: str = PHOTOS
 ) -> list[tuple[Tensor, Tensor]]:
     """Logits of the classes (K, h, w) and joints (J, h, w) in each frame, also seen mirrored.
 
-    beyond: what stands beyond the picture, its border or white.
+    Beyond a photo its border goes on, beyond a mask is the background.
     """
+    network = _network(weights)
+    beyond = cv2.BORDER_REPLICATE if weights == PHOTOS else cv2.BORDER_CONSTANT
     height, width = PersonNetwork.size
     cut = []
     for left, top, _, bottom in frames:
@@ -199,8 +204,8 @@ def _looked(
             )
         )
     images = torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    classes, joints = _network()(images)
-    mirrored_classes, mirrored_joints = _network()(images.flip(3))
+    classes, joints = network(images)
+    mirrored_classes, mirrored_joints = network(images.flip(3))
     classes = (classes + mirrored_classes.flip(3)) / 2
     joints = (joints + mirrored_joints.flip(3)[:, mirrored_order(JOINTS)]) / 2
     return list(zip(classes, joints, strict=True))

