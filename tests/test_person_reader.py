@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from cocosnet_hf import MaskCondition, Pose, PoseCondition
+from cocosnet_hf import CoCosPipeline, MaskCondition, Pose, PoseCondition
 from cocosnet_hf.__main__ import main
 from cocosnet_hf.bundled import open_model
 from cocosnet_hf.person_reader import (
@@ -17,6 +17,7 @@ from cocosnet_hf.person_reader import (
     read_joints_of_mask,
     read_person,
 )
+from tests.support import tiny
 from tests.support.paths import REPOSITORY
 from tests.support.pictures import assert_same_but_for_rounding, whole_picture
 from tools.people import FIGURES, Drawing, joints
@@ -117,8 +118,14 @@ def test_the_command_finds_the_layout_and_the_pose_of_the_exemplar(tmp_path: Pat
     poses = [POSES.from_photo(photo) for photo in (one, other)]
     expected = open_model("pose-to-body").fold()(poses[0], other, poses[1]).images[0]
     assert_same_but_for_rounding(whole_picture(target), expected)
+    condition = MaskCondition.from_names(["sky", "hill", "lake"])
+    matcher = tiny.correspondence(condition.channels, warp="coherent", mix_condition=False)
+    painter = tiny.blending_translation(condition.channels)
+    CoCosPipeline(matcher, painter, condition, 64).save_pretrained(tmp_path / "scenes")
+    scenes, mask = str(tmp_path / "scenes"), str(tmp_path / "mask.png")
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(mask)
     with pytest.raises(SystemExit):
-        main([one, other, "--model", "edge-to-face", "-o", str(target), "--read-exemplar"])
+        main([mask, other, "--model", scenes, "-o", str(target), "--read-exemplar"])
     assert "uses no condition of the exemplar" in capsys.readouterr().err
 
 
