@@ -127,29 +127,14 @@ class PairedPipeline(ImageTranslationPipeline):
         return PairedOutput(self._finished(images, output_type), styles=styles)
 
 
-class PlainPipeline(PairedPipeline):
-    """Paints what a condition shows with one network; there is no exemplar."""
+class ConditionPipeline(PairedPipeline):
+    """Paints what a condition shows; there is no exemplar. A subclass says `generate`."""
 
     uses_exemplar = False
-    generator: Any
-
-    def __init__(
-        self,
-        generator: Network,
-        condition: dict | Condition | None = None,
-        image_size: int = 256,
-        image_width: int | None = None,
-    ):
-        super().__init__({"generator": generator}, condition, image_size, image_width)
-
-    def generate(self, condition: Tensor, exemplar: Tensor | None = None) -> Tensor:
-        """The picture (B, 3, H, W) of a condition (B, K, H, W), with nothing random."""
-        del exemplar
-        return self.generator(condition)
 
     def painted(self, given: Given) -> Tensor:
         """The pictures (B, 3, H, W) of what a call was given."""
-        return self.generate(given.condition)
+        return self.generate(given.condition, given.condition)
 
     @torch.no_grad()
     def __call__(
@@ -176,6 +161,26 @@ class PlainPipeline(PairedPipeline):
         require_output_type(output_type)
         given = self._given(condition, count=count, height=height, width=width, generator=generator)
         return self._output(self.painted(given), output_type)
+
+
+class PlainPipeline(ConditionPipeline):
+    """Paints what a condition shows with one network."""
+
+    generator: Any
+
+    def __init__(
+        self,
+        generator: Network,
+        condition: dict | Condition | None = None,
+        image_size: int = 256,
+        image_width: int | None = None,
+    ):
+        super().__init__({"generator": generator}, condition, image_size, image_width)
+
+    def generate(self, condition: Tensor, exemplar: Tensor | None = None) -> Tensor:
+        """The picture (B, 3, H, W) of a condition (B, K, H, W), with nothing random."""
+        del exemplar
+        return self.generator(condition)
 
 
 def generators_for(
