@@ -12,7 +12,10 @@ from .base import LossWeights, Networks, Phase, System, SystemOptions, SystemSet
 from .batch import Batch, Generated
 from .bicyclegan import BicycleGAN, BicycleGANLosses, BicycleGANPipeline
 from .cocosnet import CoCosNet, CoCosNetLosses
+from .cyclegan import CycleGAN, CycleGANLosses, CycleGANPipeline
+from .discogan import DiscoGAN, DiscoGANLosses, DiscoGANOptions, DiscoGANPipeline
 from .egsc_it import EGSCIT, EGSCITLosses, EGSCITOptions, EGSCITPipeline
+from .gcgan import GcGAN, GcGANLosses, GcGANOptions, GcGANPipeline
 from .judged import JudgedLosses, JudgedSystem
 from .munit import MUNIT, MUNITLosses, MUNITPipeline
 from .paired import PairedLosses, PairedPipeline, PairedSystem
@@ -24,7 +27,10 @@ from .style_vector import StyleVector, StyleVectorPipeline
 SYSTEMS: dict[str, type[System]] = {
     "bicyclegan": BicycleGAN,
     "cocosnet": CoCosNet,
+    "cyclegan": CycleGAN,
+    "discogan": DiscoGAN,
     "egsc-it": EGSCIT,
+    "gcgan": GcGAN,
     "munit": MUNIT,
     "pix2pix": Pix2Pix,
     "pix2pixhd": Pix2PixHD,
@@ -83,6 +89,17 @@ def class_named(index: Mapping[str, Any], source: str) -> type[ImageTranslationP
 
 
 __all__ = [
+    "GcGANPipeline",
+    "GcGANOptions",
+    "GcGANLosses",
+    "GcGAN",
+    "DiscoGANPipeline",
+    "DiscoGANOptions",
+    "DiscoGANLosses",
+    "DiscoGAN",
+    "CycleGANPipeline",
+    "CycleGANLosses",
+    "CycleGAN",
     "EGSCIT",
     "MUNIT",
     "SYSTEMS",

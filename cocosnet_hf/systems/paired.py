@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import losses
-from ..call_inputs import as_batch, opened, side_of
+from ..call_inputs import InputReader, as_batch, opened, side_of
 from ..conditions import Condition
 from ..image_translation import (
     ImageTranslationOutput,
@@ -84,8 +84,9 @@ class PairedPipeline(ImageTranslationPipeline):
         height: int | None = None,
         width: int | None = None,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        read: InputReader | None = None,
     ) -> Given:
-        """Read a call. Items are in the order condition, sample.
+        """Read a call. Items are in the order condition, sample. read: what reads conditions.
 
         Raises ValueError for input that cannot be used, and for several samples of which nothing
         is random.
@@ -98,7 +99,7 @@ class PairedPipeline(ImageTranslationPipeline):
                 f".manual_seed(0), or count=1."
             )
         height, width = side_of("height", height, self.stride), side_of("width", width, self.stride)
-        read = self._reader
+        read = read or self._reader
         given = {
             "conditions": [
                 read.encode(item, height, width) for item in as_batch(condition, "condition")
