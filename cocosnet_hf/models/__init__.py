@@ -11,7 +11,13 @@ from .feature_encoder import FeatureEncoder
 from .patchgan import PatchGAN
 from .perceptual import DistilledVGG19Features
 from .projected import ProjectedDiscriminator
-from .shared_latent import DomainAutoencoder, DomainEncoder, GuidedDecoder, SharedLatent
+from .shared_latent import (
+    DomainAutoencoder,
+    DomainDecoder,
+    DomainEncoder,
+    GuidedDecoder,
+    SharedLatent,
+)
 from .spade_generator import ImageEncoder, SPADEGenerator
 from .style_encoder import StyleEncoder
 from .translation import TranslationNetwork
@@ -28,6 +34,7 @@ __all__ = [
     "CorrespondenceOutput",
     "DistilledVGG19Features",
     "DomainAutoencoder",
+    "DomainDecoder",
     "DomainEncoder",
     "EfficientNetLite0Features",
     "FeatureEncoder",

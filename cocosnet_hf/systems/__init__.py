@@ -23,6 +23,7 @@ from .pix2pix import Pix2Pix, Pix2PixPipeline
 from .pix2pixhd import Pix2PixHD, Pix2PixHDPipeline
 from .spade import Spade, SpadePipeline, SpadePlain, SpadePlainPipeline
 from .style_vector import StyleVector, StyleVectorPipeline
+from .unit import UNIT, UNITLosses, UNITPipeline
 
 SYSTEMS: dict[str, type[System]] = {
     "bicyclegan": BicycleGAN,
@@ -37,6 +38,7 @@ SYSTEMS: dict[str, type[System]] = {
     "spade": Spade,
     "spade_plain": SpadePlain,
     "style_vector": StyleVector,
+    "unit": UNIT,
 }
 
 
@@ -89,6 +91,9 @@ def class_named(index: Mapping[str, Any], source: str) -> type[ImageTranslationP
 
 
 __all__ = [
+    "UNITPipeline",
+    "UNITLosses",
+    "UNIT",
     "GcGANPipeline",
     "GcGANOptions",
     "GcGANLosses",

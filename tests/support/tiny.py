@@ -66,6 +66,33 @@ EGSCIT_SETTINGS: dict[str, Any] = {"shared": {"base_channels": 4}} | {
     }.items()
 }
 
+UNIT_SETTINGS: dict[str, Any] = {
+    name: settings
+    for name, settings in EGSCIT_SETTINGS.items()
+    if not name.endswith("_autoencoder")
+}
+
+_BODY = {"base_channels": 4, "halvings": 2, "blocks": 1}
+_PAIR_CRITIC = {"base_channels": 4, "halvings": 1}
+CYCLEGAN_SETTINGS: dict[str, Any] = {
+    f"{domain}_{part}": settings
+    for domain in ("condition", "photo")
+    for part, settings in {"generator": _BODY, "critic": _PAIR_CRITIC}.items()
+}
+GCGAN_SETTINGS: dict[str, Any] = {
+    "generator": _BODY,
+    "photo_critic": _PAIR_CRITIC,
+    "turned_critic": _PAIR_CRITIC,
+}
+DISCOGAN_SETTINGS: dict[str, Any] = {
+    f"{domain}_{part}": settings
+    for domain in ("condition", "photo")
+    for part, settings in {
+        "generator": {"base_channels": 4, "levels": 3},
+        "critic": {"base_channels": 4, "halvings": 3},
+    }.items()
+}
+
 _PATCHES = {"base_channels": 4, "halvings": 1, "scales": 2}
 BICYCLEGAN_SETTINGS: dict[str, Any] = {
     "generator": {"style_channels": 4, "base_channels": 4, "levels": 4},

@@ -15,7 +15,14 @@ from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.evaluation import EvaluationPairs, EvaluationSettings, evaluate, load_baseline
 from cocosnet_hf.evaluation.opening import weights_digest
 from cocosnet_hf.hub.publish import publish_folder
-from cocosnet_hf.systems import CoCosNet, CoCosNetLosses, StyleVector, find_system, saved_class
+from cocosnet_hf.systems import (
+    SYSTEMS,
+    CoCosNet,
+    CoCosNetLosses,
+    StyleVector,
+    find_system,
+    saved_class,
+)
 from tests.support import tiny, toy_system
 from tests.support.loopback_hub import connected_hub
 from tests.support.paths import CONFIGS
@@ -37,6 +44,20 @@ GROUPS: dict[str, dict[str, Any]] = {
         "losses": {},
     },
     "cocosnet": {"networks": SETTINGS["networks"], "losses": SETTINGS["losses"]},
+    "cyclegan": {
+        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.CYCLEGAN_SETTINGS,
+        "losses": {},
+        "system_options": {"pool": 2},
+    },
+    "discogan": {
+        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.DISCOGAN_SETTINGS,
+        "losses": {},
+    },
+    "gcgan": {
+        "networks": {"condition": {"type": "picture"}} | tiny.GCGAN_SETTINGS,
+        "losses": {},
+        "system_options": {"pool": 2, "transform": "flip"},
+    },
     "egsc-it": {
         "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.EGSCIT_SETTINGS,
         "losses": {"content": 0, "style": 0},
@@ -89,6 +110,10 @@ GROUPS: dict[str, dict[str, Any]] = {
         },
         "losses": {"perceptual": 0},
     },
+    "unit": {
+        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.UNIT_SETTINGS,
+        "losses": {},
+    },
     TOY: {
         "networks": {"condition": SETTINGS["networks"]["condition"], "shifter": {"width": 6}},
         "losses": {"novelty": 0.5},
@@ -106,6 +131,11 @@ TEST_DATA = DataSettings(
 
 FIRST_STAGES = {"egsc-it": {"system_options": {"stage": "autoencoders"}}}
 """What of a system is taught in a run before, whose pipeline the run goes on from."""
+
+
+def test_every_system_of_the_package_is_in_this_contract():
+    assert set(SYSTEMS) | {TOY} == set(GROUPS)
+
 
 every_system = pytest.mark.parametrize("name", GROUPS)
 

@@ -129,7 +129,7 @@ def colours(modes: Tensor, count: int) -> Tensor:
     return F.pad(points, (0, 1))[:, :, None, None]
 
 
-def targets(reconstruction: float, steps: int = 300, rate: float = 5e-3) -> tuple[list[int], list[int]]:
+def targets(reconstruction: float) -> tuple[list[int], list[int]]:
     """Of each of five colours the nearest of ten that it becomes, and of five what comes back."""
     torch.manual_seed(0)
     networks = {
@@ -141,8 +141,8 @@ def targets(reconstruction: float, steps: int = 300, rate: float = 5e-3) -> tupl
     options = DiscoGANOptions(early_steps=0, critics_every=2)
     system = DiscoGAN(PictureCondition(), networks, losses, options=options)
     system.critic_weight = 1.0
-    phases, few, many = PlainPhases(system, rate), ring(5, 0.5), ring(10, 0.8)
-    for step in range(steps):
+    phases, few, many = PlainPhases(system, 5e-3), ring(5, 0.5), ring(10, 0.8)
+    for step in range(300):
         phases.step = step
         given = Batch(*[colours(few, 64) / 2 + 0.5] * 2, colours(many, 64), None, torch.zeros(64))
         system.step(phases, replace(given))

@@ -9,10 +9,23 @@ from train.machine import make_optimizer
 from train.networks import build_system
 from train.stages import load_stages
 
-FROM = {"bicyclegan": "facades", "egsc-it": "celebahq", "munit": "facades"}
+FROM = {
+    "bicyclegan": "facades",
+    "cyclegan": "facades",
+    "discogan": "facades",
+    "egsc-it": "celebahq",
+    "gcgan": "facades",
+    "munit": "facades",
+    "unit": "facades",
+}
+DECAYED = {"discogan": 1e-5, "munit": 1e-4, "unit": 1e-4}
 WEIGHTS = {
     "bicyclegan": {"generator": 54.8, "encoder": 2.6, "random_critic": 3.5},
+    "cyclegan": {"photo_generator": 11.4, "photo_critic": 2.8},
+    "discogan": {"photo_generator": 5.5, "photo_critic": 2.8},
+    "gcgan": {"generator": 11.4, "photo_critic": 2.8, "turned_critic": 2.8},
     "egsc-it": {"photo_autoencoder": 10.2, "photo_decoder": 3.9, "photo_critic": 2.8},
+    "unit": {"photo_encoder": 3.9, "shared": 2.4, "photo_decoder": 3.9, "photo_critic": 25.1},
     "munit": {"photo_content": 5.4, "photo_style": 2.8, "photo_decoder": 6.9, "photo_critic": 8.3},
 }
 """Millions of weights of some networks at the paper's size."""
@@ -51,7 +64,7 @@ def test_a_small_recipe_makes_a_system_that_steps_fit(name: str):
     pipe = system.pipeline({key: system.networks[key] for key in system.averaged})
     assert config.data.image_size % pipe.stride == 0
     optimizer, _ = make_optimizer(config, system, system.averaged[0])
-    assert optimizer.defaults["weight_decay"] == (1e-4 if name == "munit" else 0)
+    assert optimizer.defaults["weight_decay"] == DECAYED.get(name, 0)
     picture = torch.zeros(2, 3, config.data.image_size, config.data.image_size)
     with torch.no_grad():
         for key in system.critics:
