@@ -5,6 +5,7 @@ from .coarse_to_fine import CoarseToFineGenerator
 from .code_encoder import CodeEncoder
 from .content_style import ContentEncoder, StyleCodeEncoder, StyledDecoder
 from .correspondence import CorrespondenceNetwork, CorrespondenceOutput
+from .coupled import CoupledCritic, CoupledGenerator
 from .discriminator import MultiscaleDiscriminator
 from .efficientnet import EfficientNetLite0Features
 from .feature_encoder import FeatureEncoder
@@ -32,6 +33,8 @@ __all__ = [
     "ContentEncoder",
     "CorrespondenceNetwork",
     "CorrespondenceOutput",
+    "CoupledCritic",
+    "CoupledGenerator",
     "DistilledVGG19Features",
     "DomainAutoencoder",
     "DomainDecoder",

@@ -12,6 +12,7 @@ from .base import LossWeights, Networks, Phase, System, SystemOptions, SystemSet
 from .batch import Batch, Generated
 from .bicyclegan import BicycleGAN, BicycleGANLosses, BicycleGANPipeline
 from .cocosnet import CoCosNet, CoCosNetLosses
+from .cogan import CoGAN, CoGANLosses, CoGANPipeline
 from .cyclegan import CycleGAN, CycleGANLosses, CycleGANPipeline
 from .discogan import DiscoGAN, DiscoGANLosses, DiscoGANOptions, DiscoGANPipeline
 from .egsc_it import EGSCIT, EGSCITLosses, EGSCITOptions, EGSCITPipeline
@@ -28,6 +29,7 @@ from .unit import UNIT, UNITLosses, UNITPipeline
 SYSTEMS: dict[str, type[System]] = {
     "bicyclegan": BicycleGAN,
     "cocosnet": CoCosNet,
+    "cogan": CoGAN,
     "cyclegan": CycleGAN,
     "discogan": DiscoGAN,
     "egsc-it": EGSCIT,
@@ -91,6 +93,9 @@ def class_named(index: Mapping[str, Any], source: str) -> type[ImageTranslationP
 
 
 __all__ = [
+    "CoGANPipeline",
+    "CoGANLosses",
+    "CoGAN",
     "UNITPipeline",
     "UNITLosses",
     "UNIT",

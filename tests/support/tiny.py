@@ -72,6 +72,11 @@ UNIT_SETTINGS: dict[str, Any] = {
     if not name.endswith("_autoencoder")
 }
 
+COGAN_SETTINGS: dict[str, Any] = {
+    "generator": {"style_channels": 6, "channels": [8, 8, 4, 4]},
+    "critic": {"channels": [4, 8, 8], "hidden": 8},
+}
+
 _BODY = {"base_channels": 4, "halvings": 2, "blocks": 1}
 _PAIR_CRITIC = {"base_channels": 4, "halvings": 1}
 CYCLEGAN_SETTINGS: dict[str, Any] = {

@@ -44,6 +44,10 @@ GROUPS: dict[str, dict[str, Any]] = {
         "losses": {},
     },
     "cocosnet": {"networks": SETTINGS["networks"], "losses": SETTINGS["losses"]},
+    "cogan": {
+        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.COGAN_SETTINGS,
+        "losses": {},
+    },
     "cyclegan": {
         "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.CYCLEGAN_SETTINGS,
         "losses": {},
