@@ -9,6 +9,7 @@ from .coupled import CoupledCritic, CoupledGenerator
 from .discriminator import MultiscaleDiscriminator
 from .efficientnet import EfficientNetLite0Features
 from .feature_encoder import FeatureEncoder
+from .mirrored import MirroredDecoder
 from .patchgan import PatchGAN
 from .perceptual import DistilledVGG19Features
 from .projected import ProjectedDiscriminator
@@ -43,6 +44,7 @@ __all__ = [
     "FeatureEncoder",
     "GuidedDecoder",
     "ImageEncoder",
+    "MirroredDecoder",
     "MultiscaleDiscriminator",
     "PatchGAN",
     "ProjectedDiscriminator",

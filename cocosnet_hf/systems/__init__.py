@@ -7,6 +7,7 @@ from typing import Any
 
 from ..image_translation import ImageTranslationPipeline
 from ..transfer import fetch_index, read_index
+from .adain import AdaIN, AdaINLosses, AdaINPipeline
 from .adversarial import AdversarialSystem, PictureLosses
 from .base import LossWeights, Networks, Phase, System, SystemOptions, SystemSettings, Terms
 from .batch import Batch, Generated
@@ -27,6 +28,7 @@ from .style_vector import StyleVector, StyleVectorPipeline
 from .unit import UNIT, UNITLosses, UNITPipeline
 
 SYSTEMS: dict[str, type[System]] = {
+    "adain": AdaIN,
     "bicyclegan": BicycleGAN,
     "cocosnet": CoCosNet,
     "cogan": CoGAN,
@@ -93,6 +95,9 @@ def class_named(index: Mapping[str, Any], source: str) -> type[ImageTranslationP
 
 
 __all__ = [
+    "AdaINPipeline",
+    "AdaINLosses",
+    "AdaIN",
     "CoGANPipeline",
     "CoGANLosses",
     "CoGAN",

@@ -77,6 +77,11 @@ COGAN_SETTINGS: dict[str, Any] = {
     "critic": {"channels": [4, 8, 8], "hidden": 8},
 }
 
+ADAIN_SETTINGS: dict[str, Any] = {
+    "encoder": {"class": "DistilledVGG19Features"},
+    "decoder": {"widths": [128, 64, 32, 16]},
+}
+
 _BODY = {"base_channels": 4, "halvings": 2, "blocks": 1}
 _PAIR_CRITIC = {"base_channels": 4, "halvings": 1}
 CYCLEGAN_SETTINGS: dict[str, Any] = {

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from safetensors.torch import save_file
 from torch import nn
 
-from cocosnet_hf import open_model
+from cocosnet_hf import DistilledVGG19Features, open_model
 from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.evaluation import EvaluationPairs, EvaluationSettings, evaluate, load_baseline
 from cocosnet_hf.evaluation.opening import weights_digest
@@ -39,6 +40,11 @@ TOY = "tests.support.toy_system:Toy"
 CRITIC = {"base_channels": 4, "halvings": 1, "scales": 1}
 SPADE = {"channels": [8, 8, 4], "spade_channels": 4, "start": [4, 4], "norm": "batch"}
 GROUPS: dict[str, dict[str, Any]] = {
+    "adain": {
+        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.ADAIN_SETTINGS,
+        "losses": {},
+        "perceptual": {"network": "vgg19-distilled", "source": "vgg.safetensors"},
+    },
     "bicyclegan": {
         "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.BICYCLEGAN_SETTINGS,
         "losses": {},
@@ -146,6 +152,11 @@ every_system = pytest.mark.parametrize("name", GROUPS)
 
 def config(folder: Path, name: str, *overrides: str) -> TrainConfig:
     settings = SETTINGS | GROUPS[name] | {"system": name, "output_dir": str(folder / "run")}
+    if "perceptual" in settings:  # of which no weights ship
+        weights = folder / settings["perceptual"]["source"]
+        torch.manual_seed(1)
+        save_file(DistilledVGG19Features().state_dict(), weights)
+        settings["perceptual"] = settings["perceptual"] | {"source": str(weights)}
     short = ["--schedule.constant=2", "--schedule.decay=0", "--output.checkpoint_every=1"]
     if name in FIRST_STAGES:
         first = folder / "first.yaml"

@@ -10,6 +10,7 @@ from train.networks import build_system
 from train.stages import load_stages
 
 FROM = {
+    "adain": "facades",
     "bicyclegan": "facades",
     "cogan": "facades",
     "cyclegan": "facades",
@@ -21,6 +22,7 @@ FROM = {
 }
 DECAYED = {"cogan": 5e-4, "discogan": 1e-5, "munit": 1e-4, "unit": 1e-4}
 WEIGHTS = {
+    "adain": {"encoder": 20.0, "decoder": 3.5},
     "bicyclegan": {"generator": 54.8, "encoder": 2.6, "random_critic": 3.5},
     "cogan": {"generator": 12.9, "critic": 14.9},
     "cyclegan": {"photo_generator": 11.4, "photo_critic": 2.8},
