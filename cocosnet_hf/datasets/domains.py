@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .settings import DataSettings
-
-if TYPE_CHECKING:
-    from .sources import Rows
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,14 +17,14 @@ class UnpairedRows:
     condition: the columns that hold them. length: of the rows, by default the longer list's.
     """
 
-    photos: Rows
-    conditions: Rows
+    photos: Any  # Rows, as are the conditions, of `cocosnet_hf.datasets.sources`
+    conditions: Any
     image: str
     condition: str
     length: int
 
     @classmethod
-    def of(cls, photos: Rows, conditions: Rows, settings: DataSettings) -> UnpairedRows:
+    def of(cls, photos: Any, conditions: Any, settings: DataSettings) -> UnpairedRows:
         """All of both, under the columns that the settings name."""
         column = settings.condition_column or ""
         length = max(len(photos), len(conditions))

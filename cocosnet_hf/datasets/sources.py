@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import glob
 import types
 from collections.abc import Iterator, Mapping
@@ -169,15 +168,10 @@ def _unpaired(photos: Any, settings: DataSettings, seed: int) -> UnpairedRows:
         other = of_domain(photos, settings, settings.condition_domain)
         photos = of_domain(photos, settings, settings.condition_domain, others=True)
         return UnpairedRows.of(photos, other, settings)
-    alone = dataclasses.replace(
-        DataSettings(),
-        source=settings.condition_source,
-        split=settings.split,
-        cache_dir=settings.cache_dir,
-        image_column=settings.image_column,
-        image_size=settings.image_size,
-        load_size=settings.load_size,
-    )
+    size = {"image_size": settings.image_size, "load_size": settings.load_size}
+    place = {"split": settings.split, "cache_dir": settings.cache_dir}
+    column, source = settings.image_column, settings.condition_source or ""
+    alone = DataSettings(source=source, image_column=column, **place, **size)  # type: ignore[arg-type]
     return UnpairedRows.of(photos, open_source(alone, PictureCondition(), seed), settings)
 
 

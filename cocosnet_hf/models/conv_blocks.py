@@ -1,6 +1,6 @@
 """Convolutions with their norm and activation, as the systems beside CoCosNet stack them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
@@ -75,7 +75,7 @@ def halving_layers(
     kernel_size: int = 3,
     norm: str,
     activation: Activation = "relu",
-    first: Mapping[str, Any] | None = None,
+    first: dict[str, Any] | None = None,
 ) -> nn.Sequential:
     """7x7, n halvings and residual blocks: (B, C, H, W) to (B, 2^n channels, H / 2^n, W / 2^n).
 

@@ -221,5 +221,5 @@ def stylized(nets: Networks, content: Tensor, style: Tensor) -> Tensor:
     content (B, 3, H, W), style (B or 1, 3, H', W') in [-1, 1].
     """
     features = nets["encoder"](content, [DEEPEST])[DEEPEST]
-    look = moments(nets["encoder"](style, [DEEPEST])[DEEPEST])
-    return adaptive_norm(features, *(part.expand(len(content), -1) for part in look))
+    scale, shift = moments(nets["encoder"](style, [DEEPEST])[DEEPEST])
+    return adaptive_norm(features, scale.expand(len(content), -1), shift.expand(len(content), -1))

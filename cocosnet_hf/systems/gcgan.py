@@ -24,6 +24,7 @@ from ..models.perceptual import PerceptualNetwork
 from .base import LossWeights, Networks, Phase
 from .batch import Batch, Generated
 from .cyclegan import GENERATOR
+from .judged import summed
 from .paired import PlainPipeline
 from .unpaired import PooledSystem, PoolOptions, domains
 
@@ -116,7 +117,9 @@ class GcGAN(PooledSystem):
                         F.l1_loss(made, self.turned(turned, back=True).detach())
                         + F.l1_loss(turned, self.turned(made).detach())
                     ),
-                    "identity": lambda: sum(F.l1_loss(paint(one), one) for one in photos.values()),
+                    "identity": lambda: summed(
+                        F.l1_loss(paint(one), one) for one in photos.values()
+                    ),
                 }
             )
         self.pooled_step(phase, photos, fakes)

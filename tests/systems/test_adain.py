@@ -72,16 +72,17 @@ def test_the_terms_are_those_of_the_paper_computed_plainly():
 
 def test_features_take_the_statistics_of_the_style_and_stay_with_their_own():
     networks = seeing().networks
-    one, other = batch(0).exemplar, batch(1).exemplar
+    one, other = drawn(two_colour(0, side=32).condition), two_colour(1, side=32).exemplar
     with torch.no_grad():
+        own, look = (networks["encoder"](x, [DEEPEST])[DEEPEST] for x in (one, other))
+        # Of a channel that is even there is nothing to stretch.
+        seen = (moments(own)[0] > 0.03) & (moments(look)[0] > 0.03)
+        assert seen.float().mean() > 0.2
         for found, wanted in zip(
-            moments(stylized(networks, one, other)),
-            moments(networks["encoder"](other, [DEEPEST])[DEEPEST]),
-            strict=True,
+            moments(stylized(networks, one, other)), moments(look), strict=True
         ):
-            torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-3)
-        own = networks["encoder"](one, [DEEPEST])[DEEPEST]
-        torch.testing.assert_close(stylized(networks, one, one), own, rtol=1e-3, atol=1e-4)
+            torch.testing.assert_close(found[seen], wanted[seen], rtol=1e-2, atol=1e-3)
+        torch.testing.assert_close(stylized(networks, one, one), own, rtol=1e-3, atol=1e-3)
 
 
 def test_the_encoder_is_the_recipes_perceptual_network_and_never_changes():
@@ -130,8 +131,8 @@ def test_kept_colours_are_those_of_the_content(pipe: AdaINPipeline):
     # A style that differs in colours alone is then the same style.
     recoloured = style * torch.tensor([0.5, 0.7, 0.4]).view(3, 1, 1) + 0.2
     other = pipe(content, recoloured, keep_colors=True, output_type="pt").images
-    assert (kept - other).abs().max() < 0.02
-    assert (kept - pipe(content, recoloured, output_type="pt").images).abs().max() > 0.02
+    plain = [pipe(content, one, output_type="pt").images for one in (style, recoloured)]
+    assert (kept - other).abs().max() < (plain[0] - plain[1]).abs().max() / 3
 
 
 @pytest.mark.parametrize("weights", [[1.0], [-1.0, 2.0], [0.0, 0.0], torch.zeros(2, 4, 4, 1)])
