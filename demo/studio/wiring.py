@@ -57,7 +57,7 @@ def wire(
         exhibit = gallery.find(photo)
         known = own.read(*values) if own.parts else exhibit and exhibit.condition
         looks = [Exhibit(photo, known)]
-        places = {"layout": example_of(value), "look": gallery.place_of(photo)}
+        places: dict[str, Any] = {"layout": example_of(value), "look": gallery.place_of(photo)}
         knobs: dict[str, Any] = {}
         if second and values[0]:
             other, classes = read_photo(values[0], "second look"), values[1] or []
@@ -146,7 +146,7 @@ def wire(
     def bring_back(sent: dict[str, Any] | None, *values: Any) -> list[Any]:
         """What a link or an entry of the strip asks for; what it does not tell of stays."""
         sent = sent or {}
-        given = {
+        given: dict[gr.components.Component, float] = {
             slider: number
             for name, slider in numbers.items()
             if (number := number_for(sent.get(name), slider)) is not None

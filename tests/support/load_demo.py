@@ -3,9 +3,9 @@
     python -m tests.support.load_demo --clients 32 --seconds 120
 
 Starts `demo/app.py` in a process of its own and measures how soon it answers; in Chromium, where
-there is one, how soon after that a first visitor can use the page, how soon a point under the pointer is
-shown, and how long a stroke takes from the brush to the picture; what a painting takes a single
-program; then lets all clients ask without a pause.
+there is one, how soon after that a first visitor can use the page, how soon a point under the
+pointer is shown, and how long a stroke takes from the brush to the picture; what a painting takes a
+single program; then lets all clients ask without a pause.
 """
 
 import argparse
