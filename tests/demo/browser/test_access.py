@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.support.axe import findings
-from tests.support.browsing import MAKEUP, TABS, open_tab, opened_at, repainted
+from tests.support.browsing import MAKEUP, TABS, opened_at, repainted
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -82,6 +82,5 @@ def test_everything_is_done_by_keys(page: Page):
     with repainted(page, tab):
         strip.last.press("Enter")
     expect(look).to_have_attribute("aria-pressed", "true")
-    open_tab(page, tab)
-    page.keyboard.press("ArrowRight")
+    page.get_by_role("tab", name=MAKEUP, exact=True).press("Enter")
     expect(page).to_have_url(re.compile("#layers"))
