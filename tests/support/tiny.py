@@ -168,11 +168,13 @@ def pipeline(
     return made
 
 
-def blending_pipeline(condition: Condition | None = None, image_size: int = 64) -> CoCosPipeline:
+def blending_pipeline(
+    condition: Condition | None = None, image_size: int = 64, mix_condition: bool = True
+) -> CoCosPipeline:
     """A quiet pipeline that warps coherently, at half of its size, and blends."""
     condition = condition or EdgeCondition()
     painter = blending_translation(condition.channels)
-    matcher = correspondence(condition.channels, warp="coherent")
+    matcher = correspondence(condition.channels, warp="coherent", mix_condition=mix_condition)
     made = CoCosPipeline(matcher, painter, condition, image_size, matching_scale=2)
     made.set_progress_bar_config(disable=True)
     return made
