@@ -24,7 +24,7 @@ from .descriptors import gradient_descriptor
 if typing.TYPE_CHECKING:
     from .joints import Pose
 
-NEAREST = Image.Resampling.NEAREST
+NEAREST, BICUBIC = Image.Resampling.NEAREST, Image.Resampling.BICUBIC
 
 DESCRIBED_SIZE = 64
 """Height and width at which a condition is drawn to be compared with others."""

@@ -81,10 +81,15 @@ class Gallery:
 
     def find(self, picture: Image.Image) -> Exhibit | None:
         """Whose picture this is, pixel for pixel; None if it is no exhibit's."""
+        place = self.place_of(picture)
+        return None if place is None else self.exhibits[place]
+
+    def place_of(self, picture: Image.Image) -> int | None:
+        """The place of the exhibit whose picture this is; None if it is no exhibit's."""
         wanted = np.asarray(picture.convert("RGB"))
-        for exhibit in self.exhibits:
+        for place, exhibit in enumerate(self.exhibits):
             if np.array_equal(wanted, np.asarray(exhibit.picture.convert("RGB"))):
-                return exhibit
+                return place
         return None
 
     @property
