@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
@@ -21,6 +22,9 @@ LEAST = 0.003
 
 MIDDLE = (5.0, 95.0)
 """Percentiles of a region's rows and columns between which it is laid on the other one."""
+
+STEPS = 0.8
+"""Standard deviation in pixels that takes the steps from the borders of a mask made larger."""
 
 MOST_STRETCH = 1.5
 """Times by which a region is made larger or smaller for that; more would show as another scale."""
@@ -83,9 +87,20 @@ def labels_of(landmarks: Landmarks) -> np.ndarray:
 
 
 def at_size(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Labels (H, W) at another size, to the nearest pixel."""
-    rows, columns = (
-        ((np.arange(new) + 0.5) * old / new).astype(int)
-        for new, old in zip(size, labels.shape, strict=True)
-    )
-    return labels[np.ix_(rows, columns)]
+    """Labels (H, W) at another size, to the nearest pixel; made larger, with smooth borders."""
+    height, width = labels.shape
+    if size[0] <= height or size[1] <= width:
+        rows, columns = (
+            ((np.arange(new) + 0.5) * old / new).astype(int)
+            for new, old in zip(size, labels.shape, strict=True)
+        )
+        return labels[np.ix_(rows, columns)]
+    best = np.zeros(size, np.float32)
+    larger = np.zeros(size, labels.dtype)
+    for number in np.unique(labels):
+        # Without the blur a slanting border would keep its steps.
+        there = cv2.GaussianBlur((labels == number).astype(np.float32), (0, 0), STEPS)
+        there = cv2.resize(there, size[::-1], interpolation=cv2.INTER_CUBIC)
+        larger[there > best] = number
+        best = np.maximum(best, there)
+    return larger

@@ -36,7 +36,7 @@ ALSO_CALLED = {
 FIRST = "first"
 """The folder within a tab's that holds its first sight, see `first_sight`."""
 
-FIRST_PAIRS = {"mask-to-image": (2, 6), "edge-to-face": (1, 6), "pose-to-body": (1, 2)}
+FIRST_PAIRS = {"mask-to-image": (3, 9), "edge-to-face": (1, 6), "pose-to-body": (1, 2)}
 """Whose layout and whose look a tab shows first: chosen by eye."""
 
 LOOK = 1

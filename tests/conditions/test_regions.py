@@ -6,7 +6,7 @@ import torch
 
 from cocosnet_hf import MaskCondition
 from cocosnet_hf.conditions.base import Landmarks
-from cocosnet_hf.conditions.regions import region_guide
+from cocosnet_hf.conditions.regions import at_size, region_guide
 
 GUIDED = MaskCondition.from_names(["sky", "hill", "lake"], guided=True)
 GRID = (32, 48)
@@ -78,3 +78,14 @@ def test_landmarks_without_labels_are_refused():
     bare = Landmarks(torch.empty(0, 2))
     with pytest.raises(ValueError, match="landmarks with labels"):
         region_guide(bare, landmarks(scene(20, 44)), GRID)
+
+
+def test_a_mask_made_larger_has_no_steps():
+    y, x = np.mgrid[:64, :48]
+    labels = (x > 10 + y // 4).astype(np.uint8) * 2
+    large = at_size(labels, (256, 192))
+    borders = (large > 0).argmax(1)
+    assert abs(borders - (42 + np.arange(256) / 4)).max() <= 3
+    assert np.diff(borders).max() <= 2
+    assert np.array_equal(at_size(labels, (64, 48)), labels)
+    assert np.array_equal(at_size(labels, (32, 24)), labels[1::2, 1::2])
