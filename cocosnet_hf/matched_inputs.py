@@ -275,7 +275,7 @@ class MatchedInputReader(InputReader):
         if self.is_guided:
             places = [
                 [self._landmarks_on(*one) for one in zip(*item, strict=True)]
-                for item in zip(given, sources, strict=True)
+                for item in zip(given, sources, photos, strict=True)
             ]
         if not self.correspondence.needs_exemplar_condition:
             if exemplar_condition is not None and not self.is_guided:
@@ -291,14 +291,16 @@ class MatchedInputReader(InputReader):
         ]
         return ExemplarPhotos(photos, conditions, places)
 
-    def _landmarks_on(self, source: Any, photo: Any) -> Landmarks | None:
+    def _landmarks_on(self, source: Any, photo_source: Any, photo: Tensor) -> Landmarks | None:
         """Of an exemplar's own condition, as it lies on its photo, or else of the photo."""
         if source is None:
-            seen = to_image(photo, low=0) if isinstance(photo, Tensor) else photo
+            is_tensor = isinstance(photo_source, Tensor)
+            seen = to_image(photo_source, low=0) if is_tensor else photo_source
             return self.condition.landmarks_in(seen)
         if self.is_encoded(source):
-            return self.condition.landmarks(source)
-        return self.condition.landmarks(self._lying_on(self.condition.open(source), photo))
+            return self.condition.landmarks(_checked(source, photo, self.condition))
+        source = self._lying_on(self.condition.open(source), photo_source)
+        return self.condition.landmarks(source)
 
     def _load_exemplar_condition(self, source: Any, photo: Tensor, photo_source: Any) -> Tensor:
         if source is None:
@@ -314,13 +316,7 @@ class MatchedInputReader(InputReader):
         if not self.is_encoded(source):
             source = self._lying_on(self.condition.open(source), photo_source)
             return self.condition.encode(source, *size)
-        self.condition.validate_encoded(source)
-        if size_of(source) != size_of(photo):
-            raise ValueError(
-                f"an encoded exemplar_condition must have its exemplar's size "
-                f"{tuple(photo.shape[-2:])}, got {tuple(source.shape[-2:])}."
-            )
-        return self._encoded_at(source, *size)
+        return self._encoded_at(_checked(source, photo, self.condition), *size)
 
     def _lying_on(self, source: Source, photo: Image.Image | Tensor) -> Source:
         """An exemplar's opened condition, turned as its photo was where that is meant."""
@@ -386,3 +382,14 @@ class MatchedInputReader(InputReader):
         if not self.is_coherent:
             return size
         return self._matching_size(self.fitted(size, "crop it"))
+
+
+def _checked(encoded: Tensor, photo: Tensor, condition: Condition) -> Tensor:
+    """An exemplar's encoded condition. Raises ValueError unless it is one of this photo."""
+    condition.validate_encoded(encoded)
+    if size_of(encoded) != size_of(photo):
+        raise ValueError(
+            f"an encoded exemplar_condition must have its exemplar's size "
+            f"{tuple(photo.shape[-2:])}, got {tuple(encoded.shape[-2:])}."
+        )
+    return in_range(encoded)

@@ -58,9 +58,12 @@ MASK_COLORS = np.array(
 )
 """The colours of `PERSON_CLASSES` in which its sister has seen masks, (13, 3)."""
 
-PHOTOS, MASKS = "person-reader", "mask-reader"
-"""Folders of its weights, and of those that learned on masks as well: they know joints alone, and
-took from the garments of photos what they gave to those of masks."""
+PHOTOS = "person-reader"
+"""The folder of its weights."""
+
+MASKS = "mask-reader"
+"""The folder of those that went on with masks, whose joints they find; the garments of photos they
+know less well since."""
 
 MARGIN = 1.04
 """Height of the frame around a person by the person's; the frame is half as wide as high."""

@@ -185,7 +185,7 @@ class People:
         move = random_move(rng, height, width)
         size = (width, height)
         photo, labels, joints = self.photos[number], self.labels[number], self.joints[number]
-        is_mask = rng.random() < self.masks
+        is_mask = self.masks > 0 and rng.random() < self.masks
         if self.drawn and rng.random() < DRAWN_SHARE:
             (labels, joints), is_mask = self.drawn[rng.integers(DRAWN)], True
         photo = cv2.warpAffine(photo, move, size, borderValue=(255, 255, 255))

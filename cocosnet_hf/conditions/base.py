@@ -47,7 +47,7 @@ class Landmarks:
     """What guides the matching of two pictures.
 
     points (n, 2) float32: named points, (x, y) in shares of width and height, NaN where one is
-    missing. labels (h, w) uint8: the class of each place, where classes guide too. is_read: the
+    missing. labels (h, w) int16: the class of each place, where classes guide too. is_read: the
     labels were seen in a photo by a network, which takes like classes for one another.
     """
 
@@ -347,9 +347,7 @@ class Condition(ABC):
         """An encoded condition (K, H, W), checked, as float32 in [0, 1] on the CPU."""
         self.validate_encoded(encoded)
         if encoded.ndim != 3:
-            raise ValueError(
-                f"One condition (K, H, W) is previewed at a time, got {encoded.ndim}-D."
-            )
+            raise ValueError(f"One condition (K, H, W) is read at a time, got {encoded.ndim}-D.")
         return encoded.detach().float().cpu().clamp(0, 1)
 
     @classmethod

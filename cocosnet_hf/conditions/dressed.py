@@ -18,33 +18,33 @@ from ..propagation import Guide
 from .base import Landmarks
 from .joints import JOINTS
 from .reflection import held_to_regions
-from .regions import at_size, labels_of
+from .regions import at_size, kept, labels_of
 from .skinning import FOREARMS, HEAD, SHINS, THIGHS, UPPER_ARMS, in_cells, nearest_bone, skinned
 
-_INDEX = {name: number for number, name in enumerate(PERSON_CLASSES)}
-_BACKGROUND, _SKIN = _INDEX["background"], _INDEX["skin"]
+_NUMBER = {name: number for number, name in enumerate(PERSON_CLASSES)}
+_BACKGROUND, _SKIN = _NUMBER["background"], _NUMBER["skin"]
 
-ONE_HEAD = frozenset(_INDEX[name] for name in ("skin", "hair", "headwear", "eyewear"))
+ONE_HEAD = frozenset(_NUMBER[name] for name in ("skin", "hair", "headwear", "eyewear"))
 """Classes among which a head is not cut up: its face stays that of the exemplar."""
 
-SMALL = frozenset(_INDEX[name] for name in ("eyewear", "accessory"))
+SMALL = frozenset(_NUMBER[name] for name in ("eyewear", "accessory"))
 """Classes that lie on others, which stay what they are if either picture lacks them."""
 
 TAKEN_FOR_ANOTHER = tuple(
-    frozenset(_INDEX[name] for name in names)
+    frozenset(_NUMBER[name] for name in names)
     for names in (("top", "outerwear", "dress"), ("dress", "skirt_shorts"))
 )
 """Classes that the network which reads photos mistakes for one another."""
 
-LEAST = 0.0005
-"""Share of the exemplar below which a class is not there."""
+LEAST_WORN = 0.0005
+"""Share of the exemplar below which a class is not worn."""
 
 UNSURE = 0.01
 """By how much a network draws people too small, as a share of the height: their outline is not to
 be repeated on the ground beside them."""
 
 SURE = 0.1
-"""The score above which a joint guides; more than that fewer show both ends of a limb."""
+"""The score above which a joint guides: a doubtful one is better than a limb without its end."""
 
 LIMBS_OF_SKIN = (
     tuple((joint, joint) for joint in HEAD[:-1]),
@@ -76,7 +76,7 @@ def _landmarks(joints: np.ndarray, labels: np.ndarray, is_read: bool = False) ->
     height, width = labels.shape
     points = torch.from_numpy(joints[:, :2] / (width, height)).float()
     points[torch.from_numpy(~(joints[:, 2] > SURE))] = torch.nan
-    return Landmarks(points, torch.from_numpy(labels.astype(np.uint8)), is_read)
+    return Landmarks(points, kept(labels), is_read)
 
 
 def dressed_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
@@ -115,7 +115,7 @@ def _shown_for(asked: int, worn: np.ndarray, is_read: bool) -> list[int]:
     if asked == _BACKGROUND:
         return [_BACKGROUND]
     alike = {*_like(asked, is_read)} | (ONE_HEAD if asked in ONE_HEAD else set())
-    is_worn = np.isin(worn, sorted(alike - SMALL)).mean() >= LEAST
+    is_worn = np.isin(worn, sorted(alike - SMALL)).mean() >= LEAST_WORN
     if asked in SMALL or not is_worn:
         return [number for number in range(len(PERSON_CLASSES)) if number != _BACKGROUND]
     return sorted(alike | SMALL)

@@ -96,6 +96,7 @@ class MaskCondition(Condition):
         object.__setattr__(self, "values", whole_values(self.values))
         if not self.colors:
             object.__setattr__(self, "colors", distinct_colors(len(self.classes)))
+        object.__setattr__(self, "guided", self.guided or self.classes == PERSON_CLASSES)
         _check(self)
 
     @classmethod
@@ -223,13 +224,7 @@ class MaskCondition(Condition):
 
     def preview(self, encoded: Tensor) -> Image.Image:
         """The colour of each position's strongest class, the overlay painted on top of it."""
-        strength = self.one_encoded(encoded)
-        if self.overlay is not None:
-            on_top = strength[self.overlay] > 0.5
-            strength[self.overlay] = -1
-            labels = strength.argmax(0).masked_fill(on_top, self.overlay)
-        else:
-            labels = strength.argmax(0)
+        labels = _on_top(self.one_encoded(encoded), self.overlay)
         return Image.fromarray(self.palette[labels.numpy()])
 
     def from_photo(self, photo: Picture, model: str | None = None) -> Image.Image:
@@ -290,8 +285,8 @@ class MaskCondition(Condition):
 
     @property
     def has_landmarks(self) -> bool:
-        """Whether it is `guided`, or its classes are those of dressed people."""
-        return self.guided or self.classes == PERSON_CLASSES
+        """Whether it is `guided`."""
+        return self.guided
 
     def landmarks(self, source: Source | Tensor) -> Landmarks | None:
         """The classes, of a soft mask the strongest ones, and the joints of people."""
@@ -301,7 +296,10 @@ class MaskCondition(Condition):
             labels = self.labels(source, *source.size)
         else:
             encoded = source if isinstance(source, Tensor) else self.encode(source, *source.size)
-            labels = self.one_encoded(encoded).argmax(0)
+            strength = self.one_encoded(encoded)
+            labels = _on_top(strength, self.overlay)
+            if self.classes != PERSON_CLASSES:  # whose ground is what is left unpainted
+                labels[strength.amax(0) == 0] = -1
         find = landmarks_of_mask if self.classes == PERSON_CLASSES else landmarks_of_regions
         return find(labels.numpy())
 
@@ -354,6 +352,15 @@ def _split(source: Mapping[str, Any], condition: MaskCondition) -> tuple[Any, An
     if "labels" not in source or not set(source) <= set(known):
         raise ValueError(f"A mask dict has the keys {known}, got {list(source)}.")
     return source["labels"], source.get(known[-1]) if len(known) > 1 else None
+
+
+def _on_top(strength: Tensor, overlay: int | None) -> Tensor:
+    """The strongest class (H, W) of (K, H, W), under the overlay where that is."""
+    if overlay is None:
+        return strength.argmax(0)
+    beneath = strength.clone()
+    beneath[overlay] = -1
+    return beneath.argmax(0).masked_fill(strength[overlay] > 0.5, overlay)
 
 
 def _is_soft(source: Any, condition: MaskCondition) -> bool:

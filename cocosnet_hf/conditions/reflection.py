@@ -35,7 +35,7 @@ def held_to_regions(
     """A flow that looks only at what each region may look at, complex (h, w).
 
     flow: complex (h, w), x + iy in cells of the exemplar's grid (rows, columns), NaN where nothing
-    is known. regions (h, w): a number of 0 or more for each place. shown: of such a number, where
+    is known. regions (h, w): a number for each place. shown: of such a number, where
     in the exemplar it may look, and what of that continues it, each (H, W) bool, at any fineness; a
     region that looks at none of what continues it is continued by all that it may look at. One
     that looks at nothing of the kind is NaN.
@@ -73,10 +73,13 @@ def _allowed(flow: np.ndarray, shown: np.ndarray, grid: tuple[int, int]) -> np.n
         core = there
     x = np.nan_to_num((flow.real + 0.5) * (wide / grid[1]) - 0.5).astype(np.float32)
     y = np.nan_to_num((flow.imag + 0.5) * (high / grid[0]) - 0.5).astype(np.float32)
-    known = ~np.isnan(flow)
+    # Beyond the exemplar there is nothing to see but its border, drawn out.
+    inside = (abs(flow.real - (grid[1] - 1) / 2) <= grid[1] / 2) & (
+        abs(flow.imag - (grid[0] - 1) / 2) <= grid[0] / 2
+    )
     x, y = x.clip(0, wide - 1), y.clip(0, high - 1)
     share = cv2.remap(core.astype(np.float32), x, y, cv2.INTER_LINEAR)
-    return known & (share > 0.5)
+    return inside & (share > 0.5)
 
 
 def _without_crumbs(good: np.ndarray, height: int) -> np.ndarray:

@@ -23,7 +23,10 @@ LEAST = 0.003
 MIDDLE = (5.0, 95.0)
 """Percentiles of a region's rows and columns between which it is laid on the other one."""
 
-STEPS = 0.8
+FINEST = 1024
+"""Longer side in pixels of the classes that guide: more would cost more and show no more."""
+
+STEPS = 0.5
 """Standard deviation in pixels that takes the steps from the borders of a mask made larger."""
 
 MOST_STRETCH = 1.5
@@ -31,8 +34,15 @@ MOST_STRETCH = 1.5
 
 
 def landmarks_of_regions(labels: np.ndarray) -> Landmarks:
-    """What guides of a mask (H, W): its classes, without any points."""
-    return Landmarks(torch.empty(0, 2), torch.from_numpy(labels.astype(np.uint8)))
+    """What guides of a mask (H, W): its classes, -1 where it has none, without any points."""
+    return Landmarks(torch.empty(0, 2), kept(labels))
+
+
+def kept(labels: np.ndarray) -> Tensor:
+    """Classes as landmarks keep them, no finer than is looked at."""
+    height, width = labels.shape
+    nth = -(-max(height, width) // FINEST)
+    return torch.from_numpy(labels[nth // 2 :: nth, nth // 2 :: nth].astype(np.int16))
 
 
 def region_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
@@ -44,7 +54,8 @@ def region_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, 
 
     def shown(asked: int) -> tuple[np.ndarray, np.ndarray]:
         there = worn == asked
-        there = there if there.mean() >= LEAST else np.zeros_like(there)
+        if asked < 0 or there.mean() < LEAST:
+            there = np.zeros_like(there)
         return there, there
 
     @functools.lru_cache(maxsize=4)  # of a call: the grid's, the window's and the picture's
@@ -55,7 +66,7 @@ def region_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, 
             if (seen := shown(number)[0]).any():
                 there = asked == number
                 x, y = (
-                    _laid(there, seen, axis, exemplar_grid[axis])[there.nonzero()[axis]]
+                    _laid(there, seen, axis, exemplar_grid)[there.nonzero()[axis]]
                     for axis in (1, 0)
                 )
                 flow[there] = x + 1j * y
@@ -65,18 +76,18 @@ def region_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, 
     return places
 
 
-def _laid(there: np.ndarray, seen: np.ndarray, axis: int, cells: int) -> np.ndarray:
+def _laid(there: np.ndarray, seen: np.ndarray, axis: int, grid: tuple[int, int]) -> np.ndarray:
     """Where each row or column of a region lies in the exemplar's region, in cells of its grid."""
-    ends = []
-    for region in (there, seen):
-        places = (region.nonzero()[axis] + 0.5) / region.shape[axis]
-        ends.append(np.percentile(places, MIDDLE))
-    (low, high), (other_low, other_high) = ends
-    stretch = (other_high - other_low) / max(high - low, 1 / there.shape[axis])
+    # In heights of the pictures, whose aspects may differ.
+    (low, high), (other_low, other_high) = (
+        np.percentile((region.nonzero()[axis] + 0.5) / len(region), MIDDLE)
+        for region in (there, seen)
+    )
+    stretch = (other_high - other_low) / max(high - low, 1 / len(there))
     stretch = np.clip(stretch, 1 / MOST_STRETCH, MOST_STRETCH)
-    share = (np.arange(there.shape[axis]) + 0.5) / there.shape[axis]
-    moved = (share - (low + high) / 2) * stretch + (other_low + other_high) / 2
-    return moved * cells - 0.5
+    place = (np.arange(there.shape[axis]) + 0.5) / len(there)
+    moved = (place - (low + high) / 2) * stretch + (other_low + other_high) / 2
+    return moved * len(seen) / seen.shape[axis] * grid[axis] - 0.5
 
 
 def labels_of(landmarks: Landmarks) -> np.ndarray:

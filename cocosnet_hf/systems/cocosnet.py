@@ -234,8 +234,10 @@ class CoCosNet(AdversarialSystem):
         if batch.landmarks is None or batch.exemplar_landmarks is None:
             return []
         grid = size_of(needed(features.style, "features"))
-        own = _landmarks(batch.landmarks, batch.condition_labels)
-        exemplars = _landmarks(batch.exemplar_landmarks, batch.exemplar_labels)
+        labels = (batch.condition_labels, batch.exemplar_labels)
+        given = labels if self.condition.labelled else (None, None)
+        own = _landmarks(batch.landmarks, given[0])
+        exemplars = _landmarks(batch.exemplar_landmarks, given[1])
         pairs = zip(own, exemplars, strict=True)
         return [[self.condition.guide(*pair, grid)] for pair in pairs]
 
@@ -394,4 +396,4 @@ def _landmarks(points: Tensor, labels: Tensor | None) -> list[Landmarks]:
     points = points.cpu()
     if labels is None:
         return [Landmarks(one) for one in points]
-    return [Landmarks(*pair) for pair in zip(points, labels.byte().cpu(), strict=True)]
+    return [Landmarks(*pair) for pair in zip(points, labels.short().cpu(), strict=True)]

@@ -24,13 +24,12 @@ from .words import plain
 class SecondLook:
     """picture: of it, None for no second look; picker: the gallery to choose it from.
 
-    taken: the classes that are taken from it, by their numbers.
+    taken: the classes that are taken from it, by their numbers. drop: leaves it out again.
     """
 
     picture: gr.Image
     picker: gr.Gallery
     taken: gr.CheckboxGroup
-
     drop: gr.Button
 
     @property
@@ -116,11 +115,12 @@ def second_look(
     return second
 
 
-def classes_of(link: Any, count: int) -> list[int]:
-    """The numbers of classes that a link names, "5.6"; of `count`, others are left out."""
-    return [int(name) for name in str(link).split(".") if name.isdecimal() and int(name) < count]
+def classes_of(link: Any, second: SecondLook) -> list[int]:
+    """The numbers of classes that a link names, "5.6"; what cannot be taken is left out."""
+    named = {int(name) for name in str(link).split(".") if name.isdecimal()}
+    return [int(number) for _, number in second.taken.choices if number in named]
 
 
 def regions_of(mask: np.ndarray, taken: Sequence[int]) -> np.ndarray | None:
     """1 where a mask (K, H, W) is of a class that is taken from the second look; None for none."""
-    return np.isin(mask.argmax(0), list(taken)).astype(np.int64) if taken else None
+    return (mask[list(taken)].max(0) > 0.5).astype(np.int64) if taken else None

@@ -181,7 +181,7 @@ def wire(
             return second.left_out()
         photo = gallery[place].picture if place is not None else None
         photo = photo or read_photo(sent["second_photo"], "second look")
-        classes = classes_of(sent.get("taken"), len(painter.condition.label_names))
+        classes = classes_of(sent.get("taken"), second)
         return second.shown(photo, classes, place)
 
     brought = [*layout.parts, layout.examples, *shown, *choice, *numbers.values()]

@@ -89,3 +89,54 @@ def test_a_mask_made_larger_has_no_steps():
     assert np.diff(borders).max() <= 2
     assert np.array_equal(at_size(labels, (64, 48)), labels)
     assert np.array_equal(at_size(labels, (32, 24)), labels[1::2, 1::2])
+
+
+@pytest.mark.parametrize("sizes", [((64, 64), (64, 128)), ((64, 128), (128, 64))])
+def test_pictures_of_another_aspect_are_not_bent(sizes: tuple[tuple[int, int], tuple[int, int]]):
+    """Sky over a hill at the same height; a step across is as long there as one down."""
+    own, exemplar = ((np.mgrid[: size[0], : size[1]][0] >= size[0] // 2) for size in sizes)
+    found = [landmarks(labels.astype(np.uint8)) for labels in (own, exemplar)]
+    grid = (sizes[1][0] // 2, sizes[1][1] // 2)
+    guide = GUIDED.guide(*found, grid)(sizes[0]).numpy()
+    middle = guide[8:24, sizes[0][1] // 2 - 4 : sizes[0][1] // 2 + 4]
+    across, down = np.diff(middle[..., 0], axis=1), np.diff(middle[..., 1], axis=0)
+    assert 0.4 < np.median(across) / np.median(down) < 2.3
+    assert (guide >= -0.5).all() and (guide <= np.array(grid[::-1]) - 0.5).all()
+
+
+def test_beyond_a_small_region_it_is_mirrored_and_not_drawn_out():
+    own, exemplar = np.zeros((64, 96), np.uint8), np.ones((64, 96), np.uint8)
+    exemplar[:, :20] = 0
+    guide = GUIDED.guide(landmarks(own), landmarks(exemplar), GRID)((64, 96)).numpy()
+    assert (guide[..., 0] >= -0.5).all() and (guide[..., 0] <= 20 / 2 - 0.5).all()
+    assert (np.abs(np.diff(guide[32, :, 0])) < 1e-3).mean() < 0.15
+
+
+def test_an_overlay_lies_on_top_in_every_form_of_a_mask():
+    masks = MaskCondition.from_names(["skin", "hair", "glasses"], overlay=2, beneath=0, guided=True)
+    labels = np.zeros((64, 64), np.uint8)
+    labels[20:30, 10:50] = 2
+    encoded = masks.encode(labels, 64, 64)
+    forms = [masks.open(labels), encoded, masks.open(encoded.numpy())]
+    found = [masks.landmarks(form).labels for form in forms]
+    assert all(torch.equal(one, torch.from_numpy(labels).short()) for one in found)
+
+
+def test_what_has_no_class_is_left_to_the_matching():
+    encoded = GUIDED.encode(scene(20, 44), 64, 96)
+    encoded[:, 10:16] = 0
+    own = GUIDED.landmarks(encoded)
+    guide = GUIDED.guide(own, landmarks(scene(20, 44)), GRID)((64, 96))
+    assert guide[10:16].isnan().all() and not guide[:10].isnan().any()
+
+
+def test_a_mask_may_have_more_classes_than_a_byte():
+    many = MaskCondition.from_names([f"class {number}" for number in range(300)], guided=True)
+    labels = np.full((32, 32), 256)
+    assert many.landmarks(many.open(labels)).labels.unique().tolist() == [256]
+
+
+def test_a_thin_line_stays_where_a_mask_is_made_larger():
+    labels = np.zeros((64, 64), np.uint8)
+    labels[:, 30] = 1
+    assert (at_size(labels, (128, 128)) == 1).mean() > 0.012
