@@ -39,6 +39,9 @@ TAKEN_FOR_ANOTHER = tuple(
 LEAST_WORN = 0.0005
 """Share of the exemplar below which a class is not worn."""
 
+LEAST_SEEN = 0.008
+"""The same where a network saw the classes: less of one is more likely a mistake."""
+
 UNSURE = 0.01
 """By how much a network draws people too small, as a share of the height: their outline is not to
 be repeated on the ground beside them."""
@@ -115,7 +118,7 @@ def _shown_for(asked: int, worn: np.ndarray, is_read: bool) -> list[int]:
     if asked == _BACKGROUND:
         return [_BACKGROUND]
     alike = {*_like(asked, is_read)} | (ONE_HEAD if asked in ONE_HEAD else set())
-    is_worn = np.isin(worn, sorted(alike - SMALL)).mean() >= LEAST_WORN
+    is_worn = np.isin(worn, sorted(alike - SMALL)).mean() >= (LEAST_SEEN if is_read else LEAST_WORN)
     if asked in SMALL or not is_worn:
         return [number for number in range(len(PERSON_CLASSES)) if number != _BACKGROUND]
     return sorted(alike | SMALL)
