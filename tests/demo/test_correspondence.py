@@ -23,7 +23,7 @@ from studio.correspondence import (  # noqa: E402
 from studio.gallery import Exhibit, gallery_of  # noqa: E402
 from studio.painters import Painter  # noqa: E402
 from studio.result import as_file  # noqa: E402
-from studio.second_look import classes_of, regions_of  # noqa: E402
+from studio.second_look import SecondLook, classes_of, regions_of  # noqa: E402
 
 
 @pytest.mark.parametrize("tab", CONDITIONS)
@@ -99,7 +99,14 @@ def test_of_two_looks_each_cell_tells_which_it_came_from():
     third = len(warped) // 3  # between them both are seen
     assert np.abs(warped[:third].astype(int) - (255, 0, 0)).max() <= 1
     assert np.abs(warped[-third:].astype(int) - (0, 0, 255)).max() <= 1
-    assert regions_of(mask, []) is None and classes_of("3.x.99", 12) == [3]
+    assert regions_of(mask, []) is None
+
+
+def test_a_link_names_only_parts_that_can_be_taken():
+    taken = gradio.CheckboxGroup([("top", 3), ("coat", 5)])
+    second = SecondLook(gradio.Image(), gradio.Gallery(), taken, gradio.Button())
+    assert classes_of("5.3.3.x.0.99", second) == [3, 5]
+    assert classes_of(None, second) == []
 
 
 def test_it_is_sent_in_a_few_bytes_for_each_cell():
