@@ -4,11 +4,13 @@
     python -m tools.paint_gallery edge-to-face FOLDER --keep 5 27 46
     python -m tools.paint_gallery mask-to-image FOLDER --keep 38 27 15
 
-FOLDER: photos of faces; for masks and poses a split of the recipe's image folder, whose
-metadata.jsonl has file_name, label_file_name and keypoints. Its photos lend their looks.
+FOLDER: photos of faces, or paintings of landscapes; for other masks and poses a split of the
+recipe's image folder, whose metadata.jsonl has file_name, label_file_name and keypoints. Its
+pictures lend their looks.
 
-Candidate i of the faces has the edges of photo i and the look of another photo with similar edges.
-Those of masks and poses have the layouts that tools/draw_figures.py draws: candidate 5 f + r is
+Candidate i of the faces has the edges of photo i and the look of another photo with similar edges;
+of the landscapes what is read in painting i, and the look of another one that shows similar things.
+Those of other masks and poses have layouts that tools/draw_figures.py draws: candidate 5 f + r is
 figure f with the look of the photo whose layout is the r-th nearest.
 """
 
@@ -24,6 +26,7 @@ from PIL import Image, ImageChops, ImageFilter, ImageOps
 from cocosnet_hf import Condition, Pose, bundled
 from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.datasets.reading import Reader
+from cocosnet_hf.landscape_reader import LANDSCAPE
 from cocosnet_hf.pictures import grid, open_photo
 from cocosnet_hf.retrieval import ExemplarIndex
 from demo.studio.gallery import FOLDER, Exhibit, store
@@ -33,8 +36,8 @@ from train.config import load_config
 from .people import FIGURES, HEIGHT, WIDTH, Figure, draw_layout, joints
 from .recipes import recipe_file
 
-FACES = 100
-"""How many photos of faces are candidates."""
+PHOTOS = 100
+"""How many photos of faces, or paintings, are candidates."""
 
 NEIGHBOURS = 5
 """Candidate i takes its look from the neighbour of rank i modulo this, for variety."""
@@ -61,10 +64,11 @@ def read_folder(
     def fitted(photo: Image.Image) -> Image.Image:
         return ImageOps.fit(photo, (size[1], size[0]), Image.Resampling.BICUBIC)
 
-    if condition.needs_only_photo:
-        paths = sorted(path for path in folder.iterdir() if path.is_file())[:FACES]
+    if of_photos(condition):
+        paths = sorted(path for path in folder.iterdir() if path.is_file())[:PHOTOS]
         photos = [fitted(open_photo(path)) for path in paths]
-        return photos, photos
+        labelled = condition.labelled
+        return photos, [condition.from_photo(photo) if labelled else photo for photo in photos]
     recipe = load_config(recipe_file(tab)).data
     groups = recipe.label_groups if condition.labelled else ()
     settings = DataSettings(condition_column=recipe.condition_column, label_groups=groups)
@@ -75,6 +79,11 @@ def read_folder(
         files = {"image": folder / row["file_name"], "label": folder / row["label_file_name"]}
         examples.append(reader.read(row | files, number))
     return [fitted(one.image) for one in examples], [one.condition for one in examples]
+
+
+def of_photos(condition: Any) -> bool:
+    """Whether the layouts are those of the photos themselves."""
+    return condition.needs_only_photo or getattr(condition, "photo_parser", None) == LANDSCAPE
 
 
 def drawn_figures(condition: Condition) -> list[Any]:
@@ -102,15 +111,15 @@ def main(arguments: list[str] | None = None) -> None:
     pipe.set_progress_bar_config(disable=True)
     photos, layouts = read_folder(options.tab, options.folder, pipe.condition, pipe.learned_size)
     index = ExemplarIndex.build(layouts, pipe.condition)
-    of_photos = pipe.condition.needs_only_photo
-    wanted = layouts if of_photos else drawn_figures(pipe.condition)
+    own_layouts = of_photos(pipe.condition)
+    wanted = layouts if own_layouts else drawn_figures(pipe.condition)
     exhibits = []
     for number in options.keep or range(len(wanted)):
-        found = index.nearest(wanted[number], NEIGHBOURS, exclude=[number] if of_photos else [])
+        found = index.nearest(wanted[number], NEIGHBOURS, exclude=[number] if own_layouts else [])
         look = found[number % NEIGHBOURS].index
         own = layouts[look] if pipe.takes_exemplar_condition else None
         picture = pipe(wanted[number], photos[look], own).images[0]
-        if pipe.condition.labelled:
+        if pipe.condition.labelled and not own_layouts:
             picture = on_white(picture, FIGURES[number // NEIGHBOURS])
         exhibits.append(Exhibit(picture, wanted[number]))
     if options.sheet:

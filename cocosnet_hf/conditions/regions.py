@@ -7,6 +7,7 @@ A region looks at the exemplar's region of its class, as far as that reaches; be
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -45,18 +46,25 @@ def kept(labels: np.ndarray) -> Tensor:
     return torch.from_numpy(labels[nth // 2 :: nth, nth // 2 :: nth].astype(np.int16))
 
 
-def region_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
+def region_guide(
+    own: Landmarks,
+    exemplar: Landmarks,
+    exemplar_grid: tuple[int, int],
+    kin: Mapping[int, tuple[int, ...]] | None = None,
+) -> Guide:
     """Each class into the exemplar's region of that class; NaN for what the exemplar lacks.
 
-    Raises ValueError for landmarks without labels.
+    kin: the classes that one looks at where its own is missing, the best first. Raises ValueError
+    for landmarks without labels.
     """
     labels, worn = labels_of(own), labels_of(exemplar)
 
     def shown(asked: int) -> tuple[np.ndarray, np.ndarray]:
-        there = worn == asked
-        if asked < 0 or there.mean() < LEAST:
-            there = np.zeros_like(there)
-        return there, there
+        for number in (asked, *(kin or {}).get(asked, ())):
+            there = worn == number
+            if asked >= 0 and there.mean() >= LEAST:
+                return there, there
+        return (nowhere := np.zeros_like(worn, bool)), nowhere
 
     @functools.lru_cache(maxsize=4)  # of a call: the grid's, the window's and the picture's
     def places(size: tuple[int, int]) -> Tensor:
