@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import re
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageColor
 from torch import Tensor
+from typing_extensions import Self
 
 from ..orientation import TURNED, turned_by
 from ..pairing import Framed, lying_on
@@ -287,6 +289,12 @@ class MaskCondition(Condition):
     def has_landmarks(self) -> bool:
         """Whether it is `guided`."""
         return self.guided
+
+    def unguided(self) -> Self:
+        """Without landmarks, also of people, whose joints take time to read."""
+        other = copy.copy(self)
+        object.__setattr__(other, "guided", False)
+        return other
 
     def landmarks(self, source: Source | Tensor) -> Landmarks | None:
         """The classes, of a soft mask the strongest ones, and the joints of people."""
