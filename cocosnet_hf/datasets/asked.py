@@ -34,7 +34,8 @@ class DomainRows:
     @property
     def column_names(self) -> list[str]:
         """Those of the photos, the condition and the exemplar."""
-        own = [self.settings.condition_column, self.settings.exemplar_column]
+        settings = self.settings
+        own = [str(settings.condition_column), str(settings.exemplar_column)]
         return list(dict.fromkeys([*self.rows.column_names, *own]))
 
     @property
