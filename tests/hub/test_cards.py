@@ -16,9 +16,11 @@ from torch import nn
 
 from cocosnet_hf import (
     PRESETS,
+    AttributesCondition,
     CoCosPipeline,
     Condition,
     CorrespondenceNetwork,
+    DomainCondition,
     EdgeCondition,
     MaskCondition,
     PartEdgeCondition,
@@ -85,6 +87,8 @@ def write_inputs(folder: Path) -> None:
 
 
 PIPELINES = [
+    (AttributesCondition(("sun", "house")), {}),
+    (DomainCondition(("day", "night")), {}),
     (EdgeCondition(), {}),
     (MASK, {}),
     (MASK, {"exemplar_noise": 0.1}),
@@ -93,7 +97,10 @@ PIPELINES = [
     (PoseCondition(), {}),
     (PoseCondition(), {"mix_condition": False}),
 ]
-IDS = ["edge", "mask", "noise", "parts", "picture", "pose", "pose without the exemplar's"]
+IDS = [
+    *("attributes", "domain", "edge", "mask", "noise", "parts", "picture", "pose"),
+    "pose without the exemplar's",
+]
 
 
 # The snippet ---------------------------------------------------------------------------------

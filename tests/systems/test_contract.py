@@ -5,7 +5,7 @@ import functools
 import shutil
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.evaluation import EvaluationPairs, EvaluationSettings, evaluate, load_baseline
 from cocosnet_hf.evaluation.opening import weights_digest
 from cocosnet_hf.hub.publish import publish_folder
+from cocosnet_hf.synthetic import PALETTES
 from cocosnet_hf.systems import (
     SYSTEMS,
     Batch,
@@ -83,6 +84,12 @@ GROUPS: dict[str, dict[str, Any]] = {
         "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.MUNIT_SETTINGS,
         "losses": {"cycle": 1},
     },
+    "stargan-v2": {
+        "data": SETTINGS["data"] | {"domain_column": "palette"},
+        "networks": {"condition": {"type": "domain", "domains": list(PALETTES)}}
+        | tiny.STARGANV2_SETTINGS,
+        "losses": {},
+    },
     "style_vector": {
         "networks": {
             "condition": SETTINGS["networks"]["condition"],
@@ -144,6 +151,13 @@ TEST_DATA = DataSettings(
     image_size=32,
     load_size=32,
 )
+
+
+def tested(name: str) -> DataSettings:
+    """The data of an evaluation of this system."""
+    column = GROUPS[name].get("data", {}).get("domain_column")
+    return replace(TEST_DATA, domain_column=column)
+
 
 FIRST_STAGES = {"egsc-it": {"system_options": {"stage": "autoencoders"}}}
 """What of a system is taught in a run before, whose pipeline the run goes on from."""
@@ -268,14 +282,14 @@ def test_a_trained_pipeline_is_a_baseline_of_an_evaluation_and_can_be_evaluated_
     name: str, trained: Callable[[str], Trained], tmp_path: Path
 ):
     folder, condition = trained(name).folder, trained(name).trainer.system.condition
-    pairs = EvaluationPairs(TEST_DATA, condition, exemplars="column", limit=2)
+    pairs = EvaluationPairs(tested(name), condition, exemplars="column", limit=2)
     method = load_baseline(f"ours={folder}", pairs)
     (painted,) = method.generate([pairs[0], pairs[1]])
     assert painted.pictures.shape == (2, 3, 32, 32)
     assert "weights" in method.made_by["ours"]
     settings = EvaluationSettings(
         str(folder),
-        TEST_DATA,
+        tested(name),
         output=str(tmp_path / "evaluation"),
         exemplars="column",
         limit=2,
@@ -300,7 +314,7 @@ def test_a_trained_pipeline_is_shared_opened_and_evaluated_by_its_id(
     trainer, folder = trained(name).trainer, trained(name).folder
     settings = EvaluationSettings(
         REPO,
-        TEST_DATA,
+        tested(name),
         output=str(tmp_path / "evaluation"),
         exemplars="column",
         limit=2,
