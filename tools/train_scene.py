@@ -49,6 +49,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    if not args.minutes and args.start is None:
+        parser.error("--minutes 0 measures what --start names, which is not given.")
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     if args.start is None:

@@ -58,7 +58,8 @@ class MaskCondition(Condition):
         beneath stays set. Where an index map itself says `overlay`, `beneath` is put under it.
     snap_colors: read a colour that is near a class colour as that (JPEG artefacts), and a smooth
         border between two classes as the nearer one, instead of refusing them.
-    guided: an exemplar's own mask guides its matching; always so for the classes of mask-to-image.
+    guided: an exemplar's own mask guides its matching; always so for the classes of mask-to-image,
+        whose exemplars are read without one, as are those of the classes of mask-to-landscape.
     parser: Hub id of a transformers segmentation model for `from_photo`, classes matched by name;
         "person" or "landscape", the bundled networks, if the classes are those of the bundled
         `mask-to-image` or `mask-to-landscape`.
