@@ -82,8 +82,9 @@ class StarGANv2Pipeline(StyledPipeline):
         own, {"picture": picture, "asked": name}. exemplar: photos of that domain, whose styles are
         taken; one serves many of the other. style (S,) or (B, S): such as of `encode`, `sample`,
         `interpolate` and the `styles` of an output; its domain counts, whatever a condition asks.
-        count: of pictures for each condition, where neither is given; they follow each other. generator: which draws their styles, one, one for
-        each condition or one for each picture; without, all have the style that 0 is mapped to.
+        count: of pictures for each condition, where neither is given; they follow each other.
+        generator: which draws their styles, one, one for each condition or one for each picture;
+        without, all have the style that 0 is mapped to.
         exemplar_condition: of no use here. height, width: of the picture. output_type: "pil", "np"
         or "pt". Raises ValueError for input that cannot be used.
         """
