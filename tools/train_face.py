@@ -102,7 +102,7 @@ class Faces:
         scale = size / side * math.exp(rng.uniform(-0.3, 0.3))
         middle = side / 2 + rng.uniform(-0.1, 0.1, 2) * side
         move = np.array(cv2.getRotationMatrix2D(middle.tolist(), rng.normal(0, 8), scale))
-        move[:, 2] += size / 2 - middle
+        move[:, 2] = move[:, 2] + size / 2 - middle
         photo = cv2.warpAffine(photo, move, (size, size), borderMode=cv2.BORDER_REFLECT)
         labels = cv2.warpAffine(
             labels, move, (size, size), flags=cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT
