@@ -122,8 +122,9 @@ class CoCosPipeline(ImageTranslationPipeline):
 
     @property
     def takes_exemplar_condition(self) -> bool:
-        """Whether an exemplar's own condition is used: also one whose landmarks guide."""
-        return self.needs_exemplar_condition or self._reader.is_guided
+        """Whether an exemplar's own condition is used: also one that guides better than a photo."""
+        guides = self._reader.is_guided and not self.condition.needs_only_photo
+        return self.needs_exemplar_condition or guides
 
     def _require_readable(self, condition: Any) -> None:
         super()._require_readable(condition)

@@ -214,7 +214,7 @@ def cache_key(fingerprint: str, condition: Condition, extractor: str | None = No
     fingerprint: of the data, such as `Dataset._fingerprint`. extractor: a name for it, which must
     change when its vectors do.
     """
-    parts = [VERSION, fingerprint, condition.to_config(), extractor]
+    parts = [VERSION, fingerprint, condition.unguided().to_config(), extractor]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 

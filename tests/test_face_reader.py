@@ -6,7 +6,7 @@ from PIL import Image
 
 from cocosnet_hf import EdgeCondition
 from cocosnet_hf.conditions.faces import CELEBAMASK_FACE_CLASSES
-from cocosnet_hf.face_reader import SIDE, read_face_parts
+from cocosnet_hf.face_reader import SIDE, read_face_parts, read_size, seen_edges, seen_photo
 from tests.support.paths import REPOSITORY
 from tests.support.pictures import whole_picture
 
@@ -15,7 +15,7 @@ FACES = sorted((REPOSITORY / "demo" / "gallery" / "edge-to-face").glob("[0-9][0-
 
 def test_every_painted_face_has_its_parts():
     for path in FACES:
-        parts = read_face_parts(whole_picture(path))
+        parts = read_face_parts(seen_photo(path))
         assert parts.shape == (SIDE, SIDE) and parts.dtype == np.uint8
         found = {CELEBAMASK_FACE_CLASSES[number] for number in np.unique(parts)}
         assert {"skin", "nose", "hair"} <= found and found & {"l_eye", "r_eye", "glasses"}, path
@@ -24,9 +24,9 @@ def test_every_painted_face_has_its_parts():
 def test_edges_are_read_as_their_photo():
     agreements = []
     for path in FACES:
-        photo = whole_picture(path)
-        edges = EdgeCondition().encode(photo, 256, 256)
-        agreements.append((read_face_parts(edges) == read_face_parts(photo)).mean())
+        edges = EdgeCondition().encode(path, 256, 256)
+        from_edges = read_face_parts(seen_edges(edges))
+        agreements.append((from_edges == read_face_parts(seen_photo(path))).mean())
     assert np.mean(agreements) > 0.8
 
 
@@ -38,11 +38,16 @@ def test_other_shapes_are_read_where_they_are(size: tuple[int, int]):
     picture.paste(photo, corner)
     scale = SIDE / 256
     left, upper = (round(place * scale) for place in corner)
-    found = read_face_parts(picture)[upper : upper + SIDE, left : left + SIDE]
-    assert (found == read_face_parts(photo)).mean() > 0.8
+    found = read_face_parts(seen_photo(picture))[upper : upper + SIDE, left : left + SIDE]
+    assert (found == read_face_parts(seen_photo(photo))).mean() > 0.8
 
 
 def test_a_picture_of_one_colour_shows_no_face():
-    assert (
-        EdgeCondition(guided=True).landmarks_in(Image.new("RGB", (200, 300))).points.isnan().all()
-    )
+    found = EdgeCondition(guided=True).landmarks_in(Image.new("RGB", (200, 300)))
+    assert found.points.isnan().all()
+
+
+def test_a_strip_is_squeezed_before_its_edges_are_found():
+    assert read_size(20, 2000) == read_size(128, 256) == (256, 512)
+    found = EdgeCondition(guided=True).landmarks_in(Image.new("RGB", (2000, 20)))
+    assert found.labels.shape == (SIDE, 2 * SIDE)

@@ -213,3 +213,18 @@ def test_weak_lines_grow_where_they_are():
         fine_detail_loss(found, lines(9, 30, 51)).backward()
         optimizer.step()
     assert (found[..., 36] - found[..., 44]).mean() > 0.75
+
+
+def test_detail_of_one_odd_picture_under_autocast_and_without_a_gradient_to_the_photo():
+    output, target = (one[:1, :, :33, :51] for one in maps(6, *[(2, 3, 64, 64)] * 2))
+    found = []
+    for enabled in (False, True):
+        torch.manual_seed(0)
+        ours, photo = output.clone().requires_grad_(), target.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = fine_detail_loss(ours, photo)
+        loss.backward()
+        assert photo.grad is None
+        found.append((loss.item(), ours.grad))
+    assert found[0][0] == found[1][0] > 0
+    torch.testing.assert_close(found[0][1], found[1][1])

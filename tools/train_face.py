@@ -126,7 +126,8 @@ def measure(folder: Path, weights: Path) -> None:
         for row in _rows(folder):
             labels, photo = _labels(folder, row), _photo(folder, row)
             edges = EdgeCondition().encode(photo, *labels.shape)
-            found = read_face_parts(photo if name == "photos" else edges, weights)
+            seen = seen_photo(photo) if name == "photos" else seen_edges(edges)
+            found = read_face_parts(seen, weights)
             found = cv2.resize(found, labels.shape[::-1], interpolation=cv2.INTER_NEAREST)
             confusion = confusion + confusion_matrix(labels, found, CLASSES)
         print(f"{name}: {agreement(confusion, CELEBAMASK_FACE_CLASSES)}")

@@ -63,7 +63,7 @@ def _from_pipeline(
         critics = [f"{name}/*" for name in kind.network_classes if name not in kind.averaged]
         folder = Path(snapshot_download(source, allow_patterns=critics))
     pipe = kind.pipeline_class.from_pretrained(folder, variant=variant)
-    _require_own_condition(source, pipe.condition, config)
+    condition = _own_condition(source, pipe.condition, config)
     networks: dict[str, Network] = {}
     for name, classes in kind.network_classes.items():
         if name in kind.averaged:
@@ -79,20 +79,24 @@ def _from_pipeline(
             own = getattr(config.networks, name)
             found.register_to_config(**{key: own[key] for key in found.free_settings & own.keys()})
         networks[name] = found
-    return pipe.condition, networks
+    return condition, networks
 
 
 def _is_wanted(network: Network, options: Mapping[str, Mapping], name: str) -> bool:
     return type(network).__name__ == options[name]["class"]
 
 
-def _require_own_condition(source: str, condition: Condition, config: TrainConfig) -> None:
-    """Raise ValueError where a run says another condition than its pipeline has."""
+def _own_condition(source: str, condition: Condition, config: TrainConfig) -> Condition:
+    """A run's condition: its pipeline's, or its own, which may differ in what guides.
+
+    Raises ValueError for one that differs in more.
+    """
     chosen = config.networks
     if not chosen.condition and chosen.task is None:
-        return
-    found, wanted = condition.to_config(), chosen.make_condition().to_config()
-    if found != wanted:
+        return condition
+    own = chosen.make_condition()
+    if not own.is_like(condition):
+        found, wanted = condition.to_config(), own.to_config()
         names = sorted(
             key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key)
         )
@@ -101,6 +105,7 @@ def _require_own_condition(source: str, condition: Condition, config: TrainConfi
             f"{', '.join(names)} differ. Start by networks.transfer_from to teach it the run's, or "
             f"leave networks.condition and networks.task out (null) to go on with the pipeline's."
         )
+    return own
 
 
 def _taken_over(

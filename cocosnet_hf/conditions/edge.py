@@ -15,6 +15,7 @@ from skimage.morphology import skeletonize
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..face_reader import read_size, seen_edges, seen_photo
 from ..pairing import lying_on
 from ..pictures import (
     Picture,
@@ -29,9 +30,6 @@ from .base import NEAREST, Condition, ConditionCard, Geometry, Landmarks, Source
 from .descriptors import gradient_descriptor
 from .drawings import is_line_array, read_drawing
 from .portraits import landmarks_of_portrait, portrait_guide
-
-READ_AT = 256
-"""Shorter side in pixels at which edges are found to read the parts of a face in them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -153,14 +151,12 @@ class EdgeCondition(Condition):
         if not self.guided:
             return None
         if isinstance(source, Tensor):
-            return landmarks_of_portrait(source)
-        scale = READ_AT / min(source.size)
-        height, width = (max(round(length * scale), 1) for length in source.size)
-        return landmarks_of_portrait(self.encode(source, height, width))
+            return landmarks_of_portrait(seen_edges(self.one_encoded(source)))
+        return landmarks_of_portrait(seen_edges(self.encode(source, *read_size(*source.size))))
 
     def landmarks_in(self, photo: Picture) -> Landmarks | None:
         """The parts of the face in an exemplar, seen in the photo itself."""
-        return landmarks_of_portrait(photo) if self.guided else None
+        return landmarks_of_portrait(seen_photo(photo)) if self.guided else None
 
     def guide(self, own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
         """See `portrait_guide`."""
@@ -186,13 +182,20 @@ class EdgeCondition(Condition):
 
     def card(self) -> ConditionCard:
         """The settings that edges are found by."""
-        settings = {key: value for key, value in self.to_config().items() if key != "type"}
+        settings = {
+            key: value for key, value in self.to_config().items() if key not in ("type", "guided")
+        }
+        guides = (
+            " The parts of both faces, as a bundled network reads them, guide the matching."
+            if self.guided
+            else ""
+        )
         return ConditionCard(
             summary="the edges of a photo or drawn lines",
             source='"layout.jpg"',
             exemplar_source='"exemplar.jpg"',
             text="A photo, whose edges are found (Canny), or drawn lines as `{'edges': drawing}`. "
-            "The exemplar's edges are found in the exemplar.",
+            f"The exemplar's edges are found in the exemplar.{guides}",
             header=["setting of the edges", "value"],
             rows=[[name, f"{value:g}"] for name, value in settings.items()],
         )

@@ -16,7 +16,6 @@ from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 
 from ..face_reader import read_face_parts
-from ..pictures import Picture
 from ..propagation import Guide
 from .base import Landmarks
 from .faces import CELEBAMASK_FACE_CLASSES
@@ -40,8 +39,9 @@ REGIONS = (
 LEAST_PART = 0.0003
 """Share of a picture below which a part is not seen."""
 
-LEAST_POINTS = 8
-"""Points that two faces must have in common to guide."""
+LEAST_SPREAD = 0.02
+"""Standard deviation, in shares of a picture, of a face's points in every direction: with less it
+is a line or a dot, and says nothing of what lies beside it."""
 
 PARTS_FIT, OUTLINE_FITS, HEAD_FITS = 0.3, 1.0, 4.0
 """How loosely the spline goes through points: of the parts, of the face's outline, which is less
@@ -57,9 +57,9 @@ _TIP = 0.02
 """Share of a part that its ends are the middle of: single pixels are noise."""
 
 
-def landmarks_of_portrait(picture: Picture | Tensor) -> Landmarks:
-    """What guides of a photo or of encoded edges (2, H, W); no point where no face is seen."""
-    parts = read_face_parts(picture)
+def landmarks_of_portrait(seen: Tensor) -> Landmarks:
+    """What guides of a picture as `face_reader` sees it; no point where no face is seen."""
+    parts = read_face_parts(seen)
     return Landmarks(torch.from_numpy(points_of(parts)), kept(_REGION_OF[parts]), is_read=True)
 
 
@@ -94,7 +94,7 @@ def portrait_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int
 
     @functools.lru_cache(maxsize=4)  # of a call: the grid's, the window's and the picture's
     def places(size: tuple[int, int]) -> Tensor:
-        if both.sum() < LEAST_POINTS:
+        if not all(_is_spread(points[both]) for points in (ours, theirs)):
             return torch.full((*size, 2), torch.nan)
         flow = _spline(ours[both], theirs[both], _FITS[both], size)
         flow = flow * exemplar_grid[::-1] - 0.5
@@ -108,13 +108,27 @@ def portrait_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int
 def _spline(
     ours: np.ndarray, theirs: np.ndarray, fits: np.ndarray, size: tuple[int, int]
 ) -> np.ndarray:
-    """Where the middles of h x w boxes lie, (h, w, 2) in shares, by points (n, 2) in shares."""
+    """Where the middles of h x w boxes lie, (h, w, 2) in shares, by points (n, 2) in shares.
+
+    In shares a tall picture bends as easily in both directions as a square one.
+    """
     spline = RBFInterpolator(ours, theirs, smoothing=LOOSENESS * fits)
     rows, columns = (min(length, FINE) for length in size)
     y, x = np.mgrid[:rows, :columns]
     boxes = np.stack([(x + 0.5) / columns, (y + 0.5) / rows], axis=-1)
-    flow = spline(boxes.reshape(-1, 2)).reshape(rows, columns, 2)
-    return cv2.resize(flow, size[::-1], interpolation=cv2.INTER_CUBIC)
+    moved = spline(boxes.reshape(-1, 2)).reshape(boxes.shape) - boxes
+    # The way is enlarged, not the place, which would stand still along the border.
+    y, x = np.mgrid[: size[0], : size[1]]
+    places = np.stack([(x + 0.5) / size[1], (y + 0.5) / size[0]], axis=-1)
+    return places + cv2.resize(moved, size[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def _is_spread(points: np.ndarray) -> bool:
+    """Whether points (n, 2) in shares lie in the plane, not on a line."""
+    if len(points) < 3:
+        return False
+    narrowest = np.linalg.svd(points - points.mean(0), compute_uv=False)[-1]
+    return bool(narrowest >= LEAST_SPREAD * len(points) ** 0.5)
 
 
 def _points(parts: np.ndarray) -> Iterator[tuple[tuple[float, float], float]]:

@@ -106,7 +106,9 @@ def _laid(there: np.ndarray, seen: np.ndarray, axis: int, grid: tuple[int, int])
 def labels_of(landmarks: Landmarks) -> np.ndarray:
     """The classes of landmarks, (H, W). Raises ValueError for those that have none."""
     if landmarks.labels is None:
-        raise ValueError("masks are guided by landmarks with labels; these have none.")
+        raise ValueError(
+            "a condition of regions is guided by landmarks with labels; these have none."
+        )
     return landmarks.labels.cpu().numpy()
 
 

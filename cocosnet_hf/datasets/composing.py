@@ -106,7 +106,7 @@ def compose(
         other = dataclasses.replace(other, flipped=geometry.flipped)
     # Lines of one photo vary together: a condition is jittered once for each.
     shown = cut(target, geometry, jittered(condition, settings, rng), settings)
-    seen = cut(exemplar, other, jittered(condition, settings, rng), settings)
+    seen = cut(exemplar, other, jittered(condition, settings, rng), settings, is_exemplar=True)
     photo, look = to_tensor(shown.photo), to_tensor(seen.photo)
     image = photo
     if settings.augment and settings.color_jitter > 0:
@@ -193,7 +193,13 @@ def jittered(condition: Condition, settings: DataSettings, rng: np.random.Genera
     return condition.jittered(rng, settings.edge_jitter)
 
 
-def cut(example: Example, geometry: Geometry, condition: Condition, settings: DataSettings) -> Cut:
+def cut(
+    example: Example,
+    geometry: Geometry,
+    condition: Condition,
+    settings: DataSettings,
+    is_exemplar: bool = False,
+) -> Cut:
     """Photo, condition and labels of an example through one geometry.
 
     Raises BrokenExample naming the example for a condition or labels that cannot be used.
@@ -220,6 +226,8 @@ def cut(example: Example, geometry: Geometry, condition: Condition, settings: Da
     if labels is None and example.labels is not None:
         labels = _index_map(example.labels, example.name, geometry, settings)
     landmarks, instances = condition.landmarks(source), None
+    if is_exemplar and example.condition is None:  # as in a call, which reads its photo
+        landmarks = condition.landmarks_in(photo)
     if example.instances is not None:
         instances = to_pixels(geometry.picture(example.instances, NEAREST)).long()
     return Cut(photo, source, packed, matched, labels, joints, landmarks, instances)

@@ -290,7 +290,7 @@ def _saved_method(
     name: str, source: str, pairs: EvaluationPairs, device: torch.device | str, dtype: torch.dtype
 ) -> Method:
     pipe, digest = open_pipeline(source, None, dtype)
-    if pipe.condition.to_config() != pairs.condition.to_config():
+    if not pipe.condition.is_like(pairs.condition):
         raise ValueError(
             f"The pipeline '{name}' in {source} paints from {pipe.condition!r}, the evaluation has "
             f"{pairs.condition!r}."
