@@ -14,7 +14,7 @@ from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
 from .blocks import LEAKY_SLOPE, leaky_relu_
-from .network import Network, require_channels, require_stride
+from .network import Network, doubled_size, require_channels, require_stride
 
 TRUSTED_AT_FIRST = 2.0
 """Logit of the blend before training: 88 % of the sharp warp, 12 % of the soft one."""
@@ -236,4 +236,4 @@ def enlarged(image: Tensor, share: Tensor, warp: Tensor) -> Tensor:
 
 
 def _doubled(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="bilinear")
+    return F.interpolate(x, doubled_size(x), mode="bilinear")

@@ -14,9 +14,11 @@ from .inference import (
     FoldedShortcut,
     attend_in_chunks,
     modulate_in_chunks,
+    modulation_of,
     reflect_pad,
     works_in_chunks,
 )
+from .network import doubled_size
 from .norms import instance_norm, make_norm
 
 LEAKY_SLOPE = 0.2
@@ -119,10 +121,9 @@ class SPADE(nn.Module):
         """normalized (B, C, h, w), by any norm; condition (B, K, H, W) of any size."""
         if self.in_chunks and works_in_chunks(normalized):
             return modulate_in_chunks(self.style_encoder, self.modulation, normalized, condition)
-        if condition.shape[-2:] != normalized.shape[-2:]:
-            condition = F.interpolate(condition, size=normalized.shape[-2:], mode="nearest")
-        hidden = F.relu_(self.style_encoder(reflect_pad(condition)))
-        scale, shift = self.modulation(reflect_pad(hidden)).chunk(2, dim=1)
+        size = normalized.shape[-2:]
+        made = modulation_of(self.style_encoder, self.modulation, condition, size)
+        scale, shift = made.chunk(2, dim=1)
         return torch.addcmul(shift, normalized, scale)
 
 
@@ -157,11 +158,11 @@ class SPADEResidualBlock(nn.Module):
         """x (B, C, h, w); condition (B, K, H, W); returns (B, C', h, w), or twice that size."""
         normalized = self.normalize_0(x)
         if upsample:  # after the norm, whose means and variances it leaves alone: on a quarter
-            normalized = F.interpolate(normalized, scale_factor=2, mode="nearest")
+            normalized = F.interpolate(normalized, doubled_size(normalized), mode="nearest")
         if self.has_shortcut:
             shortcut = self.conv_s(self.norm_s(normalized, condition))
         else:
-            shortcut = F.interpolate(x, scale_factor=2, mode="nearest") if upsample else x
+            shortcut = F.interpolate(x, doubled_size(x), mode="nearest") if upsample else x
         x = leaky_relu_(self.norm_0(normalized, condition))
         del normalized
         x = self.conv_0(reflect_pad(x))

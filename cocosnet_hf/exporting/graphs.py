@@ -1,0 +1,106 @@
+"""A pipeline as functions of tensors alone: the exemplar's half, and the condition's half.
+
+Pictures and conditions are (B, ..., H, W) in 0..1, one exemplar for each condition, at the size
+that the networks learned: what the pipeline brings pictures to before it matches them.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..models.blending import BlendingTranslationNetwork
+from ..pipeline import CoCosPipeline
+from .dense import DenseMatching, seen, smaller
+
+
+class Prepare(nn.Module):
+    """What `encode_exemplar` computes: a style (B, C, h', w')."""
+
+    outputs = ("style",)
+
+    def __init__(self, pipe: CoCosPipeline):
+        super().__init__()
+        self.correspondence = pipe.correspondence
+        self.scale = pipe.config.matching_scale
+        config = pipe.correspondence.config
+        self.noise = config.exemplar_noise if config.mix_condition else 0.0
+        own = ["noise"] if self.noise else ["exemplar_condition"]
+        self.inputs = ("exemplar", *(own if config.mix_condition else ()))
+
+    def forward(self, exemplar: Tensor, own: Tensor | None = None) -> Tensor:
+        """exemplar (B, 3, H', W').
+
+        own: its condition (B, K, H', W'), or of a model with exemplar noise standard normal numbers
+        (B, K, H' / 4, W' / 4); None where `inputs` names neither.
+        """
+        if own is not None:
+            own = own * self.noise if self.noise else F.avg_pool2d(own, self.scale)
+        photo = smaller(exemplar * 2 - 1, self.scale)
+        return self.correspondence(None, photo, own).style
+
+
+class Paint(nn.Module):
+    """What a call computes with a prepared exemplar."""
+
+    def __init__(self, pipe: CoCosPipeline):
+        super().__init__()
+        self.correspondence, self.translation = pipe.correspondence, pipe.translation
+        self.scale = pipe.config.matching_scale
+        self.pixels = self.scale * pipe.correspondence.stride
+        self.blends = isinstance(pipe.translation, BlendingTranslationNetwork)
+        knobs = ("strength",) if self.blends else ()
+        self.inputs = ("condition", "exemplar", "style", *knobs)
+        self.outputs = ("image", "warped_exemplar", "flow", "confidence")
+        self.outputs += ("blend",) if self.blends else ()
+
+    def forward(
+        self, condition: Tensor, exemplar: Tensor, style: Tensor, strength: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """condition (B, K, H, W), exemplar (B, 3, H', W'), style of `Prepare`, strength () in 0..1.
+
+        Returns `image` and `warped_exemplar` (B, 3, H, W), `flow` (B, 2, h, w): (x, y) in pixels of
+        the exemplar, `confidence` (B, h, w) in 0..1, and of networks that blend `blend`
+        (B, 1, H, W).
+        """
+        photo = exemplar * 2 - 1
+        config = self.correspondence.config
+        content = self.correspondence(F.avg_pool2d(condition, self.scale), None).content
+        matching = DenseMatching(content, style, config.patch_size, config.temperature)
+        place, confidence = matching.best()
+        if strength is None:
+            picture = self._averaged(matching, photo)
+            image = self.translation(picture, condition)
+            more: tuple[Tensor, ...] = ()
+        else:
+            place, trust = matching.coherent()
+            picture = seen(photo, place, self.pixels)
+            soft = self._enlarged(matching.warp(F.avg_pool2d(photo, self.pixels)))
+            warp = torch.cat([picture, soft, self._enlarged(trust)], dim=1)
+            output = self.translation(warp, condition)
+            copied = strength * output.blend
+            share = copied / (copied + (1 - strength) * (1 - output.blend)).clamp_min(1e-6)
+            share = torch.where(strength >= 1, 1.0, share)
+            base = torch.lerp(soft, picture, share)
+            image = base + (2 * (1 - strength)).clamp(max=1) * output.change
+            more = (share,)
+        flow = place * self.pixels + (self.pixels - 1) / 2
+        return _shown(image), _shown(picture), flow, confidence, *more
+
+    def _averaged(self, matching: DenseMatching, photo: Tensor) -> Tensor:
+        """The soft warp as the paper's networks read it, `CorrespondenceNetwork.warp`."""
+        config, stride = self.correspondence.config, self.correspondence.stride
+        if config.warp == "patch":
+            return F.pixel_shuffle(matching.warp(F.pixel_unshuffle(photo, stride)), stride)
+        grid = matching.warp(F.avg_pool2d(photo, stride))
+        size = [side * stride for side in grid.shape[-2:]]
+        return F.interpolate(grid, size, mode=config.warp_upsampling)
+
+    def _enlarged(self, x: Tensor) -> Tensor:
+        return F.interpolate(x, [side * self.pixels for side in x.shape[-2:]], mode="bilinear")
+
+
+def _shown(picture: Tensor) -> Tensor:
+    """[-1, 1] and beyond -> 0..1."""
+    return ((picture + 1) / 2).clamp(0, 1)

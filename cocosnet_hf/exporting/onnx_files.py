@@ -1,0 +1,151 @@
+"""Graphs of a pipeline as ONNX files: traced, put together, their weights made smaller."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+import torch._dynamo
+from onnx import ModelProto, TensorProto, compose, helper, numpy_helper
+from torch import Tensor, nn
+from torch.export import Dim
+
+OPSET = 20
+"""The first whose GridSample is what torch's grid_sample is; onnxruntime knows it from 1.17 on."""
+
+DTYPES = ("fp32", "fp16", "int8")
+"""How weights are stored. Everything is computed in float32: the matching has to be, and not every
+runtime can compute convolutions in less."""
+
+PAINTER = "translation."
+"""How the weights of the network that paints are called in a graph. Only they are stored in 8 bits:
+what the matching compares would then lead to other places."""
+
+FEWEST = 1024
+"""Numbers from which a weight is stored in fewer bytes."""
+
+
+def traced(
+    module: nn.Module, example: Mapping[str, Tensor], stride: int, pixels: int
+) -> ModelProto:
+    """The ONNX graph of a half from `graphs`, for every batch and size.
+
+    example: its inputs by name. stride: of which sides are multiples; pixels: for each position of
+    a style.
+    """
+    names = module.inputs
+    shapes = _shapes(names, stride, pixels)
+    # Without the cache of shapes, which for symbols takes longer than to find them again.
+    uncached = torch._dynamo.config.patch(fake_tensor_cache_enabled=False)
+    with _quiet(), torch.no_grad(), uncached:
+        program: Any = torch.onnx.export(
+            module,
+            tuple(example[name] for name in names),
+            input_names=list(names),
+            output_names=list(module.outputs),
+            dynamic_shapes=tuple(shapes),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    model: ModelProto = program.model_proto
+    del model.metadata_props[:]
+    for node in model.graph.node:  # where each came from in the source code, of this machine
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in model.graph.value_info:
+        del value.metadata_props[:]
+    return model
+
+
+def _shapes(names: tuple[str, ...], stride: int, pixels: int) -> Iterator[dict[int, Any]]:
+    batch = Dim("batch")
+    roots = {name: Dim(name, min=2) for name in ("height", "width", "own_height", "own_width")}
+    units = {"style": stride // pixels, "noise": stride // 4}
+    for name in names:
+        prefix = "" if name == "condition" else "own_"
+        unit = units.get(name, stride)
+        sides = [unit * roots[f"{prefix}{side}"] for side in ("height", "width")]
+        yield {} if name == "strength" else {0: batch, 2: sides[0], 3: sides[1]}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's notes on packages that are not there."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def joined(prepare: ModelProto, paint: ModelProto) -> ModelProto:
+    """The whole call from its two halves, whose `style` then stays inside."""
+    whole = ModelProto()
+    whole.CopyFrom(paint)
+    first = compose.add_prefix(prepare, "prepare/", rename_inputs=False, rename_outputs=False).graph
+    nodes, inputs = list(whole.graph.node), list(whole.graph.input)
+    del whole.graph.node[:], whole.graph.input[:]
+    whole.graph.node.extend([*first.node, *nodes])
+    whole.graph.initializer.extend(first.initializer)
+    whole.graph.value_info.extend(first.value_info)
+    own = {value.name for value in first.input} | {"style"}
+    condition, *knobs = (value for value in inputs if value.name not in own)
+    whole.graph.input.extend([condition, *first.input, *knobs])
+    return whole
+
+
+def with_weights(model: ModelProto, dtype: str) -> ModelProto:
+    """The same with the weights of its convolutions stored as `DTYPES` says.
+
+    int8: those of the painter, with one scale for each output channel; the others as in fp16.
+    """
+    made = ModelProto()
+    made.CopyFrom(model)
+    if dtype == "fp32":
+        return made
+    graph = made.graph
+    weights = {node.input[1] for node in graph.node if node.op_type == "Conv"}
+    kept, nodes = [], []
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        # One input channel: a fixed filter, whose numbers are meant exactly.
+        if tensor.name not in weights or values.size < FEWEST or values.shape[1] == 1:
+            kept.append(tensor)
+            continue
+        stored = f"{tensor.name}/stored"
+        if dtype == "fp16" or not tensor.name.startswith(PAINTER):
+            kept.append(numpy_helper.from_array(values.astype(np.float16), stored))
+            nodes.append(helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT))
+            continue
+        scale = np.abs(values).max(axis=(1, 2, 3)).clip(1e-12) / 127
+        small = np.rint(values / scale[:, None, None, None]).astype(np.int8)
+        kept.append(numpy_helper.from_array(small, stored))
+        kept.append(numpy_helper.from_array(scale.astype(np.float32), f"{stored}/scale"))
+        inputs = [stored, f"{stored}/scale"]
+        nodes.append(helper.make_node("DequantizeLinear", inputs, [tensor.name], axis=0))
+    nodes += graph.node
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(nodes)
+    graph.initializer.extend(kept)
+    return made
+
+
+def finished(model: ModelProto, metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a file. Raises ValueError where the graph is no valid ONNX."""
+    made = ModelProto()
+    made.CopyFrom(model)
+    made.producer_name, made.producer_version = "cocosnet_hf", metadata["version"]
+    helper.set_model_props(made, dict(metadata))
+    onnx.checker.check_model(made)
+    return made.SerializeToString()

@@ -1,0 +1,87 @@
+"""The traceable form of both halves computes what the pipeline computes, at any size and batch."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from cocosnet_hf import CoCosPipeline
+from cocosnet_hf.exporting.checking import agreement, random_inputs
+from cocosnet_hf.exporting.dense import neighbours, smaller
+from cocosnet_hf.exporting.graphs import Paint, Prepare
+from tests.support import tiny
+from tests.support.painting import CLASSES, quiet
+
+PIPELINES = {
+    "coherent": tiny.blending_pipeline,
+    "mean": partial(tiny.pipeline, CLASSES, mix_condition=False),
+    "patch": partial(tiny.pipeline, warp="patch", patch_size=1),
+    "noise": partial(tiny.pipeline, CLASSES, exemplar_noise=0.5, warp_upsampling="bilinear"),
+}
+
+
+@torch.no_grad()
+def painted(pipe: CoCosPipeline, inputs: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
+    """What the two halves make of inputs, by name."""
+    prepare, paint = Prepare(pipe), Paint(pipe)
+    style = prepare(*(inputs[name] for name in prepare.inputs))
+    outputs = paint(*((inputs | {"style": style})[name] for name in paint.inputs))
+    return {name: each.numpy() for name, each in zip(paint.outputs, outputs, strict=True)}
+
+
+@pytest.mark.parametrize("kind", PIPELINES)
+@pytest.mark.parametrize(("batch", "down", "across"), [(1, 0, 0), (2, 3, 1), (3, 0, 5)])
+def test_both_halves_compute_what_the_pipeline_computes(
+    kind: str, batch: int, down: int, across: int
+):
+    pipe = PIPELINES[kind]().fold()
+    size = (pipe.stride * (2 + down), pipe.stride * (3 + across))
+    own_size = (size[0], size[1] + 3 * pipe.stride) if down else (size[0] + pipe.stride, size[1])
+    inputs = random_inputs(pipe, size, own_size, batch, seed=down)
+    found = agreement(pipe, painted(pipe, inputs), inputs, seed=down)
+    assert found.moved == 0 and found.confidence < 1e-4
+    assert min(found.decibels, found.warped_decibels) > 80
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.3, 0.5, 1.0])
+def test_strength_is_that_of_the_pipeline(strength: float):
+    pipe = tiny.blending_pipeline().fold()
+    inputs = random_inputs(pipe, (64, 64), (64, 64), 1, seed=3)
+    inputs["strength"] = torch.tensor(strength)
+    found = painted(pipe, inputs)
+    out = pipe(
+        inputs["condition"],
+        inputs["exemplar"],
+        inputs["exemplar_condition"],
+        strength=strength,
+        output_type="pt",
+    )
+    for name, expected in (("image", out.images), ("blend", out.blend)):
+        torch.testing.assert_close(torch.from_numpy(found[name]), expected, atol=1e-4, rtol=0)
+
+
+def test_an_agreement_that_is_too_small_is_refused():
+    pipe = quiet(tiny.pipeline(CLASSES, mix_condition=False)).fold()
+    inputs = random_inputs(pipe, (32, 32), (32, 40), 1, seed=0)
+    found = painted(pipe, inputs)
+    found["image"] = found["image"] + 0.05
+    with pytest.raises(ValueError, match="whole.onnx does not paint what the pipeline paints"):
+        agreement(pipe, found, inputs, seed=0).require("fp32", "whole.onnx")
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_photos_become_smaller_as_by_antialiased_interpolation(scale: int):
+    photo = torch.rand(2, 3, 16, 24)
+    expected = F.interpolate(
+        photo, (16 // scale, 24 // scale), mode="bilinear", antialias=scale > 1
+    )
+    torch.testing.assert_close(smaller(photo, scale), expected, atol=1e-6, rtol=0)
+
+
+def test_neighbours_are_copied_in_the_order_of_rows():
+    grid = torch.arange(12.0).view(1, 1, 3, 4)
+    around = neighbours(F.pad(grid, (1, 1, 1, 1)), 1)
+    assert around.shape == (1, 1, 9, 3, 4)
+    assert around[0, 0, :, 1, 1].tolist() == [0, 1, 2, 4, 5, 6, 8, 9, 10]

@@ -1,0 +1,182 @@
+"""Exported files paint through onnxruntime what the pipeline paints, and say what they are."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from cocosnet_hf import CoCosPipeline, EdgeCondition, PoseCondition
+from cocosnet_hf.bundled import ASSETS
+from cocosnet_hf.export import export, main, require_exportable, terms_of
+from cocosnet_hf.exporting import onnx_files, runner
+from cocosnet_hf.exporting.checking import LEAST_DECIBELS, agreement, random_inputs
+from cocosnet_hf.exporting.writing import outputs_of, settings_of
+from tests.support import tiny
+from tests.support.painting import CLASSES, labels, photo
+
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+
+def session(model: bytes | str) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+
+# Quick: what needs no tracing
+
+
+def test_what_has_no_matching_is_refused():
+    with pytest.raises(ValueError, match="only a CoCosPipeline, which matches"):
+        require_exportable(tiny.style_pipeline())
+
+
+def test_a_pipeline_that_is_not_there_ends_the_command_with_a_message(tmp_path: Path):
+    with pytest.raises(SystemExit, match="error: .*HF_HUB_OFFLINE"):
+        main(["nothing/there", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_terms_of_weights_are_those_of_their_card(tmp_path: Path):
+    assert terms_of(ASSETS / "edge-to-face")["license_name"].startswith("celebamask-hq")
+    assert terms_of(tmp_path) == {}
+
+
+def test_settings_name_classes_and_colours_in_the_order_of_channels():
+    settings = settings_of(tiny.pipeline(CLASSES), "fp16", {"license": "mit"})
+    assert settings["classes"] == ["sky", "tree", "water"]
+    assert len(settings["colors"]) == settings["channels"] == 3
+    assert settings["terms"] == {"license": "mit"} and settings["size"] == [32, 32]
+
+
+@pytest.mark.parametrize(("dtype", "most"), [("fp16", 1e-3), ("int8", 2e-2)])
+def test_weights_of_convolutions_are_stored_in_fewer_bytes(dtype: str, most: float):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(32, 16, 3, 3)).astype(np.float32)
+    weights = {"translation.w": values, "correspondence.w": values}
+    weights["fixed"] = rng.normal(size=(112, 1, 3, 3)).astype(np.float32)
+    helper = onnx.helper
+    graph = helper.make_graph(
+        [
+            helper.make_node("Conv", ["x", name], [f"of {name}"], group=16 // value.shape[1])
+            for name, value in weights.items()
+        ],
+        "graph",
+        [helper.make_tensor_value_info("x", 1, ["b", 16, "h", "w"])],
+        [helper.make_tensor_value_info(f"of {name}", 1, None) for name in weights],
+        [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    opset = [helper.make_opsetid("", onnx_files.OPSET)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=10)
+    small = onnx_files.with_weights(model, dtype)
+    x = rng.normal(size=(1, 16, 8, 8)).astype(np.float32)
+    exact, near = (session(each.SerializeToString()).run(None, {"x": x}) for each in (model, small))
+    errors = [np.abs(a - b).max() / np.abs(a).max() for a, b in zip(exact, near, strict=True)]
+    assert 0 < errors[0] < most and 0 < errors[1] < 1e-3 and errors[2] == 0
+    assert small.ByteSize() < model.ByteSize() - values.nbytes * (0.95 if dtype == "fp16" else 1.2)
+
+
+# The runner's own reading of layouts
+
+
+def painter(condition: dict, size: tuple[int, int], channels: int = 3) -> runner.Painter:
+    made = object.__new__(runner.Painter)
+    made.settings = {"condition": condition, "size": size, "stride": 16, "channels": channels}
+    made.settings |= {
+        "classes": ["sky", "tree", "water"],
+        "colors": ["#0000ff", "#00ff00", "#000000"],
+    }
+    return made
+
+
+def test_the_runner_finds_the_edges_that_the_condition_finds():
+    edges = EdgeCondition()
+    picture = photo(3, 64, 80).rotate(20).resize((96, 64), Image.Resampling.BICUBIC)
+    found = painter(edges.to_config(), (64, 96)).edges_of(picture)
+    np.testing.assert_allclose(found, edges.encode(picture, 64, 96).numpy(), atol=1e-6)
+
+
+def test_the_runner_reads_label_maps_and_colours():
+    made = painter({"type": "mask"}, (64, 80))
+    drawn = labels(1, 64, 80)
+    expected = np.eye(3)[drawn].transpose(2, 0, 1)
+    colors = np.array([[0, 0, 255], [0, 255, 0], [0, 0, 0]], np.uint8)[drawn]
+    for picture in (Image.fromarray(drawn.astype(np.uint8)), Image.fromarray(colors)):
+        assert (made.encode(picture) == expected).all()
+    with pytest.raises(ValueError, match="has the label 9; the model knows 0..2"):
+        made.encode(Image.new("L", (80, 64), 9))
+    with pytest.raises(ValueError, match="too long"):
+        made.encode(Image.new("L", (900, 64)))
+
+
+def test_the_runner_reads_drawn_lines_and_refuses_poses():
+    edges, lines = EdgeCondition(), np.zeros((64, 80), bool)
+    lines[20, 10:70] = True
+    drawing = Image.fromarray(np.where(lines, 0, 255).astype(np.uint8))
+    found = painter(edges.to_config(), (64, 80)).encode(drawing)
+    np.testing.assert_allclose(found, edges.encode(lines, 64, 80).numpy(), atol=1e-6)
+    with pytest.raises(ValueError, match="'pose' is no picture"):
+        painter(PoseCondition().to_config(), (64, 80)).encode(drawing)
+
+
+# Slow: tracing takes a minute
+
+
+@pytest.fixture(scope="module", params=["coherent", "patch"])
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    """A folded pipeline and the folder of its files."""
+    made = tiny.blending_pipeline() if request.param == "coherent" else tiny.pipeline(warp="patch")
+    folder = tmp_path_factory.mktemp(request.param)
+    found = export(made, folder, terms={"license": "mit"}, checks=1)
+    assert set(found) == {"whole.onnx", "paint.onnx"}
+    return made, folder
+
+
+@pytest.mark.slow
+def test_exported_files_paint_what_the_pipeline_paints(exported: tuple[CoCosPipeline, Path]):
+    pipe, folder = exported
+    whole, prepare, paint = (
+        session(str(folder / f"{name}.onnx")) for name in ("whole", "prepare", "paint")
+    )
+    stride, moved, decibels = pipe.stride, [], []
+    for seed in range(32):
+        size = (stride * (2 + seed % 3), stride * (2 + seed % 5))
+        own_size = (size[0], size[1] + stride * (seed % 4))
+        inputs = random_inputs(pipe, size, own_size, 1 + seed % 3, seed)
+        painted = outputs_of(whole, inputs)
+        found = agreement(pipe, painted, inputs, seed)
+        moved.append(found.moved)
+        decibels.append(found.decibels)
+        style = torch.from_numpy(outputs_of(prepare, inputs)["style"])
+        for name, half in outputs_of(paint, inputs | {"style": style}).items():
+            np.testing.assert_allclose(half, painted[name], atol=1e-4)
+    assert np.mean(moved) < 1e-3
+    assert np.quantile(decibels, 0.1) > LEAST_DECIBELS["fp32"]
+
+
+@pytest.mark.slow
+def test_exported_files_say_what_they_are(exported: tuple[CoCosPipeline, Path]):
+    pipe, folder = exported
+    settings = json.loads((folder / "model.json").read_text())
+    for name in ("whole", "prepare", "paint"):
+        model = onnx.load(folder / f"{name}.onnx")
+        onnx.checker.check_model(model, full_check=True)
+        metadata = {entry.key: entry.value for entry in model.metadata_props}
+        assert json.loads(metadata["terms"]) == settings["terms"] == {"license": "mit"}
+        assert json.loads(metadata["size"]) == list(pipe.learned_size)
+        assert {entry.domain for entry in model.opset_import} <= {"", "ai.onnx"}
+        assert str(Path.cwd()) not in model.SerializeToString().decode("latin1")
+
+
+@pytest.mark.slow
+def test_the_runner_paints_from_an_exported_folder(
+    exported: tuple[CoCosPipeline, Path], tmp_path: Path
+):
+    _, folder = exported
+    photo(1, 64, 64).convert("L").point(lambda x: 255 * (x > 60)).save(tmp_path / "layout.png")
+    photo(2, 64, 96).save(tmp_path / "exemplar.png")
+    words = [str(tmp_path / "layout.png"), str(tmp_path / "exemplar.png"), "--model", str(folder)]
+    runner.main([*words, "-o", str(tmp_path / "out.png")])
+    assert np.asarray(Image.open(tmp_path / "out.png")).std() > 5
