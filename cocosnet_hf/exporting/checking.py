@@ -17,7 +17,7 @@ from ..pipeline import CoCosPipeline
 LEAST_DECIBELS = {"fp32": 60.0, "fp16": 40.0, "int8": 30.0}
 """Peak signal-to-noise ratio of the pictures that each form of the weights must keep."""
 
-MOST_MOVED = {"fp32": 0.002, "fp16": 0.02, "int8": 0.2}
+MOST_MOVED = {"fp32": 0.002, "fp16": 0.02, "int8": 0.02}
 """Share of positions that may look more than a cell away from where the pipeline looks: where two
 places correlate alike, rounding decides, and neighbours may follow."""
 

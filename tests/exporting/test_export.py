@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from PIL import Image
@@ -16,9 +18,6 @@ from cocosnet_hf.exporting.checking import LEAST_DECIBELS, agreement, random_inp
 from cocosnet_hf.exporting.writing import outputs_of, settings_of
 from tests.support import tiny
 from tests.support.painting import CLASSES, labels, photo
-
-onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
 
 
 def session(model: bytes | str) -> onnxruntime.InferenceSession:
