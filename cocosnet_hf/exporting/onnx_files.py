@@ -13,8 +13,10 @@ import onnx
 import torch
 import torch._dynamo
 from onnx import ModelProto, TensorProto, compose, helper, numpy_helper
-from torch import Tensor, nn
+from torch import Tensor
 from torch.export import Dim
+
+from .graphs import Paint, Prepare
 
 OPSET = 20
 """The first whose GridSample is what torch's grid_sample is; onnxruntime knows it from 1.17 on."""
@@ -32,7 +34,7 @@ FEWEST = 1024
 
 
 def traced(
-    module: nn.Module, example: Mapping[str, Tensor], stride: int, pixels: int
+    module: Prepare | Paint, example: Mapping[str, Tensor], stride: int, pixels: int
 ) -> ModelProto:
     """The ONNX graph of a half from `graphs`, for every batch and size.
 
