@@ -15,11 +15,13 @@ from torch import Tensor
 
 from .call_inputs import InputReader, as_batch, as_list, in_range, opened, side_of
 from .conditions import Condition, Source
+from .conditions.base import Landmarks
 from .conditions.label_maps import is_integer
 from .models import CorrespondenceNetwork
 from .models.network import nearest_side, require_stride, size_of
 from .notes import warn
 from .pairing import Frame
+from .pictures import to_image
 from .prepared import (
     ExemplarPhotos,
     PreparedExemplar,
@@ -46,7 +48,7 @@ class CallInputs:
 
     conditions: list[Tensor]
     matched: list[Tensor]
-    landmarks: list[Tensor | None]
+    landmarks: list[Landmarks | None]
     size: tuple[int, int]
     exemplars: PreparedExemplar | ExemplarPhotos
     maps: tuple[list[Tensor], list[list[Tensor]]] | None
@@ -155,11 +157,9 @@ class MatchedInputReader(InputReader):
         maps = self._load_regions(regions, exemplar_regions, matched, exemplars.photos)
         return CallInputs(conditions, matched, landmarks, size, exemplars, maps, batch)
 
-    def _landmarks(self, source: Any) -> Tensor | None:
-        """Of an opened source, where they guide the matching; None of an encoded one."""
-        if not self.is_guided or self.is_encoded(source):
-            return None
-        return self.condition.landmarks(source)
+    def _landmarks(self, source: Any) -> Landmarks | None:
+        """Of an opened or encoded source, where they guide the matching."""
+        return self.condition.landmarks(source) if self.is_guided else None
 
     def _require_scale(self, scale: float | None, height: Any, width: Any) -> None:
         if scale is None:
@@ -271,11 +271,11 @@ class MatchedInputReader(InputReader):
                 )
         photos = [[self.photo(photo, enlarged) for photo in item] for item in sources]
         uses_condition = self.correspondence.config.mix_condition
-        places: list[list[Tensor | None]] = [[None] * len(item) for item in photos]
+        places: list[list[Landmarks | None]] = [[None] * len(item) for item in photos]
         if self.is_guided:
             places = [
                 [self._landmarks_on(*one) for one in zip(*item, strict=True)]
-                for item in zip(given, sources, strict=True)
+                for item in zip(given, sources, photos, strict=True)
             ]
         if not self.correspondence.needs_exemplar_condition:
             if exemplar_condition is not None and not self.is_guided:
@@ -291,11 +291,16 @@ class MatchedInputReader(InputReader):
         ]
         return ExemplarPhotos(photos, conditions, places)
 
-    def _landmarks_on(self, source: Any, photo: Any) -> Tensor | None:
-        """Of an exemplar's own condition, as it lies on its photo; None where there is none."""
-        if source is None or self.is_encoded(source):
-            return None
-        return self.condition.landmarks(self._lying_on(self.condition.open(source), photo))
+    def _landmarks_on(self, source: Any, photo_source: Any, photo: Tensor) -> Landmarks | None:
+        """Of an exemplar's own condition, as it lies on its photo, or else of the photo."""
+        if source is None:
+            is_tensor = isinstance(photo_source, Tensor)
+            seen = to_image(photo_source, low=0) if is_tensor else photo_source
+            return self.condition.landmarks_in(seen)
+        if self.is_encoded(source):
+            return self.condition.landmarks(_checked(source, photo, self.condition))
+        source = self._lying_on(self.condition.open(source), photo_source)
+        return self.condition.landmarks(source)
 
     def _load_exemplar_condition(self, source: Any, photo: Tensor, photo_source: Any) -> Tensor:
         if source is None:
@@ -311,13 +316,7 @@ class MatchedInputReader(InputReader):
         if not self.is_encoded(source):
             source = self._lying_on(self.condition.open(source), photo_source)
             return self.condition.encode(source, *size)
-        self.condition.validate_encoded(source)
-        if size_of(source) != size_of(photo):
-            raise ValueError(
-                f"an encoded exemplar_condition must have its exemplar's size "
-                f"{tuple(photo.shape[-2:])}, got {tuple(source.shape[-2:])}."
-            )
-        return self._encoded_at(source, *size)
+        return self._encoded_at(_checked(source, photo, self.condition), *size)
 
     def _lying_on(self, source: Source, photo: Image.Image | Tensor) -> Source:
         """An exemplar's opened condition, turned as its photo was where that is meant."""
@@ -383,3 +382,14 @@ class MatchedInputReader(InputReader):
         if not self.is_coherent:
             return size
         return self._matching_size(self.fitted(size, "crop it"))
+
+
+def _checked(encoded: Tensor, photo: Tensor, condition: Condition) -> Tensor:
+    """An exemplar's encoded condition. Raises ValueError unless it is one of this photo."""
+    condition.validate_encoded(encoded)
+    if size_of(encoded) != size_of(photo):
+        raise ValueError(
+            f"an encoded exemplar_condition must have its exemplar's size "
+            f"{tuple(photo.shape[-2:])}, got {tuple(encoded.shape[-2:])}."
+        )
+    return in_range(encoded)

@@ -1,4 +1,4 @@
-"""Reading a person in a photo with the network that ships with the package, without a download."""
+"""Reading a person in a photo or a mask with networks that ship, without a download."""
 
 from __future__ import annotations
 
@@ -56,9 +56,14 @@ MASK_COLORS = np.array(
     ],
     np.uint8,
 )
-"""The colours of `PERSON_CLASSES` in which the network has seen masks, (13, 3)."""
+"""The colours of `PERSON_CLASSES` in which its sister has seen masks, (13, 3)."""
 
-WEIGHTS = Path(__file__).parent / "assets" / "person-reader"
+PHOTOS = "person-reader"
+"""The folder of its weights."""
+
+MASKS = "mask-reader"
+"""The folder of those that went on with masks, whose joints they find; the garments of photos they
+know less well since."""
 
 MARGIN = 1.04
 """Height of the frame around a person by the person's; the frame is half as wide as high."""
@@ -134,9 +139,35 @@ def read_person(photo: Picture) -> PersonReading:
     return PersonReading(labels, person, joints, (left, top, right, bottom))
 
 
+def read_joints_of_mask(labels: np.ndarray) -> np.ndarray:
+    """The joints of the person whose mask this is, as of `PersonReading`.
+
+    labels: (H, W), classes of `PERSON_CLASSES`. Raises NotFoundInPhotoError where too little of it
+    is a person, or too few joints are seen.
+    """
+    there = labels > 0
+    scale = min(1.0, _SIDE / max(labels.shape))
+    size = [max(round(side * scale), 1) for side in labels.shape[::-1]]
+    if scale < 1:
+        labels = cv2.resize(labels.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        there = labels > 0
+    nobody = NotFoundInPhotoError("The mask shows no single person from head to feet.")
+    if there.mean() < LEAST_SHARE / 4:
+        raise nobody
+    height, width = labels.shape
+    frame = _around(there, (0.0, 0.0, float(width), float(height)))
+    ((_, places),) = _looked(MASK_COLORS[labels], [frame], MASKS)
+    joints = _joints(places, frame)
+    if (joints[:, 2] > SEEN).sum() < LEAST_JOINTS:
+        raise nobody
+    joints[:, :2] /= scale
+    return joints
+
+
 @functools.cache
-def _network() -> PersonNetwork:
-    return PersonNetwork.from_pretrained(WEIGHTS, variant="fp16", dtype=torch.float32).eval()
+def _network(weights: str) -> PersonNetwork:
+    folder = Path(__file__).parent / "assets" / weights
+    return PersonNetwork.from_pretrained(folder, variant="fp16", dtype=torch.float32).eval()
 
 
 def _first_frames(width: int, height: int) -> list[_Frame]:
@@ -152,8 +183,15 @@ def _first_frames(width: int, height: int) -> list[_Frame]:
 
 
 @torch.inference_mode()
-def _looked(pixels: np.ndarray, frames: list[_Frame]) -> list[tuple[Tensor, Tensor]]:
-    """Logits of the classes (K, h, w) and joints (J, h, w) in each frame, also seen mirrored."""
+def _looked(
+    pixels: np.ndarray, frames: list[_Frame], weights: str = PHOTOS
+) -> list[tuple[Tensor, Tensor]]:
+    """Logits of the classes (K, h, w) and joints (J, h, w) in each frame, also seen mirrored.
+
+    Beyond a photo its border goes on, beyond a mask is the background.
+    """
+    network = _network(weights)
+    beyond = cv2.BORDER_REPLICATE if weights == PHOTOS else cv2.BORDER_CONSTANT
     height, width = PersonNetwork.size
     cut = []
     for left, top, _, bottom in frames:
@@ -163,10 +201,14 @@ def _looked(pixels: np.ndarray, frames: list[_Frame]) -> list[tuple[Tensor, Tens
         move = np.array([[scale, 0, across], [0, scale, down]])
         # Much smaller by interpolation alone, it would be jagged.
         source = cv2.GaussianBlur(pixels, (0, 0), 0.35 / scale) if scale < 0.6 else pixels
-        cut.append(cv2.warpAffine(source, move, (width, height), borderMode=cv2.BORDER_REPLICATE))
+        cut.append(
+            cv2.warpAffine(
+                source, move, (width, height), borderMode=beyond, borderValue=(255, 255, 255)
+            )
+        )
     images = torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    classes, joints = _network()(images)
-    mirrored_classes, mirrored_joints = _network()(images.flip(3))
+    classes, joints = network(images)
+    mirrored_classes, mirrored_joints = network(images.flip(3))
     classes = (classes + mirrored_classes.flip(3)) / 2
     joints = (joints + mirrored_joints.flip(3)[:, mirrored_order(JOINTS)]) / 2
     return list(zip(classes, joints, strict=True))

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .conditions.base import Landmarks
 from .matching import Nested
 from .models import CorrespondenceNetwork
 from .models.network import channels_last, size_of
@@ -26,15 +27,14 @@ class PreparedExemplar:
     """Exemplars as `CoCosPipeline` uses them, to be computed once and painted from many times.
 
     styles, photos: for each item of the batch, one tensor for each of its exemplars: the projection
-    (C, h, w), and the photo (3, H, W) in [-1, 1]. landmarks: laid out alike, what
-    `Condition.landmarks` found in each exemplar's own condition, or None. made_by: some weights of
-    the network that made them, by which another pipeline refuses them; empty if they could not be
-    read.
+    (C, h, w), and the photo (3, H, W) in [-1, 1]. landmarks: laid out alike, what guides of each
+    exemplar, or None. made_by: some weights of the network that made them, by which another
+    pipeline refuses them; empty if they could not be read.
     """
 
     styles: tuple[tuple[Tensor, ...], ...]
     photos: tuple[tuple[Tensor, ...], ...]
-    landmarks: tuple[tuple[Tensor | None, ...], ...]
+    landmarks: tuple[tuple[Landmarks | None, ...], ...]
     made_by: tuple[float, ...] = ()
 
     def __len__(self) -> int:
@@ -61,7 +61,7 @@ class ExemplarPhotos:
 
     photos: list[list[Tensor]]
     conditions: list[list[Tensor | None]]
-    landmarks: list[list[Tensor | None]]
+    landmarks: list[list[Landmarks | None]]
 
     def __len__(self) -> int:
         return len(self.photos)

@@ -36,6 +36,11 @@ from studio.painters import (  # noqa: E402
 from studio.pose_tab import pose_tab  # noqa: E402
 
 TITLE = "One image's look on another image's layout"
+NAME = f"CoCosNet: {TITLE}"
+WHAT = (
+    "Paint, draw or pose; choose a look; see the picture, and where in the look each part of it "
+    "came from."
+)
 CONTENT = {
     "mask-to-image": ("Dress a figure", "Mask to image", mask_tab),
     "layers": ("Makeup", "Layers from face to face", layer_tab),
@@ -71,17 +76,14 @@ class Studio(gr.Blocks):
         """As in gradio; see `limits` for what is set here."""
         give_memory_back()
         look = {"theme": THEME, "css_paths": CSS, "head": in_browser(), "favicon_path": ICON}
-        return super().launch(*args, **(limits() | look | settings))
+        return super().launch(*args, **(limits(NAME, WHAT) | look | settings))
 
 
 def build(painters: Mapping[str, Painter | None]) -> Studio:
     """The page, for a painter or None for each of `TABS`."""
-    with Studio(
-        title=f"CoCosNet: {TITLE}", analytics_enabled=False, delete_cache=(600, 3600)
-    ) as page:
+    with Studio(title=NAME, analytics_enabled=False, delete_cache=(600, 3600)) as page:
         gr.HTML(
-            f"<h1>{TITLE}</h1><p>Paint, draw or pose; choose a look; see the picture, and where in "
-            "the look each part of it came from.</p>",
+            f"<h1>{TITLE}</h1><p>{WHAT}</p>",
             apply_default_css=False,
             elem_id="title",
         )

@@ -1,6 +1,7 @@
 """Guides lead a coherent flow where they say something, and leave the rest to the matching."""
 
 import dataclasses
+import json
 
 import numpy as np
 import pytest
@@ -8,12 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cocosnet_hf import CoCosPipeline, Matching, Pose, PoseCondition
+from cocosnet_hf import CoCosPipeline, MaskCondition, Matching, Pose, PoseCondition
 from cocosnet_hf.coherence import CoherentFlow
+from cocosnet_hf.person_reader import PERSON_CLASSES
 from cocosnet_hf.propagation import Pin
 from tests.support import painting, tiny
 from tests.support.flows import grid
 from tests.support.keypoints import SIZE, STANDING
+from tests.support.paths import REPOSITORY
+from tests.support.pictures import whole_picture
 from tests.support.tensors import maps
 
 
@@ -211,3 +215,33 @@ def test_an_encoded_pose_has_no_joints_to_guide_by(pipe: CoCosPipeline):
     encoded = pipe.condition.encode(standing(), 96, 64)
     free = flow_of(pipe, encoded, photo)
     assert torch.equal(flow_of(pipe, encoded, photo, standing(8)).position, free.position)
+
+
+@pytest.fixture(scope="module")
+def dressing() -> CoCosPipeline:
+    """Matches a mask of a dressed person with a photo alone, as the bundled one."""
+    condition = MaskCondition.from_names(PERSON_CLASSES)
+    matcher = tiny.correspondence(condition.channels, warp="coherent", mix_condition=False)
+    painter = tiny.blending_translation(condition.channels)
+    made = CoCosPipeline(matcher, painter, condition, 64, matching_scale=2)
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def test_a_look_without_a_mask_is_read_in_its_photo(dressing: CoCosPipeline):
+    gallery = REPOSITORY / "demo" / "gallery" / "mask-to-image"
+    shown = MaskCondition.from_config(json.loads((gallery / "condition.json").read_text()))
+    mask, own = (shown.labels(gallery / f"{name}.png", 192, 96).numpy() for name in ("00", "03"))
+    photo = whole_picture(gallery / "03.jpg")
+    given, read = (flow_of(dressing, mask, photo, one) for one in (own, None))
+    empty = flow_of(dressing, np.zeros((192, 96), np.uint8), photo)
+    assert given.follows.float().mean() > 0.9 and read.follows.float().mean() > 0.9
+    near = (given.position - read.position).abs().amax(-1) < 2
+    assert near.float().mean() > 0.7
+    assert not empty.follows.any()
+
+
+def test_a_look_that_shows_nobody_guides_nothing(dressing: CoCosPipeline):
+    mask = np.zeros((192, 96), np.uint8)
+    flow = flow_of(dressing, mask, painting.photo(5, 96, 64))
+    assert flow.follows is None

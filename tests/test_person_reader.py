@@ -3,16 +3,24 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from cocosnet_hf import MaskCondition, Pose, PoseCondition
+from cocosnet_hf import CoCosPipeline, MaskCondition, Pose, PoseCondition
 from cocosnet_hf.__main__ import main
 from cocosnet_hf.bundled import open_model
-from cocosnet_hf.person_reader import PERSON_CLASSES, NotFoundInPhotoError, read_person
+from cocosnet_hf.person_reader import (
+    PERSON_CLASSES,
+    NotFoundInPhotoError,
+    read_joints_of_mask,
+    read_person,
+)
+from tests.support import tiny
 from tests.support.paths import REPOSITORY
 from tests.support.pictures import assert_same_but_for_rounding, whole_picture
+from tools.people import FIGURES, Drawing, joints
 
 GALLERY = REPOSITORY / "demo" / "gallery"
 PAINTED = [GALLERY / "mask-to-image" / f"{place:02d}.jpg" for place in range(0, 12, 3)]
@@ -110,6 +118,29 @@ def test_the_command_finds_the_layout_and_the_pose_of_the_exemplar(tmp_path: Pat
     poses = [POSES.from_photo(photo) for photo in (one, other)]
     expected = open_model("pose-to-body").fold()(poses[0], other, poses[1]).images[0]
     assert_same_but_for_rounding(whole_picture(target), expected)
+    condition = MaskCondition.from_names(["sky", "hill", "lake"])
+    matcher = tiny.correspondence(condition.channels, warp="coherent", mix_condition=False)
+    painter = tiny.blending_translation(condition.channels)
+    CoCosPipeline(matcher, painter, condition, 64).save_pretrained(tmp_path / "scenes")
+    scenes, mask = str(tmp_path / "scenes"), str(tmp_path / "mask.png")
+    Image.fromarray(np.zeros((64, 64), np.uint8)).save(mask)
     with pytest.raises(SystemExit):
-        main([one, other, "--model", "mask-to-image", "-o", str(target), "--read-exemplar"])
+        main([mask, other, "--model", scenes, "-o", str(target), "--read-exemplar"])
     assert "uses no condition of the exemplar" in capsys.readouterr().err
+
+
+def test_a_mask_is_read_wherever_and_however_large_the_person_is():
+    labels = Drawing(FIGURES[4]).labels()
+    expected = joints(FIGURES[4])[:, :2]
+    large = cv2.resize(labels.astype(np.uint8), None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
+    aside = np.pad(labels, ((30, 10), (200, 40)))
+    for shown, moved in ((labels, expected), (large, expected * 4), (aside, expected + (200, 30))):
+        found = read_joints_of_mask(shown)[:, :2]
+        height = np.ptp(np.flatnonzero((shown > 0).any(1)))
+        assert (np.hypot(*(found - moved).T) < 0.1 * height).mean() > 0.8
+
+
+@pytest.mark.parametrize("labels", [np.zeros((64, 32), np.uint8), np.eye(64, dtype=np.uint8)])
+def test_a_mask_without_a_person_is_refused(labels: np.ndarray):
+    with pytest.raises(NotFoundInPhotoError, match="mask shows no"):
+        read_joints_of_mask(labels)

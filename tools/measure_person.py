@@ -3,7 +3,8 @@
     python -m tools.measure_person FOLDER/test --classes FOLDER/classes.json --backgrounds PHOTOS
 
 FOLDER: as for `tools.train_person`. Each person is read as they lie on white, and pasted somewhere
-on a photo below --backgrounds that is as high as they are. Prints the figures of both.
+on a photo below --backgrounds that is as high as they are. Prints the figures of both, and of
+the joints that are found in their masks.
 """
 
 from __future__ import annotations
@@ -17,7 +18,12 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from cocosnet_hf.person_reader import PERSON_CLASSES, NotFoundInPhotoError, read_person
+from cocosnet_hf.person_reader import (
+    PERSON_CLASSES,
+    NotFoundInPhotoError,
+    read_joints_of_mask,
+    read_person,
+)
 from cocosnet_hf.photos import border_of
 from tools.train_person import SURE, label_table
 
@@ -60,9 +66,7 @@ def main() -> None:
                 labels.ravel().astype(int) * len(PERSON_CLASSES) + found.labels.ravel(),
                 minlength=confusion.size,
             ).reshape(confusion.shape)
-            rows_of = np.flatnonzero(there.any(1))
-            away = np.hypot(*(found.joints[:, :2] - joints[:, :2]).T)
-            near += (away < NEAR * (rows_of[-1] - rows_of[0]))[joints[:, 2] > SURE].tolist()
+            near += joints_near(found.joints, joints, labels)
         both = np.diag(confusion)
         each = both / (confusion.sum(0) + confusion.sum(1) - both)
         low, middle, high = np.quantile(scores, [0.05, 0.5, 0.95])
@@ -73,6 +77,33 @@ def main() -> None:
             f"{np.median(seconds):.2f} s"
         )
         print("  " + ", ".join(f"{n} {v:.2f}" for n, v in zip(PERSON_CLASSES, each, strict=True)))
+    found_share, missed = share_of_joints_in_masks(rows, args.folder, table)
+    print(f"as masks: {missed} not found; PCK@{NEAR} {found_share:.3f}")
+
+
+def share_of_joints_in_masks(
+    rows: list[dict], folder: Path, table: np.ndarray
+) -> tuple[float, int]:
+    """Of the joints of people who are seen as masks, those found; and how many people are not."""
+    near, missed = [], 0
+    for row in rows:
+        labels = table[np.asarray(Image.open(folder / row["label_file_name"]))]
+        joints = np.array(row["keypoints"])
+        try:
+            found = read_joints_of_mask(labels)
+        except NotFoundInPhotoError:
+            missed += 1
+            continue
+        near += joints_near(found, joints, labels)
+    return float(np.mean(near)), missed
+
+
+def joints_near(found: np.ndarray, joints: np.ndarray, labels: np.ndarray) -> list[bool]:
+    """Whether each joint that is known was found, see `NEAR`."""
+    known = joints[:, 2] > SURE
+    height = np.ptp(np.flatnonzero((labels > 0).any(1)))
+    away = np.hypot(*(found[known, :2] - joints[known, :2]).T)
+    return (away < NEAR * height).tolist()
 
 
 def pasted(

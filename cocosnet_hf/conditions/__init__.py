@@ -10,11 +10,18 @@ from .base import Condition, ConditionCard, Source
 from .edge import EdgeCondition, PartEdgeCondition
 from .joints import Pose
 from .mask import MaskCondition
+from .picture import PictureCondition
 from .pose import PoseCondition
 
 CONDITIONS: dict[str, type[Condition]] = {
     condition.type: condition
-    for condition in (MaskCondition, EdgeCondition, PartEdgeCondition, PoseCondition)
+    for condition in (
+        MaskCondition,
+        EdgeCondition,
+        PartEdgeCondition,
+        PictureCondition,
+        PoseCondition,
+    )
 }
 """Every condition of this package by the `type` under which configurations name it."""
 
@@ -78,6 +85,7 @@ __all__ = [
     "MaskCondition",
     "PartEdgeCondition",
     "Picture",
+    "PictureCondition",
     "Pose",
     "PoseCondition",
     "Source",

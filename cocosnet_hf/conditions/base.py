@@ -24,7 +24,7 @@ from .descriptors import gradient_descriptor
 if typing.TYPE_CHECKING:
     from .joints import Pose
 
-NEAREST = Image.Resampling.NEAREST
+NEAREST, BICUBIC = Image.Resampling.NEAREST, Image.Resampling.BICUBIC
 
 DESCRIBED_SIZE = 64
 """Height and width at which a condition is drawn to be compared with others."""
@@ -40,6 +40,20 @@ class Source:
     value: Any
     size: tuple[int, int]
     notes: tuple[Note, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Landmarks:
+    """What guides the matching of two pictures.
+
+    points (n, 2) float32: named points, (x, y) in shares of width and height, NaN where one is
+    missing. labels (h, w) int16: the class of each place, where classes guide too. is_read: the
+    labels were seen in a photo by a network, which takes like classes for one another.
+    """
+
+    points: Tensor
+    labels: Tensor | None = None
+    is_read: bool = False
 
 
 class Geometry(Protocol):
@@ -97,8 +111,6 @@ class Condition(ABC):
     """Whether it is a label map: `pack` makes (H, W) int64 labels of `channels` classes."""
     has_joints: ClassVar[bool] = False
     """Whether the value of a source is a `Pose`."""
-    has_landmarks: ClassVar[bool] = False
-    """Whether `landmarks` finds any, so that an exemplar's own condition guides the matching."""
     drawn: ClassVar[str | None] = None
     """The kind of drawn pictures that holds it, see `cocosnet_hf.synthetic`; none by default."""
     column: ClassVar[str] = "pictures"
@@ -245,16 +257,23 @@ class Condition(ABC):
 
     # Between two conditions of a kind -----------------------------------------------------------
 
-    def landmarks(self, source: Source) -> Tensor | None:
-        """Named points of an opened source: (n, 2) float32, (x, y) in shares of width and height.
+    @property
+    def has_landmarks(self) -> bool:
+        """Whether `landmarks` finds any, so that an exemplar's own condition guides."""
+        return False
 
-        NaN where one is missing. None for a condition without such points.
+    def landmarks(self, source: Source | Tensor) -> Landmarks | None:
+        """What guides of an opened source, or of an encoded condition (K, H, W).
+
+        None for a condition, or a form of it, that does not tell.
         """
         return None
 
-    def guide(
-        self, landmarks: Tensor, exemplar_landmarks: Tensor, exemplar_grid: tuple[int, int]
-    ) -> Guide:
+    def landmarks_in(self, photo: Picture) -> Landmarks | None:
+        """What guides of an exemplar that comes without a condition; None if that is not read."""
+        return None
+
+    def guide(self, own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
         """What the landmarks of a condition and of an exemplar say of where it lies there.
 
         exemplar_grid: (h, w), in whose cells it speaks. Only of a condition with `landmarks`.
@@ -328,9 +347,7 @@ class Condition(ABC):
         """An encoded condition (K, H, W), checked, as float32 in [0, 1] on the CPU."""
         self.validate_encoded(encoded)
         if encoded.ndim != 3:
-            raise ValueError(
-                f"One condition (K, H, W) is previewed at a time, got {encoded.ndim}-D."
-            )
+            raise ValueError(f"One condition (K, H, W) is read at a time, got {encoded.ndim}-D.")
         return encoded.detach().float().cpu().clamp(0, 1)
 
     @classmethod

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import colorsys
+import operator
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -284,3 +286,56 @@ def distinct_colors(count: int) -> tuple[str, ...]:
         colors["#" + "".join(f"{round(255 * part):02x}" for part in rgb)] = None
         step += 1
     return tuple(colors)
+
+
+def whole_values(values: Mapping[int, int]) -> dict[int, int]:
+    """The class of each label, as a saved pipeline keeps it. Raises ValueError for fractions."""
+    try:
+        return {
+            int(operator.index(value)): int(operator.index(index))
+            for value, index in values.items()
+        }
+    except TypeError as error:
+        raise ValueError(
+            f"'values' must be whole numbers, the class of each label, got {values!r}."
+        ) from error
+
+
+def no_mask(array: np.ndarray | Tensor, channels: int) -> str:
+    return (
+        "A mask array must be integers (H, W) or (1, H, W), a soft mask "
+        f"({channels}, H, W) or, in NumPy, colours (H, W, 3); got shape {tuple(array.shape)}."
+    )
+
+
+def soft_planes(source: np.ndarray | Tensor, height: int, width: int) -> Tensor:
+    """A soft mask (K, H, W) at another size. Raises ValueError for values outside of 0..1."""
+    planes = to_numpy(source, "mask").astype(np.float32)
+    if planes.min() < -1e-3 or planes.max() > 1 + 1e-3:
+        raise ValueError(
+            f"A soft mask must lie in [0, 1], got {planes.min():.3g}..{planes.max():.3g}; "
+            "apply softmax over the classes first."
+        )
+    resized = [resize_plane(plane, height, width, NEAREST) for plane in planes.clip(0, 1)]
+    return torch.from_numpy(np.stack(resized))
+
+
+def labels_of_array(source: np.ndarray | Tensor, code: ClassCode) -> np.ndarray:
+    """The classes (H, W) of an index map."""
+    array = to_numpy(source, "mask")
+    if array.ndim == 3 and array.shape[0] == 1:
+        array = array[0]
+    if array.ndim != 2:
+        raise ValueError(no_mask(source, len(code.names)))
+    if not is_integer(array):
+        raise ValueError(
+            f"An index map must hold integers, got {array.dtype}; if it went through ToTensor, "
+            "(x * 255).round().long() restores the indices."
+        )
+    return classes_of_values(array, code)
+
+
+def labels_of_image(image: Image.Image, code: ClassCode, size: tuple[int, int]) -> np.ndarray:
+    """The classes, at (height, width), of a picture that means one thing, see `meaning_of`."""
+    read = classes_of_colors if image.mode in ("RGB", "RGBA") else classes_of_plane
+    return read(image, code, size)

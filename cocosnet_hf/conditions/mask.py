@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import operator
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,24 +16,30 @@ from torch import Tensor
 
 from ..orientation import TURNED, turned_by
 from ..pairing import Framed, lying_on
-from ..pictures import Picture, check_sides, open_image, open_stored, resize_plane, to_numpy
+from ..person_reader import PERSON_CLASSES
+from ..pictures import Picture, check_sides, open_image, open_stored, resize_plane
+from ..propagation import Guide
 from . import ade20k
-from .base import Condition, ConditionCard, Geometry, Source
+from .base import Condition, ConditionCard, Geometry, Landmarks, Source
 from .descriptors import layout_descriptor
+from .dressed import dressed_guide, landmarks_of_mask, landmarks_of_photo
 from .faces import CELEBAMASK_FACE_CLASSES, FACE_COLORS, OFFICIAL_FACE_CLASSES
 from .label_maps import (
     NEAREST,
-    classes_of_colors,
-    classes_of_plane,
-    classes_of_values,
     distinct_colors,
     is_color_array,
     is_integer,
+    labels_of_array,
+    labels_of_image,
+    no_mask,
     read_overlay,
     resized_labels,
+    soft_planes,
+    whole_values,
 )
 from .labelling import DEFAULT_FACE_PARSER, DEFAULT_SCENE_PARSER, label_photo, parser_of
 from .meaning import ClassCode, meaning_of
+from .regions import landmarks_of_regions, region_guide
 from .sides import mirrored_order
 
 
@@ -52,6 +57,7 @@ class MaskCondition(Condition):
         beneath stays set. Where an index map itself says `overlay`, `beneath` is put under it.
     snap_colors: read a colour that is near a class colour as that (JPEG artefacts), and a smooth
         border between two classes as the nearer one, instead of refusing them.
+    guided: an exemplar's own mask guides its matching; always so for the classes of mask-to-image.
     parser: Hub id of a transformers segmentation model for `from_photo`, classes matched by name;
         "person", the bundled network, if the classes are those of the bundled `mask-to-image`.
 
@@ -78,6 +84,7 @@ class MaskCondition(Condition):
     overlay: int | None = None
     beneath: int | None = None
     snap_colors: bool = False
+    guided: bool = False
     parser: str | None = None
 
     def __hash__(self) -> int:  # a dict is among the settings
@@ -86,9 +93,10 @@ class MaskCondition(Condition):
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
         object.__setattr__(self, "colors", tuple(self.colors))
-        object.__setattr__(self, "values", _whole(self.values))
+        object.__setattr__(self, "values", whole_values(self.values))
         if not self.colors:
             object.__setattr__(self, "colors", distinct_colors(len(self.classes)))
+        object.__setattr__(self, "guided", self.guided or self.classes == PERSON_CLASSES)
         _check(self)
 
     @classmethod
@@ -157,7 +165,7 @@ class MaskCondition(Condition):
         Raises ValueError for what is no mask, what contradicts itself and a dict of other keys.
         """
         if isinstance(source, Mapping):
-            labels, on_top = self._split(source)
+            labels, on_top = _split(source, self)
             opened = self.opened(labels)
             parts = {"labels": opened.value}
             if on_top is not None and self.overlay is not None:
@@ -165,7 +173,7 @@ class MaskCondition(Condition):
             return dataclasses.replace(opened, value=parts)
         if isinstance(source, (np.ndarray, Tensor)) and not is_color_array(source):
             if source.ndim not in (2, 3):
-                raise ValueError(_no_mask(source, self.channels))
+                raise ValueError(no_mask(source, self.channels))
             size = (source.shape[-2], source.shape[-1])
             check_sides(*size, "The mask")
             return Source(source, size)
@@ -182,7 +190,7 @@ class MaskCondition(Condition):
         """
         value = self.open(source).value
         if _is_soft(value, self):
-            return _soft_planes(value, height, width)
+            return soft_planes(value, height, width)
         labels, on_top = self._read(value, (height, width))
         encoded = self.one_hot(resized_labels(labels, height, width))
         if on_top is not None:
@@ -216,13 +224,7 @@ class MaskCondition(Condition):
 
     def preview(self, encoded: Tensor) -> Image.Image:
         """The colour of each position's strongest class, the overlay painted on top of it."""
-        strength = self.one_encoded(encoded)
-        if self.overlay is not None:
-            on_top = strength[self.overlay] > 0.5
-            strength[self.overlay] = -1
-            labels = strength.argmax(0).masked_fill(on_top, self.overlay)
-        else:
-            labels = strength.argmax(0)
+        labels = _on_top(self.one_encoded(encoded), self.overlay)
         return Image.fromarray(self.palette[labels.numpy()])
 
     def from_photo(self, photo: Picture, model: str | None = None) -> Image.Image:
@@ -234,8 +236,8 @@ class MaskCondition(Condition):
         """
         if (model := model or self.photo_parser) is None:
             raise ValueError(
-                "This mask condition names no model to label photos; pass model=, the Hub id of a "
-                "semantic segmentation model with the same class names."
+                "This mask condition names no model to label photos; pass model=, the Hub id of "
+                "one that segments, with the same class names."
             )
         return Image.fromarray(self.palette[label_photo(photo, model, self.classes, self.unknown)])
 
@@ -281,6 +283,35 @@ class MaskCondition(Condition):
         """Classes whose names differ in left and right only, such as l_eye and r_eye."""
         return torch.tensor(mirrored_order(self.classes))[packed]
 
+    @property
+    def has_landmarks(self) -> bool:
+        """Whether it is `guided`."""
+        return self.guided
+
+    def landmarks(self, source: Source | Tensor) -> Landmarks | None:
+        """The classes, of a soft mask the strongest ones, and the joints of people."""
+        if not self.has_landmarks:
+            return None
+        if not isinstance(source, Tensor) and not _is_soft(source.value, self):
+            labels = self.labels(source, *source.size)
+        else:
+            encoded = source if isinstance(source, Tensor) else self.encode(source, *source.size)
+            strength = self.one_encoded(encoded)
+            labels = _on_top(strength, self.overlay)
+            if self.classes != PERSON_CLASSES:  # whose ground is what is left unpainted
+                labels[strength.amax(0) == 0] = -1
+        find = landmarks_of_mask if self.classes == PERSON_CLASSES else landmarks_of_regions
+        return find(labels.numpy())
+
+    def landmarks_in(self, photo: Picture) -> Landmarks | None:
+        """Of people what the bundled network sees in it; None where it sees nobody."""
+        return landmarks_of_photo(photo) if self.classes == PERSON_CLASSES else None
+
+    def guide(self, own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
+        """Each class looks at its like, see `regions`; a body moves with its joints, `dressed`."""
+        made = dressed_guide if self.classes == PERSON_CLASSES else region_guide
+        return made(own, exemplar, exemplar_grid)
+
     def descriptor(self, source: Any) -> np.ndarray:
         """Where each class lies, see `layout_descriptor`."""
         return layout_descriptor(source, self)
@@ -300,45 +331,36 @@ class MaskCondition(Condition):
         """
         on_top = None
         if isinstance(source, Mapping):
-            source, on_top = self._split(source)
+            source, on_top = _split(source, self)
         elif _carries_overlay(source, self):
             source, on_top = source
         if isinstance(source, Image.Image):
             own_size = (source.height, source.width)
-            labels = self._read_image(source, size if on_top is None else own_size)
+            labels = labels_of_image(source, self.code, size if on_top is None else own_size)
         else:
-            labels = self._read_array(source)
+            labels = labels_of_array(source, self.code)
         if on_top is not None and self.overlay is not None:
             on_top = read_overlay(on_top, self.classes[self.overlay], labels.shape)
         return labels, on_top
 
-    def _read_array(self, source: np.ndarray | Tensor) -> np.ndarray:
-        """The classes (H, W) of an index map."""
-        array = to_numpy(source, "mask")
-        if array.ndim == 3 and array.shape[0] == 1:
-            array = array[0]
-        if array.ndim != 2:
-            raise ValueError(_no_mask(source, self.channels))
-        if not is_integer(array):
-            raise ValueError(
-                f"An index map must hold integers, got {array.dtype}; if it went through ToTensor, "
-                "(x * 255).round().long() restores the indices."
-            )
-        return classes_of_values(array, self.code)
 
-    def _read_image(self, image: Image.Image, size: tuple[int, int]) -> np.ndarray:
-        """The classes, at (height, width), of a picture that means one thing, see `meaning_of`."""
-        read = classes_of_colors if image.mode in ("RGB", "RGBA") else classes_of_plane
-        return read(image, self.code, size)
+def _split(source: Mapping[str, Any], condition: MaskCondition) -> tuple[Any, Any]:
+    """{"labels": ..., <overlay's name>: ...} -> (labels, overlay mask or None)."""
+    known = ["labels"]
+    if condition.overlay is not None:
+        known.append(condition.classes[condition.overlay])
+    if "labels" not in source or not set(source) <= set(known):
+        raise ValueError(f"A mask dict has the keys {known}, got {list(source)}.")
+    return source["labels"], source.get(known[-1]) if len(known) > 1 else None
 
-    def _split(self, source: Mapping[str, Any]) -> tuple[Any, Any]:
-        """{"labels": ..., <overlay's name>: ...} -> (labels, overlay mask or None)."""
-        known = ["labels"]
-        if self.overlay is not None:
-            known.append(self.classes[self.overlay])
-        if "labels" not in source or not set(source) <= set(known):
-            raise ValueError(f"A mask dict has the keys {known}, got {list(source)}.")
-        return source["labels"], source.get(known[-1]) if len(known) > 1 else None
+
+def _on_top(strength: Tensor, overlay: int | None) -> Tensor:
+    """The strongest class (H, W) of (K, H, W), under the overlay where that is."""
+    if overlay is None:
+        return strength.argmax(0)
+    beneath = strength.clone()
+    beneath[overlay] = -1
+    return beneath.argmax(0).masked_fill(strength[overlay] > 0.5, overlay)
 
 
 def _is_soft(source: Any, condition: MaskCondition) -> bool:
@@ -363,19 +385,6 @@ def _carries_overlay(source: Any, condition: MaskCondition) -> bool:
     )
 
 
-def _whole(values: Mapping[int, int]) -> dict[int, int]:
-    """The class of each label, as a saved pipeline keeps it. Raises ValueError for fractions."""
-    try:
-        return {
-            int(operator.index(value)): int(operator.index(index))
-            for value, index in values.items()
-        }
-    except TypeError as error:
-        raise ValueError(
-            f"'values' must be whole numbers, the class of each label, got {values!r}."
-        ) from error
-
-
 def _check(condition: MaskCondition) -> None:
     """Raise ValueError for settings that do not go together."""
     count = len(condition.classes)
@@ -396,25 +405,6 @@ def _check(condition: MaskCondition) -> None:
     for index in (*settings, *condition.values.values()):
         if index is not None and (type(index) is not int or not 0 <= index < count):
             raise ValueError(f"{index!r} must be a class, a number in 0..{count - 1}.")
-
-
-def _no_mask(array: np.ndarray | Tensor, channels: int) -> str:
-    return (
-        "A mask array must be integers (H, W) or (1, H, W), a soft mask "
-        f"({channels}, H, W) or, in NumPy, colours (H, W, 3); got shape {tuple(array.shape)}."
-    )
-
-
-def _soft_planes(source: np.ndarray | Tensor, height: int, width: int) -> Tensor:
-    """A soft mask (K, H, W) at another size. Raises ValueError for values outside of 0..1."""
-    planes = to_numpy(source, "mask").astype(np.float32)
-    if planes.min() < -1e-3 or planes.max() > 1 + 1e-3:
-        raise ValueError(
-            f"A soft mask must lie in [0, 1], got {planes.min():.3g}..{planes.max():.3g}; "
-            "apply softmax over the classes first."
-        )
-    resized = [resize_plane(plane, height, width, NEAREST) for plane in planes.clip(0, 1)]
-    return torch.from_numpy(np.stack(resized))
 
 
 def _card(condition: MaskCondition) -> ConditionCard:

@@ -19,11 +19,11 @@ from torch import Tensor
 from ..person_reader import PERSON, read_person
 from ..pictures import Picture, open_photo, resize_plane, to_image
 from ..propagation import Guide
-from .base import Condition, ConditionCard, Geometry, Source
+from .base import Condition, ConditionCard, Geometry, Landmarks, Source
 from .descriptors import pose_descriptor
 from .edge import truncated_distance
 from .joints import BODY_25, COCO, JOINTS, LIMBS, Pose, read_keypoints, read_pose
-from .skinning import skinned_flow
+from .skinning import skinned
 
 __all__ = ["BODY_25", "COCO", "COLORS", "JOINTS", "LIMBS", "Pose", "PoseCondition", "read_pose"]
 
@@ -60,7 +60,6 @@ class PoseCondition(Condition):
 
     type: ClassVar[str] = "pose"
     has_joints: ClassVar[bool] = True
-    has_landmarks: ClassVar[bool] = True
     drawn: ClassVar[str] = "pose"
     column: ClassVar[str] = "keypoints"
     stored_as: ClassVar[str] = ".json"
@@ -160,6 +159,11 @@ class PoseCondition(Condition):
         return self.from_photo(photo, model)
 
     @property
+    def has_landmarks(self) -> bool:
+        """The joints."""
+        return True
+
+    @property
     def least_score(self) -> float:
         """See `min_score`."""
         return self.min_score
@@ -208,23 +212,22 @@ class PoseCondition(Condition):
         joints[joints[:, 2] <= self.min_score] = np.nan
         return joints
 
-    def landmarks(self, source: Source) -> Tensor:
-        """The joints that count, (18, 2)."""
+    def landmarks(self, source: Source | Tensor) -> Landmarks | None:
+        """The joints that count, (18, 2); None of an encoded pose."""
+        if isinstance(source, Tensor):
+            return None
         joints, (height, width) = source.value.joints, source.size
         places = joints[:, :2] / (width, height)
         places[joints[:, 2] <= self.min_score] = np.nan
-        return torch.from_numpy(places).float()
+        return Landmarks(torch.from_numpy(places).float())
 
-    def guide(
-        self, landmarks: Tensor, exemplar_landmarks: Tensor, exemplar_grid: tuple[int, int]
-    ) -> Guide:
+    def guide(self, own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
         """Along and beside the limbs, see `skinned_flow`."""
-        other = _in_cells(exemplar_landmarks, exemplar_grid)
+        moved = skinned(own.points, exemplar.points, exemplar_grid)
 
         @functools.lru_cache(maxsize=4)  # of a call: the grid's, the window's and the picture's
         def places(size: tuple[int, int]) -> Tensor:
-            y, x = np.mgrid[: size[0], : size[1]]
-            found = skinned_flow(_in_cells(landmarks, size), other, x + 1j * y)
+            found = moved(size)
             return torch.from_numpy(np.stack([found.real, found.imag], axis=-1)).float()
 
         return places
@@ -256,12 +259,6 @@ class PoseCondition(Condition):
                 for (first, second), color in zip(LIMBS, COLORS, strict=False)
             ],
         )
-
-
-def _in_cells(landmarks: Tensor, grid: tuple[int, int]) -> np.ndarray:
-    """Landmarks (18, 2) in shares as complex numbers x + iy in the cells of a grid (h, w)."""
-    places = landmarks.double().cpu().numpy() * grid[::-1] - 0.5
-    return places[:, 0] + 1j * places[:, 1]
 
 
 def limb_outline(start: np.ndarray, end: np.ndarray) -> np.ndarray:

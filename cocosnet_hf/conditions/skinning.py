@@ -6,9 +6,11 @@ either pose, and a place moves with the parts that it is near.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import Tensor
 
 from .joints import JOINTS
 
@@ -61,6 +63,44 @@ STRAIGHTNESS = 0.3
 is narrow, and its joints alone would pull it wide."""
 
 
+def skinned(
+    points: Tensor, exemplar_points: Tensor, exemplar_grid: tuple[int, int]
+) -> Callable[[tuple[int, int]], np.ndarray]:
+    """`skinned_flow` between landmarks, at any fineness: (h, w) complex, in cells of the grid.
+
+    points, exemplar_points: (18, 2) in shares of the pictures.
+    """
+    other = in_cells(exemplar_points, exemplar_grid)
+
+    def places(size: tuple[int, int]) -> np.ndarray:
+        y, x = np.mgrid[: size[0], : size[1]]
+        return skinned_flow(in_cells(points, size), other, x + 1j * y)
+
+    return places
+
+
+def in_cells(points: Tensor, grid: tuple[int, int]) -> np.ndarray:
+    """Points (n, 2) in shares as complex numbers x + iy in the cells of a grid (h, w)."""
+    places = points.double().cpu().numpy() * grid[::-1] - 0.5
+    return places[:, 0] + 1j * places[:, 1]
+
+
+def nearest_bone(
+    joints: np.ndarray, groups: Sequence[Sequence[tuple[int, int]]], places: np.ndarray
+) -> np.ndarray:
+    """The number of the group that has the bone nearest to each place, the shape of `places`.
+
+    joints: complex, as of `skinned_flow`. groups: of pairs of joints; 0 where all are missing.
+    """
+    away = np.full((len(groups), *places.shape), np.inf)
+    for number, bones in enumerate(groups):
+        for bone in bones:
+            if not np.isnan(joints[list(bone)]).any():
+                far = abs(places - _nearest(joints, bone, places))
+                away[number] = np.minimum(away[number], far)
+    return away.argmin(0)
+
+
 def skinned_flow(joints: np.ndarray, exemplar_joints: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Where each place of a pose lies in the exemplar's: complex, the shape of `places`.
 
@@ -72,6 +112,9 @@ def skinned_flow(joints: np.ndarray, exemplar_joints: np.ndarray, places: np.nda
     parts = parts_of(joints, exemplar_joints)
     if not parts:
         return np.full(places.shape, complex(np.nan, np.nan))
+    # A thousandth of a pixel is near enough, and half the time.
+    joints, exemplar_joints = joints.astype(np.complex64), exemplar_joints.astype(np.complex64)
+    places = places.astype(np.complex64)
     blocks = np.array_split(places.ravel(), -(-places.size // PLACES_AT_ONCE) or 1)
     found = [_skinned(joints, exemplar_joints, parts, block) for block in blocks]
     return np.concatenate(found).reshape(places.shape)
@@ -81,7 +124,7 @@ def _skinned(
     joints: np.ndarray, exemplar_joints: np.ndarray, parts: list[Part], places: np.ndarray
 ) -> np.ndarray:
     height, exemplar_height = (
-        TALLNESS * np.ptp(one[~np.isnan(one)].imag) for one in (joints, exemplar_joints)
+        TALLNESS * float(np.ptp(one[~np.isnan(one)].imag)) for one in (joints, exemplar_joints)
     )
     away = np.stack([part.distance(joints, places) for part in parts])
     own, closest = away.argmin(0), away.min(0)
@@ -100,12 +143,13 @@ def _skinned(
     hidden = there.min(0) < there[own, np.arange(len(own))] - SOFTNESS * exemplar_height
     # Before the trunk, or before the other leg, whose trouser is its like.
     hidden &= ~((is_arm | is_leg)[own] & (closest < LIMB * height))
-    second = np.argpartition(away, min(1, len(parts) - 1), axis=0)[min(1, len(parts) - 1)]
     far = closest > BESIDE * height
     nearer = there.min(0) / exemplar_height < closest / height / 2
     hidden |= far & nearer  # a blend of two parts' ways may lead into the body
     # Between an arm and the trunk or a thigh there may be a coat or a skirt.
     free = np.min(away[~is_arm], 0, initial=np.inf) > BESIDE * height
+    np.put_along_axis(away, own[None], np.inf, axis=0)
+    second = away.argmin(0) if len(parts) > 1 else own
     is_ground = is_leg[own] | (is_arm[own] & free) | far
     is_ground &= hidden & (far | ~(is_thigh[own] & is_thigh[second]))
     for number in np.unique(own[is_ground]):
@@ -129,22 +173,24 @@ class Part:
 
     def distance(self, joints: np.ndarray, places: np.ndarray) -> np.ndarray:
         """From each place to the part, which hands and feet belong to, in one of the poses."""
-        return np.min([abs(places - self._nearest(joints, bone, places)) for bone in self.bones], 0)
+        return np.min([abs(places - _nearest(joints, bone, places)) for bone in self.bones], 0)
 
     def outwards(self, joints: np.ndarray, places: np.ndarray) -> np.ndarray:
         """The way from the part to each place, of length 1."""
-        offs = np.stack([places - self._nearest(joints, bone, places) for bone in self.bones])
+        offs = np.stack([places - _nearest(joints, bone, places) for bone in self.bones])
         off = offs[abs(offs).argmin(0), np.arange(len(places))]
         return off / np.maximum(abs(off), 1e-9)
-
-    def _nearest(self, joints: np.ndarray, bone: tuple[int, int], places: np.ndarray) -> np.ndarray:
-        start, along = joints[bone[0]], joints[bone[1]] - joints[bone[0]]
-        end = 1 + HAND_OR_FOOT if bone in FOREARMS + SHINS else 1
-        return start + along * ((places - start) / (along or 1)).real.clip(0, end)
 
     def moved(self, places: np.ndarray) -> np.ndarray:
         """Where places lie in the other pose."""
         return self.a * places + self.b * places.conj() + self.c
+
+
+def _nearest(joints: np.ndarray, bone: tuple[int, int], places: np.ndarray) -> np.ndarray:
+    """The place of a bone, with its hand or foot, that is nearest to each place."""
+    start, along = joints[bone[0]], joints[bone[1]] - joints[bone[0]]
+    end = 1 + HAND_OR_FOOT if bone in FOREARMS + SHINS else 1
+    return start + along * ((places - start) / (along or 1)).real.clip(0, end)
 
 
 def parts_of(joints: np.ndarray, exemplar: np.ndarray) -> list[Part]:
@@ -162,7 +208,7 @@ def parts_of(joints: np.ndarray, exemplar: np.ndarray) -> list[Part]:
         if len(own) >= 2:
             bones = tuple((own[0], joint) for joint in own[1:])
             fit = _fitted(joints[own], exemplar[own], overall, joint_names is TRUNK)
-            parts.append(Part(bones, *fit))
+            parts.append(Part(bones, *map(complex, fit)))
     for start, end in UPPER_ARMS + FOREARMS + THIGHS + SHINS:
         if not (seen[start] and seen[end]):
             continue
@@ -174,7 +220,7 @@ def parts_of(joints: np.ndarray, exemplar: np.ndarray) -> list[Part]:
         turn, mirror = other / along / stretch, other * along / abs(other * along)
         a, b = turn * (stretch + overall) / 2, mirror * (stretch - overall) / 2
         c = exemplar[start] - a * joints[start] - b * joints[start].conjugate()
-        parts.append(Part(((start, end),), a, b, c))
+        parts.append(Part(((start, end),), complex(a), complex(b), complex(c)))
     return parts
 
 

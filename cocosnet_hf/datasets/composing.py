@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..conditions import Condition, Source
+from ..conditions.base import Landmarks
 from ..pictures import to_pixels, to_tensor
 from .flows import agreeing, known_flow, limb_flow, region_flow, without_flat_places
 from .geometry import NEAREST, Geometry, change_color, color_change
@@ -72,7 +73,7 @@ class Cut(NamedTuple):
     matched: Tensor | None
     labels: Tensor | None
     joints: np.ndarray | None
-    landmarks: Tensor | None
+    landmarks: Landmarks | None
     instances: Tensor | None
 
 
@@ -124,7 +125,8 @@ def compose(
         example["condition_labels"] = shown.labels
         example["exemplar_labels"] = seen.labels
     if shown.landmarks is not None and seen.landmarks is not None:
-        example["landmarks"], example["exemplar_landmarks"] = shown.landmarks, seen.landmarks
+        example["landmarks"] = shown.landmarks.points
+        example["exemplar_landmarks"] = seen.landmarks.points
     if shown.instances is not None:
         example["instances"] = shown.instances
     if settings.flow_stride:

@@ -22,7 +22,17 @@ COLUMNS = (
     "exemplar_person_column",
     "id_column",
 )
-DESCRIBES_DATA = ("source", "config_name", "label_classes", "label_groups", "keep_aspect", *COLUMNS)
+DESCRIBES_DATA = (
+    "source",
+    "config_name",
+    "condition_source",
+    "condition_domain",
+    "domain_column",
+    "label_classes",
+    "label_groups",
+    "keep_aspect",
+    *COLUMNS,
+)
 """What a command takes from the recipe of a training."""
 
 

@@ -39,6 +39,11 @@ class SourceSettings(Settings):
     shuffle_buffer: examples that a stream shuffles: 0 none, 1 only whole shards; above 1 a resumed
         stream loses what was in the buffer.
     max_broken_share: the run stops when a larger share of the examples cannot be read.
+    condition_source: another source, of pictures of another domain. They are the conditions of the
+        photos, any beside any, in the column that condition_column then names.
+    condition_domain: the same of one source, whose domain_column says which domain each picture is
+        of, such as "label", which of a folder of folders holds their names. Pictures of this domain
+        are the conditions, all others the photos.
     """
 
     source: str = "synthetic"
@@ -48,9 +53,29 @@ class SourceSettings(Settings):
     cache_dir: str | None = None
     shuffle_buffer: int = 0
     max_broken_share: float = 0.01
+    condition_source: str | None = None
+    condition_domain: str | None = None
+    domain_column: str | None = None
+
+    @property
+    def is_unpaired(self) -> bool:
+        """Whether conditions are other pictures than those of the photos."""
+        return self.condition_source is not None or self.condition_domain is not None
 
     def __post_init__(self) -> None:
         self._require_share("max_broken_share")
+        if self.condition_source is not None and self.condition_domain is not None:
+            raise ValueError("Conditions come from 'condition_source' or 'condition_domain'.")
+        if (self.condition_domain is None) != (self.domain_column is None):
+            raise ValueError(
+                "'condition_domain' and 'domain_column', which says where it stands, go together, "
+                f"got {self.condition_domain} and {self.domain_column}."
+            )
+        if self.is_unpaired and self.streaming:
+            raise ValueError(
+                "A stream cannot put pictures of two domains beside each other; set streaming: "
+                "false."
+            )
         if self.shuffle_buffer < 0:
             raise ValueError(f"'shuffle_buffer' must be 0 or more, got {self.shuffle_buffer}.")
         super().__post_init__()
@@ -265,6 +290,11 @@ class DataSettings(SourceSettings, ColumnSettings, CropSettings, AugmentSettings
         if sum(chosen.values()) > 1:
             given = [name for name, is_set in chosen.items() if is_set]
             raise ValueError(f"Exemplars come from one place; set one of {given}, not all.")
+        if self.is_unpaired and self.condition_column is None:
+            raise ValueError(
+                "Pictures of 'condition_source' or 'condition_domain' need the name of the column "
+                "that they are to have: set condition_column: condition."
+            )
         if self.same_look and (self.retrieve or not self.has_real_exemplars):
             raise ValueError(
                 "'same_look' says something about an 'exemplar_column' or 'exemplar_list'; set one "

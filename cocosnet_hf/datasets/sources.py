@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image
 
-from ..conditions import Condition
+from ..conditions import Condition, PictureCondition
 from ..synthetic import KINDS, SyntheticExamples
+from .domains import UnpairedRows, of_domain
 from .folders import check_folder_names, metadata_remedy, without_label_maps
 from .metadata import metadata_files, open_metadata
 from .settings import DataSettings
@@ -38,7 +39,7 @@ class Rows(Protocol):
     def __getitem__(self, index: int) -> Mapping[str, Any]: ...
 
 
-Source: TypeAlias = "Dataset | IterableDataset | SyntheticExamples"
+Source: TypeAlias = "Dataset | IterableDataset | SyntheticExamples | UnpairedRows"
 
 
 def open_source(settings: DataSettings, condition: Condition, seed: int = 0) -> Source:
@@ -57,6 +58,8 @@ def open_source(settings: DataSettings, condition: Condition, seed: int = 0) -> 
         rows: Source = _open_synthetic(settings, condition, seed)
     else:
         rows = without_label_maps(_open_files(settings), settings)
+    if settings.is_unpaired:
+        rows = _unpaired(rows, settings, seed)
     check_columns(rows.column_names, settings, condition)
     check_folder_names(rows, settings)
     if not settings.streaming and len(rows) == 0:
@@ -157,6 +160,19 @@ def _open_synthetic(settings: DataSettings, condition: Condition, seed: int) -> 
             f"{condition.channels}; declare these {len(rows.classes)}."
         )
     return rows
+
+
+def _unpaired(photos: Any, settings: DataSettings, seed: int) -> UnpairedRows:
+    """Photos, each with a picture of the other domain as its condition."""
+    if settings.condition_domain is not None:
+        other = of_domain(photos, settings, settings.condition_domain)
+        photos = of_domain(photos, settings, settings.condition_domain, others=True)
+        return UnpairedRows.of(photos, other, settings)
+    size = {"image_size": settings.image_size, "load_size": settings.load_size}
+    place = {"split": settings.split, "cache_dir": settings.cache_dir}
+    column, source = settings.image_column, settings.condition_source or ""
+    alone = DataSettings(source=source, image_column=column, **place, **size)  # type: ignore[arg-type]
+    return UnpairedRows.of(photos, open_source(alone, PictureCondition(), seed), settings)
 
 
 def _open_files(settings: DataSettings) -> Dataset | IterableDataset:

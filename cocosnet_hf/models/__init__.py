@@ -5,13 +5,21 @@ from .coarse_to_fine import CoarseToFineGenerator
 from .code_encoder import CodeEncoder
 from .content_style import ContentEncoder, StyleCodeEncoder, StyledDecoder
 from .correspondence import CorrespondenceNetwork, CorrespondenceOutput
+from .coupled import CoupledCritic, CoupledGenerator
 from .discriminator import MultiscaleDiscriminator
 from .efficientnet import EfficientNetLite0Features
 from .feature_encoder import FeatureEncoder
+from .mirrored import MirroredDecoder
 from .patchgan import PatchGAN
 from .perceptual import DistilledVGG19Features
 from .projected import ProjectedDiscriminator
-from .shared_latent import DomainAutoencoder, DomainEncoder, GuidedDecoder, SharedLatent
+from .shared_latent import (
+    DomainAutoencoder,
+    DomainDecoder,
+    DomainEncoder,
+    GuidedDecoder,
+    SharedLatent,
+)
 from .spade_generator import ImageEncoder, SPADEGenerator
 from .style_encoder import StyleEncoder
 from .translation import TranslationNetwork
@@ -26,13 +34,17 @@ __all__ = [
     "ContentEncoder",
     "CorrespondenceNetwork",
     "CorrespondenceOutput",
+    "CoupledCritic",
+    "CoupledGenerator",
     "DistilledVGG19Features",
     "DomainAutoencoder",
+    "DomainDecoder",
     "DomainEncoder",
     "EfficientNetLite0Features",
     "FeatureEncoder",
     "GuidedDecoder",
     "ImageEncoder",
+    "MirroredDecoder",
     "MultiscaleDiscriminator",
     "PatchGAN",
     "ProjectedDiscriminator",

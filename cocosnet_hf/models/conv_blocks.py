@@ -75,15 +75,17 @@ def halving_layers(
     kernel_size: int = 3,
     norm: str,
     activation: Activation = "relu",
+    first: dict[str, Any] | None = None,
 ) -> nn.Sequential:
     """7x7, n halvings and residual blocks: (B, C, H, W) to (B, 2^n channels, H / 2^n, W / 2^n).
 
-    channels: width at full size, doubled with each halving. kernel_size: of the halvings.
+    channels: width at full size, doubled with each halving. kernel_size: of the halvings. first:
+    what is different of the 7x7, its norm and activation.
     """
     widths = [channels * 2**level for level in range(halvings + 1)]
     kinds: dict[str, Any] = {"norm": norm, "activation": activation}
     return nn.Sequential(
-        conv_block(in_channels, channels, 7, **kinds),
+        conv_block(in_channels, channels, 7, **kinds | (first or {})),
         *(conv_block(*pair, kernel_size, stride=2, **kinds) for pair in pairwise(widths)),
         *(ResidualBlock(widths[-1], **kinds) for _ in range(blocks)),
     )

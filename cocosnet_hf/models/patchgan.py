@@ -25,12 +25,15 @@ class PatchCritic(nn.Module):
         norm: str,
         spectral: bool,
         joins: bool,
+        kernel_size: int,
+        widest: int,
+        logit_size: int,
     ):
         super().__init__()
-        kernel = 4 if halvings else 1
+        kernel = kernel_size if halvings else 1
         padding = padding if halvings else 0
         strides = [2] * halvings + [1] * joins if halvings else [1, 1]
-        widths = [base * min(2**step, 8) for step in range(len(strides))]
+        widths = [base * min(2**step, widest) for step in range(len(strides))]
         layers = []
         for step, (stride, width) in enumerate(zip(strides, widths, strict=True)):
             name = norm if step else "none"
@@ -46,7 +49,8 @@ class PatchCritic(nn.Module):
             layers.append(nn.Sequential(conv, make_norm(name, width), nn.LeakyReLU(LEAKY_SLOPE)))
             in_channels = width
         self.layers = nn.ModuleList(layers)
-        self.last = conv2d(in_channels, 1, kernel if joins else 1, padding=padding if joins else 0)
+        size = kernel if joins else logit_size
+        self.last = conv2d(in_channels, 1, size, padding=padding if joins else 0)
         if not spectral:
             init_weights_(self)
 
@@ -71,7 +75,10 @@ class PatchGAN(Network):
     critics. norm: of the layers between the first and the logits, by its name in
     `cocosnet_hf.models.norms`. spectral: divide the weights of these layers by their norm. joins:
     False leaves out the layer with stride 1, and the logits are of 1x1 (MUNIT). narrows: whether
-    each scale has half the widths of the one before (BicycleGAN).
+    each scale has half the widths of the one before (BicycleGAN). kernel_size: of the layers but
+    the logits that nothing joins (UNIT 3). widest: of the layers, in multiples of the first (UNIT
+    32). logit_size: of the kernel of such logits; after 4 halvings 4 makes one number of 64 pixels
+    (DiscoGAN).
     """
 
     recomputed = (PatchCritic,)
@@ -88,19 +95,22 @@ class PatchGAN(Network):
         spectral: bool = False,
         joins: bool = True,
         narrows: bool = False,
+        kernel_size: int = 4,
+        widest: int = 8,
+        logit_size: int = 1,
     ):
         super().__init__()
         bases = [base_channels // (2**scale if narrows else 1) for scale in range(scales)]
+        form = padding, norm, spectral, joins, kernel_size, widest, logit_size
         self.critics = nn.ModuleList(
-            PatchCritic(condition_channels + 3, base, halvings, padding, norm, spectral, joins)
-            for base in bases
+            PatchCritic(condition_channels + 3, base, halvings, *form) for base in bases
         )
 
     @property
     def smallest(self) -> int:
         """The shortest side that all layers of all scales can halve."""
         halvings = self.config.halvings + self.config.scales - 1
-        return (3 if self.config.joins else 1) * 2**halvings
+        return (3 if self.config.joins else self.config.logit_size) * 2**halvings
 
     def forward(self, condition: Tensor, image: Tensor) -> list[list[Tensor]]:
         """Per scale, fine to coarse: the feature maps, then the logits.

@@ -1,8 +1,11 @@
 """Encoders and decoders around one latent map that domains share (Liu et al. 2017, UNIT).
 
-In the form of EGSC-IT (Ma et al. 2019): a decoder is given the content's mask and the statistics of
-an exemplar. `norm` is by name throughout and "none" by default, which keeps those statistics.
+`DomainDecoder` is UNIT's. In the form of EGSC-IT (Ma et al. 2019) a decoder is given the content's
+mask and the statistics of an exemplar. `norm` is by name throughout, of all layers but the first,
+and "none" by default, which keeps those statistics. Beside a norm activations are ReLU, else leaky.
 """
+
+from typing import Any
 
 import torch
 from diffusers.configuration_utils import register_to_config
@@ -10,6 +13,7 @@ from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffuser
 from torch import Tensor, nn
 
 from .conv_blocks import (
+    Activation,
     ResidualBlock,
     conv_block,
     doubling_layers,
@@ -22,6 +26,14 @@ from .norms import adaptive_norm, moments
 HALVINGS = 2
 STRIDE = 2**HALVINGS
 """Pixels for each position of a latent map."""
+
+
+FIRST: dict[str, Any] = {"norm": "none", "activation": "leaky"}
+
+
+def beside(norm: str) -> Activation:
+    """The activation beside this norm."""
+    return "leaky" if norm == "none" else "relu"
 
 
 class DomainEncoder(Network):
@@ -39,7 +51,13 @@ class DomainEncoder(Network):
     ):
         super().__init__()
         self.layers = halving_layers(
-            channels, base_channels, HALVINGS, residual_blocks, norm=norm, activation="leaky"
+            channels,
+            base_channels,
+            HALVINGS,
+            residual_blocks,
+            norm=norm,
+            activation=beside(norm),
+            first=FIRST,
         )
         init_weights_(self)
 
@@ -62,8 +80,8 @@ class SharedLatent(Network):
     @register_to_config
     def __init__(self, base_channels: int = 64, norm: str = "none"):
         super().__init__()
-        self.before = ResidualBlock(base_channels * STRIDE, norm, "leaky")
-        self.behind = ResidualBlock(base_channels * STRIDE, norm, "leaky")
+        self.before = ResidualBlock(base_channels * STRIDE, norm, beside(norm))
+        self.behind = ResidualBlock(base_channels * STRIDE, norm, beside(norm))
         init_weights_(self)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,7 +94,7 @@ class SharedLatent(Network):
 def picture_layers(channels: int, base_channels: int, blocks: int, norm: str) -> nn.Sequential:
     """A latent map to a picture of one domain: residual blocks, two doublings, 1x1, tanh."""
     return nn.Sequential(
-        *doubling_layers(base_channels, HALVINGS, blocks, norm=norm, activation="leaky"),
+        *doubling_layers(base_channels, HALVINGS, blocks, norm=norm, activation=beside(norm)),
         conv_block(base_channels, channels, 1, activation="tanh"),
     )
 
@@ -116,12 +134,8 @@ class DomainAutoencoder(Network):
         return self.decoder(x), mean
 
 
-class GuidedDecoder(Network):
-    """A shared map to a picture of one domain, after a content mask and an exemplar's statistics.
-
-    As the paper has it: x <- x (1/2 + sigmoid(content)/2), then adaptive instance norm to the
-    standard deviation and mean of the exemplar's features. 3.9 M parameters.
-    """
+class DomainDecoder(Network):
+    """A map of `SharedLatent` to a picture of one domain. 3.9 M parameters."""
 
     @register_to_config
     def __init__(
@@ -135,7 +149,21 @@ class GuidedDecoder(Network):
         self.layers = picture_layers(channels, base_channels, residual_blocks, norm)
         init_weights_(self)
 
-    def forward(self, x: Tensor, content: Tensor, exemplar: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
+        """x (B, C, h, w) -> (B, channels, 4 h, 4 w) in [-1, 1]."""
+        return self.layers(x)
+
+
+class GuidedDecoder(DomainDecoder):
+    """A shared map to a picture of one domain, after a content mask and an exemplar's statistics.
+
+    As the paper has it: x <- x (1/2 + sigmoid(content)/2), then adaptive instance norm to the
+    standard deviation and mean of the exemplar's features. 3.9 M parameters.
+    """
+
+    def forward(  # type: ignore[override]  # what guides it
+        self, x: Tensor, content: Tensor, exemplar: Tensor
+    ) -> Tensor:
         """x (B, C, h, w) from `SharedLatent` -> (B, channels, 4 h, 4 w) in [-1, 1].
 
         content (B, C, h, w): features of the picture that is translated, exemplar (B, C, h', w'):

@@ -7,12 +7,17 @@ from typing import Any
 
 from ..image_translation import ImageTranslationPipeline
 from ..transfer import fetch_index, read_index
+from .adain import AdaIN, AdaINLosses, AdaINPipeline
 from .adversarial import AdversarialSystem, PictureLosses
 from .base import LossWeights, Networks, Phase, System, SystemOptions, SystemSettings, Terms
 from .batch import Batch, Generated
 from .bicyclegan import BicycleGAN, BicycleGANLosses, BicycleGANPipeline
 from .cocosnet import CoCosNet, CoCosNetLosses
+from .cogan import CoGAN, CoGANLosses, CoGANPipeline
+from .cyclegan import CycleGAN, CycleGANLosses, CycleGANPipeline
+from .discogan import DiscoGAN, DiscoGANLosses, DiscoGANOptions, DiscoGANPipeline
 from .egsc_it import EGSCIT, EGSCITLosses, EGSCITOptions, EGSCITPipeline
+from .gcgan import GcGAN, GcGANLosses, GcGANOptions, GcGANPipeline
 from .judged import JudgedLosses, JudgedSystem
 from .munit import MUNIT, MUNITLosses, MUNITPipeline
 from .paired import PairedLosses, PairedPipeline, PairedSystem
@@ -20,17 +25,24 @@ from .pix2pix import Pix2Pix, Pix2PixPipeline
 from .pix2pixhd import Pix2PixHD, Pix2PixHDPipeline
 from .spade import Spade, SpadePipeline, SpadePlain, SpadePlainPipeline
 from .style_vector import StyleVector, StyleVectorPipeline
+from .unit import UNIT, UNITLosses, UNITPipeline
 
 SYSTEMS: dict[str, type[System]] = {
+    "adain": AdaIN,
     "bicyclegan": BicycleGAN,
     "cocosnet": CoCosNet,
+    "cogan": CoGAN,
+    "cyclegan": CycleGAN,
+    "discogan": DiscoGAN,
     "egsc-it": EGSCIT,
+    "gcgan": GcGAN,
     "munit": MUNIT,
     "pix2pix": Pix2Pix,
     "pix2pixhd": Pix2PixHD,
     "spade": Spade,
     "spade_plain": SpadePlain,
     "style_vector": StyleVector,
+    "unit": UNIT,
 }
 
 
@@ -83,6 +95,26 @@ def class_named(index: Mapping[str, Any], source: str) -> type[ImageTranslationP
 
 
 __all__ = [
+    "AdaINPipeline",
+    "AdaINLosses",
+    "AdaIN",
+    "CoGANPipeline",
+    "CoGANLosses",
+    "CoGAN",
+    "UNITPipeline",
+    "UNITLosses",
+    "UNIT",
+    "GcGANPipeline",
+    "GcGANOptions",
+    "GcGANLosses",
+    "GcGAN",
+    "DiscoGANPipeline",
+    "DiscoGANOptions",
+    "DiscoGANLosses",
+    "DiscoGAN",
+    "CycleGANPipeline",
+    "CycleGANLosses",
+    "CycleGAN",
     "EGSCIT",
     "MUNIT",
     "SYSTEMS",

@@ -91,9 +91,11 @@ class SystemOptions:
 class Phase(Protocol):
     """What a trainer hands to `System.step`.
 
-    unit: steps or epochs of the schedule that are done; share: the same of the whole run, 0..1.
+    step: steps that are done. unit: steps or epochs of the schedule that are; share: the same of
+    the whole run, 0..1.
     """
 
+    step: int
     unit: int
     share: float
 

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import losses, sharpness
+from ..conditions.base import Landmarks
 from ..models import (
     BlendingTranslationNetwork,
     CorrespondenceNetwork,
@@ -233,8 +234,11 @@ class CoCosNet(AdversarialSystem):
         if batch.landmarks is None or batch.exemplar_landmarks is None:
             return []
         grid = size_of(needed(features.style, "features"))
-        # One transfer for the batch: the flow is found on the CPU.
-        pairs = zip(batch.landmarks.cpu(), batch.exemplar_landmarks.cpu(), strict=True)
+        labels = (batch.condition_labels, batch.exemplar_labels)
+        given = labels if self.condition.labelled else (None, None)
+        own = _landmarks(batch.landmarks, given[0])
+        exemplars = _landmarks(batch.exemplar_landmarks, given[1])
+        pairs = zip(own, exemplars, strict=True)
         return [[self.condition.guide(*pair, grid)] for pair in pairs]
 
     def _agreement(self, warp: Warp, batch: Batch) -> Tensor:
@@ -385,3 +389,11 @@ def label_masks(batch: Batch, stride: int) -> Tensor:
     """The exemplar's labels one-hot at its positions, nearest: (B, classes, h, w)."""
     labels = needed(batch.exemplar_labels, "labels")[:, ::stride, ::stride]
     return F.one_hot(labels, needed(batch.classes, "a number of classes")).movedim(-1, 1).float()
+
+
+def _landmarks(points: Tensor, labels: Tensor | None) -> list[Landmarks]:
+    """Of each of a batch, with one transfer: the flow is found on the CPU."""
+    points = points.cpu()
+    if labels is None:
+        return [Landmarks(one) for one in points]
+    return [Landmarks(*pair) for pair in zip(points, labels.short().cpu(), strict=True)]

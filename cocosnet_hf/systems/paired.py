@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import losses
-from ..call_inputs import as_batch, opened, side_of
+from ..call_inputs import InputReader, as_batch, opened, side_of
 from ..conditions import Condition
 from ..image_translation import (
     ImageTranslationOutput,
@@ -84,8 +84,9 @@ class PairedPipeline(ImageTranslationPipeline):
         height: int | None = None,
         width: int | None = None,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        read: InputReader | None = None,
     ) -> Given:
-        """Read a call. Items are in the order condition, sample.
+        """Read a call. Items are in the order condition, sample. read: what reads conditions.
 
         Raises ValueError for input that cannot be used, and for several samples of which nothing
         is random.
@@ -98,7 +99,7 @@ class PairedPipeline(ImageTranslationPipeline):
                 f".manual_seed(0), or count=1."
             )
         height, width = side_of("height", height, self.stride), side_of("width", width, self.stride)
-        read = self._reader
+        read = read or self._reader
         given = {
             "conditions": [
                 read.encode(item, height, width) for item in as_batch(condition, "condition")
@@ -127,29 +128,14 @@ class PairedPipeline(ImageTranslationPipeline):
         return PairedOutput(self._finished(images, output_type), styles=styles)
 
 
-class PlainPipeline(PairedPipeline):
-    """Paints what a condition shows with one network; there is no exemplar."""
+class ConditionPipeline(PairedPipeline):
+    """Paints what a condition shows; there is no exemplar. A subclass says `generate`."""
 
     uses_exemplar = False
-    generator: Any
-
-    def __init__(
-        self,
-        generator: Network,
-        condition: dict | Condition | None = None,
-        image_size: int = 256,
-        image_width: int | None = None,
-    ):
-        super().__init__({"generator": generator}, condition, image_size, image_width)
-
-    def generate(self, condition: Tensor, exemplar: Tensor | None = None) -> Tensor:
-        """The picture (B, 3, H, W) of a condition (B, K, H, W), with nothing random."""
-        del exemplar
-        return self.generator(condition)
 
     def painted(self, given: Given) -> Tensor:
         """The pictures (B, 3, H, W) of what a call was given."""
-        return self.generate(given.condition)
+        return self.generate(given.condition, given.condition)
 
     @torch.no_grad()
     def __call__(
@@ -176,6 +162,26 @@ class PlainPipeline(PairedPipeline):
         require_output_type(output_type)
         given = self._given(condition, count=count, height=height, width=width, generator=generator)
         return self._output(self.painted(given), output_type)
+
+
+class PlainPipeline(ConditionPipeline):
+    """Paints what a condition shows with one network."""
+
+    generator: Any
+
+    def __init__(
+        self,
+        generator: Network,
+        condition: dict | Condition | None = None,
+        image_size: int = 256,
+        image_width: int | None = None,
+    ):
+        super().__init__({"generator": generator}, condition, image_size, image_width)
+
+    def generate(self, condition: Tensor, exemplar: Tensor | None = None) -> Tensor:
+        """The picture (B, 3, H, W) of a condition (B, K, H, W), with nothing random."""
+        del exemplar
+        return self.generator(condition)
 
 
 def generators_for(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,6 +12,10 @@ from .inputs import explained, painted_mask, pose_of, read_lines, read_photo, sh
 from .page import PAINTING
 from .painters import Painter, missing_model
 from .result import as_file
+
+FILES = "Pictures are files that the client uploads; addresses of others are refused."
+
+POSE = "pose: the content of a keypoint file, or {keypoints, size: [height, width]}"
 
 File = Mapping[str, Any]
 Pictures = tuple[str, str | None]
@@ -63,15 +68,19 @@ def endpoints(painters: Mapping[str, Painter | None]) -> None:
         return painter
 
     with gr.Row(visible=False):
-        picture, exemplar, own = (gr.Image(image_mode=None, format="png") for _ in range(3))
-        pose, own_pose = gr.JSON(), gr.JSON()
-        person, own_person = gr.Number(None, precision=0), gr.Number(None, precision=0)
-        drawing = gr.Checkbox()
-        results = [gr.Image(format="png"), gr.Image(format="png")]
+        results = [_picture("the painted picture"), _picture("the exemplar, warped into place")]
+        exemplar = _picture("exemplar: the photo whose look is wanted")
+        own_mask = _picture("exemplar_mask: the exemplar's own label map, where the model needs it")
+        own_pose = gr.JSON(label="exemplar_pose: the exemplar's own pose, in the same form")
+        drawing = gr.Checkbox(label="drawing: whether the picture is a drawing of lines")
+        people = [
+            gr.Number(None, precision=0, label=f"{name}: which of several people, from 0")
+            for name in ("person", "exemplar_person")
+        ]
         jobs: list[tuple[Callable, list]] = [
-            (mask_to_image, [picture, exemplar, own]),
-            (edge_to_face, [picture, exemplar, drawing]),
-            (pose_to_body, [pose, exemplar, own_pose, person, own_person]),
+            (mask_to_image, [_picture("mask: a label map"), exemplar, own_mask]),
+            (edge_to_face, [_picture("picture: a photo or a drawing"), exemplar, drawing]),
+            (pose_to_body, [gr.JSON(label=POSE), exemplar, own_pose, *people]),
         ]
         for job, inputs in jobs:
             gr.Button().click(
@@ -79,9 +88,14 @@ def endpoints(painters: Mapping[str, Painter | None]) -> None:
                 inputs,
                 results,
                 api_name=job.__name__,
+                api_description=f"{inspect.cleandoc(job.__doc__ or '')} {FILES}",
                 preprocess=False,
                 **PAINTING,
             )
+
+
+def _picture(label: str) -> gr.Image:
+    return gr.Image(image_mode=None, format="png", label=label)
 
 
 def _pictures(painter: Painter, condition: Any, exemplar: File, own: Any = None) -> Pictures:

@@ -5,8 +5,9 @@
 // begin with; brush: width in pixels; guide: address of a picture beneath, or "", pale on white
 // paper if that is asked for; free: offer every colour; live: tell of every stroke; label: the
 // canvas's name; bound: what is drawn belongs to the guide.
-// What is painted goes back as such a value, with the one it began with as its `start`; whatever
-// changes the canvas is an event "drawn" of its element.
+// What is painted goes back as such a value, with the one it began with as its `start`, which knows
+// its place among the examples; whatever changes the canvas is an event "drawn" of its element.
+// `.board.editor` tells other scripts the value, and a file of it.
 //
 // There are two canvases: the sheet, coarse and exact, is sent; the one on the page shows the
 // same strokes smooth.
@@ -116,9 +117,24 @@ function empty() {
   return cellsOf(picture()).every((cell) => cell === 0);
 }
 
+function value() {
+  return { image: sheet.toDataURL("image/png"), size: [sheet.width, sheet.height], start };
+}
+
+function file() {
+  const whole = sized(sheet.width, sheet.height);
+  const paper = whole.getContext("2d");
+  paper.fillStyle = props.paper ? "white" : "transparent";
+  paper.fillRect(0, 0, whole.width, whole.height);
+  paper.drawImage(sheet, 0, 0);
+  return [whole.toDataURL("image/png"), "layout.png"];
+}
+
+element.querySelector(".board").editor = { value, file };
+
 function tell() {
   told = Date.now();
-  props.value = { image: sheet.toDataURL("image/png"), size: [sheet.width, sheet.height], start };
+  props.value = value();
   keep(belongs());
   // Of an empty canvas there is nothing to paint, as long as nobody presses the button.
   if (props.live && !empty()) trigger("input");
@@ -144,7 +160,7 @@ async function show() {
   if (start) remember();
   const same = value.redrawn && start && String(dimensions) === String(start.size);
   const before = same ? { pixels: picture(), origin, flat: ground.drawn, strokes } : null;
-  start = value.start || { image: value.image || "", size: dimensions };
+  start = value.start || { image: value.image || "", size: dimensions, example: value.example };
   origin = pixelsOf(begun);
   ground = whole;
   ground.drawn = begun !== whole;

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,39 +28,49 @@ NEAR = 0.12
 
 SIDES = {"r": "right", "l": "left"}
 
-Pair = tuple[tuple[float, float], tuple[float, float]]
+Pair = tuple[tuple[float, float], tuple[float, float], int]
+"""A place in the picture, one in an exemplar, and the number of that."""
 
 
 @dataclass(frozen=True, eq=False)
 class Correspondence:
-    """places (h, w, 2): (x, y) in the exemplar, in shares of its sides, for each cell of a picture.
+    """places (h, w, 2): (x, y) in an exemplar, in shares of its sides, for each cell of a picture.
 
-    sure (h, w): 0..1, how much that is to be trusted. grid: the exemplar's cells, (h', w').
+    sure (h, w): 0..1, how much that is to be trusted. which (h, w): the number of the exemplar.
+    grids: each exemplar's cells, (h', w').
     """
 
     places: np.ndarray
     sure: np.ndarray
-    grid: tuple[int, int]
+    which: np.ndarray
+    grids: tuple[tuple[int, int], ...]
 
     @classmethod
     def of(cls, painted: CoCosPipelineOutput) -> Correspondence:
         """That of the first picture: of the flow that it was painted from, where there is one."""
         matching = painted.matching
-        ((_, (grid,)),) = matching.grids()[:1]
-        sides = torch.tensor([grid[1], grid[0]])
+        ((own, grids),) = matching.grids()[:1]
+        which = torch.zeros(own, dtype=torch.long)
         if painted.flow is not None:
             cells, sure = painted.flow.position[0].cpu() + 0.5, painted.flow.consistency[0]
+            which = painted.flow.exemplar[0].cpu().long()
         else:
             cells = (matching.flow()[0].cpu() + 0.5) / matching.stride
             sure = matching.confidence()[0].sqrt()  # of a sharp softmax a tenth is already much
-        return cls((cells / sides).clamp(0, 1).numpy(), sure.float().cpu().numpy(), grid)
+        sides = torch.tensor(grids).flip(1)[which]
+        places = (cells / sides).clamp(0, 1).numpy()
+        return cls(places, sure.float().cpu().numpy(), which.numpy(), tuple(grids))
 
     def sent(self) -> dict[str, Any]:
         """As `result.js` reads it."""
         places = np.round(self.places * 65535).astype("<u2")
-        return {
+        further: dict[str, Any] = {}
+        if len(self.grids) > 1:
+            which = packed(self.which.astype(np.uint8))
+            further = {"which": which, "secondGrid": list(self.grids[1])}
+        return further | {
             "grid": list(self.sure.shape),
-            "other": list(self.grid),
+            "other": list(self.grids[0]),
             "flow": packed(places),
             "sure": packed(np.round(self.sure * 255).astype(np.uint8)),
         }
@@ -72,11 +82,11 @@ def packed(numbers: np.ndarray) -> str:
 
 
 def names_sent(
-    correspondence: Correspondence, condition: Condition, layout: Any, own: Any
+    correspondence: Correspondence, condition: Condition, layout: Any, own: Sequence[Any]
 ) -> dict[str, Any]:
     """What the cells of both sides are called, as `result.js` reads it; {} if nobody knows.
 
-    layout, own: the sources of the picture's condition and of the exemplar's, None if that is not
+    layout, own: the sources of the picture's condition and of each exemplar's, None if that is not
     known.
     """
     if not (condition.labelled or condition.has_joints):
@@ -84,7 +94,8 @@ def names_sent(
     names = ["", *map(_in_words, JOINTS)]  # a chest is no background
     if condition.labelled:
         names = list(map(plain, condition.label_names))
-    sides = {"here": (layout, correspondence.sure.shape), "there": (own, correspondence.grid)}
+    sides = {"here": (layout, correspondence.sure.shape)}
+    sides |= zip(("there", "second"), zip(own, correspondence.grids, strict=True), strict=False)
     return {"names": names} | {
         side: packed(_named(condition, source, grid))
         for side, (source, grid) in sides.items()
@@ -134,10 +145,13 @@ def pairs_of(value: Any, look: str) -> list[Pair] | None:
         return None
     pins = value.get("pins")
     try:
-        pairs = [(_point(pin["from"]), _point(pin["to"])) for pin in list(pins or ())[:MOST_PINS]]
-    except (TypeError, KeyError, IndexError, ValueError) as error:
+        pairs = [
+            (_point(pin["from"]), _point(pin["to"]), int(pin.get("which", 0)))
+            for pin in list(pins or ())[:MOST_PINS]
+        ]
+    except (TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
         raise ValueError("The pinned points cannot be read; reload the page.") from error
-    if not all(0 <= share <= 1 for pair in pairs for point in pair for share in point):
+    if not all(0 <= share <= 1 for pair in pairs for point in pair[:2] for share in point):
         raise ValueError("A pinned point lies outside its picture; unpin it.")
     return pairs or None
 

@@ -27,7 +27,6 @@ from .inputs import (
     read_start,
 )
 from .page import (
-    PRIVATE,
     RAW,
     ExemplarCondition,
     Layout,
@@ -39,9 +38,9 @@ from .page import (
     look_column,
     result_column,
     upload_button,
-    wire,
 )
 from .painters import Painter, with_thresholds
+from .wiring import wire
 
 KEPT_SIDE = 512
 """Longer side of the photo that is kept, to find its edges again with another threshold."""
@@ -51,16 +50,16 @@ def edge_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     """The tab's content."""
     photo = kept_picture(gallery.layout.picture, f"{tab}-photo")
     with gr.Row(equal_height=False):
-        with card(1, "Draw the lines", "Draw, or change the lines of a photo."):
-            layout, settings, trace = _layout(tab, painter, gallery, photo)
-        with card(2, "Choose the look", "Its colours and textures are wanted."):
+        with card(1, "Draw the lines", "Draw, or change the lines of a face that fills its photo."):
+            layout, trace = _layout(tab, painter, gallery, photo)
+        with card(2, "Choose the look", "One face. Yours is cropped as the model knows faces."):
             look = look_column(tab, gallery)
             fit_row(tab, look, "Crop to the face", crop_to_face)
-        result = result_column(tab)
+        result = result_column(tab, layout)
     wire(painter, gallery, layout, look, result, ExemplarCondition())
     look.edit.click(
         explained(lambda *values: (*trace(*values), True)),
-        [look.exemplar, *settings],
+        [look.exemplar, *layout.settings],
         [photo, layout.editor, look.keep],
         **RAW,
     )
@@ -68,20 +67,22 @@ def edge_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
 
 def _layout(
     tab: str, painter: Painter, gallery: Gallery, photo: gr.Image
-) -> tuple[Layout, list[gr.components.Component], Callable[..., tuple]]:
-    """The layout, its settings, and what makes the photo and the canvas of a file and these."""
+) -> tuple[Layout, Callable[..., tuple]]:
+    """The layout, and what makes the photo and the canvas of a file and its settings."""
     condition: EdgeCondition = painter.condition
 
-    def shown(picture: Image.Image, threshold: float, traced: bool) -> gr.HTML:
+    def shown(
+        picture: Image.Image, threshold: float, traced: bool, place: int | None = None
+    ) -> gr.HTML:
         return gr.HTML(
-            as_canvas(edge_drawing(painter, picture, threshold)),
+            as_canvas(edge_drawing(painter, picture, threshold)) | {"example": place},
             guide=_traced(picture) if traced else "",
         )
 
     first = gallery.layout.picture
     editor = board(
         "canvas",
-        as_canvas(edge_drawing(painter, first, condition.high)),
+        as_canvas(edge_drawing(painter, first, condition.high)) | {"example": 0},
         f"{tab}-canvas",
         palette=[{"name": "line", "color": "#000000"}],
         brush=line_width(*painter.fitted(*first.size)),
@@ -113,14 +114,16 @@ def _layout(
     def cropped(file: dict[str, Any] | None, high: float, beneath: bool) -> tuple:
         return begun(crop_to_face(read_photo(file, "photo")), high, beneath)
 
-    def start(high: float, beneath: bool, event: gr.SelectData) -> tuple:
-        picture = gallery[event.index].picture
-        return as_file(picture), shown(picture, high, beneath)
+    def example(place: int, high: float, beneath: bool) -> list[Any]:
+        picture = gallery[place].picture
+        return [as_file(picture), shown(picture, high, beneath, place)]
 
     @explained
     def find_again(file: dict[str, Any], high: float) -> dict[str, Any]:
-        found = edge_drawing(painter, read_photo(file, "photo"), high)
-        return as_canvas(found) | {"redrawn": True}  # what the visitor drew stays
+        picture = read_photo(file, "photo")
+        found = as_canvas(edge_drawing(painter, picture, high))
+        # What the visitor drew stays.
+        return found | {"redrawn": True, "example": gallery.place_of(picture)}
 
     @explained
     def trace_again(file: dict[str, Any], beneath: bool) -> gr.HTML:
@@ -130,7 +133,6 @@ def _layout(
     loads = [
         upload.upload(explained(trace), [upload, *settings], [photo, editor], **RAW),
         crop.click(cropped, [photo, *settings], [photo, editor], **RAW),
-        examples.select(start, settings, [photo, editor], **PRIVATE),
     ]
     # By pointer, by keys and by typing.
     threshold.change(find_again, [photo, threshold], editor, trigger_mode="always_last", **RAW)
@@ -143,7 +145,19 @@ def _layout(
         drawing = read_drawing(value)
         return Image.alpha_composite(Image.new("RGBA", drawing.size, "white"), drawing)
 
-    return Layout(editor, read, query, lines_before, loads), settings, trace
+    layout = Layout(
+        editor,
+        examples,
+        example,
+        [photo, editor],
+        read,
+        query,
+        lines_before,
+        loads,
+        settings,
+        {"contrast": threshold},
+    )
+    return layout, trace
 
 
 def lines_before(value: dict[str, Any] | None) -> Any:

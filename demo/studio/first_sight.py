@@ -40,7 +40,7 @@ def paint(painter: Painter, gallery: Gallery, address: Address) -> dict[str, Any
     """The same, painted now. address: see `board_value`."""
     layout, look = gallery.layout.condition, gallery.look
     painting = painter.paint(layout, look.picture, look.condition)
-    return board_value(painting, painter, layout, look.picture, look.condition, address)
+    return board_value(painting, painter, layout, [look], address)
 
 
 def store(tab: str, painter: Painter, gallery: Gallery) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +16,9 @@ from .page import PRIVATE, RAW, ExemplarColumn, as_file, kept_picture
 
 def fit_row(
     tab: str, look: ExemplarColumn, text: str, fit: Callable[[Image.Image], Image.Image]
-) -> tuple[Dependency, Dependency]:
-    """A button that fits the exemplar, and another that takes this back; what they do."""
+) -> list[Dependency]:
+    """What fits a visitor's photo as it comes, a button that fits any exemplar, and one that takes
+    either back; what they do."""
     whole = kept_picture(Image.new("RGB", (8, 8)), f"{tab}-whole")
     with gr.Row(elem_classes="buttons"):
         button = gr.Button(text, size="sm", elem_id=f"{tab}-fit")
@@ -30,8 +32,21 @@ def fit_row(
     def back(file: dict[str, Any] | None) -> tuple:
         return as_file(read_photo(file, "photo")), gr.Button(visible=False), False
 
-    done = button.click(fitted, look.exemplar, [look.exemplar, whole, undo, look.keep], **RAW)
-    undone = undo.click(explained(back), whole, [look.exemplar, undo, look.keep], **RAW)
-    for another in (look.exemplar.upload, look.picker.select, look.picker.change):
+    def fitted_if_found(file: dict[str, Any] | None) -> tuple:
+        try:
+            return fitted(file)
+        except gr.Error as error:
+            gr.Info(html.unescape(error.message), title="The photo stays as it is")
+            return gr.skip(), gr.skip(), gr.Button(visible=False), False
+
+    outputs = [look.exemplar, whole, undo, look.keep]
+    for another in (look.picker.select, look.picker.change):
         another(lambda: gr.Button(visible=False), None, undo, **PRIVATE)
-    return done, undone
+    return [
+        *(
+            event(fitted_if_found, look.exemplar, outputs, **RAW)
+            for event in (look.uploaded.success, look.exemplar.upload)
+        ),
+        button.click(fitted, look.exemplar, outputs, **RAW),
+        undo.click(explained(back), whole, [look.exemplar, undo, look.keep], **RAW),
+    ]

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cocosnet_hf.call_inputs import MAX_ASPECT
 
 from .inputs import FORMATS, MAX_SIDE, READABLE
+from .preview import LinkPreview
 
 MAX_UPLOAD = 10 * 2**20
 """Bytes of a file; a request may be a little larger."""
@@ -89,14 +90,18 @@ def in_browser() -> str:
     return f'{known_there}<script type="module">{script}</script>'
 
 
-def limits() -> dict[str, Any]:
-    """Settings of `Blocks.launch`: what is kept of visitors is bounded, and nobody watches them."""
+def limits(title: str, description: str) -> dict[str, Any]:
+    """Settings of `Blocks.launch`: what is kept of visitors is bounded, and nobody watches them.
+
+    title, description: what links to the page say of it.
+    """
     return {
         "max_file_size": MAX_UPLOAD,
         "app_kwargs": {
             "middleware": [
                 Middleware(BodyLimit, limit=MAX_UPLOAD + 2**20),
                 Middleware(GZipMiddleware, minimum_size=2**14),  # the page itself above all
+                Middleware(LinkPreview, title=title, description=description),
             ]
         },
         "state_session_capacity": 64,

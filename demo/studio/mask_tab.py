@@ -30,7 +30,6 @@ from .inputs import (
 )
 from .page import (
     KEEP,
-    PRIVATE,
     RAW,
     SLOW,
     ExemplarCondition,
@@ -42,10 +41,14 @@ from .page import (
     look_column,
     result_column,
     upload_button,
-    wire,
 )
 from .painters import Painter
+from .second_look import offers_second, second_look
+from .wiring import wire
 from .words import plain
+
+HINT = "Its colours and textures are wanted."
+PERSON_HINT = "One person from head to feet. Yours is cut out on white, as the model knows people."
 
 BODY = {"skin", "hair"}
 """Classes of a person that nobody puts on."""
@@ -61,14 +64,24 @@ def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
         hint = f"Choose what to paint. What stays unpainted is {html.escape(name)}."
         with card(1, title, hint):
             layout = _layout(tab, condition, gallery)
-        with card(2, "Choose the look", "Its colours and textures are wanted."):
-            reads = condition.photo_parser is not None or painter.takes_exemplar_condition
-            look = look_column(tab, gallery, reads_photos=reads)
-            if not painter.takes_exemplar_condition and condition.photo_parser == PERSON:
+        needs = painter.pipe.needs_exemplar_condition
+        is_person = condition.photo_parser == PERSON and not needs
+        with card(2, "Choose the look", PERSON_HINT if is_person else HINT):
+            look = look_column(
+                tab, gallery, reads_photos=condition.photo_parser is not None or needs
+            )
+            if is_person:
                 fit_row(tab, look, "Cut out the person", cut_out)
             own = _own_mask(tab, painter, gallery)
-        result = result_column(tab)
-    wire(painter, gallery, layout, look, result, own)
+            second = None
+            if offers_second(painter):
+
+                def most(value: dict[str, Any] | None) -> int:
+                    return largest(layout.read(value), condition)
+
+                second = second_look(tab, condition, gallery, layout.editor, most)
+        result = result_column(tab, layout)
+    wire(painter, gallery, layout, look, result, own, second)
 
     @explained
     def edit(file: dict[str, Any] | None, *mask: Any) -> tuple:
@@ -130,7 +143,7 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
 
     editor = board(
         "canvas",
-        on_canvas(gallery.layout.condition, condition),
+        on_canvas(gallery.layout.condition, condition) | {"example": 0},
         f"{tab}-canvas",
         palette=palette,
         first=condition.colors[largest(gallery.layout.condition, condition)].lower(),
@@ -145,14 +158,13 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
             photo = upload_button("Label a photo", f"{tab}-photo")
             loads.append(photo.upload(by_model, photo, editor, **SLOW))
 
-    def start(event: gr.SelectData) -> dict[str, Any]:
-        return on_canvas(gallery[event.index].condition, condition)
+    def example(place: int) -> list[Any]:
+        return [on_canvas(gallery[place].condition, condition) | {"example": place}]
 
     @explained
     def uploaded(file: dict[str, Any] | None) -> dict[str, Any]:
         return on_canvas(uploaded_mask(file, "label map", condition), condition)
 
-    loads.append(examples.select(start, None, editor, **PRIVATE))
     loads.append(upload.upload(uploaded, upload, editor, **RAW))
 
     def read(value: dict[str, Any] | None) -> np.ndarray:
@@ -161,12 +173,12 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
     def began(value: dict[str, Any] | None) -> np.ndarray:
         return painted_mask(read_start(value), condition)
 
-    return Layout(editor, read, read, began, loads)
+    return Layout(editor, examples, example, [editor], read, read, began, loads)
 
 
 def _own_mask(tab: str, painter: Painter, gallery: Gallery) -> ExemplarCondition:
     """Where the exemplar's mask is uploaded; the gallery's pictures bring theirs."""
-    if not painter.takes_exemplar_condition:
+    if not painter.pipe.needs_exemplar_condition:
         return ExemplarCondition()
     condition: MaskCondition = painter.condition
 

@@ -1,8 +1,7 @@
-"""What the tabs share: the columns for the look and the result, and how all are wired."""
+"""What the tabs share: the columns for the layout, the look and the result; see `wiring`."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,20 +12,9 @@ import gradio as gr
 from gradio.events import Dependency
 from PIL import Image
 
-from .correspondence import pairs_of, takes_points
-from .first_sight import first_sight
 from .gallery import LOOK, Exhibit, Gallery
 from .inputs import explained, read_photo
-from .painters import Painter
-from .result import (
-    Result,
-    as_address,
-    as_file,
-    asked_of,
-    board_value,
-    look_of,
-    result_parts,
-)
+from .result import Result, as_file, result_parts
 
 PAINTING: dict[str, Any] = {"concurrency_id": "painting", "concurrency_limit": 1}
 """One painting at a time: a second one would only slow both down."""
@@ -42,28 +30,29 @@ SLOW: dict[str, Any] = RAW | {"show_progress": "full"}
 KEEP = "Paint only what I change"
 """What the choice is called that leaves the rest of an edited picture alone."""
 
-QUEUED: dict[str, Any] = {"show_progress": "minimal"}
-"""Painting: how many wait before is told; what is stale dims itself, see `result.js`."""
-
-SAME = 0.995
-"""From this score on a picture's condition is the layout itself."""
-
 
 @dataclass(frozen=True)
 class Layout:
     """The column of the condition.
 
-    editor: holds it, and tells of each stroke in live mode. read: makes the pipeline's condition of
-    the editor's value, query: what a gallery is searched by, began: the condition that the editor
-    had before it was changed. loads: the events that put another layout into the editor. The last
-    two are for tabs where an edited picture can be kept.
+    editor: holds it, and tells of each stroke in live mode. examples: layouts to start from, of
+    which `example` makes the values of `parts` by the place and the settings' values. read: makes
+    the pipeline's condition of the editor's value, query: what a gallery is searched by, began: the
+    condition that the editor had before it was changed. loads: the events that put another layout
+    into the editor. The last two are for tabs where an edited picture can be kept. numbers: those
+    of the settings that a link tells of, by their names there.
     """
 
     editor: gr.HTML
+    examples: gr.Gallery
+    example: Callable[..., list[Any]]
+    parts: list[gr.components.Component]
     read: Callable[[Any], Any]
     query: Callable[[Any], Any]
     began: Callable[[Any], Any] = lambda _: None
     loads: list[Dependency] = field(default_factory=list)
+    settings: list[gr.components.Component] = field(default_factory=list)
+    numbers: dict[str, gr.Slider] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -222,101 +211,9 @@ def look_column(
     return ExemplarColumn(exemplar, picker, suggest, unsort, order, edit, keep, uploaded)
 
 
-def result_column(tab: str) -> Result:
+def result_column(tab: str, layout: Layout) -> Result:
     """The card of the painting, with what the correspondence tells."""
     with card(
         3, "See the picture", "And where in the look each part of it came from.", "result-card"
     ):
-        return result_parts(tab)
-
-
-def wire(
-    painter: Painter,
-    gallery: Gallery,
-    layout: Layout,
-    look: ExemplarColumn,
-    result: Result,
-    own: ExemplarCondition,
-) -> None:
-    """Connect the three columns of a tab, whose first sight is a painted picture."""
-    result.strength.visible = takes_points(painter.pipe)
-    result.board.value = first_sight(result.tab, painter, gallery)
-    changing: list[Any] = [layout.editor, look.exemplar, look.keep, result.strength, *own.parts]
-    everything = [result.board, *changing]
-
-    @explained
-    def paint(
-        sent: dict[str, Any] | None,
-        value: dict[str, Any] | None,
-        file: dict[str, Any] | None,
-        keep: bool,
-        strength: float,
-        *own_values: Any,
-    ) -> dict[str, Any]:
-        condition, photo = layout.read(value), read_photo(file, "exemplar")
-        exhibit = gallery.find(photo)
-        known = own.read(*own_values) if own.parts else exhibit and exhibit.condition
-        knobs: dict[str, Any] = {}
-        if takes_points(painter.pipe):
-            knobs = {"strength": strength, "points": pairs_of(sent, look_of(photo))}
-        before = layout.began(value) if keep else None
-        painting = painter.paint(condition, photo, known, before, **knobs)
-        shown = board_value(painting, painter, condition, photo, known, as_address)
-        return shown | {"asked": asked_of(sent)}
-
-    def follow(sent: dict[str, Any] | None, *values: Any) -> dict[str, Any]:
-        """Without a message over the page, since nobody pressed a button."""
-        try:
-            return paint(sent, *values)
-        except gr.Error as error:
-            return {"asked": asked_of(sent), "problem": html.unescape(error.message)}
-
-    # What comes while one is painted replaces the one that waits.
-    settings = {"trigger_mode": "always_last"} | PAINTING | RAW | QUEUED
-    for trigger, painted in ((result.paint.click, paint), (result.board.input, follow)):
-        done = trigger(painted, everything, result.board, **settings)
-        done.failure(**result.tells("failed"), **PRIVATE)
-    for part in changing:
-        part.change(**result.tells("stale"), **PRIVATE)
-    result.live.change(lambda on: gr.HTML(live=on), result.live, layout.editor, **PRIVATE)
-    result.live.change(**result.tells("live"), **PRIVATE)
-
-    def chosen(place: int) -> list[Any]:
-        exhibit = gallery[place]
-        return [as_file(exhibit.picture), False, *own.offer(exhibit)]
-
-    @explained
-    def suggest(value: dict[str, Any] | None) -> tuple:
-        found = gallery.best(layout.query(value))
-        labelled = [(gallery[match.index].picture, f"{match.score:.0%}") for match in found]
-        # The layout's own picture is no answer to who else could wear it.
-        best = next((n for n, match in enumerate(found) if match.score < SAME), 0)
-        return (
-            gr.Gallery(labelled, selected_index=best),
-            [match.index for match in found],
-            gr.Button(visible=True),
-            *chosen(found[best].index),
-        )
-
-    def unsort(file: dict[str, Any] | None) -> tuple:
-        exhibit = gallery.find(read_photo(file, "exemplar")) if file else None
-        place = None if exhibit is None else gallery.exhibits.index(exhibit)
-        return (
-            gr.Gallery(gallery.pictures, selected_index=place),
-            list(range(len(gallery))),
-            gr.Button(visible=False),
-        )
-
-    def choose(order: list[int], event: gr.SelectData) -> list[Any]:
-        return chosen(order[event.index])
-
-    choice = [look.exemplar, look.keep, *own.parts]
-    shown = [look.picker, look.order, look.unsort]
-    look.suggest.click(suggest, layout.editor, [*shown, *choice], **RAW)
-    look.unsort.click(unsort, look.exemplar, shown, **RAW)
-    look.picker.select(choose, look.order, choice, **PRIVATE)
-    # In the browser: an answer of the server's could come after the visitor's own choice.
-    unkept: dict[str, Any] = {"fn": None, "outputs": look.keep, "js": "() => false", **PRIVATE}
-    look.exemplar.upload(**unkept)
-    for load in (*layout.loads, look.uploaded):  # of which the exemplar is no picture
-        load.success(**unkept)
+        return result_parts(tab, layout.editor, layout.numbers)

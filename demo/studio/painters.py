@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageChops
 
 from cocosnet_hf import (
     CoCosPipeline,
@@ -29,6 +30,7 @@ from cocosnet_hf.hub.publish import PIPELINE_VARIABLE
 from cocosnet_hf.pictures import open_photo
 
 from .correspondence import Correspondence, takes_points
+from .gallery import Exhibit
 from .inputs import explained
 
 try:
@@ -81,6 +83,18 @@ class DemoResult:
         """What it was made from: the photo before its edit, else the layout."""
         return self.edit[0] if self.edit else self.condition
 
+    @property
+    def changed(self) -> Image.Image | None:
+        """Of an edited photo what was painted anew, the rest pale and grey; else None."""
+        if self.edit is None:
+            return None
+        before, after = (picture.convert("RGB") for picture in self.edit)
+        is_other = ImageChops.difference(before, after).convert("L").point(lambda d: 255 * (d > 2))
+        pale = Image.blend(
+            before.convert("L").convert("RGB"), Image.new("RGB", before.size, "white"), 0.6
+        )
+        return Image.composite(after, pale, is_other)
+
 
 class Painter:
     """A pipeline that remembers the exemplars it has prepared.
@@ -126,8 +140,10 @@ class Painter:
         """Paint a source of the pipeline's condition with the look of an exemplar.
 
         before: the exemplar's own layout, to edit it: where the condition does not differ from it
-        the exemplar stays. knobs: `strength` and `points` of a pipeline that takes them, see
-        `takes_points`. Raises ValueError for what the pipeline refuses.
+        the exemplar stays. knobs: of a pipeline that takes them, see `takes_points`, `strength`
+        and `points`; `second`, another look and what is known of it, and `regions` (H, W), 1 where
+        the condition looks at that one alone and 0 where it does at the first, or None for the
+        better match of both. Raises ValueError for what the pipeline refuses.
         """
         if not self.takes_exemplar_condition:
             exemplar_condition = None
@@ -139,10 +155,23 @@ class Painter:
         return replace(painting, edit=(photo, edited))
 
     def _paint_here(
-        self, condition: Any, exemplar: Image.Image, exemplar_condition: Any, **knobs: Any
+        self,
+        condition: Any,
+        exemplar: Image.Image,
+        exemplar_condition: Any,
+        second: Exhibit | None = None,
+        regions: np.ndarray | None = None,
+        **knobs: Any,
     ) -> DemoResult:
         if isinstance(self.pipe, CoCosPipeline):
-            prepared = self._prepare(self.pipe, exemplar, exemplar_condition)
+            looks, conditions = [exemplar], [exemplar_condition]
+            if second is not None:
+                looks.append(second.picture)
+                conditions.append(second.condition if self.takes_exemplar_condition else None)
+            prepared = self._prepare(self.pipe, looks, conditions)
+            if regions is not None:
+                whole = [np.full((1, 1), number) for number in range(len(looks))]
+                knobs |= {"regions": regions, "exemplar_regions": [whole]}
             if takes_points(self.pipe):
                 knobs["scale"] = ENLARGED
             out = self.pipe(condition, prepared, **knobs)
@@ -180,7 +209,7 @@ class Painter:
     def _flows_here(self, exemplar: Image.Image, photos: list[Image.Image]) -> list[CoherentFlow]:
         if not isinstance(self.pipe, CoCosPipeline):
             raise ValueError("makeup follows a matching, and this model paints without one.")
-        prepared = self._prepare(self.pipe, exemplar, None)
+        prepared = self._prepare(self.pipe, [exemplar], [None])
         flows = []
         for photo in photos:
             flow = self.pipe.match(self.condition.from_photo(photo), prepared).coherent()
@@ -188,13 +217,20 @@ class Painter:
         return flows
 
     def _prepare(
-        self, pipe: CoCosPipeline, exemplar: Image.Image, condition: Any
+        self, pipe: CoCosPipeline, looks: list[Image.Image], conditions: list[Any]
     ) -> PreparedExemplar:
-        """Found by its content, so that whoever sends the same picture need not wait for it."""
-        key = hashlib.sha256(pickle.dumps((exemplar, condition))).hexdigest()
+        """Found by its content, so that whoever sends the same picture need not wait for it.
+
+        looks: the exemplars of one picture; conditions: their own, None for one that is not known.
+        """
+        key = hashlib.sha256(pickle.dumps((looks, conditions))).hexdigest()
         if key not in self._prepared:
             larger = ENLARGED * pipe.config.image_size if takes_points(pipe) else None
-            self._prepared[key] = pipe.encode_exemplar(exemplar, condition, image_size=larger)
+            self._prepared[key] = pipe.encode_exemplar(
+                [looks],
+                None if all(one is None for one in conditions) else [conditions],
+                image_size=larger,
+            )
             while len(self._prepared) > PREPARED:
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(key)

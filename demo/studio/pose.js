@@ -3,6 +3,8 @@
 // props: value {joints: 18 rows [x, y, score], size: [width, height]}, score 0 for hidden joints;
 // names, limbs (pairs of joints, from the neck outwards) and colors of the joints; guide: address
 // of a picture beneath, or ""; live: tell of every move; bound: the figure belongs to the picture.
+// A value may know its place among the examples. `.board.editor` tells other scripts the value, and a
+// file of it.
 //
 // A joint turns about the one it hangs on and takes along what hangs on it; the neck takes all.
 const SVG = "http://www.w3.org/2000/svg";
@@ -24,6 +26,7 @@ let joints = [];
 let lengthsAtFirst = [];
 let atFirst = null;
 let frame = [1, 1];
+let example;
 let grip = [0, 0];
 let chosen = null;
 let dragged = false;
@@ -37,7 +40,7 @@ function copy() {
 }
 
 function now() {
-  return { joints: copy(), frame };
+  return { joints: copy(), frame, example };
 }
 
 function remember() {
@@ -106,9 +109,22 @@ function refresh() {
   element.querySelector("[data-do=redo]").disabled = future.length === 0;
 }
 
+function value() {
+  return { joints: copy(), size: frame, example };
+}
+
+// As OpenPose writes it.
+function file() {
+  const people = [{ pose_keypoints_2d: joints.flat() }];
+  const text = JSON.stringify({ people, canvas_width: frame[0], canvas_height: frame[1] });
+  return ["data:application/json," + encodeURIComponent(text), "pose.json"];
+}
+
+element.querySelector(".board").editor = { value, file };
+
 function tell() {
   told = Date.now();
-  props.value = { joints: copy(), size: frame };
+  props.value = value();
   if (!props.bound) keep("");
   if (props.live) trigger("input");
 }
@@ -117,7 +133,7 @@ function show() {
   if (!props.value || !props.value.joints) return;
   if (started) remember();
   joints = props.value.joints.map((joint) => [...joint]);
-  frame = props.value.size;
+  ({ size: frame, example } = props.value);
   lengthsAtFirst = joints.map((_, joint) => lengthOf(joint));
   atFirst = JSON.stringify(now());
   draw();
@@ -243,7 +259,7 @@ svg.addEventListener("keydown", (event) => {
 function step(from, to) {
   if (from.length === 0) return;
   to.push(now());
-  ({ joints, frame } = from.pop());
+  ({ joints, frame, example } = from.pop());
   draw();
   tell();
 }

@@ -28,7 +28,6 @@ from .inputs import (
     read_photo,
 )
 from .page import (
-    PRIVATE,
     RAW,
     SLOW,
     ExemplarColumn,
@@ -40,9 +39,11 @@ from .page import (
     look_column,
     result_column,
     upload_button,
-    wire,
 )
 from .painters import Painter
+from .wiring import wire
+
+LOOK_HINT = "One person from head to feet. Yours is cut out on white, as the model knows people."
 
 GUIDE_SIDE = 384
 """Longer side of a photo beneath a figure, in pixels."""
@@ -54,11 +55,11 @@ def pose_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     with gr.Row(equal_height=False):
         with card(1, "Pose the figure", "Drag its joints, or use the keyboard."):
             layout = _layout(tab, condition, gallery)
-        with card(2, "Choose the look", "Its clothes and colours are wanted."):
+        with card(2, "Choose the look", LOOK_HINT):
             look = look_column(tab, gallery, can_keep=False)  # one limb moves the whole condition
             fits = fit_row(tab, look, "Cut out the person", cut_out)
             own = _own_pose(tab, painter, gallery, look, fits)
-        result = result_column(tab)
+        result = result_column(tab, layout)
     wire(painter, gallery, layout, look, result, own)
 
     @explained
@@ -119,6 +120,7 @@ def found_in(photo: Image.Image, condition: PoseCondition, otherwise: np.ndarray
 
 def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
     editor = pose_board(gallery.layout.condition, condition, f"{tab}-pose")
+    editor.value["example"] = 0
     examples = examples_of(tab, gallery.previews())
     with gr.Row(elem_classes="buttons"):
         keypoints = upload_button("Upload keypoints", f"{tab}-upload", ".json")
@@ -127,8 +129,9 @@ def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
         label="Person in the file", choices=[], visible=False, elem_id=f"{tab}-person"
     )
 
-    def start(event: gr.SelectData) -> gr.HTML:
-        return gr.HTML(figure(gallery[event.index].condition, condition), guide="")
+    def example(place: int) -> list[Any]:
+        posed_so = figure(gallery[place].condition, condition)
+        return [gr.HTML(posed_so | {"example": place}, guide="")]
 
     @explained
     def uploaded(file: dict[str, Any] | None) -> gr.HTML:
@@ -149,12 +152,11 @@ def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
     def from_photo(file: dict[str, Any] | None) -> gr.HTML:
         return found_in(read_photo(file, "photo"), condition, standing_figure())
 
-    examples.select(start, None, editor, **PRIVATE)
     read = keypoints.upload(uploaded, keypoints, editor, **RAW)
     read.success(choices, keypoints, person, **RAW)
     person.input(choose, [keypoints, person], editor, **RAW)
     photo.upload(from_photo, photo, editor, **SLOW)
-    return Layout(editor, posed, posed)
+    return Layout(editor, examples, example, [editor], posed, posed)
 
 
 def _own_pose(
@@ -185,7 +187,6 @@ def _own_pose(
         unknown = np.full((len(JOINTS), 2), np.nan)
         return found_in(photo, condition, unknown)
 
-    for event in (look.uploaded, *fits):
+    for event in fits:
         event.success(uploaded, look.exemplar, editor, **SLOW)
-    look.exemplar.upload(uploaded, look.exemplar, editor, **SLOW)
     return ExemplarCondition([editor], posed, offer)

@@ -1,18 +1,26 @@
 // The painted picture, and where in the look each part of it came from, without asking the server.
 //
 // props: name of the tab; value as `result.board_value` makes it: image, download, before, warped,
-// exemplar: addresses; size [width, height]; and of a model that matches what `correspondence.py` sends: grid
+// changed (of an edited photo), exemplar: addresses; size [width, height]; and of a model that matches what `correspondence.py` sends: grid
 // and other [rows, columns] of both sides, flow (x, y as 16 bits for each cell, shares of the look),
 // sure (8 bits for each cell), names, here, there (numbers of the cells' names), movable: whether
-// pairs of points may be set; look: of which exemplar. problem: in place of all these, why there is
-// no new picture. What goes back is {asked, look, pins}.
-// Events on the element `.result`: "stale" (something changed), "live", "failed".
+// pairs of points may be set; of two looks also secondLook, secondGrid, second (as exemplar, other,
+// there) and which (the number of each cell's look); look: of which exemplars. problem: in place of all these, why there is
+// no new picture; link: what a link says of it. What goes back is {asked, look, pins}.
+// Events on the element `.result`: "stale" (something changed), "coming" and "again" (paint, live or not), "live",
+// "failed"; one of the document tells of what was painted: "painted" {tab, value}.
 const MOST_PINS = 5;
 const COLORS = ["#ff4d5e", "#ffb000", "#22c55e", "#3b9dff", "#c77dff"];
 const PAUSE = 60;
 const KEY_PAUSE = 500;
+const THERE = ["there", "second"]; // the names of the looks' cells
 const STEP = 0.01;
 const SVG = "http://www.w3.org/2000/svg";
+const ALT = {
+  before: "What it was painted from",
+  warped: "The look, moved into place",
+  changed: "What was painted anew, the rest pale",
+};
 const find = (selector) => element.querySelector(selector);
 const board = find(".result");
 const pane = find(".painted");
@@ -22,6 +30,7 @@ const links = find(".links");
 let shown = {};
 let flow = null;
 let sure = null;
+let which = null;
 let pins = [];
 let cursor = null; // {from, to, found}: the point under the pointer, or that the keys move
 let held = null; // the end of a pin that is dragged: {pin, end}
@@ -51,7 +60,7 @@ function isLive() {
 
 function tell() {
   // Only what the server cannot know: pictures are large.
-  const set = pins.filter((pin) => pin.set).map(({ from, to }) => ({ from, to }));
+  const set = pins.filter((pin) => pin.set).map(({ from, to, which }) => ({ from, to, which }));
   props.value = { asked: changes, look: shown.look || "", pins: set };
 }
 
@@ -66,6 +75,8 @@ function stale(ask) {
 }
 
 board.addEventListener("stale", () => stale(isLive()));
+board.addEventListener("coming", () => state("painting"));
+board.addEventListener("again", () => stale(true));
 board.addEventListener("live", () => board.dataset.state === "stale" && isLive() && stale(true));
 board.addEventListener("failed", () => state("stale", "Not painted"));
 
@@ -78,17 +89,22 @@ function show() {
     return;
   }
   const another = value.look !== shown.look;
-  shown = value;
+  shown = board.shown = value;
   flow = value.flow ? new Uint16Array(bytes(value.flow).buffer) : null;
   sure = value.sure ? bytes(value.sure) : null;
-  for (const side of ["here", "there"]) if (value[side]) shown[side + "Names"] = bytes(value[side]);
+  which = value.which ? bytes(value.which) : null;
+  for (const side of ["here", ...THERE]) if (value[side]) shown[side + "Names"] = bytes(value[side]);
   const link = find(".download");
   link.href = new URL(value.download, document.baseURI);
-  find("[data-view=warped]").hidden = !value.warped;
+  for (const name of ["warped", "changed"]) find(`[data-view=${name}]`).hidden = !value[name];
   find("[data-view=sure]").hidden = !sure;
   pane.style.aspectRatio = value.size.join(" / ");
   pane.style.setProperty("--ratio", value.size[0] / value.size[1]);
-  find(".look img").src = new URL(value.exemplar, document.baseURI);
+  [value.exemplar, value.secondLook].forEach((address, number) => {
+    const look = element.querySelectorAll(".look img")[number];
+    look.hidden = !address;
+    if (address) look.src = new URL(address, document.baseURI);
+  });
   for (const pin of pins) {
     if (another) pin.set = false;
     if (!pin.set) Object.assign(pin, forward(pin.from));
@@ -96,7 +112,10 @@ function show() {
   if (!flow) pins = [];
   if (value.asked === undefined || value.asked === changes) {
     state("fresh");
-    if (value.asked !== undefined) find(".heard").textContent = "The picture is painted.";
+    if (value.asked !== undefined) {
+      find(".heard").textContent = `The picture is painted: ${value.painted}.`;
+      document.dispatchEvent(new CustomEvent("painted", { detail: { tab: props.name, value } }));
+    }
   }
   shownView();
   listPins();
@@ -112,8 +131,7 @@ function shownView() {
     button.setAttribute("aria-pressed", String(button.dataset.view === view));
   }
   picture.src = new URL(view === "sure" ? shown.image : shown[view], document.baseURI);
-  picture.alt = { before: "What it was painted from", warped: "The look, moved into place" }[view] ||
-    "The painted picture";
+  picture.alt = ALT[view] || "The painted picture";
   heat.hidden = view !== "sure";
   if (view === "sure") showHeat();
   draw();
@@ -141,27 +159,32 @@ function cellOf([x, y], [rows, columns]) {
 
 function forward(from) {
   const cell = cellOf(from, shown.grid);
-  return { from, to: [flow[2 * cell] / 65535, flow[2 * cell + 1] / 65535], found: true };
+  const to = [flow[2 * cell] / 65535, flow[2 * cell + 1] / 65535];
+  return { from, to, which: which ? which[cell] : 0, found: true };
 }
 
-// The place of the picture that came from the nearest to a place in the look.
-function backward(to) {
+const gridOf = (look) => (look ? shown.secondGrid : shown.other);
+
+// The place of the picture that came from the nearest to a place in a look.
+function backward(to, look) {
   const [rows, columns] = shown.grid;
+  const [tall, wide] = gridOf(look);
   let best = 0;
   let least = Infinity;
   for (let cell = 0; cell < rows * columns; cell++) {
-    const dx = (flow[2 * cell] / 65535 - to[0]) * shown.other[1];
-    const dy = (flow[2 * cell + 1] / 65535 - to[1]) * shown.other[0];
+    if (which && which[cell] !== look) continue;
+    const dx = (flow[2 * cell] / 65535 - to[0]) * wide;
+    const dy = (flow[2 * cell + 1] / 65535 - to[1]) * tall;
     const distance = dx * dx + dy * dy;
     if (distance < least) [least, best] = [distance, cell];
   }
   const from = [((best % columns) + 0.5) / columns, (Math.floor(best / columns) + 0.5) / rows];
-  return { from, to, found: least < 4 };
+  return { from, to, which: look, found: least < 4 };
 }
 
-function nameAt(side, point) {
+function nameAt(side, point, grid) {
   const numbers = shown[side + "Names"];
-  return numbers ? shown.names[numbers[cellOf(point, side === "here" ? shown.grid : shown.other)]] : "";
+  return numbers ? shown.names[numbers[cellOf(point, grid)]] : "";
 }
 
 function trust(link) {
@@ -172,8 +195,10 @@ function trust(link) {
 
 function words(link) {
   if (!link.found) return "Nothing in the picture came from here.";
-  const [here, there] = [nameAt("here", link.from), nameAt("there", link.to)];
-  const names = here && there ? `${here} ← ${there} of the look` : here ? `${here} ← the look` : "";
+  const here = nameAt("here", link.from, shown.grid);
+  const there = nameAt(THERE[link.which], link.to, gridOf(link.which));
+  const look = link.which ? "the second look" : "the look";
+  const names = here && there ? `${here} ← ${there} of ${look}` : here ? `${here} ← ${look}` : "";
   return (names ? names + ": " : "Came from there: ") + trust(link);
 }
 
@@ -187,10 +212,11 @@ function say() {
 
 // --- Dots and lines ------------------------------------------------------------------------------
 
-function lookPicture() {
-  const inside = find(".look img");
+function lookPicture(number) {
+  const inside = element.querySelectorAll(".look img")[number];
   if (inside.getClientRects().length) return inside;
-  return document.querySelector(`#${props.name}-exemplar img`);
+  const own = document.querySelector(`#${props.name}-${["exemplar", "second"][number]} img`);
+  return own?.getClientRects().length ? own : null;
 }
 
 // Where a picture is on the screen, within the room that its element keeps for it.
@@ -218,7 +244,7 @@ function add(kind, attributes) {
 }
 
 function drawLink(link, color, number) {
-  const look = lookPicture();
+  const look = lookPicture(link.which);
   if (!look) return;
   if (!look.naturalWidth) {
     look.addEventListener("load", draw, { once: true });
@@ -308,7 +334,7 @@ function moveEnd(number, end, point) {
   const moved = pins[number];
   moved[end] = point;
   if (shown.movable) moved.set = true;
-  else Object.assign(moved, end === "from" ? forward(point) : backward(point));
+  else Object.assign(moved, end === "from" ? forward(point) : backward(point, moved.which));
   listPins();
   draw();
 }
@@ -324,7 +350,7 @@ links.addEventListener("pointerdown", (event) => {
 });
 links.addEventListener("pointermove", (event) => {
   if (!held) return;
-  const frame = frameOf(held.end === "from" ? picture : lookPicture());
+  const frame = frameOf(held.end === "from" ? picture : lookPicture(pins[held.number].which));
   const x = (event.clientX - frame.left) / frame.width;
   held.moved = true;
   moveEnd(held.number, held.end, within([x, (event.clientY - frame.top) / frame.height]));
@@ -340,17 +366,15 @@ for (const end of ["pointerup", "pointercancel"]) {
 
 // --- Pointer and keys ----------------------------------------------------------------------------
 
-function sideOf(target) {
-  if (pane.contains(target)) return "painted";
-  const inLook = find(".look").contains(target);
-  return inLook || (target.closest && target.closest(`#${props.name}-exemplar img`)) ? "look" : null;
-}
-
 function linkAt(event) {
-  const side = flow && board.dataset.state === "fresh" ? sideOf(event.target) : null;
-  const point = side && shareOf(event, side === "painted" ? picture : lookPicture());
-  if (!point) return null;
-  return side === "painted" ? forward(point) : backward(point);
+  if (!flow || board.dataset.state !== "fresh") return null;
+  if (pane.contains(event.target)) {
+    const point = shareOf(event, picture);
+    return point && forward(point);
+  }
+  const look = [0, 1].find((number) => lookPicture(number) === event.target);
+  const point = look !== undefined && shareOf(event, event.target);
+  return point ? backward(point, look) : null;
 }
 
 document.addEventListener("pointermove", (event) => {
@@ -372,11 +396,11 @@ pane.addEventListener("keydown", (event) => {
   if (!flow || board.dataset.state !== "fresh") return;
   if (event.key in STEPS) {
     const [right, down] = STEPS[event.key];
-    const [rows, columns] = event.shiftKey ? shown.other : shown.grid;
     const link = cursor || forward([0.5, 0.5]);
+    const [rows, columns] = event.shiftKey ? gridOf(link.which) : shown.grid;
     const [x, y] = event.shiftKey ? link.to : link.from;
     const point = within([x + right / columns, y + down / rows]);
-    cursor = event.shiftKey ? backward(point) : forward(point);
+    cursor = event.shiftKey ? backward(point, link.which) : forward(point);
     find(".heard").textContent = words(cursor);
   } else if (event.key === "Enter" || event.key === " ") {
     pin(cursor || forward([0.5, 0.5]));

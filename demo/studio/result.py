@@ -6,7 +6,7 @@ import base64
 import hashlib
 import io
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from gradio.utils import get_upload_folder
 from PIL import Image
 
 from .correspondence import names_sent, takes_points
+from .gallery import Exhibit
+from .moments import moments_board
 from .painters import DemoResult, Painter
 
 Address = Callable[[Image.Image, str], str]
@@ -30,13 +32,17 @@ SMALL_SIDE = 384
 
 @dataclass(frozen=True)
 class Result:
-    """The column of the painting. board: see `result.js`; strength: how much is copied."""
+    """The column of the painting.
+
+    board: see `result.js`; strength: how much is copied; moments: see `moments.js`.
+    """
 
     tab: str
     paint: gr.Button
     live: gr.Checkbox
     board: gr.HTML
     strength: gr.Slider
+    moments: gr.HTML
 
     def tells(self, event: str) -> dict[str, Any]:
         """Settings of a listener that tells the board of an event, in the browser alone."""
@@ -44,8 +50,8 @@ class Result:
         return {"fn": None, "js": f"() => {{ {script}.dispatchEvent(new Event('{event}')); }}"}
 
 
-def result_parts(tab: str) -> Result:
-    """What is in the card."""
+def result_parts(tab: str, editor: gr.HTML, numbers: Mapping[str, gr.Slider]) -> Result:
+    """What is in the card. editor, numbers: of the layout, which links tell of."""
     here = Path(__file__).parent
     board = gr.HTML(
         html_template=(here / "result.html").read_text(),
@@ -67,34 +73,39 @@ def result_parts(tab: str) -> Result:
         buttons=[],
         elem_id=f"{tab}-strength",
     )
-    return Result(tab, paint, live, board, strength)
+    moments = moments_board(tab, editor, {"strength": strength, **numbers})
+    return Result(tab, paint, live, board, strength, moments)
 
 
 def board_value(
     painting: DemoResult,
     painter: Painter,
     layout: Any,
-    exemplar: Image.Image,
-    own: Any,
+    looks: Sequence[Exhibit],
     address: Address,
 ) -> dict[str, Any]:
     """A painting as `result.js` takes it.
 
-    layout, own: the sources of its condition and of its exemplar's, None if that is not known.
+    layout: the source of its condition; looks: one or two, their conditions None where they are
+    not known.
     """
     found: dict[str, Any] = {}
     if (matched := painting.correspondence) is not None:
+        own = [look.condition for look in looks]
         found = matched.sent() | names_sent(matched, painter.condition, layout, own)
         found["movable"] = takes_points(painter.pipe)
-    picture, small = painting.result, exemplar.convert("RGB")
-    small.thumbnail((SMALL_SIDE, SMALL_SIDE))
+    for name, look in zip(("exemplar", "secondLook"), looks, strict=False):
+        small = look.picture.convert("RGB")
+        small.thumbnail((SMALL_SIDE, SMALL_SIDE))
+        found[name] = address(small, "look.jpg")
+    picture = painting.result
     return found | {
-        "look": look_of(exemplar),
-        "exemplar": address(small, "look.jpg"),
+        "look": look_of(*(look.picture for look in looks)),
         "image": address(picture, "picture.jpg"),
         "download": address(picture, "painting.png"),
         "before": address(painting.before, "before.png"),
         "warped": painting.warped and address(painting.warped, "warped.jpg"),
+        "changed": painting.changed and address(painting.changed, "changed.jpg"),
         "size": list(picture.size),
     }
 
@@ -104,9 +115,10 @@ def asked_of(sent: Any) -> Any:
     return sent.get("asked") if isinstance(sent, Mapping) else None
 
 
-def look_of(exemplar: Image.Image) -> str:
-    """By which the page knows that it still has the same exemplar."""
-    return hashlib.sha256(exemplar.convert("RGB").tobytes()).hexdigest()[:16]
+def look_of(*exemplars: Image.Image) -> str:
+    """By which the page knows that it still has the same exemplars."""
+    pixels = b"".join(exemplar.convert("RGB").tobytes() for exemplar in exemplars)
+    return hashlib.sha256(pixels).hexdigest()[:16]
 
 
 def as_file(picture: Image.Image, name: str = "picture.png") -> str:

@@ -1,18 +1,27 @@
 // What the page itself does in the browser: tabs have addresses, and files are looked at before
 // they are sent. `studio` holds the limits, see `in_browser` in limits.py.
-const wantedTab = location.hash.slice(1);
 const passed = new WeakSet();
 
+// An address is #tab, or #tab?name=value&... with what is shown on it; `links` holds that by tab.
+studio.links = {};
+studio.wanted = () => location.hash.slice(1).split("?");
+studio.address = (id) => "#" + id + (studio.links[id] ? "?" + studio.links[id] : "");
+studio.opened = () =>
+  document.querySelector("#tabs [role=tab][aria-selected=true]")?.dataset.tabId;
 studio.tab = (id) => {
-  if (location.hash.slice(1) !== id) location.hash = id;
+  if (studio.wanted()[0] !== id) location.hash = studio.address(id);
 };
+const [wantedTab] = studio.wanted();
 
 function openTab(id) {
   const tab = document.querySelector(`#tabs [role=tab][data-tab-id="${CSS.escape(id)}"]`);
   if (tab && tab.getAttribute("aria-selected") !== "true") tab.click();
 }
 
-addEventListener("hashchange", () => openTab(location.hash.slice(1)));
+addEventListener("hashchange", () => {
+  openTab(studio.wanted()[0]);
+  document.dispatchEvent(new Event("linked"));
+});
 if (wantedTab) {
   const seen = new MutationObserver(() => {
     if (!document.querySelector("#tabs [role=tab]")) return;
@@ -21,6 +30,31 @@ if (wantedTab) {
   });
   seen.observe(document, { childList: true, subtree: true });
 }
+
+// Pictures to choose from are called by what they are, which gradio calls all alike.
+const CALLED = { examples: "Example", gallery: "Look", "second-gallery": "Second look" };
+
+function nameThumbnails(list) {
+  const [, kind] = list.id.match(/-((?:second-)?gallery|examples)$/) || [];
+  const called = list.id.startsWith("layers") ? "Portrait" : CALLED[kind];
+  list.querySelectorAll("button.thumbnail-item").forEach((button, place) => {
+    const match = button.querySelector(".caption-label")?.textContent.trim();
+    const name = match ? `${called}, ${match} alike` : `${called} ${place + 1}`;
+    if (button.getAttribute("aria-label") !== name) button.setAttribute("aria-label", name);
+    const chosen = String(button.classList.contains("selected"));
+    if (button.getAttribute("aria-pressed") !== chosen) button.setAttribute("aria-pressed", chosen);
+  });
+}
+
+let naming = false;
+new MutationObserver(() => {
+  if (naming) return;
+  naming = true;
+  requestAnimationFrame(() => {
+    naming = false;
+    document.querySelectorAll(".picks").forEach(nameThumbnails);
+  });
+}).observe(document, { childList: true, subtree: true, attributes: true, attributeFilter: ["class"] });
 
 // The format that a file's first bytes tell of, in Pillow's words; null for none of a picture.
 async function formatOf(file) {

@@ -21,6 +21,7 @@ from cocosnet_hf.conditions import (
     EdgeCondition,
     MaskCondition,
     PartEdgeCondition,
+    PictureCondition,
     PoseCondition,
     condition_from_config,
     open_image,
@@ -37,6 +38,7 @@ EXAMPLES = {
     "names": MaskCondition.from_names(["a", "b"], unknown=1, values={7: 0, 9: 1}),
     "edge": EdgeCondition(sigma=2.0, low=0.05, high=0.3),
     "celebahq-edge": PartEdgeCondition(),
+    "picture": PictureCondition(),
     "pose": PoseCondition(min_score=0.3),
 }
 
@@ -84,7 +86,7 @@ def test_a_whole_number_will_do_for_a_fraction():
     ("config", "message"),
     [
         ("edge", "must be a dict .*, got 'edge'"),
-        ({}, r"must be one of \['celebahq-edge', 'edge', 'mask', 'pose'\], got None"),
+        ({}, r"must be one of \['celebahq-edge', 'edge', 'mask', 'picture', 'pose'\], got None"),
         ({"type": "depth"}, "got 'depth'"),
         (
             {"type": "edge", "sgima": 1.0},

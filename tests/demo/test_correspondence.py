@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from cocosnet_hf import CoCosPipelineOutput, MaskCondition, Matching
 from tests.support import tiny
@@ -19,8 +20,10 @@ from studio.correspondence import (  # noqa: E402
     names_sent,
     pairs_of,
 )
-from studio.gallery import gallery_of  # noqa: E402
+from studio.gallery import Exhibit, gallery_of  # noqa: E402
+from studio.painters import Painter  # noqa: E402
 from studio.result import as_file  # noqa: E402
+from studio.second_look import SecondLook, classes_of, regions_of  # noqa: E402
 
 
 @pytest.mark.parametrize("tab", CONDITIONS)
@@ -58,7 +61,7 @@ CENTRES = (np.stack(np.meshgrid(range(16), range(16)), -1) + 0.5) / 16
 
 def test_each_place_comes_from_its_match():
     same = of(Matching(features(), features()))
-    assert np.allclose(same.places, CENTRES) and same.grid == (16, 16)
+    assert np.allclose(same.places, CENTRES) and same.grids == ((16, 16),)
     mirrored = of(Matching(features(), features().flip(3), patch_size=1))
     assert np.allclose(mirrored.places, CENTRES[:, ::-1])
 
@@ -77,6 +80,33 @@ def test_a_coherent_painting_tells_of_the_flow_that_it_was_painted_from():
     place = found.places[int(0.3 * rows), int(0.3 * columns)]
     assert np.abs(place - point[1]).max() < 1 / rows
     assert found.sure.min() >= 0 and found.sure.max() <= 1
+
+
+def test_of_two_looks_each_cell_tells_which_it_came_from():
+    condition = CONDITIONS["mask-to-image"]
+    painter = Painter(tiny.blending_pipeline(condition, SIZE, mix_condition=False))
+    mask = np.zeros((condition.channels, SIZE, SIZE), np.float32)
+    mask[0, : SIZE // 2] = mask[3, SIZE // 2 :] = 1
+    red, blue = (Image.new("RGB", (SIZE, SIZE), color) for color in ("red", "blue"))
+    painting = painter.paint(mask, red, second=Exhibit(blue, None), regions=regions_of(mask, [3]))
+    found = painting.correspondence
+    half = len(found.which) // 2
+    assert (found.which[:half] == 0).all() and (found.which[half:] == 1).all()
+    sent = found.sent()
+    assert np.array_equal(list(base64.b64decode(sent["which"])), found.which.flat)
+    assert sent["secondGrid"] == sent["other"]
+    warped = np.asarray(painting.warped)
+    third = len(warped) // 3  # between them both are seen
+    assert np.abs(warped[:third].astype(int) - (255, 0, 0)).max() <= 1
+    assert np.abs(warped[-third:].astype(int) - (0, 0, 255)).max() <= 1
+    assert regions_of(mask, []) is None
+
+
+def test_a_link_names_only_parts_that_can_be_taken():
+    taken = gradio.CheckboxGroup([("top", 3), ("coat", 5)])
+    second = SecondLook(gradio.Image(), gradio.Gallery(), taken, gradio.Button())
+    assert classes_of("5.3.3.x.0.99", second) == [3, 5]
+    assert classes_of(None, second) == []
 
 
 def test_it_is_sent_in_a_few_bytes_for_each_cell():
@@ -98,16 +128,16 @@ def test_classes_have_their_names_and_edges_none():
     condition = MaskCondition(classes=("ground", "legwear_long"))
     layout = np.zeros((SIZE, SIZE), np.uint8)
     layout[:, SIZE // 2 :] = 1
-    sent = names_sent(found, condition, layout, None)
+    sent = names_sent(found, condition, layout, [None])
     assert sent["names"] == ["ground", "trousers"] and "there" not in sent
     assert np.array_equal(cells(sent["here"]), np.repeat([[0] * 8 + [1] * 8], 16, 0))
-    assert names_sent(found, CONDITIONS["edge-to-face"], noise(), noise()) == {}
+    assert names_sent(found, CONDITIONS["edge-to-face"], noise(), [noise()]) == {}
 
 
 def test_places_on_a_figure_are_called_by_the_nearest_joint():
     found = of(Matching(features(), features()))
     figure = pose()
-    sent = names_sent(found, CONDITIONS["pose-to-body"], figure, figure)
+    sent = names_sent(found, CONDITIONS["pose-to-body"], figure, [figure])
     names = [sent["names"][number] for number in cells(sent["there"]).flat]
     for joint, name in ((4, "right wrist"), (0, "nose")):
         x, y = (figure.joints[joint, :2] / SIZE * 16).astype(int)
@@ -119,7 +149,7 @@ PIN = {"from": [0.1, 0.2], "to": [0.3, 1]}
 
 
 def test_pairs_of_points_are_those_of_the_same_look():
-    assert pairs_of({"pins": [PIN], "look": "a"}, "a") == [((0.1, 0.2), (0.3, 1.0))]
+    assert pairs_of({"pins": [PIN], "look": "a"}, "a") == [((0.1, 0.2), (0.3, 1.0), 0)]
     assert len(pairs_of({"pins": 9 * [PIN], "look": "a"}, "a")) == MOST_PINS
     for value in (None, {}, {"pins": [PIN], "look": "b"}, {"pins": [], "look": "a"}):
         assert pairs_of(value, "a") is None
@@ -127,7 +157,15 @@ def test_pairs_of_points_are_those_of_the_same_look():
 
 @pytest.mark.parametrize(
     "pins",
-    [5, [{}], [[1, 2]], [PIN | {"to": 3}], [PIN | {"to": ["x", 0]}], [PIN | {"from": [0, 1.01]}]],
+    [
+        5,
+        [5],
+        [{}],
+        [[1, 2]],
+        [PIN | {"to": 3}],
+        [PIN | {"to": ["x", 0]}],
+        [PIN | {"from": [0, 1.01]}],
+    ],
 )
 def test_what_are_no_pairs_of_points_are_refused(pins: Any):
     with pytest.raises(ValueError, match="pinned point"):

@@ -55,7 +55,7 @@ def test_a_painter_of_a_model_without_matching_shows_its_pictures_alone():
     painter = Painter(pipe)
     painting = painter.paint(noise(), noise(1))
     assert np.array_equal(painting.image, pipe(noise(), noise(1)).images[0])
-    value = board_value(painting, painter, noise(), noise(1), None, as_data)
+    value = board_value(painting, painter, noise(), [Exhibit(noise(1), None)], as_data)
     assert value["warped"] is None and not {"flow", "sure", "names"} & value.keys()
     assert value["download"] == as_data(painting.image, "painting.png")
     with pytest.raises(ValueError, match="paints without one"):

@@ -1,7 +1,9 @@
 """What the demo's server refuses, and that it asks nobody."""
 
+import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from cocosnet_hf import bundled_names
 from tests.support import tiny
@@ -153,3 +156,21 @@ def wait_for(server: subprocess.Popen, address: str) -> dict[str, Any]:
         except httpx.TransportError:
             time.sleep(0.2)
     raise AssertionError(f"the server ended with {server.returncode}")
+
+
+def test_a_shared_link_shows_the_pages_own_words_and_pictures(address: str):
+    page = httpx.get(address).text
+    told = dict(re.findall(r'<meta property="(og:\w+)" content="([^"]*)"', page))
+    assert "look on another image" in told["og:title"] and "choose a look" in told["og:description"]
+    assert told["og:image"] == f"{address}preview.jpg"
+    assert "Click to try out the app" not in page
+    with Image.open(io.BytesIO(httpx.get(told["og:image"]).content)) as strip:
+        assert strip.size == (1200, 630)
+
+
+def test_programs_are_told_what_each_parameter_is(address: str):
+    endpoints = httpx.get(f"{address}gradio_api/info").json()["named_endpoints"]
+    for endpoint in endpoints.values():
+        for parameter in endpoint["parameters"]:
+            assert parameter["label"].startswith(parameter["parameter_name"])
+        assert "addresses of others are refused" in endpoint["description"]

@@ -22,6 +22,7 @@ from cocosnet_hf import (
     EdgeCondition,
     MaskCondition,
     PartEdgeCondition,
+    PictureCondition,
     PoseCondition,
     TranslationNetwork,
     bundled,
@@ -88,10 +89,11 @@ PIPELINES = [
     (MASK, {}),
     (MASK, {"exemplar_noise": 0.1}),
     (PartEdgeCondition(), {}),
+    (PictureCondition(), {}),
     (PoseCondition(), {}),
     (PoseCondition(), {"mix_condition": False}),
 ]
-IDS = ["edge", "mask", "noise", "parts", "pose", "pose without the exemplar's"]
+IDS = ["edge", "mask", "noise", "parts", "picture", "pose", "pose without the exemplar's"]
 
 
 # The snippet ---------------------------------------------------------------------------------

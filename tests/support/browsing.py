@@ -29,7 +29,7 @@ SETTINGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PATIENCE = 30_000
+PATIENCE = 90_000
 TABS = {
     "mask-to-image": "Mask to image",
     "edge-to-face": "Draw a face",

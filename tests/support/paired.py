@@ -31,7 +31,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
 class Phases:
     """What a system sees of a trainer: each phase's terms and gradients, and Adam's step."""
 
-    unit, share = 0, 0.0
+    step, unit, share = 0, 0, 0.0
 
     def __init__(self, system: System, rate: float = 2e-3):
         self.networks, self.seen = system.networks, {}

@@ -15,7 +15,7 @@ class PlainPhases:
     terms: those of the last phase of each name. gradients: the networks that got any in it.
     """
 
-    unit, share = 0, 0.0
+    step, unit, share = 0, 0, 0.0
 
     def __init__(self, system: System, rate: float = 0.0):
         self.system = system

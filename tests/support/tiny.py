@@ -66,6 +66,43 @@ EGSCIT_SETTINGS: dict[str, Any] = {"shared": {"base_channels": 4}} | {
     }.items()
 }
 
+UNIT_SETTINGS: dict[str, Any] = {
+    name: settings
+    for name, settings in EGSCIT_SETTINGS.items()
+    if not name.endswith("_autoencoder")
+}
+
+COGAN_SETTINGS: dict[str, Any] = {
+    "generator": {"style_channels": 6, "channels": [8, 8, 4, 4]},
+    "critic": {"channels": [4, 8, 8], "hidden": 8},
+}
+
+ADAIN_SETTINGS: dict[str, Any] = {
+    "encoder": {"class": "DistilledVGG19Features"},
+    "decoder": {"widths": [128, 64, 32, 16]},
+}
+
+_BODY = {"base_channels": 4, "halvings": 2, "blocks": 1}
+_PAIR_CRITIC = {"base_channels": 4, "halvings": 1}
+CYCLEGAN_SETTINGS: dict[str, Any] = {
+    f"{domain}_{part}": settings
+    for domain in ("condition", "photo")
+    for part, settings in {"generator": _BODY, "critic": _PAIR_CRITIC}.items()
+}
+GCGAN_SETTINGS: dict[str, Any] = {
+    "generator": _BODY,
+    "photo_critic": _PAIR_CRITIC,
+    "turned_critic": _PAIR_CRITIC,
+}
+DISCOGAN_SETTINGS: dict[str, Any] = {
+    f"{domain}_{part}": settings
+    for domain in ("condition", "photo")
+    for part, settings in {
+        "generator": {"base_channels": 4, "levels": 3},
+        "critic": {"base_channels": 4, "halvings": 3},
+    }.items()
+}
+
 _PATCHES = {"base_channels": 4, "halvings": 1, "scales": 2}
 BICYCLEGAN_SETTINGS: dict[str, Any] = {
     "generator": {"style_channels": 4, "base_channels": 4, "levels": 4},
@@ -131,11 +168,13 @@ def pipeline(
     return made
 
 
-def blending_pipeline(condition: Condition | None = None, image_size: int = 64) -> CoCosPipeline:
+def blending_pipeline(
+    condition: Condition | None = None, image_size: int = 64, mix_condition: bool = True
+) -> CoCosPipeline:
     """A quiet pipeline that warps coherently, at half of its size, and blends."""
     condition = condition or EdgeCondition()
     painter = blending_translation(condition.channels)
-    matcher = correspondence(condition.channels, warp="coherent")
+    matcher = correspondence(condition.channels, warp="coherent", mix_condition=mix_condition)
     made = CoCosPipeline(matcher, painter, condition, image_size, matching_scale=2)
     made.set_progress_bar_config(disable=True)
     return made

@@ -7,15 +7,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cocosnet_hf import DistilledVGG19Features, MaskCondition
+from cocosnet_hf import DistilledVGG19Features
 from cocosnet_hf.cards import model_card
 from cocosnet_hf.models.drawn import drawn
 from cocosnet_hf.models.norms import instance_norm
-from cocosnet_hf.systems import MUNIT, Batch, MUNITLosses, MUNITPipeline
+from cocosnet_hf.systems import MUNIT, MUNITLosses, MUNITPipeline
 from tests.support import tiny
 from tests.support.phases import PlainPhases
+from tests.support.unpaired import CONDITION, batch
 
-CONDITION = MaskCondition.from_names(["sky", "hill", "field", "wall"])
 ALL = MUNITLosses(cycle=10, perceptual=2)
 
 
@@ -23,17 +23,6 @@ def made(losses: MUNITLosses | None = None, **changes: dict) -> MUNIT:
     torch.manual_seed(0)
     options = tiny.MUNIT_SETTINGS | changes
     return MUNIT(CONDITION, MUNIT.make_networks(CONDITION, options), losses or MUNITLosses())
-
-
-def batch(seed: int = 0, count: int = 2, side: int = 32) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    labels = torch.randint(4, (count, 4, 4), generator=generator).repeat_interleave(side // 4, 1)
-    labels = labels.repeat_interleave(side // 4, 2)
-    condition = F.one_hot(labels, 4).movedim(-1, 1).float()
-    look = torch.rand(count, 3, 1, 1, generator=generator) * 1.4 - 0.7
-    texture = torch.rand(count, 3, side, side, generator=generator) * 0.6 - 0.3
-    image = torch.rand(count, 3, side, side, generator=generator)
-    return Batch(image, condition, look + texture, None, torch.zeros(count))
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,41 @@
 """The recipes of the systems beside CoCosNet: small on drawn scenes, and at the papers' sizes."""
 
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 
+from cocosnet_hf import open_model
+from cocosnet_hf.synthetic import SyntheticExamples
 from tests.support.paths import CONFIGS
 from train.config import load_config
 from train.machine import make_optimizer
 from train.networks import build_system
 from train.stages import load_stages
+from train.train import train
 
-FROM = {"bicyclegan": "facades", "egsc-it": "celebahq", "munit": "facades"}
+FROM = {
+    "adain": "facades",
+    "bicyclegan": "facades",
+    "cogan": "facades",
+    "cyclegan": "facades",
+    "discogan": "facades",
+    "egsc-it": "celebahq",
+    "gcgan": "facades",
+    "munit": "facades",
+    "unit": "facades",
+}
+DECAYED = {"cogan": 5e-4, "discogan": 1e-5, "munit": 1e-4, "unit": 1e-4}
 WEIGHTS = {
+    "adain": {"encoder": 20.0, "decoder": 3.5},
     "bicyclegan": {"generator": 54.8, "encoder": 2.6, "random_critic": 3.5},
+    "cogan": {"generator": 12.9, "critic": 14.9},
+    "cyclegan": {"photo_generator": 11.4, "photo_critic": 2.8},
+    "discogan": {"photo_generator": 5.5, "photo_critic": 2.8},
+    "gcgan": {"generator": 11.4, "photo_critic": 2.8, "turned_critic": 2.8},
     "egsc-it": {"photo_autoencoder": 10.2, "photo_decoder": 3.9, "photo_critic": 2.8},
+    "unit": {"photo_encoder": 3.9, "shared": 2.4, "photo_decoder": 3.9, "photo_critic": 25.1},
     "munit": {"photo_content": 5.4, "photo_style": 2.8, "photo_decoder": 6.9, "photo_critic": 8.3},
 }
 """Millions of weights of some networks at the paper's size."""
@@ -51,9 +74,47 @@ def test_a_small_recipe_makes_a_system_that_steps_fit(name: str):
     pipe = system.pipeline({key: system.networks[key] for key in system.averaged})
     assert config.data.image_size % pipe.stride == 0
     optimizer, _ = make_optimizer(config, system, system.averaged[0])
-    assert optimizer.defaults["weight_decay"] == (1e-4 if name == "munit" else 0)
+    assert optimizer.defaults["weight_decay"] == DECAYED.get(name, 0)
     picture = torch.zeros(2, 3, config.data.image_size, config.data.image_size)
     with torch.no_grad():
-        for key in system.critics:
+        for key in set(system.critics) - {"critic"}:  # of pairs, which has a form of its own
             scales = system.networks[key](picture[:, :0], picture)
             assert all(scale[-1].shape[:2] == (2, 1) for scale in scales)
+
+
+@pytest.mark.usefixtures("fresh_process")
+def test_two_folders_of_pictures_are_all_that_a_system_without_pairs_needs(tmp_path: Path):
+    examples = SyntheticExamples(image_size=32, length=5)
+    for name, column in {"pictures": "labels", "photos": "image"}.items():
+        for split, count in {"train": 4 if name == "photos" else 3, "validation": 2}.items():
+            folder = tmp_path / name / split
+            folder.mkdir(parents=True)
+            for number in range(count):
+                examples[number][column].convert("RGB").save(folder / f"{number}.png")
+    names = ("cyclegan", "layers/cyclegan", "layers/two-folders")
+    small = {
+        "generator": {"base_channels": 4, "blocks": 1},
+        "critic": {"base_channels": 4, "halvings": 1},
+    }
+    networks = {
+        f"{domain}_{part}": own for part, own in small.items() for domain in ("condition", "photo")
+    }
+    settings = {
+        "output_dir": str(tmp_path / "run"),
+        "data": {
+            "source": str(tmp_path / "photos"),
+            "condition_source": str(tmp_path / "pictures"),
+            "image_size": 32,
+            "load_size": 36,
+            "workers": 0,
+        },
+        "networks": networks,
+        "schedule": {"unit": "step", "constant": 2, "decay": 0},
+        "output": {"validate_every": 2, "validation_batches": 1, "check_rows": 2},
+    }
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump(settings))
+    pipeline = train(load_config([*(CONFIGS / f"{name}.yaml" for name in names), own]))
+    pipe = open_model(str(pipeline))
+    (picture,) = pipe(str(tmp_path / "pictures/train/0.png")).images
+    assert picture.size == (32, 32)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
+from skimage import data
 from studio.gallery import gallery_of
 from studio.inputs import FIGURE_SIDE
 
@@ -247,3 +248,32 @@ def test_another_person_of_a_file_is_chosen(page: Page, tmp_path: Path):
     page.locator(f"#{tab}-person input").click()
     page.get_by_role("option", name="Person 1").click()
     expect(wrist).to_have_attribute("cx", f"{second[4, 0]:.2f}")
+
+
+def test_a_photo_is_cropped_to_its_face_as_it_comes_and_whole_again(page: Page, tmp_path: Path):
+    tab = "edge-to-face"
+    open_tab(page, tab)
+    whole = data.astronaut()
+    Image.fromarray(whole).save(tmp_path / "portrait.png")
+    exemplar, undo = page.locator(f"#{tab}-exemplar img"), page.locator(f"#{tab}-unfit")
+    with repainted(page, tab):
+        upload(page, f"#{tab}-exemplar-upload", tmp_path / "portrait.png")
+        expect(undo).to_be_visible()
+    height, width, _ = read(page, exemplar).shape
+    assert height == width < 400
+    with repainted(page, tab):
+        undo.click()
+    assert np.array_equal(read(page, exemplar), whole)
+
+
+def test_a_person_is_cut_out_as_the_photo_comes(page: Page, tmp_path: Path):
+    tab = "pose-to-body"
+    open_tab(page, tab)
+    figure = gallery_of(tab, CONDITIONS[tab])[3].picture
+    street = Image.new("RGB", (2 * figure.width, figure.height + 40), (70, 120, 90))
+    street.paste(figure, (figure.width // 2, 20))
+    street.save(tmp_path / "street.png")
+    upload(page, f"#{tab}-exemplar-upload", tmp_path / "street.png")
+    expect(page.locator(f"#{tab}-unfit")).to_be_visible()
+    corners = read(page, page.locator(f"#{tab}-exemplar img"))[[0, 0, -1, -1], [0, -1, 0, -1]]
+    assert (corners == 255).all()

@@ -1,0 +1,120 @@
+"""How a flow is held to regions: beyond what the exemplar shows of one, what it shows is mirrored.
+
+A flow from pose to pose knows nothing of clothes: it leads from a long coat into the trousers that
+the exemplar wears there. What a region may look at is continued over the rest of it instead, seen
+as in a mirror that stands at the border, so that cloth stays cloth and no line is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+INSIDE = 0.006
+"""Distance from the border of what a region may look at, as a share of the exemplar's height:
+nearer there the photo blends two things, and a mirror would double them to a line."""
+
+SMOOTH = 0.009
+"""Standard deviation with which the way to the mirror is smoothed, as a share of the height."""
+
+LEAST_INSIDE = 0.2
+"""Share of what may be looked at below which it is too thin to leave its border out."""
+
+MIRRORS = (2.0, 1.5, 1.25, 1.0)
+"""How far to go, in ways to the border, and what to try where that is no longer in the region."""
+
+
+def held_to_regions(
+    flow: np.ndarray,
+    regions: np.ndarray,
+    shown: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    grid: tuple[int, int],
+) -> np.ndarray:
+    """A flow that looks only at what each region may look at, complex (h, w).
+
+    flow: complex (h, w), x + iy in cells of the exemplar's grid (rows, columns), NaN where nothing
+    is known. regions (h, w): a number for each place. shown: of such a number, where
+    in the exemplar it may look, and what of that continues it, each (H, W) bool, at any fineness; a
+    region that looks at none of what continues it is continued by all that it may look at. One
+    that looks at nothing of the kind is NaN.
+    """
+    held = np.full(flow.shape, complex(np.nan, np.nan))
+    height = len(flow)
+    margin = round(8 * SMOOTH * height) + 1
+    for number in np.unique(regions):
+        there = regions == number
+        rows, columns = (np.flatnonzero(there.any(axis)) for axis in (1, 0))
+        window = (
+            slice(max(rows[0] - margin, 0), rows[-1] + margin + 1),
+            slice(max(columns[0] - margin, 0), columns[-1] + margin + 1),
+        )
+        part, there = flow[window], there[window]
+        may_look, continues = shown(int(number))
+        good = _without_crumbs(there & _allowed(part, may_look, grid), height)
+        if not good.any():
+            continue
+        found = np.where(good, part, np.nan)
+        if (beyond := there & ~good).any():
+            source = _without_crumbs(good & _allowed(part, continues, grid), height)
+            source = source if source.any() else good
+            found[beyond] = _mirrored(part, source, beyond, SMOOTH * height)
+        held[window][there] = found[there]
+    return held
+
+
+def _allowed(flow: np.ndarray, shown: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Where a flow leads well inside of what is shown, (h, w) bool."""
+    high, wide = shown.shape
+    there = shown.astype(np.uint8)
+    core = cv2.erode(there, _disc(max(round(INSIDE * high), 1)), borderValue=1)
+    if core.sum() < LEAST_INSIDE * there.sum():
+        core = there
+    x = np.nan_to_num((flow.real + 0.5) * (wide / grid[1]) - 0.5).astype(np.float32)
+    y = np.nan_to_num((flow.imag + 0.5) * (high / grid[0]) - 0.5).astype(np.float32)
+    # Beyond the exemplar there is nothing to see but its border, drawn out.
+    inside = (abs(flow.real - (grid[1] - 1) / 2) <= grid[1] / 2) & (
+        abs(flow.imag - (grid[0] - 1) / 2) <= grid[0] / 2
+    )
+    x, y = x.clip(0, wide - 1), y.clip(0, high - 1)
+    share = cv2.remap(core.astype(np.float32), x, y, cv2.INTER_LINEAR)
+    return inside & (share > 0.5)
+
+
+def _without_crumbs(good: np.ndarray, height: int) -> np.ndarray:
+    """Without what is smaller than a few pixels, unless that is most of it."""
+    radius = round(INSIDE / 2 * height)
+    opened = cv2.morphologyEx(good.astype(np.uint8), cv2.MORPH_OPEN, _disc(radius)) > 0
+    return opened if 2 * opened.sum() > good.sum() else good
+
+
+def _mirrored(
+    flow: np.ndarray, good: np.ndarray, beyond: np.ndarray, deviation: float
+) -> np.ndarray:
+    """What places beyond the good ones see in a mirror at their border, (n,) complex."""
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~good).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    rows, columns = np.nonzero(good)
+    number = np.zeros(nearest.max() + 1, int)
+    number[nearest[rows, columns]] = np.arange(len(rows))
+    y, x = np.nonzero(beyond)
+    chosen = number[nearest[y, x]]
+    way = np.zeros((*good.shape, 3), np.float32)
+    way[y, x] = np.stack([columns[chosen] - x, rows[chosen] - y, np.ones(len(x))], axis=-1)
+    smooth = cv2.GaussianBlur(way, (0, 0), max(deviation, 0.5))[y, x]
+    ways = smooth[:, :2] / smooth[:, 2:], way[y, x, :2]
+    place = np.full(len(x), complex(np.nan, np.nan))
+    last = np.array(good.shape[::-1]) - 1
+    at = np.stack([x, y], axis=-1)
+    for times in MIRRORS:
+        for one in ways:
+            column, row = np.rint(at + times * one).clip(0, last).astype(int).T
+            seen = np.isnan(place) & good[row, column]
+            place[seen] = flow[row[seen], column[seen]]
+    return place
+
+
+def _disc(radius: int) -> np.ndarray:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
