@@ -7,8 +7,9 @@ out), its halves `prepare.onnx` and `paint.onnx`, `model.json` with the classes,
 terms of the weights, which each file carries too, and `paint.py`, which paints with numpy, Pillow
 and onnxruntime alone. Every file is compared with the pipeline before the command ends.
 
-A graph takes one exemplar for each condition, as an encoded tensor each; no regions, no points, and
-no poses that guide the matching: it paints what the pipeline paints of encoded conditions.
+A graph takes one exemplar for each condition; no regions and no points. Where poses or masks of
+people guide the matching, what they say is an input: `graph_inputs` makes all inputs of what a call
+is given.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from huggingface_hub import ModelCard
 
 from .bundled import bundled_names, locate, open_model
 from .cards import CARD_FILE
+from .exporting.inputs import graph_inputs as graph_inputs
 from .image_translation import ImageTranslationPipeline
 from .models import BlendingTranslationNetwork, TranslationNetwork
 from .own_modules import add_import
@@ -53,7 +55,9 @@ def export(
         raise ImportError(
             f"{error}: exporting needs more packages; pip install 'cocosnet-hf[export]'."
         ) from error
-    return writing.write(pipe.fold(), Path(folder), dtype, terms or {}, checks)
+    folded = pipe.fold()
+    halves = writing.traced_halves(folded)
+    return writing.write(folded, halves, Path(folder), dtype, terms or {}, checks)
 
 
 def require_exportable(pipe: ImageTranslationPipeline) -> None:

@@ -12,7 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..conditions import Pose, PoseCondition
+from ..conditions.joints import JOINTS
 from ..pipeline import CoCosPipeline
+from .graphs import in_pixels
+from .inputs import graph_inputs
 
 LEAST_DECIBELS = {"fp32": 60.0, "fp16": 40.0, "int8": 30.0}
 """Peak signal-to-noise ratio of the pictures that each form of the weights must keep."""
@@ -54,10 +58,43 @@ class Agreement:
             )
 
 
-def random_inputs(
+@dataclass(frozen=True)
+class Trial:
+    """One call, of a pipeline and of a graph.
+
+    arguments: of the call, without its generator.
+    """
+
+    pipe: CoCosPipeline
+    arguments: Mapping[str, Any]
+    seed: int = 0
+
+    def inputs(self) -> dict[str, np.ndarray]:
+        """Of the graph, by name."""
+        return graph_inputs(self.pipe, **self.arguments, generator=self._generator())
+
+    def agreement(self, painted: Mapping[str, np.ndarray]) -> Agreement:
+        """Of the graph's outputs by name with what the pipeline makes of the call."""
+        out = self.pipe(**self.arguments, generator=self._generator(), output_type="pt")
+        pixels = out.matching.stride
+        flow = out.matching.flow() if out.flow is None else in_pixels(out.flow.position, pixels)
+        away = (torch.from_numpy(painted["flow"]).movedim(1, -1) - flow).abs().amax(-1)
+        confidence = out.matching.confidence() - torch.from_numpy(painted["confidence"])
+        return Agreement(
+            _decibels(painted["image"], out.images),
+            _decibels(painted["warped_exemplar"], out.warped_exemplars),
+            (away > pixels).float().mean().item(),
+            confidence.abs().max().item(),
+        )
+
+    def _generator(self) -> torch.Generator:
+        return torch.Generator().manual_seed(self.seed)
+
+
+def random_trial(
     pipe: CoCosPipeline, size: tuple[int, int], own_size: tuple[int, int], batch: int, seed: int
-) -> dict[str, Tensor]:
-    """Inputs of every name that a graph may have: soft patches of colour and of classes."""
+) -> Trial:
+    """Exemplars and masks of soft patches, and random poses, which guide."""
     generator = torch.Generator().manual_seed(seed)
 
     def patches(channels: int, size: tuple[int, int]) -> Tensor:
@@ -65,63 +102,30 @@ def random_inputs(
         noise = torch.rand(batch, channels, *small, generator=generator)
         return F.interpolate(noise, size, mode="bicubic").clamp(0, 1)
 
-    channels = pipe.condition.channels
-    condition, own = (
-        patches(channels, each)
-        if channels < 3
-        else F.one_hot(patches(channels, each).argmax(1), channels).movedim(-1, 1).float()
-        for each in (size, own_size)
-    )
-    noise = torch.randn(
-        batch, channels, *(side // 4 for side in own_size), generator=_noise_of(seed)
-    )
-    return {
-        "condition": condition,
-        "exemplar": patches(3, own_size),
-        "exemplar_condition": own,
-        "noise": noise,
-        "strength": torch.rand((), generator=generator),
-    }
+    def layouts(size: tuple[int, int]) -> Any:
+        if isinstance(pipe.condition, PoseCondition):
+            joints = torch.rand(batch, len(JOINTS), 2, generator=generator)
+            return [
+                Pose.from_array((each * torch.tensor(size[::-1])).numpy(), size) for each in joints
+            ]
+        channels = pipe.condition.channels
+        drawn = patches(channels, size)
+        if channels < 3:
+            return drawn
+        return F.one_hot(drawn.argmax(1), channels).movedim(-1, 1).float()
 
-
-def _noise_of(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed + 1)
-
-
-@torch.no_grad()
-def agreement(
-    pipe: CoCosPipeline, painted: Mapping[str, np.ndarray], inputs: Mapping[str, Tensor], seed: int
-) -> Agreement:
-    """Of a graph's outputs by name with what the pipeline makes of the same `random_inputs`."""
-    height, width = inputs["condition"].shape[-2:]
+    arguments = {"condition": layouts(size), "exemplar": patches(3, own_size)}
+    if pipe.takes_exemplar_condition:
+        arguments["exemplar_condition"] = layouts(own_size)
+    if pipe.correspondence.is_coherent:
+        arguments["strength"] = torch.rand((), generator=generator).item()
     scale = pipe.config.matching_scale
-    # Set to this size, as it would bring others to the one that it learned.
-    other = CoCosPipeline(
-        pipe.correspondence, pipe.translation, pipe.condition, height, width, matching_scale=scale
+    # Of this size, as a pipeline brings others to the one that it learned.
+    own = CoCosPipeline(
+        pipe.correspondence, pipe.translation, pipe.condition, *size, matching_scale=scale
     )
-    other.set_progress_bar_config(disable=True)
-    own = [list(inputs["exemplar_condition"])] if pipe.needs_exemplar_condition else []
-    knobs: dict[str, Any] = {"strength": inputs["strength"].item()} if "blend" in painted else {}
-    out = other(
-        list(inputs["condition"]),
-        list(inputs["exemplar"]),
-        *own,
-        generator=_noise_of(seed),
-        output_type="pt",
-        **knobs,
-    )
-    flow = out.matching.flow()
-    pixels = out.matching.stride
-    if out.flow is not None:
-        flow = out.flow.position * pixels + (pixels - 1) / 2
-    away = (torch.from_numpy(painted["flow"]).movedim(1, -1) - flow).abs().amax(-1)
-    confidence = out.matching.confidence() - torch.from_numpy(painted["confidence"])
-    return Agreement(
-        _decibels(painted["image"], out.images),
-        _decibels(painted["warped_exemplar"], out.warped_exemplars),
-        (away > pixels).float().mean().item(),
-        confidence.abs().max().item(),
-    )
+    own.set_progress_bar_config(disable=True)
+    return Trial(own, arguments, seed)
 
 
 def _decibels(found: np.ndarray, expected: Any) -> float:

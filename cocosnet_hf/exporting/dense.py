@@ -2,12 +2,14 @@
 
 What `correlation`, `nearest`, `propagation`, `stiffness` and `coherence` compute tile by tile, for
 B pairs at once and with the N x N' correlation held: an exported graph has no place for tiles whose
-number depends on its input. The formulas are theirs, without regions, pinned points and guides, and
-in their order, so that ties fall alike. Everything is float32; positions are (x, y) in cells of the
+number depends on its input. The formulas are theirs, without regions and pinned points, and in
+their order, so that ties fall alike. Everything is float32; positions are (x, y) in cells of the
 exemplar's grid.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +18,23 @@ from torch import Tensor
 from ..coherence import FASTEST, SAME_PIECE, STRAIGHT
 from ..correlation import TINY
 from ..nearest import CONSISTENCY_CELLS, CROWDING_TEMPERATURE
-from ..propagation import FARTHEST, ROUNDS, SMOOTHNESS, SUBCELL_TEMPERATURE
+from ..propagation import FARTHEST, GUIDE_WEIGHT, ROUNDS, SMOOTHNESS, SUBCELL_TEMPERATURE
 from ..stiffness import FITS, RADIUS, RIDGE, SIGMA, TOLERANCE
 
 _NEGLIGIBLE_VARIANCE = 1e-10
 _FAR = 1e6  # cells: of a neighbour that there is not
+
+
+@dataclass(frozen=True)
+class Flow:
+    """`coherence.CoherentFlow` as channels: position, trust (B, 2, h, w), follows (B, 1, h, w).
+
+    follows: 1 at the cells that lie where their guide says, otherwise 0; None without a guide.
+    """
+
+    position: Tensor
+    trust: Tensor
+    follows: Tensor | None
 
 
 class DenseMatching:
@@ -62,8 +76,8 @@ class DenseMatching:
         confidence = share.amax(2).unflatten(1, size)
         return self._places(self.logits.argmax(2)).unflatten(2, size), confidence
 
-    def coherent(self) -> tuple[Tensor, Tensor]:
-        """`coherence.coherent_flow`: position (B, 2, h, w), and trust (B, 2, h, w)."""
+    def coherent(self, guide: Tensor | None = None) -> Flow:
+        """`coherence.coherent_flow`. guide (B, 2, h, w): likely places, NaN where there is none."""
         size = (self.height, self.width)
         correlation = self.logits * self.temperature
         wish = ((correlation - 1) / CROWDING_TEMPERATURE).exp()
@@ -73,9 +87,10 @@ class DenseMatching:
         crowding = CROWDING_TEMPERATURE * (arriving / usual).clamp_min(1).log()
 
         cells = self._cells(correlation)
+        hint = None if guide is None else self._hint(guide.flatten(2))
         target = self._places((correlation - crowding[:, None]).argmax(2))
         for _ in range(ROUNDS):
-            target = self._propagated(correlation, crowding, target, cells)
+            target = self._propagated(correlation, crowding, target, cells, hint)
         position, score = self._between_cells(correlation, target)
         position = self._affine(position.unflatten(2, size), cells.unflatten(1, size))
 
@@ -83,8 +98,20 @@ class DenseMatching:
         returned = back.gather(1, self._index(target))
         away = (_unflattened(returned, self.width) - cells).square().sum(1)
         consistency = (-away / (2 * CONSISTENCY_CELLS**2)).exp()
+        follows = None
+        if guide is not None and hint is not None:
+            taken = ((target - hint.place).abs().amax(1) <= 1) & hint.is_there
+            consistency = torch.where(taken, 1, consistency)
+            taken = taken[:, None].unflatten(2, size)
+            position = torch.where(taken, guide, position)
+            follows = taken.float()
         trust = torch.stack([score.clamp_min(-1), consistency], dim=1)
-        return position, trust.unflatten(2, size)
+        return Flow(position, trust.unflatten(2, size), follows)
+
+    def _hint(self, guide: Tensor) -> _Hint:
+        is_there = ~guide.isnan().any(1)
+        inside = self._inside(torch.where(is_there[:, None], guide, 0)[..., None])[..., 0]
+        return _Hint(inside.round(), is_there)
 
     def _cells(self, like: Tensor) -> Tensor:
         """(2, N): each position's own (x, y)."""
@@ -109,7 +136,12 @@ class DenseMatching:
         return place.clamp_min(0).minimum(self.last)
 
     def _propagated(
-        self, correlation: Tensor, crowding: Tensor, target: Tensor, cells: Tensor
+        self,
+        correlation: Tensor,
+        crowding: Tensor,
+        target: Tensor,
+        cells: Tensor,
+        hint: _Hint | None,
     ) -> Tensor:
         """One round of `propagation.propagated`: targets (B, 2, N), each of its cell."""
         moved = (target - cells).unflatten(2, (self.height, self.width))
@@ -117,11 +149,17 @@ class DenseMatching:
         near = torch.cat([near[:, :, 4:5], near[:, :, :4], near[:, :, 5:]], dim=2)  # itself first
         near = near.flatten(3)
         reached = self._inside(near + cells[:, None])
+        if hint is not None:
+            wanted = torch.where(hint.is_there[:, None], hint.place, target)
+            reached = torch.cat([reached, wanted[:, :, None]], dim=2)
         index = self._index(reached)
         value = correlation.gather(2, index.mT).mT
         loss = crowding.gather(1, index.flatten(1)).view_as(value)
         apart = ((reached - cells[:, None])[:, :, :, None] - near[:, :, None]).abs().sum(1)
         energy = value - loss - SMOOTHNESS * apart.clamp_max(FARTHEST).mean(2)
+        if hint is not None:
+            off = (reached - hint.place[:, :, None]).abs().sum(1)
+            energy = energy + GUIDE_WEIGHT * (1 - off / 2).clamp_min(0) * hint.is_there[:, None]
         best = energy.argmax(1, keepdim=True)
         return reached.gather(2, best[:, None].expand(-1, 2, -1, -1))[:, :, 0]
 
@@ -167,6 +205,14 @@ class DenseMatching:
         return self._inside(position + (fitted - displacement))
 
 
+@dataclass(frozen=True)
+class _Hint:
+    """`propagation.Guided`: place (B, 2, N), the guide's whole cell; is_there (B, N) bool."""
+
+    place: Tensor
+    is_there: Tensor
+
+
 def _unflattened(index: Tensor, width: int) -> Tensor:
     """(B, 2, ...) as whole (x, y) of flat indices (B, ...) into a grid, below 2**22.
 
@@ -193,24 +239,35 @@ def neighbours(padded: Tensor, radius: int) -> Tensor:
     return F.conv2d(padded.flatten(0, 1)[:, None], kernels).unflatten(0, padded.shape[:2])
 
 
-def seen(values: Tensor, position: Tensor, pixels: int) -> Tensor:
+def seen(values: Tensor, flow: Flow, pixels: int, guide: Tensor | None = None) -> Tensor:
     """`CoherentFlow.warp` at `pixels` for each cell of the flow's grid, and of the exemplar's.
 
-    values (B, V, pixels h', pixels w'), position (B, 2, h, w): (B, V, pixels h, pixels w).
+    values (B, V, pixels h', pixels w'); guide (B, 2, pixels h, pixels w) in cells, NaN where there
+    is none, of a flow that follows one: (B, V, pixels h, pixels w).
     """
+    position = flow.position
     height, width = position.shape[-2:]
     across, down = _slopes(position, 3, (1.0, 0.0)), _slopes(position, 2, (0.0, 1.0))
     rows, columns = (_between(side, pixels, position) for side in (height, width))
+    is_there = None if guide is None else ~guide.isnan().any(1, keepdim=True)
     total: Tensor | int = 0
+    finer: Tensor | int = 0
     for row, row_share in ((rows[1], 1 - rows[3]), (rows[2], rows[3])):
         for column, column_share in ((columns[1], 1 - columns[3]), (columns[2], columns[3])):
-            here = [
-                each.index_select(2, row).index_select(3, column)
-                for each in (position, across, down)
-            ]
-            place = here[0] + here[1] * (columns[0] - column)
-            place = place + here[2] * (rows[0] - row)[:, None]
-            total = total + row_share[:, None] * column_share * _looked(values, place, pixels)
+
+            def here(grid: Tensor, row: Tensor = row, column: Tensor = column) -> Tensor:
+                return grid.index_select(2, row).index_select(3, column)
+
+            place = here(position) + here(across) * (columns[0] - column)
+            place = place + here(down) * (rows[0] - row)[:, None]
+            weight = row_share[:, None] * column_share
+            if is_there is not None and flow.follows is not None:
+                followed = weight * here(flow.follows) * is_there
+                finer = finer + followed
+                weight = weight - followed
+            total = total + weight * _looked(values, place, pixels)
+    if guide is not None and is_there is not None:
+        total = total + finer * _looked(values, torch.where(is_there, guide, 0), pixels)
     return torch.as_tensor(total)
 
 

@@ -1,7 +1,8 @@
 """A pipeline as functions of tensors alone: the exemplar's half, and the condition's half.
 
 Pictures and conditions are (B, ..., H, W) in 0..1, one exemplar for each condition, at the size
-that the networks learned: what the pipeline brings pictures to before it matches them.
+that the networks learned: what the pipeline brings pictures to before it matches them, s times
+smaller (its `matching_scale`).
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 from ..models.blending import BlendingTranslationNetwork
 from ..pipeline import CoCosPipeline
 from .dense import DenseMatching, seen, smaller
+
+GUIDES = ("guide", "guide_cells")
+"""Inputs of a graph whose condition has landmarks."""
 
 
 class Prepare(nn.Module):
@@ -32,11 +36,11 @@ class Prepare(nn.Module):
     def forward(self, exemplar: Tensor, own: Tensor | None = None) -> Tensor:
         """exemplar (B, 3, H', W').
 
-        own: its condition (B, K, H', W'), or of a model with exemplar noise standard normal numbers
-        (B, K, H' / 4, W' / 4); None where `inputs` names neither.
+        own: its condition (B, K, H' / s, W' / s), or of a model with exemplar noise standard normal
+        numbers (B, K, h', w'); None where `inputs` names neither.
         """
-        if own is not None:
-            own = own * self.noise if self.noise else F.avg_pool2d(own, self.scale)
+        if own is not None and self.noise:
+            own = own * self.noise
         photo = smaller(exemplar * 2 - 1, self.scale)
         return self.correspondence(None, photo, own).style
 
@@ -50,15 +54,30 @@ class Paint(nn.Module):
         self.scale = pipe.config.matching_scale
         self.pixels = self.scale * pipe.correspondence.stride
         self.blends = isinstance(pipe.translation, BlendingTranslationNetwork)
-        knobs = ("strength",) if self.blends else ()
-        self.inputs = ("condition", "exemplar", "style", *knobs)
-        self.outputs = ("image", "warped_exemplar", "flow", "confidence")
-        self.outputs += ("blend",) if self.blends else ()
+        self.inputs: tuple[str, ...] = ("condition", "exemplar", "style")
+        self.outputs: tuple[str, ...] = ("image", "warped_exemplar", "flow", "confidence")
+        if self.blends:
+            self.inputs += ("matched_condition", "strength")
+            self.outputs += ("blend",)
+            if pipe.condition.has_landmarks:
+                self.inputs += GUIDES
 
     def forward(
-        self, condition: Tensor, exemplar: Tensor, style: Tensor, strength: Tensor | None = None
+        self,
+        condition: Tensor,
+        exemplar: Tensor,
+        style: Tensor,
+        matched_condition: Tensor | None = None,
+        strength: Tensor | None = None,
+        guide: Tensor | None = None,
+        guide_cells: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        """condition (B, K, H, W), exemplar (B, 3, H', W'), style of `Prepare`, strength () in 0..1.
+        """condition (B, K, H, W), exemplar (B, 3, H', W'), style of `Prepare`.
+
+        Of networks that blend also matched_condition (B, K, H / s, W / s), the same as it is
+        matched, and strength () in 0..1. Of a condition with landmarks guide (B, 2, H, W) and
+        guide_cells (B, 2, h, w): where the middle of each pixel and of each cell likely lies in the
+        exemplar, (x, y) in its pixels, NaN where nothing is known.
 
         Returns `image` and `warped_exemplar` (B, 3, H, W), `flow` (B, 2, h, w): (x, y) in pixels of
         the exemplar, `confidence` (B, h, w) in 0..1, and of networks that blend `blend`
@@ -66,7 +85,8 @@ class Paint(nn.Module):
         """
         photo = exemplar * 2 - 1
         config = self.correspondence.config
-        content = self.correspondence(F.avg_pool2d(condition, self.scale), None).content
+        matched = condition if matched_condition is None else matched_condition
+        content = self.correspondence(matched, None).content
         matching = DenseMatching(content, style, config.patch_size, config.temperature)
         place, confidence = matching.best()
         if strength is None:
@@ -74,10 +94,14 @@ class Paint(nn.Module):
             image = self.translation(picture, condition)
             more: tuple[Tensor, ...] = ()
         else:
-            place, trust = matching.coherent()
-            picture = seen(photo, place, self.pixels)
+            guide, guide_cells = (
+                None if one is None else in_cells(one, self.pixels) for one in (guide, guide_cells)
+            )
+            flow = matching.coherent(guide_cells)
+            place = flow.position
+            picture = seen(photo, flow, self.pixels, guide)
             soft = self._enlarged(matching.warp(F.avg_pool2d(photo, self.pixels)))
-            warp = torch.cat([picture, soft, self._enlarged(trust)], dim=1)
+            warp = torch.cat([picture, soft, self._enlarged(flow.trust)], dim=1)
             output = self.translation(warp, condition)
             copied = strength * output.blend
             share = copied / (copied + (1 - strength) * (1 - output.blend)).clamp_min(1e-6)
@@ -85,8 +109,7 @@ class Paint(nn.Module):
             base = torch.lerp(soft, picture, share)
             image = base + (2 * (1 - strength)).clamp(max=1) * output.change
             more = (share,)
-        flow = place * self.pixels + (self.pixels - 1) / 2
-        return _shown(image), _shown(picture), flow, confidence, *more
+        return _shown(image), _shown(picture), in_pixels(place, self.pixels), confidence, *more
 
     def _averaged(self, matching: DenseMatching, photo: Tensor) -> Tensor:
         """The soft warp as the paper's networks read it, `CorrespondenceNetwork.warp`."""
@@ -99,6 +122,16 @@ class Paint(nn.Module):
 
     def _enlarged(self, x: Tensor) -> Tensor:
         return F.interpolate(x, [side * self.pixels for side in x.shape[-2:]], mode="bilinear")
+
+
+def in_pixels(place: Tensor, pixels: int) -> Tensor:
+    """Places in cells of so many pixels, cell centres at whole numbers, in pixels alike."""
+    return place * pixels + (pixels - 1) / 2
+
+
+def in_cells(place: Tensor, pixels: int) -> Tensor:
+    """The inverse of `in_pixels`."""
+    return (place - (pixels - 1) / 2) / pixels
 
 
 def _shown(picture: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ from onnx import ModelProto, TensorProto, compose, helper, numpy_helper
 from torch import Tensor
 from torch.export import Dim
 
-from .graphs import Paint, Prepare
+from ..pipeline import CoCosPipeline
+from .graphs import GUIDES, Paint, Prepare
 
 OPSET = 20
 """The first whose GridSample is what torch's grid_sample is; onnxruntime knows it from 1.17 on."""
@@ -33,22 +34,32 @@ FEWEST = 1024
 """Numbers from which a weight is stored in fewer bytes."""
 
 
-def traced(
-    module: Prepare | Paint, example: Mapping[str, Tensor], stride: int, pixels: int
-) -> ModelProto:
-    """The ONNX graph of a half from `graphs`, for every batch and size.
+SIDES = {"height": 4, "width": 5, "own_height": 6, "own_width": 7}
+"""Strides of the sides in the example that is traced: of four different lengths, none of which is
+the batch, as what is equal could be taken for one."""
 
-    example: its inputs by name. stride: of which sides are multiples; pixels: for each position of
-    a style.
-    """
+
+def traced(module: Prepare | Paint, pipe: CoCosPipeline) -> ModelProto:
+    """The ONNX graph of a half of a pipeline, for every batch and size."""
     names = module.inputs
-    shapes = _shapes(names, stride, pixels)
+    batch = Dim("batch")
+    roots = {name: Dim(name, min=2) for name in SIDES}
+    shapes: list[dict[int, Any]] = []
+    example: list[Tensor] = []
+    for name in names:
+        if name == "strength":
+            shapes.append({})
+            example.append(torch.tensor(0.5))
+            continue
+        channels, unit, height, width = _layout(pipe, name)
+        shapes.append({0: batch, 2: unit * roots[height], 3: unit * roots[width]})
+        example.append(torch.zeros(2, channels, unit * SIDES[height], unit * SIDES[width]))
     # Without the cache of shapes, which for symbols takes longer than to find them again.
     uncached = torch._dynamo.config.patch(fake_tensor_cache_enabled=False)
     with _quiet(), torch.no_grad(), uncached:
         program: Any = torch.onnx.export(
             module,
-            tuple(example[name] for name in names),
+            tuple(example),
             input_names=list(names),
             output_names=list(module.outputs),
             dynamic_shapes=tuple(shapes),
@@ -66,15 +77,21 @@ def traced(
     return model
 
 
-def _shapes(names: tuple[str, ...], stride: int, pixels: int) -> Iterator[dict[int, Any]]:
-    batch = Dim("batch")
-    roots = {name: Dim(name, min=2) for name in ("height", "width", "own_height", "own_width")}
-    units = {"style": stride // pixels, "noise": stride // 4}
-    for name in names:
-        prefix = "" if name == "condition" else "own_"
-        unit = units.get(name, stride)
-        sides = [unit * roots[f"{prefix}{side}"] for side in ("height", "width")]
-        yield {} if name == "strength" else {0: batch, 2: sides[0], 3: sides[1]}
+def _layout(pipe: CoCosPipeline, name: str) -> tuple[int, int, str, str]:
+    """Of an input: its channels, its pixels for a picture's stride, the names of its sides."""
+    scale = pipe.config.matching_scale
+    pixels = pipe.correspondence.stride * scale
+    is_own = name in ("exemplar", "exemplar_condition", "noise", "style")
+    sides = ("own_height", "own_width") if is_own else ("height", "width")
+    known = {
+        "exemplar": 3,
+        "style": pipe.correspondence.config.feature_channels,
+        **dict.fromkeys(GUIDES, 2),
+    }
+    finer = {"matched_condition": scale, "exemplar_condition": scale}
+    finer |= dict.fromkeys(("style", "noise", "guide_cells"), pixels)
+    channels = known.get(name, pipe.condition.channels)
+    return channels, pipe.stride // finer.get(name, 1), *sides
 
 
 @contextmanager

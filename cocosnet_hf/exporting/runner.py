@@ -1,16 +1,22 @@
 """Paint with an exported pipeline: numpy, Pillow and onnxruntime, nothing else.
 
     python paint.py layout.png exemplar.png -o out.png
+    python paint.py inputs.npz -o out.png
 
 layout.png: of a model of masks a label map, a palette picture or one in the classes' colours; of
-edges a drawing, dark lines on white; or an encoded condition, (K, H, W) in 0..1, as a .npy file.
-`model.json` beside this file says what the model is, its classes, and the terms of its weights.
+edges a drawing, dark lines of one pixel on white, or with --photo a photo. inputs.npz: what
+`cocosnet_hf.export.graph_inputs` returned, which needs torch: the only way for poses, and the one
+that a model wants that is guided; from layout.png it paints without guides, and moves the exemplar
+less well. `model.json` beside this file says what the model is, its classes, and the terms of its
+weights.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +29,15 @@ LONGEST = 8
 """Longest side over shortest of a picture that is painted."""
 
 
+UNGUIDED = (
+    "this model is guided, and paints without guides here: it moves the exemplar much less well. "
+    "Give it inputs.npz with what cocosnet_hf.export.graph_inputs returns."
+)
+
+
 @dataclass(frozen=True)
 class Prepared:
-    """An exemplar that is ready to be painted from: (1, 3, H', W') in 0..1, (1, C, h', w')."""
+    """Exemplars that are ready to be painted from: (B, 3, H', W') in 0..1, (B, C, h', w')."""
 
     exemplar: np.ndarray
     style: np.ndarray
@@ -61,56 +73,82 @@ class Painter:
         scale = max(wanted / side for wanted, side in zip(learned, size, strict=True))
         return tuple(max(2, round(side * scale / stride)) * stride for side in size)
 
-    def prepare(self, photo: Image.Image, own: np.ndarray | None = None, seed: int = 0) -> Prepared:
+    def prepare(
+        self, photo: Image.Image, own: Image.Image | None = None, seed: int = 0
+    ) -> Prepared:
         """Prepare an exemplar once, to paint from it many times.
 
-        own: its encoded condition (K, H', W'), where the model needs one and cannot make it of the
-        photo. seed: of the noise of a model that wants noise.
+        own: its layout, where the model needs one and cannot make it of the photo. seed: of the
+        noise of a model that wants noise.
         """
         photo = photo.convert("RGB")
         height, width = self.size_for((photo.height, photo.width))
         resized = photo.resize((width, height), Image.Resampling.BICUBIC)
-        exemplar = np.asarray(resized, np.float32).transpose(2, 0, 1)[None] / 255
-        feeds = {"exemplar": exemplar}
+        feeds = {"exemplar": np.asarray(resized, np.float32).transpose(2, 0, 1)[None] / 255}
         names = {entry.name for entry in self._prepare.get_inputs()}
         if "noise" in names:
-            shape = (1, self.settings["channels"], height // 4, width // 4)
+            pixels = self.settings["pixels"]
+            shape = (1, self.settings["channels"], height // pixels, width // pixels)
             feeds["noise"] = np.random.default_rng(seed).standard_normal(shape, np.float32)
         elif "exemplar_condition" in names:
-            if own is None:
-                own = self.edges_of(resized)
-            feeds["exemplar_condition"] = own[None].astype(np.float32)
-        (style,) = self._prepare.run(["style"], feeds)
-        return Prepared(exemplar, style)
+            size = self._matched((height, width))
+            made = self.edges_of(photo, size) if own is None else self._encoded_at(own, size)
+            feeds["exemplar_condition"] = made[None]
+        return self.prepared(feeds)
 
-    def paint(
-        self, condition: np.ndarray, prepared: Prepared, strength: float = 0.5
-    ) -> dict[str, np.ndarray]:
-        """The outputs of the graph by name, of an encoded condition (K, H, W).
+    def prepared(self, inputs: Mapping[str, np.ndarray]) -> Prepared:
+        """The same of arrays by the names of the graph's inputs."""
+        (style,) = _run(self._prepare, inputs).values()
+        return Prepared(inputs["exemplar"], style)
 
-        strength: of a model that blends, how much is copied from the exemplar, 0..1.
+    def paint(self, inputs: Mapping[str, np.ndarray], prepared: Prepared) -> dict[str, np.ndarray]:
+        """The outputs of the graph by name.
+
+        inputs: by name as `encode` returns them, and more that the graph takes: strength, of a
+        model that blends, how much is copied from the exemplar, 0..1; guide and guide_cells, of a
+        model that is guided.
         """
-        feeds: dict[str, Any] = {"condition": condition[None].astype(np.float32)}
-        feeds |= {"exemplar": prepared.exemplar, "style": prepared.style}
-        entries = self._paint.get_inputs()
-        if any(entry.name == "strength" for entry in entries):
-            feeds["strength"] = np.float32(strength)
-        names = [entry.name for entry in self._paint.get_outputs()]
-        return dict(zip(names, self._paint.run(names, feeds), strict=True))
+        batch, _, height, width = inputs["condition"].shape
+        pixels = self.settings["pixels"]
+        unknown: dict[str, Any] = {"strength": np.float32(0.5)}
+        for name, unit in (("guide", 1), ("guide_cells", pixels)):
+            shape = (batch, 2, height // unit, width // unit)
+            unknown[name] = np.full(shape, np.nan, np.float32)
+        exemplar = {"exemplar": prepared.exemplar, "style": prepared.style}
+        return _run(self._paint, {**unknown, **inputs, **exemplar})
 
-    def encode(self, picture: Image.Image) -> np.ndarray:
-        """A layout as the networks read it, (K, H, W) in 0..1.
+    def encode(self, picture: Image.Image, is_photo: bool = False) -> dict[str, np.ndarray]:
+        """A layout as the networks read it: condition (1, K, H, W), matched_condition, in 0..1.
 
-        Raises ValueError for a model whose layouts are no pictures, and for unknown labels.
+        is_photo: a photo whose edges are wanted. Raises ValueError for a model whose layouts are no
+        pictures, and for unknown labels.
         """
         size = self.size_for((picture.height, picture.width))
+        sizes = {"condition": size, "matched_condition": self._matched(size)}
+        return {
+            name: self._encoded_at(picture, each, is_photo)[None] for name, each in sizes.items()
+        }
+
+    def _encoded_at(
+        self, picture: Image.Image, size: tuple[int, int], is_photo: bool = False
+    ) -> np.ndarray:
         kind = self.settings["condition"]["type"]
+        if is_photo:
+            return self.edges_of(picture, size)
         if kind == "mask":
             return self._one_hot(picture, size)
         if kind == "edge":
             grey = np.asarray(picture.convert("L"))
             return self._with_distance(_shrunk(grey < 128, size))
-        raise ValueError(f"a layout of the type {kind!r} is no picture; give it encoded, as .npy.")
+        raise ValueError(
+            f"a layout of the type {kind!r} is no picture; give an .npz file of "
+            f"cocosnet_hf.export.graph_inputs."
+        )
+
+    def _matched(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size at which a picture of this size is matched."""
+        height, width = (side // self.settings["matching_scale"] for side in size)
+        return height, width
 
     def _one_hot(self, picture: Image.Image, size: tuple[int, int]) -> np.ndarray:
         channels = self.settings["channels"]
@@ -151,17 +189,26 @@ class Painter:
         reach = self.settings["condition"]["reach"]
         return np.stack([lines, np.minimum(distance / reach, 1)]).astype(np.float32)
 
-    def edges_of(self, photo: Image.Image) -> np.ndarray:
-        """The edges of an exemplar, encoded. Raises ValueError where a photo does not tell."""
+    def edges_of(self, photo: Image.Image, size: tuple[int, int]) -> np.ndarray:
+        """The edges of a photo, (K, *size). Raises ValueError where a photo does not tell."""
         condition = self.settings["condition"]
         if condition["type"] != "edge":
             raise ValueError(
-                f"this model needs the exemplar's own {condition['type']} condition; pass own=, or "
-                f"--exemplar-condition with a .npy file."
+                f"this model needs a {condition['type']} condition, which a photo does not tell; "
+                f"for the exemplar's own pass --exemplar-condition, or own= from Python."
             )
-        grey = np.asarray(photo.convert("L"), float) / 255
+        small = photo.convert("RGB").resize(size[::-1], Image.Resampling.BILINEAR)
+        grey = np.asarray(small.convert("L"), float) / 255
         found = canny(grey, condition["sigma"], condition["low"], condition["high"])
         return self._with_distance(found)
+
+
+def _run(
+    session: onnxruntime.InferenceSession, inputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    names = [entry.name for entry in session.get_outputs()]
+    feeds = {entry.name: inputs[entry.name] for entry in session.get_inputs()}
+    return dict(zip(names, session.run(names, feeds), strict=True))
 
 
 def canny(grey: np.ndarray, sigma: float, low: float, high: float) -> np.ndarray:
@@ -230,31 +277,38 @@ def _shrunk(lines: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return lines
 
 
-def opened(painter: Painter, path: str) -> np.ndarray:
-    """An encoded condition of a file."""
-    if path.endswith(".npy"):
-        return np.load(path, allow_pickle=False)
-    return painter.encode(Image.open(path))
-
-
 def main(arguments: list[str] | None = None) -> None:
     """The command line; `arguments` default to the process's own."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("condition", help="layout: a picture, or .npy")
-    parser.add_argument("exemplar", help="photo whose look is wanted")
+    parser.add_argument("condition", help="layout: a picture; or an .npz file, then no exemplar")
+    parser.add_argument("exemplar", nargs="?", help="photo whose look is wanted")
     parser.add_argument("-o", "--output", required=True, help="picture to write")
+    parser.add_argument("--photo", action="store_true", help="the layout is a photo's edges")
     parser.add_argument("--exemplar-condition", help="the exemplar's own layout, if it is needed")
-    parser.add_argument("--strength", type=float, default=0.5, help="how much is copied, 0..1")
+    parser.add_argument("--strength", type=float, help="how much is copied, 0..1; default: 0.5")
     parser.add_argument("--model", default=Path(__file__).parent, help="default: this folder")
     options = parser.parse_args(arguments)
     painter = Painter(options.model)
-    own = options.exemplar_condition
-    prepared = painter.prepare(
-        Image.open(options.exemplar), None if own is None else opened(painter, own)
-    )
-    painted = painter.paint(opened(painter, options.condition), prepared, options.strength)
+    inputs: dict[str, np.ndarray]
+    if options.condition.endswith(".npz"):
+        with np.load(options.condition, allow_pickle=False) as stored:
+            inputs = dict(stored)
+        prepared = painter.prepared(inputs)
+    else:
+        if options.exemplar is None:
+            parser.error("a layout needs an exemplar beside it")
+        if painter.settings["guided"]:
+            print(f"note: {UNGUIDED}", file=sys.stderr)
+        inputs = painter.encode(Image.open(options.condition), options.photo)
+        own = options.exemplar_condition
+        prepared = painter.prepare(
+            Image.open(options.exemplar), None if own is None else Image.open(own)
+        )
+    if options.strength is not None:
+        inputs["strength"] = np.float32(options.strength)
+    painted = painter.paint(inputs, prepared)
     picture = np.rint(painted["image"][0].transpose(1, 2, 0) * 255).astype(np.uint8)
     Image.fromarray(picture).save(options.output)
     print(options.output)

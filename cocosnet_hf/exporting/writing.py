@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-import torch
-from torch import Tensor
+from onnx import ModelProto
 
 from .. import __version__
 from ..pipeline import CoCosPipeline
 from ..whole_files import write_whole
-from .checking import Agreement, agreement, random_inputs
+from .checking import Agreement, Trial, random_trial
 from .graphs import Paint, Prepare
 from .onnx_files import finished, joined, traced, with_weights
 
@@ -25,26 +24,30 @@ CHECKED = ((0, 0), (2, 1), (1, 3), (0, 2))
 """Strides by which the checked conditions are larger than what the networks learned, in turn."""
 
 
-def write(
-    pipe: CoCosPipeline, folder: Path, dtype: str, terms: Mapping[str, str], checks: int
-) -> dict[str, str]:
-    """As `cocosnet_hf.export.export`, of a folded pipeline."""
-    prepare, paint = Prepare(pipe).eval(), Paint(pipe).eval()
-    stride = pipe.stride
-    # Of four different sides, none of which is the batch: what is equal could be taken for one.
-    example = random_inputs(pipe, (4 * stride, 5 * stride), (6 * stride, 7 * stride), 2, seed=0)
-    with torch.no_grad():
-        example["style"] = prepare(*(example[name] for name in prepare.inputs))
-    halves = {
-        name: with_weights(traced(module, example, stride, paint.pixels), dtype)
-        for name, module in (("prepare", prepare), ("paint", paint))
+def traced_halves(pipe: CoCosPipeline) -> dict[str, ModelProto]:
+    """`prepare` and `paint` of a folded pipeline, with weights in float32."""
+    return {
+        name: traced(module.eval(), pipe)
+        for name, module in (("prepare", Prepare(pipe)), ("paint", Paint(pipe)))
     }
+
+
+def write(
+    pipe: CoCosPipeline,
+    halves: Mapping[str, ModelProto],
+    folder: Path,
+    dtype: str,
+    terms: Mapping[str, str],
+    checks: int,
+) -> dict[str, str]:
+    """As `cocosnet_hf.export.export`, of a folded pipeline and its `traced_halves`."""
     settings = settings_of(pipe, dtype, terms)
     metadata = {
         key: value if isinstance(value, str) else json.dumps(value)
         for key, value in settings.items()
     }
-    models = halves | {"whole": joined(halves["prepare"], halves["paint"])}
+    models = {name: with_weights(half, dtype) for name, half in halves.items()}
+    models["whole"] = joined(models["prepare"], models["paint"])
     files = {f"{name}.onnx": finished(model, metadata) for name, model in models.items()}
     found = _checked(pipe, files, dtype, checks)
     for name, content in files.items():
@@ -71,7 +74,9 @@ def settings_of(pipe: CoCosPipeline, dtype: str, terms: Mapping[str, str]) -> di
         "colors": colors,
         "size": list(pipe.learned_size),
         "stride": pipe.stride,
+        "matching_scale": pipe.config.matching_scale,
         "pixels": pipe.correspondence.stride * pipe.config.matching_scale,
+        "guided": pipe.condition.has_landmarks,
         "dtype": dtype,
         "terms": dict(terms),
     }
@@ -87,12 +92,13 @@ def _checked(
     }
     found: dict[str, list[Agreement]] = {"whole.onnx": [], "paint.onnx": []}
     for seed in range(checks):
-        inputs = check_inputs(pipe, seed)
+        trial = check(pipe, seed)
+        inputs = trial.inputs()
         whole = outputs_of(sessions["whole.onnx"], inputs)
-        found["whole.onnx"].append(agreement(pipe, whole, inputs, seed))
-        (style,) = outputs_of(sessions["prepare.onnx"], inputs).values()
-        halves = outputs_of(sessions["paint.onnx"], inputs | {"style": torch.from_numpy(style)})
-        found["paint.onnx"].append(agreement(pipe, halves, inputs, seed))
+        found["whole.onnx"].append(trial.agreement(whole))
+        style = outputs_of(sessions["prepare.onnx"], inputs)
+        halves = outputs_of(sessions["paint.onnx"], inputs | style)
+        found["paint.onnx"].append(trial.agreement(halves))
     for name, each in found.items():
         for one in each:
             one.require(dtype, name)
@@ -101,20 +107,20 @@ def _checked(
     }
 
 
-def check_inputs(pipe: CoCosPipeline, seed: int) -> dict[str, Tensor]:
-    """Inputs of another size and batch size for each seed, the exemplar larger along one side."""
+def check(pipe: CoCosPipeline, seed: int) -> Trial:
+    """Of another size and batch size for each seed, the exemplar larger along one side."""
     stride = pipe.stride
     height, width = pipe.learned_size
     down, across = CHECKED[seed % len(CHECKED)]
     size = (height + down * stride, width + across * stride)
     own = (size[0] + stride, size[1]) if seed % 2 else (size[0], size[1] + 3 * stride)
-    return random_inputs(pipe, size, own, 1 + seed % 3, seed)
+    return random_trial(pipe, size, own, 1 + seed % 3, seed)
 
 
 def outputs_of(
-    session: onnxruntime.InferenceSession, inputs: Mapping[str, Tensor]
+    session: onnxruntime.InferenceSession, inputs: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """Of a graph, by name; it takes of the inputs those that it knows."""
     names = [entry.name for entry in session.get_outputs()]
-    feeds = {entry.name: inputs[entry.name].numpy() for entry in session.get_inputs()}
+    feeds = {entry.name: inputs[entry.name] for entry in session.get_inputs()}
     return dict(zip(names, session.run(names, feeds), strict=True))
