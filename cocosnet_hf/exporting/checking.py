@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..conditions import Pose, PoseCondition
 from ..conditions.joints import JOINTS
-from ..pipeline import CoCosPipeline
+from ..pipeline import CoCosPipeline, CoCosPipelineOutput
 from .graphs import in_pixels
 from .inputs import graph_inputs
 
@@ -73,9 +73,13 @@ class Trial:
         """Of the graph, by name."""
         return graph_inputs(self.pipe, **self.arguments, generator=self._generator())
 
+    def output(self) -> CoCosPipelineOutput:
+        """Of the pipeline, as tensors."""
+        return self.pipe(**self.arguments, generator=self._generator(), output_type="pt")
+
     def agreement(self, painted: Mapping[str, np.ndarray]) -> Agreement:
         """Of the graph's outputs by name with what the pipeline makes of the call."""
-        out = self.pipe(**self.arguments, generator=self._generator(), output_type="pt")
+        out = self.output()
         pixels = out.matching.stride
         flow = out.matching.flow() if out.flow is None else in_pixels(out.flow.position, pixels)
         away = (torch.from_numpy(painted["flow"]).movedim(1, -1) - flow).abs().amax(-1)

@@ -1,20 +1,20 @@
 """Exported files paint through onnxruntime what the pipeline paints, and say what they are."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from PIL import Image
 
-from cocosnet_hf import CoCosPipeline, EdgeCondition, PoseCondition
+from cocosnet_hf import CoCosPipeline, MaskCondition, PoseCondition
 from cocosnet_hf.bundled import ASSETS
-from cocosnet_hf.export import export, main, require_exportable, terms_of
+from cocosnet_hf.export import export, graph_inputs, main, require_exportable, terms_of
 from cocosnet_hf.exporting import onnx_files, runner
-from cocosnet_hf.exporting.checking import LEAST_DECIBELS, agreement, random_inputs
+from cocosnet_hf.exporting.checking import LEAST_DECIBELS, random_trial
 from cocosnet_hf.exporting.writing import outputs_of, settings_of
 from tests.support import tiny
 from tests.support.painting import CLASSES, labels, photo
@@ -48,6 +48,40 @@ def test_settings_name_classes_and_colours_in_the_order_of_channels():
     assert settings["classes"] == ["sky", "tree", "water"]
     assert len(settings["colors"]) == settings["channels"] == 3
     assert settings["terms"] == {"license": "mit"} and settings["size"] == [32, 32]
+
+
+@pytest.mark.parametrize("name", ["regions", "points", "scale"])
+def test_what_a_graph_does_not_know_is_refused(name: str):
+    with pytest.raises(ValueError, match=f"an exported graph takes no {name}; leave that out"):
+        graph_inputs(tiny.blending_pipeline(), photo(1), photo(2), **{name: None})
+
+
+def test_one_exemplar_of_one_size_is_asked_for():
+    pipe = tiny.pipeline()
+    with pytest.raises(ValueError, match="one exemplar for each condition, got 2; choose one"):
+        graph_inputs(pipe, photo(1), [[photo(2), photo(3)]])
+    with pytest.raises(ValueError, match="must have one size for an exported graph"):
+        graph_inputs(pipe, photo(1), [photo(2), photo(3, 32, 64)])
+    with pytest.raises(ValueError, match="prepares exemplars itself, got prepared ones"):
+        graph_inputs(pipe, photo(1), pipe.encode_exemplar(photo(2)))
+
+
+def test_an_unknown_format_ends_the_command_with_the_known_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    with pytest.raises(SystemExit):
+        main(["edge-to-face", str(tmp_path), "--format", "tflite"])
+    assert "'tflite' (choose from " in capsys.readouterr().err
+
+
+def test_without_its_packages_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delattr("cocosnet_hf.exporting.writing")
+    monkeypatch.delitem(sys.modules, "cocosnet_hf.exporting.writing")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"pip install 'cocosnet-hf\[export\]'"):
+        export(tiny.pipeline(), tmp_path)
 
 
 @pytest.mark.parametrize(("dtype", "most"), [("fp16", 1e-3), ("int8", 2e-2)])
@@ -84,17 +118,25 @@ def painter(condition: dict, size: tuple[int, int], channels: int = 3) -> runner
     made = object.__new__(runner.Painter)
     made.settings = {"condition": condition, "size": size, "stride": 16, "channels": channels}
     made.settings |= {
+        "matching_scale": 2,
         "classes": ["sky", "tree", "water"],
         "colors": ["#0000ff", "#00ff00", "#000000"],
     }
     return made
 
 
-def test_the_runner_finds_the_edges_that_the_condition_finds():
-    edges = EdgeCondition()
-    picture = photo(3, 64, 80).rotate(20).resize((96, 64), Image.Resampling.BICUBIC)
-    found = painter(edges.to_config(), (64, 96)).edges_of(picture)
-    np.testing.assert_allclose(found, edges.encode(picture, 64, 96).numpy(), atol=1e-6)
+@pytest.mark.parametrize("is_photo", [True, False])
+def test_the_runner_reads_edges_as_the_pipeline_does_at_both_sizes(is_photo: bool):
+    pipe = tiny.blending_pipeline()
+    lines = np.zeros((64, 80), bool)
+    lines[20, 10:70] = lines[5:60, 33] = True
+    picture = photo(3, 64, 80).rotate(20)
+    if not is_photo:
+        picture = Image.fromarray(np.where(lines, 0, 255).astype(np.uint8))
+    expected = graph_inputs(pipe, picture if is_photo else lines, photo(1, 64, 64))
+    found = painter(pipe.condition.to_config(), (64, 64)).encode(picture, is_photo)
+    for name, each in found.items():
+        np.testing.assert_allclose(each, expected[name], atol=1e-6)
 
 
 def test_the_runner_reads_label_maps_and_colours():
@@ -103,30 +145,27 @@ def test_the_runner_reads_label_maps_and_colours():
     expected = np.eye(3)[drawn].transpose(2, 0, 1)
     colors = np.array([[0, 0, 255], [0, 255, 0], [0, 0, 0]], np.uint8)[drawn]
     for picture in (Image.fromarray(drawn.astype(np.uint8)), Image.fromarray(colors)):
-        assert (made.encode(picture) == expected).all()
+        assert (made.encode(picture)["condition"][0] == expected).all()
     with pytest.raises(ValueError, match="has the label 9; the model knows 0..2"):
         made.encode(Image.new("L", (80, 64), 9))
     with pytest.raises(ValueError, match="too long"):
         made.encode(Image.new("L", (900, 64)))
 
 
-def test_the_runner_reads_drawn_lines_and_refuses_poses():
-    edges, lines = EdgeCondition(), np.zeros((64, 80), bool)
-    lines[20, 10:70] = True
-    drawing = Image.fromarray(np.where(lines, 0, 255).astype(np.uint8))
-    found = painter(edges.to_config(), (64, 80)).encode(drawing)
-    np.testing.assert_allclose(found, edges.encode(lines, 64, 80).numpy(), atol=1e-6)
-    with pytest.raises(ValueError, match="'pose' is no picture"):
-        painter(PoseCondition().to_config(), (64, 80)).encode(drawing)
+def test_the_runner_refuses_poses():
+    with pytest.raises(ValueError, match="'pose' is no picture; give an .npz file"):
+        painter(PoseCondition().to_config(), (64, 80)).encode(Image.new("L", (80, 64)))
 
 
 # Slow: tracing takes a minute
 
 
-@pytest.fixture(scope="module", params=["coherent", "patch"])
+@pytest.fixture(scope="module", params=["guided", "patch"])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     """A folded pipeline and the folder of its files."""
-    made = tiny.blending_pipeline() if request.param == "coherent" else tiny.pipeline(warp="patch")
+    made = tiny.pipeline(warp="patch")
+    if request.param == "guided":
+        made = tiny.blending_pipeline(MaskCondition(CLASSES.classes, guided=True))
     folder = tmp_path_factory.mktemp(request.param)
     found = export(made, folder, terms={"license": "mit"}, checks=1)
     assert set(found) == {"whole.onnx", "paint.onnx"}
@@ -143,13 +182,14 @@ def test_exported_files_paint_what_the_pipeline_paints(exported: tuple[CoCosPipe
     for seed in range(32):
         size = (stride * (2 + seed % 3), stride * (2 + seed % 5))
         own_size = (size[0], size[1] + stride * (seed % 4))
-        inputs = random_inputs(pipe, size, own_size, 1 + seed % 3, seed)
+        trial = random_trial(pipe, size, own_size, 1 + seed % 3, seed)
+        inputs = trial.inputs()
         painted = outputs_of(whole, inputs)
-        found = agreement(pipe, painted, inputs, seed)
+        found = trial.agreement(painted)
         moved.append(found.moved)
         decibels.append(found.decibels)
-        style = torch.from_numpy(outputs_of(prepare, inputs)["style"])
-        for name, half in outputs_of(paint, inputs | {"style": style}).items():
+        style = outputs_of(prepare, inputs)
+        for name, half in outputs_of(paint, inputs | style).items():
             np.testing.assert_allclose(half, painted[name], atol=1e-4)
     assert np.mean(moved) < 1e-3
     assert np.quantile(decibels, 0.1) > LEAST_DECIBELS["fp32"]
@@ -170,12 +210,26 @@ def test_exported_files_say_what_they_are(exported: tuple[CoCosPipeline, Path]):
 
 
 @pytest.mark.slow
-def test_the_runner_paints_from_an_exported_folder(
-    exported: tuple[CoCosPipeline, Path], tmp_path: Path
+def test_the_runner_paints_as_the_pipeline_does(
+    exported: tuple[CoCosPipeline, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    _, folder = exported
-    photo(1, 64, 64).convert("L").point(lambda x: 255 * (x > 60)).save(tmp_path / "layout.png")
-    photo(2, 64, 96).save(tmp_path / "exemplar.png")
-    words = [str(tmp_path / "layout.png"), str(tmp_path / "exemplar.png"), "--model", str(folder)]
-    runner.main([*words, "-o", str(tmp_path / "out.png")])
-    assert np.asarray(Image.open(tmp_path / "out.png")).std() > 5
+    pipe, folder = exported
+    is_guided = isinstance(pipe.condition, MaskCondition)
+    layout = Image.fromarray(labels(1, 64, 64).astype(np.uint8)) if is_guided else photo(1, 64, 64)
+    own = Image.fromarray(labels(2, 64, 96).astype(np.uint8)) if is_guided else None
+    exemplar = photo(2, 64, 96)
+    files = {name: tmp_path / f"{name}.png" for name in ("layout", "exemplar", "own", "out")}
+    for name, picture in {"layout": layout, "exemplar": exemplar, "own": own}.items():
+        if picture is not None:
+            picture.save(files[name])
+    np.savez(tmp_path / "inputs.npz", **graph_inputs(pipe, layout, exemplar, own))
+    common = ["--model", str(folder), "-o", str(files["out"])]
+    runner.main([str(tmp_path / "inputs.npz"), *common])
+    expected = np.asarray(pipe(layout, exemplar, own).images[0], int)
+    assert np.abs(np.asarray(Image.open(files["out"]), int) - expected).max() <= 1
+    assert "guide" not in capsys.readouterr().err
+    more = ["--exemplar-condition", str(files["own"])] if is_guided else ["--photo"]
+    runner.main([str(files["layout"]), str(files["exemplar"]), *more, *common])
+    found = np.asarray(Image.open(files["out"]), int)
+    assert ("paints without guides" in capsys.readouterr().err) == is_guided
+    assert (np.abs(found - expected).mean() < 1) != is_guided
