@@ -1,6 +1,7 @@
 """Exported files paint through onnxruntime what the pipeline paints, and say what they are."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from cocosnet_hf.exporting import onnx_files, runner
 from cocosnet_hf.exporting.checking import LEAST_DECIBELS, random_trial
 from cocosnet_hf.exporting.writing import outputs_of, settings_of
 from tests.support import tiny
+from tests.support.documents import blocks
 from tests.support.painting import CLASSES, labels, photo
 
 
@@ -82,6 +84,21 @@ def test_without_its_packages_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(ImportError, match=r"pip install 'cocosnet-hf\[export\]'"):
         export(tiny.pipeline(), tmp_path)
+
+
+def test_inputs_are_made_as_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    examples = ASSETS / "pose-to-body" / "examples"
+    named = {"layout.json": "pose.json", "exemplar_condition.json": "exemplar_pose.json"}
+    for path in examples.iterdir():
+        shutil.copy(path, tmp_path / named.get(path.name, path.name))
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("docs/deployment.md", "python")
+    exec(code, {})
+    inputs = dict(np.load("inputs.npz"))
+    assert inputs["exemplar"].shape == (1, 3, 384, 192)
+    assert inputs["guide_cells"].shape == (1, 2, 48, 24)
+    known = ~np.isnan(inputs["guide"]).any(1)
+    assert 0.5 < known.mean() < 1
 
 
 @pytest.mark.parametrize(("dtype", "most"), [("fp16", 1e-3), ("int8", 2e-2)])
