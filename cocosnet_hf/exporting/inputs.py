@@ -84,7 +84,7 @@ def graph_inputs(
     arrays = {
         name: value.expand(given.batch, -1, -1, -1).float().numpy() for name, value in made.items()
     }
-    return arrays | {"strength": np.float32(strength)}
+    return arrays | {"strength": np.array(strength, np.float32)}
 
 
 def _guides(

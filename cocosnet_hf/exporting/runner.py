@@ -307,7 +307,7 @@ def main(arguments: list[str] | None = None) -> None:
             Image.open(options.exemplar), None if own is None else Image.open(own)
         )
     if options.strength is not None:
-        inputs["strength"] = np.float32(options.strength)
+        inputs["strength"] = np.array(options.strength, np.float32)
     painted = painter.paint(inputs, prepared)
     picture = np.rint(painted["image"][0].transpose(1, 2, 0) * 255).astype(np.uint8)
     Image.fromarray(picture).save(options.output)

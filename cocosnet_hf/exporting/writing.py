@@ -26,10 +26,8 @@ CHECKED = ((0, 0), (2, 1), (1, 3), (0, 2))
 
 def traced_halves(pipe: CoCosPipeline) -> dict[str, ModelProto]:
     """`prepare` and `paint` of a folded pipeline, with weights in float32."""
-    return {
-        name: traced(module.eval(), pipe)
-        for name, module in (("prepare", Prepare(pipe)), ("paint", Paint(pipe)))
-    }
+    halves: dict[str, Prepare | Paint] = {"prepare": Prepare(pipe), "paint": Paint(pipe)}
+    return {name: traced(half.eval(), pipe) for name, half in halves.items()}
 
 
 def write(
