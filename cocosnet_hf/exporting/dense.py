@@ -101,7 +101,7 @@ class DenseMatching:
         follows = None
         if guide is not None and hint is not None:
             taken = ((target - hint.place).abs().amax(1) <= 1) & hint.is_there
-            consistency = torch.where(taken, 1, consistency)
+            consistency = torch.where(taken, 1.0, consistency)
             taken = taken[:, None].unflatten(2, size)
             position = torch.where(taken, guide, position)
             follows = taken.float()
@@ -110,7 +110,7 @@ class DenseMatching:
 
     def _hint(self, guide: Tensor) -> _Hint:
         is_there = ~guide.isnan().any(1)
-        inside = self._inside(torch.where(is_there[:, None], guide, 0)[..., None])[..., 0]
+        inside = self._inside(torch.where(is_there[:, None], guide, 0.0)[..., None])[..., 0]
         return _Hint(inside.round(), is_there)
 
     def _cells(self, like: Tensor) -> Tensor:
@@ -267,7 +267,7 @@ def seen(values: Tensor, flow: Flow, pixels: int, guide: Tensor | None = None) -
                 weight = weight - followed
             total = total + weight * _looked(values, place, pixels)
     if guide is not None and is_there is not None:
-        total = total + finer * _looked(values, torch.where(is_there, guide, 0), pixels)
+        total = total + finer * _looked(values, torch.where(is_there, guide, 0.0), pixels)
     return torch.as_tensor(total)
 
 
