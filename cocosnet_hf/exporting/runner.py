@@ -28,7 +28,6 @@ from PIL import Image
 LONGEST = 8
 """Longest side over shortest of a picture that is painted."""
 
-
 UNGUIDED = (
     "this model is guided, and paints without guides here: it moves the exemplar much less well. "
     "Give it inputs.npz with what cocosnet_hf.export.graph_inputs returns."

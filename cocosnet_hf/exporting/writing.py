@@ -74,7 +74,7 @@ def settings_of(pipe: CoCosPipeline, dtype: str, terms: Mapping[str, str]) -> di
         "stride": pipe.stride,
         "matching_scale": pipe.config.matching_scale,
         "pixels": pipe.correspondence.stride * pipe.config.matching_scale,
-        "guided": pipe.condition.has_landmarks,
+        "guided": pipe.condition.has_landmarks and pipe.correspondence.is_coherent,
         "dtype": dtype,
         "terms": dict(terms),
     }
