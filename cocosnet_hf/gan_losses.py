@@ -72,6 +72,16 @@ Source: Zhang et al. 2020, section 3.3, "adversarial loss"; official networks, 1
 """
 
 
+def r1_penalty(logits: Tensor, pictures: Tensor) -> Tensor:
+    """1/2 mean over items of the sum of squares of d logits / d pictures.
+
+    How steeply a critic judges true pictures. Source: Mescheder et al. 2018, equation 9. logits
+    (B,) of pictures (B, 3, H, W) that require gradients; returns a scalar that can be learned from.
+    """
+    (slope,) = torch.autograd.grad(logits.float().sum(), pictures, create_graph=True)
+    return 0.5 * slope.float().square().sum(dim=(1, 2, 3)).mean()
+
+
 def kl_sum(mean: Tensor, log_variance: Tensor) -> Tensor:
     """-1/2 sum(1 + log var - mean^2 - var): how far codes are from N(0, 1), over items and entries.
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from .conditions.layouts import JOINTS
 from .conditions.sides import mirrored_order
+from .models.network import channels_last
 from .models.person import PersonNetwork
 from .pictures import Picture, open_photo
 
@@ -167,7 +168,8 @@ def read_joints_of_mask(labels: np.ndarray) -> np.ndarray:
 @functools.cache
 def _network(weights: str) -> PersonNetwork:
     folder = Path(__file__).parent / "assets" / weights
-    return PersonNetwork.from_pretrained(folder, variant="fp16", dtype=torch.float32).eval()
+    network = PersonNetwork.from_pretrained(folder, variant="fp16", dtype=torch.float32)
+    return network.eval().to(memory_format=torch.channels_last)
 
 
 def _first_frames(width: int, height: int) -> list[_Frame]:
@@ -207,8 +209,8 @@ def _looked(
             )
         )
     images = torch.from_numpy(np.stack(cut)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    classes, joints = network(images)
-    mirrored_classes, mirrored_joints = network(images.flip(3))
+    found = network(channels_last(torch.cat([images, images.flip(3)])))
+    (classes, mirrored_classes), (joints, mirrored_joints) = (each.chunk(2) for each in found)
     classes = (classes + mirrored_classes.flip(3)) / 2
     joints = (joints + mirrored_joints.flip(3)[:, mirrored_order(JOINTS)]) / 2
     return list(zip(classes, joints, strict=True))

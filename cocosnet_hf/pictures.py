@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
+from torch.nn import functional as F
 
 from .color_profiles import to_srgb
 from .orientation import TURNED, orientation, turned_by, upright
@@ -259,3 +260,17 @@ def check_sides(height: int, width: int, label: str) -> None:
         raise ValueError(
             f"{label} is {height} x {width} pixels; at least {MIN_SIDE} x {MIN_SIDE} are needed."
         )
+
+
+def enlarged_labels(logits: Tensor, height: int, width: int) -> Tensor:
+    """The class with the largest of bilinearly enlarged logits (K, h, w): (height, width) int64.
+
+    Class by class: of a phone's photo all at once would take gigabytes.
+    """
+    largest = torch.full((height, width), -torch.inf)
+    labels = torch.zeros((height, width), dtype=torch.int64)
+    for label, plane in enumerate(logits.float()):
+        plane = F.interpolate(plane[None, None], (height, width), mode="bilinear")[0, 0]
+        labels[plane > largest] = label
+        torch.maximum(largest, plane, out=largest)
+    return labels

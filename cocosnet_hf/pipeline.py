@@ -288,16 +288,10 @@ class CoCosPipeline(ImageTranslationPipeline):
         prepared = inputs.exemplars
         if not isinstance(prepared, PreparedExemplar):
             prepared = self._prepared(prepared, generator)
-        guide = self._guide(inputs.matched, self.correspondence)
-        content = self.correspondence(guide, None).content
         prepared = prepared.to(self._execution_device)
+        guide = _guide(inputs.matched, self.correspondence, prepared)
+        content = self.correspondence(guide, None).content
         return prepared, self._match(content, prepared, inputs)
-
-    def _guide(self, conditions: list[Tensor], network: Network) -> Tensor:
-        """The conditions (B or 1, K, H, W) on the device, as a network computes."""
-        device = self._execution_device
-        guide = torch.stack([item.to(device, network.dtype) for item in conditions])
-        return channels_last(guide)
 
     def _prepared(
         self,
@@ -327,7 +321,7 @@ class CoCosPipeline(ImageTranslationPipeline):
     ) -> tuple[Tensor, Tensor, Tensor | None, CoherentFlow | None]:
         """Picture and warped exemplar (B, 3, H, W) in [-1, 1]; blend (B, 1, H, W), flow or None."""
         items = broadcast(prepared.photos, inputs.batch)
-        guide = self._guide(inputs.conditions, self.translation)
+        guide = _guide(inputs.conditions, self.translation, prepared)
         guide = guide.expand(inputs.batch, -1, -1, -1)
         size = size_of(guide)
         if not self.correspondence.is_coherent:
@@ -347,6 +341,12 @@ class CoCosPipeline(ImageTranslationPipeline):
         share = share.float()
         image = enlarged(image.float(), share, warped)
         return image, warped, F.interpolate(share, inputs.size, mode="bilinear"), warp.flow
+
+
+def _guide(conditions: list[Tensor], network: Network, prepared: PreparedExemplar) -> Tensor:
+    """The conditions (B or 1, K, H, W) on the exemplars' device, as a network computes."""
+    device, dtype = prepared.photos[0][0].device, network.dtype
+    return channels_last(torch.stack([item.to(device, dtype) for item in conditions]))
 
 
 def _at_most(

@@ -9,9 +9,8 @@ still do.
 
 from __future__ import annotations
 
-import math
-
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 RADIUS = 3
@@ -36,45 +35,32 @@ def locally_affine(position: Tensor, side: Tensor, radius: int = RADIUS) -> Tens
     position (B, h, w, 2): (x, y) in cells of the exemplar's grid. side (B, h, w): which exemplar;
     matches in another one do not count. Returns (B, h, w, 2), which may lie off the exemplar.
     """
-    batch, height, width, _ = position.shape
-    device = position.device
+    height, width = side.shape[1:]
     y, x = torch.meshgrid(
-        torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
+        *(torch.arange(length, device=position.device) for length in (height, width)), indexing="ij"
     )
-    displacement = position - torch.stack([x, y], dim=-1)
+    displacement = (position - torch.stack([x, y], dim=-1)).movedim(-1, 0)
+    offsets = torch.arange(-radius, radius + 1, device=position.device)
+    down, across = (each.flatten() for each in torch.meshgrid(offsets, offsets, indexing="ij"))
+    closeness = (-(down.square() + across.square()) / (2 * SIGMA**2)).exp()
+    basis = torch.stack([torch.ones_like(down), across, down], dim=-1).to(position)
+    products = (basis[:, :, None] * basis[:, None]).flatten(1)
+    near = _around(displacement, radius)
+    counts = _around(torch.ones_like(side), radius) * (_around(side, radius) == side[..., None])
+    closeness = counts * closeness
+    ridge = RIDGE * torch.diag(basis.new_tensor([0, 1, 1]))
     fitted = displacement
     for _ in range(FITS):
-        normal = position.new_zeros(batch, height, width, 3, 3)
-        wanted = position.new_zeros(batch, height, width, 3, 2)
-        for down in range(-radius, radius + 1):
-            for across in range(-radius, radius + 1):
-                here, there = _overlap(height, width, down, across)
-                near = displacement[there]
-                apart = (near - fitted[here]).abs().sum(-1)
-                weight = (1 + (apart / TOLERANCE).square()).pow(-2)
-                weight = weight * (side[there] == side[here])
-                weight = weight * _closeness(down, across)
-                basis = position.new_tensor([1, across, down])
-                normal[here] += weight[..., None, None] * basis[:, None] * basis
-                wanted[here] += (weight[..., None, None] * basis[:, None]) * near[..., None, :]
-        normal[..., 1, 1] += RIDGE
-        normal[..., 2, 2] += RIDGE
-        fitted = torch.linalg.solve(normal, wanted)[..., 0, :]
-    return position + (fitted - displacement)
+        apart = (near - fitted[..., None]).abs().sum(0)
+        weight = closeness * (1 + (apart / TOLERANCE).square()).pow(-2)
+        normal = (weight @ products).unflatten(-1, (3, 3)) + ridge
+        wanted = ((weight * near) @ basis).movedim(0, -1)
+        fitted = torch.linalg.solve(normal, wanted)[..., 0, :].movedim(-1, 0)
+    return position + (fitted - displacement).movedim(0, -1)
 
 
-def _closeness(down: int, across: int) -> float:
-    return math.exp(-(down**2 + across**2) / (2 * SIGMA**2))
-
-
-def _overlap(height: int, width: int, down: int, across: int) -> tuple[tuple, tuple]:
-    """Indices of the positions that have a neighbour this far away, and of those neighbours."""
-    rows = slice(max(0, -down), min(height, height - down))
-    columns = slice(max(0, -across), min(width, width - across))
-    here = (slice(None), rows, columns)
-    there = (
-        slice(None),
-        slice(rows.start + down, rows.stop + down),
-        slice(columns.start + across, columns.stop + across),
-    )
-    return here, there
+def _around(values: Tensor, radius: int) -> Tensor:
+    """(..., h, w, n) what lies around each place of (..., h, w), row by row; 0 beyond it."""
+    side = 2 * radius + 1
+    padded = F.pad(values, (radius,) * 4)
+    return padded.unfold(-2, side, 1).unfold(-2, side, 1).flatten(-2)

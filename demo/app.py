@@ -4,8 +4,9 @@
     python demo/app.py --edge-to-face user/repo --port 7861
 
 Runs on the bundled pipelines, or on others by folder or Hub id, which the environment variables
-COCOSNET_MASK_TO_IMAGE, COCOSNET_EDGE_TO_FACE and COCOSNET_POSE_TO_BODY name as well;
-COCOSNET_PIPELINE names one that takes the tab of its condition. `demo` is the page, for gradio.
+COCOSNET_MASK_TO_IMAGE, COCOSNET_MASK_TO_LANDSCAPE, COCOSNET_EDGE_TO_FACE and COCOSNET_POSE_TO_BODY
+name as well; COCOSNET_PIPELINE names one that takes the tab of its condition. `demo` is the page,
+for gradio.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ WHAT = (
 )
 CONTENT = {
     "mask-to-image": ("Dress a figure", "Mask to image", mask_tab),
+    "mask-to-landscape": ("Paint a landscape", "Mask to landscape", mask_tab),
     "layers": ("Makeup", "Layers from face to face", layer_tab),
     "edge-to-face": ("Draw a face", "Edge to face", edge_tab),
     "pose-to-body": ("Pose a person", "Pose to body", pose_tab),

@@ -4,12 +4,13 @@
     python -m tools.paint_gallery edge-to-face FOLDER --keep 5 27 46
     python -m tools.paint_gallery mask-to-image FOLDER --keep 38 27 15
 
-FOLDER: photos of faces; for masks and poses a split of the recipe's image folder, whose
-metadata.jsonl has file_name, label_file_name and keypoints. Its photos lend their looks.
+FOLDER: photos of faces, or paintings of landscapes; for other masks and poses a split of the
+recipe's image folder, whose metadata.jsonl has file_name, label_file_name and keypoints. Its
+pictures lend their looks.
 
 Candidate i of the faces has the edges of photo i and the look of another photo with similar edges.
-Those of masks and poses have the layouts that tools/draw_figures.py draws: candidate 5 f + r is
-figure f with the look of the photo whose layout is the r-th nearest.
+Those of the others have drawn layouts, see tools/draw_figures.py and tools/scenes.py: candidate
+5 f + r is figure f with the look of the photo whose layout is the r-th nearest.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from cocosnet_hf import Condition, Pose, bundled
+from cocosnet_hf import Condition, MaskCondition, Pose, bundled
 from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.datasets.reading import Reader
+from cocosnet_hf.landscape_reader import LANDSCAPE
 from cocosnet_hf.pictures import grid, open_photo
 from cocosnet_hf.retrieval import ExemplarIndex
 from demo.studio.gallery import FOLDER, Exhibit, store
@@ -32,9 +34,10 @@ from train.config import load_config
 
 from .people import FIGURES, HEIGHT, WIDTH, Figure, draw_layout, joints
 from .recipes import recipe_file
+from .scenes import SCENES, draw_scene
 
-FACES = 100
-"""How many photos of faces are candidates."""
+PHOTOS = 150
+"""How many photos of faces, or paintings, are read."""
 
 NEIGHBOURS = 5
 """Candidate i takes its look from the neighbour of rank i modulo this, for variety."""
@@ -61,10 +64,11 @@ def read_folder(
     def fitted(photo: Image.Image) -> Image.Image:
         return ImageOps.fit(photo, (size[1], size[0]), Image.Resampling.BICUBIC)
 
-    if condition.needs_only_photo:
-        paths = sorted(path for path in folder.iterdir() if path.is_file())[:FACES]
+    if condition.needs_only_photo or shows_landscapes(condition):
+        paths = sorted(path for path in folder.iterdir() if path.is_file())[:PHOTOS]
         photos = [fitted(open_photo(path)) for path in paths]
-        return photos, photos
+        labelled = condition.labelled
+        return photos, [condition.from_photo(photo) if labelled else photo for photo in photos]
     recipe = load_config(recipe_file(tab)).data
     groups = recipe.label_groups if condition.labelled else ()
     settings = DataSettings(condition_column=recipe.condition_column, label_groups=groups)
@@ -77,13 +81,21 @@ def read_folder(
     return [fitted(one.image) for one in examples], [one.condition for one in examples]
 
 
-def drawn_figures(condition: Condition) -> list[Any]:
-    """The layouts of all candidates for masks or poses: each figure once per neighbour."""
-    if condition.labelled:
-        figures: list[Any] = [draw_layout(figure) for figure in FIGURES]
+def shows_landscapes(condition: Condition) -> bool:
+    """Whether it is a mask of landscapes."""
+    return isinstance(condition, MaskCondition) and condition.photo_parser == LANDSCAPE
+
+
+def drawn_layouts(condition: Condition) -> list[Any]:
+    """The layouts of all candidates for masks or poses: each drawing once per neighbour."""
+    drawn: list[Any]
+    if shows_landscapes(condition):
+        drawn = [draw_scene(number) for number in range(len(SCENES))]
+    elif condition.labelled:
+        drawn = [draw_layout(figure) for figure in FIGURES]
     else:
-        figures = [Pose(joints(figure), (HEIGHT, WIDTH)) for figure in FIGURES]
-    return [figure for figure in figures for _ in range(NEIGHBOURS)]
+        drawn = [Pose(joints(figure), (HEIGHT, WIDTH)) for figure in FIGURES]
+    return [one for one in drawn for _ in range(NEIGHBOURS)]
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -102,15 +114,15 @@ def main(arguments: list[str] | None = None) -> None:
     pipe.set_progress_bar_config(disable=True)
     photos, layouts = read_folder(options.tab, options.folder, pipe.condition, pipe.learned_size)
     index = ExemplarIndex.build(layouts, pipe.condition)
-    of_photos = pipe.condition.needs_only_photo
-    wanted = layouts if of_photos else drawn_figures(pipe.condition)
+    own_layouts = pipe.condition.needs_only_photo
+    wanted = layouts if own_layouts else drawn_layouts(pipe.condition)
     exhibits = []
     for number in options.keep or range(len(wanted)):
-        found = index.nearest(wanted[number], NEIGHBOURS, exclude=[number] if of_photos else [])
+        found = index.nearest(wanted[number], NEIGHBOURS, exclude=[number] if own_layouts else [])
         look = found[number % NEIGHBOURS].index
         own = layouts[look] if pipe.takes_exemplar_condition else None
         picture = pipe(wanted[number], photos[look], own).images[0]
-        if pipe.condition.labelled:
+        if pipe.condition.labelled and not shows_landscapes(pipe.condition):
             picture = on_white(picture, FIGURES[number // NEIGHBOURS])
         exhibits.append(Exhibit(picture, wanted[number]))
     if options.sheet:

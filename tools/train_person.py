@@ -35,6 +35,7 @@ from cocosnet_hf.conditions.layouts import JOINTS
 from cocosnet_hf.conditions.sides import mirrored_order
 from cocosnet_hf.models.efficientnet import EfficientNetLite0Features
 from cocosnet_hf.models.person import PersonNetwork
+from cocosnet_hf.models.scene import SceneNetwork
 from cocosnet_hf.person_reader import MASK_COLORS
 from tools.people import FIGURES, Drawing
 from tools.people import joints as people_joints
@@ -119,9 +120,9 @@ def main() -> None:
     print(f"{step} steps")
 
 
-def save(network: PersonNetwork, averaged: dict[str, Tensor], output: Path) -> None:
+def save(network: SceneNetwork, averaged: dict[str, Tensor], output: Path) -> None:
     """Write the averaged weights in float16."""
-    copy = PersonNetwork.from_config(network.config)
+    copy = type(network).from_config(network.config)
     copy.load_state_dict(averaged)
     copy.half().save_pretrained(output, variant="fp16")
 

@@ -72,9 +72,10 @@ class Trainer:
         self._saved = self.step
         self._within_step = False
         self._header = ""
-        self.data = TrainingData(
-            config, self.system.condition, self.accelerator, self.step, stream_states
-        )
+        condition = self.system.condition
+        if not self.system.takes_guides:
+            condition = condition.unguided()
+        self.data = TrainingData(config, condition, self.accelerator, self.step, stream_states)
         require_same_data(self._photos, self.data.photos)
         self.total = config.schedule.total * self.data.steps_per_unit
         self.tracker = Report(self.accelerator, config, self.step, self.total)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..pictures import Picture, open_image, open_photo
+from .asked import AskedPicture, AttributesCondition, DomainCondition
 from .base import Condition, ConditionCard, Source
 from .edge import EdgeCondition, PartEdgeCondition
 from .joints import Pose
@@ -16,6 +17,8 @@ from .pose import PoseCondition
 CONDITIONS: dict[str, type[Condition]] = {
     condition.type: condition
     for condition in (
+        AttributesCondition,
+        DomainCondition,
         MaskCondition,
         EdgeCondition,
         PartEdgeCondition,
@@ -78,9 +81,12 @@ def foreign_class(kind: str, import_code: bool = False) -> type[Condition]:
 
 
 __all__ = [
+    "AskedPicture",
+    "AttributesCondition",
     "CONDITIONS",
     "Condition",
     "ConditionCard",
+    "DomainCondition",
     "EdgeCondition",
     "MaskCondition",
     "PartEdgeCondition",

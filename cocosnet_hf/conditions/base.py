@@ -48,12 +48,16 @@ class Landmarks:
 
     points (n, 2) float32: named points, (x, y) in shares of width and height, NaN where one is
     missing. labels (h, w) int16: the class of each place, where classes guide too. is_read: the
-    labels were seen in a photo by a network, which takes like classes for one another.
+    labels were seen in a photo by a network, which takes like classes for one another. cores: what
+    guides make of an exemplar once, see `reflection.core_of`, by the class that is asked for.
     """
 
     points: Tensor
     labels: Tensor | None = None
     is_read: bool = False
+    cores: dict[int, tuple[np.ndarray, np.ndarray]] = dataclasses.field(
+        default_factory=dict, init=False, repr=False
+    )
 
 
 class Geometry(Protocol):
@@ -268,6 +272,10 @@ class Condition(ABC):
         None for a condition, or a form of it, that does not tell.
         """
         return None
+
+    def unguided(self) -> Self:
+        """The same for rows of which nothing needs to guide, which are then read faster."""
+        return self
 
     def landmarks_in(self, photo: Picture) -> Landmarks | None:
         """What guides of an exemplar that comes without a condition; None if that is not read."""

@@ -17,7 +17,7 @@ from ..pictures import Picture
 from ..propagation import Guide
 from .base import Landmarks
 from .joints import JOINTS
-from .reflection import held_to_regions
+from .reflection import core_of, held_to_regions
 from .regions import at_size, kept, labels_of
 from .skinning import FOREARMS, HEAD, SHINS, THIGHS, UPPER_ARMS, in_cells, nearest_bone, skinned
 
@@ -90,16 +90,11 @@ def dressed_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int,
     labels, worn = labels_of(own), labels_of(exemplar)
     moved = skinned(own.points, exemplar.points, exemplar_grid)
 
-    every = np.arange(len(PERSON_CLASSES))
-
-    def shown(region: int) -> tuple[np.ndarray, np.ndarray]:
+    def cores(region: int) -> tuple[np.ndarray, np.ndarray]:
         asked = region // len(LIMBS_OF_SKIN)
-        may_look = np.isin(every, _shown_for(asked, worn, exemplar.is_read))[worn]
-        continues = np.isin(every, _like(asked, exemplar.is_read))[worn]
-        if asked == _BACKGROUND and exemplar.is_read:
-            away = np.ones((2 * max(round(UNSURE * len(worn)), 1) + 1,) * 2, np.uint8)
-            may_look = continues = cv2.erode(may_look.astype(np.uint8), away, borderValue=1) > 0
-        return may_look, continues
+        if asked not in exemplar.cores:
+            exemplar.cores[asked] = _cores(asked, worn, exemplar.is_read)
+        return exemplar.cores[asked]
 
     @functools.lru_cache(maxsize=4)  # of a call: the grid's, the window's and the picture's
     def places(size: tuple[int, int]) -> Tensor:
@@ -107,10 +102,24 @@ def dressed_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int,
         regions = asked * len(LIMBS_OF_SKIN)
         y, x = np.nonzero(asked == _SKIN)
         regions[y, x] += nearest_bone(in_cells(own.points, size), LIMBS_OF_SKIN, x + 1j * y)
-        found = held_to_regions(moved(size), regions, shown, exemplar_grid)
+        found = held_to_regions(moved(size), regions, cores, exemplar_grid)
         return torch.from_numpy(np.stack([found.real, found.imag], axis=-1)).float()
 
     return places
+
+
+def _cores(asked: int, worn: np.ndarray, is_read: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Of what an exemplar may show where a class is asked for, and of what continues that."""
+    every = np.arange(len(PERSON_CLASSES))
+    may_look, continues = (
+        np.isin(every, classes)[worn]
+        for classes in (_shown_for(asked, worn, is_read), _like(asked, is_read))
+    )
+    if asked == _BACKGROUND and is_read:
+        away = np.ones((2 * max(round(UNSURE * len(worn)), 1) + 1,) * 2, np.uint8)
+        may_look = continues = cv2.erode(may_look.astype(np.uint8), away, borderValue=1) > 0
+    core = core_of(may_look)
+    return core, core if np.array_equal(may_look, continues) else core_of(continues)
 
 
 def _shown_for(asked: int, worn: np.ndarray, is_read: bool) -> list[int]:

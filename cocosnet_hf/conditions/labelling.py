@@ -1,4 +1,4 @@
-"""Labelling photos: people with the bundled network, all else with models of transformers."""
+"""Labelling photos: people and landscapes with bundled networks, all else with transformers'."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
+from ..landscape_reader import LANDSCAPE, LANDSCAPE_CLASSES, read_landscape
 from ..person_reader import PERSON, PERSON_CLASSES, read_person
-from ..pictures import Picture, open_photo
+from ..pictures import Picture, enlarged_labels, open_photo
 
 DEFAULT_SCENE_PARSER = "openmmlab/upernet-convnext-small"
 DEFAULT_FACE_PARSER = "jonathandinu/face-parsing"
@@ -25,11 +24,12 @@ def normal_name(name: str) -> str:
 
 
 def parser_of(classes: Sequence[str]) -> str | None:
-    """What labels photos where nothing is named: the bundled network, if all its classes are there.
+    """What labels photos where nothing is named: a bundled network, if all its classes are there.
 
     None for other classes.
     """
-    return PERSON if set(PERSON_CLASSES) <= set(classes) else None
+    known = {PERSON: PERSON_CLASSES, LANDSCAPE: LANDSCAPE_CLASSES}
+    return next((name for name, needed in known.items() if set(needed) <= set(classes)), None)
 
 
 def label_photo(
@@ -63,11 +63,14 @@ def label_photo(
 def segment(photo: Picture, model: str) -> tuple[np.ndarray, dict[int, str]]:
     """Labels (H, W) of a photo by a segmentation model, and the labels' names.
 
-    model: "person" for the bundled network, or a transformers model. Raises ImportError for one of
-    these without the extra `preprocess`, and for the bundled one what `read_person` raises.
+    model: "person" or "landscape" for the bundled networks, or a transformers model. Raises
+    ImportError for one of these without the extra `preprocess`, and for "person" what `read_person`
+    raises.
     """
     if model == PERSON:
         return read_person(photo).labels, dict(enumerate(PERSON_CLASSES))
+    if model == LANDSCAPE:
+        return read_landscape(photo), dict(enumerate(LANDSCAPE_CLASSES))
     image = open_photo(photo)
     processor, network = _load_segmentation(model)
     with torch.inference_mode():
@@ -75,20 +78,6 @@ def segment(photo: Picture, model: str) -> tuple[np.ndarray, dict[int, str]]:
         labels = enlarged_labels(logits[0], image.height, image.width)
     names = {int(label): name for label, name in network.config.id2label.items()}
     return labels.numpy(), names
-
-
-def enlarged_labels(logits: Tensor, height: int, width: int) -> Tensor:
-    """The class with the largest of bilinearly enlarged logits (K, h, w): (height, width) int64.
-
-    Class by class: of a phone's photo all at once would take gigabytes.
-    """
-    largest = torch.full((height, width), -torch.inf)
-    labels = torch.zeros((height, width), dtype=torch.int64)
-    for label, plane in enumerate(logits.float()):
-        plane = F.interpolate(plane[None, None], (height, width), mode="bilinear")[0, 0]
-        labels[plane > largest] = label
-        torch.maximum(largest, plane, out=largest)
-    return labels
 
 
 @functools.lru_cache(maxsize=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import re
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageColor
 from torch import Tensor
+from typing_extensions import Self
 
 from ..orientation import TURNED, turned_by
 from ..pairing import Framed, lying_on
@@ -22,8 +24,8 @@ from ..propagation import Guide
 from . import ade20k
 from .base import Condition, ConditionCard, Geometry, Landmarks, Source
 from .descriptors import layout_descriptor
-from .dressed import dressed_guide, landmarks_of_mask, landmarks_of_photo
 from .faces import CELEBAMASK_FACE_CLASSES, FACE_COLORS, OFFICIAL_FACE_CLASSES
+from .guiding import mask_guide
 from .label_maps import (
     NEAREST,
     distinct_colors,
@@ -39,7 +41,6 @@ from .label_maps import (
 )
 from .labelling import DEFAULT_FACE_PARSER, DEFAULT_SCENE_PARSER, label_photo, parser_of
 from .meaning import ClassCode, meaning_of
-from .regions import landmarks_of_regions, region_guide
 from .sides import mirrored_order
 
 
@@ -59,7 +60,8 @@ class MaskCondition(Condition):
         border between two classes as the nearer one, instead of refusing them.
     guided: an exemplar's own mask guides its matching; always so for the classes of mask-to-image.
     parser: Hub id of a transformers segmentation model for `from_photo`, classes matched by name;
-        "person", the bundled network, if the classes are those of the bundled `mask-to-image`.
+        "person" or "landscape", the bundled networks, if the classes are those of the bundled
+        `mask-to-image` or `mask-to-landscape`.
 
     Sources that `encode` accepts (pictures may be paths, PIL images or arrays):
     an index map: modes 1, L, LA, I, I;16, F and P, or an integer array or tensor (H, W) or
@@ -230,9 +232,9 @@ class MaskCondition(Condition):
     def from_photo(self, photo: Picture, model: str | None = None) -> Image.Image:
         """Label a photo with a segmentation model: a picture in the class colours.
 
-        model: Hub id or folder, for which the extra `preprocess` is needed, or "person"; default:
-        `photo_parser`. Labels are matched to the classes by name; others become `unknown`. Raises
-        ValueError where no model is named, its labels are no classes of this or nobody is seen.
+        model: Hub id or folder, for which the extra `preprocess` is needed, "person" or
+        "landscape"; default: `photo_parser`. Labels are matched by name; others become `unknown`.
+        Raises ValueError without a model, for labels of no class and where nobody is seen.
         """
         if (model := model or self.photo_parser) is None:
             raise ValueError(
@@ -288,6 +290,12 @@ class MaskCondition(Condition):
         """Whether it is `guided`."""
         return self.guided
 
+    def unguided(self) -> Self:
+        """Without landmarks, also of people, whose joints take time to read."""
+        other = copy.copy(self)
+        object.__setattr__(other, "guided", False)
+        return other
+
     def landmarks(self, source: Source | Tensor) -> Landmarks | None:
         """The classes, of a soft mask the strongest ones, and the joints of people."""
         if not self.has_landmarks:
@@ -300,17 +308,15 @@ class MaskCondition(Condition):
             labels = _on_top(strength, self.overlay)
             if self.classes != PERSON_CLASSES:  # whose ground is what is left unpainted
                 labels[strength.amax(0) == 0] = -1
-        find = landmarks_of_mask if self.classes == PERSON_CLASSES else landmarks_of_regions
-        return find(labels.numpy())
+        return mask_guide(self.classes).of_labels(labels.numpy())
 
     def landmarks_in(self, photo: Picture) -> Landmarks | None:
-        """Of people what the bundled network sees in it; None where it sees nobody."""
-        return landmarks_of_photo(photo) if self.classes == PERSON_CLASSES else None
+        """Of people and landscapes what the bundled network sees; None where it sees nobody."""
+        return mask_guide(self.classes).of_photo(photo) if self.has_landmarks else None
 
     def guide(self, own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
         """Each class looks at its like, see `regions`; a body moves with its joints, `dressed`."""
-        made = dressed_guide if self.classes == PERSON_CLASSES else region_guide
-        return made(own, exemplar, exemplar_grid)
+        return mask_guide(self.classes).guide(own, exemplar, exemplar_grid)
 
     def descriptor(self, source: Any) -> np.ndarray:
         """Where each class lies, see `layout_descriptor`."""

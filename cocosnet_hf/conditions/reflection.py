@@ -29,19 +29,25 @@ MIRRORS = (2.0, 1.5, 1.25, 1.0)
 def held_to_regions(
     flow: np.ndarray,
     regions: np.ndarray,
-    shown: Callable[[int], tuple[np.ndarray, np.ndarray]],
+    cores: Callable[[int], tuple[np.ndarray, np.ndarray]],
     grid: tuple[int, int],
 ) -> np.ndarray:
     """A flow that looks only at what each region may look at, complex (h, w).
 
     flow: complex (h, w), x + iy in cells of the exemplar's grid (rows, columns), NaN where nothing
-    is known. regions (h, w): a number for each place. shown: of such a number, where
-    in the exemplar it may look, and what of that continues it, each (H, W) bool, at any fineness; a
+    is known. regions (h, w): a number for each place. cores: of such a number, the `core_of` where
+    in the exemplar it may look, and of what of that continues it, each (H, W), at any fineness; a
     region that looks at none of what continues it is continued by all that it may look at. One
     that looks at nothing of the kind is NaN.
     """
-    held = np.full(flow.shape, complex(np.nan, np.nan))
+    held = np.full(flow.shape, complex(np.nan, np.nan), flow.dtype)
     height = len(flow)
+    # Beyond the exemplar there is nothing to see but its border, drawn out.
+    known = (abs(flow.real - (grid[1] - 1) / 2) <= grid[1] / 2) & (
+        abs(flow.imag - (grid[0] - 1) / 2) <= grid[0] / 2
+    )
+    shares = np.stack([(flow.real + 0.5) / grid[1], (flow.imag + 0.5) / grid[0]])
+    shares = np.nan_to_num(shares).astype(np.float32)
     margin = round(8 * SMOOTH * height) + 1
     for number in np.unique(regions):
         there = regions == number
@@ -51,35 +57,34 @@ def held_to_regions(
             slice(max(columns[0] - margin, 0), columns[-1] + margin + 1),
         )
         part, there = flow[window], there[window]
-        may_look, continues = shown(int(number))
-        good = _without_crumbs(there & _allowed(part, may_look, grid), height)
+        may_look, continues = cores(int(number))
+        seen = shares[:, window[0], window[1]]
+        good = _without_crumbs(there & known[window] & _leads_into(may_look, seen), height)
         if not good.any():
             continue
         found = np.where(good, part, np.nan)
         if (beyond := there & ~good).any():
-            source = _without_crumbs(good & _allowed(part, continues, grid), height)
-            source = source if source.any() else good
+            source = good
+            if continues is not may_look:
+                source = _without_crumbs(good & _leads_into(continues, seen), height)
+                source = source if source.any() else good
             found[beyond] = _mirrored(part, source, beyond, SMOOTH * height)
         held[window][there] = found[there]
     return held
 
 
-def _allowed(flow: np.ndarray, shown: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """Where a flow leads well inside of what is shown, (h, w) bool."""
-    high, wide = shown.shape
+def core_of(shown: np.ndarray) -> np.ndarray:
+    """What is well inside of what an exemplar shows, (H, W) bool: the same as float32, 0 or 1."""
     there = shown.astype(np.uint8)
-    core = cv2.erode(there, _disc(max(round(INSIDE * high), 1)), borderValue=1)
-    if core.sum() < LEAST_INSIDE * there.sum():
-        core = there
-    x = np.nan_to_num((flow.real + 0.5) * (wide / grid[1]) - 0.5).astype(np.float32)
-    y = np.nan_to_num((flow.imag + 0.5) * (high / grid[0]) - 0.5).astype(np.float32)
-    # Beyond the exemplar there is nothing to see but its border, drawn out.
-    inside = (abs(flow.real - (grid[1] - 1) / 2) <= grid[1] / 2) & (
-        abs(flow.imag - (grid[0] - 1) / 2) <= grid[0] / 2
-    )
-    x, y = x.clip(0, wide - 1), y.clip(0, high - 1)
-    share = cv2.remap(core.astype(np.float32), x, y, cv2.INTER_LINEAR)
-    return inside & (share > 0.5)
+    core = cv2.erode(there, _disc(max(round(INSIDE * len(there)), 1)), borderValue=1)
+    return (there if core.sum() < LEAST_INSIDE * there.sum() else core).astype(np.float32)
+
+
+def _leads_into(core: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Where shares (2, h, w) of the exemplar's width and height lie in a core, (h, w) bool."""
+    high, wide = core.shape
+    x, y = (shares[0] * wide - 0.5).clip(0, wide - 1), (shares[1] * high - 0.5).clip(0, high - 1)
+    return cv2.remap(core, x, y, cv2.INTER_LINEAR) > 0.5
 
 
 def _without_crumbs(good: np.ndarray, height: int) -> np.ndarray:
@@ -96,7 +101,8 @@ def _mirrored(
     _, nearest = cv2.distanceTransformWithLabels(
         (~good).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    rows, columns = np.nonzero(good)
+    # What is nearest to anything beyond is of the border.
+    rows, columns = np.nonzero(good & (cv2.erode(good.astype(np.uint8), _disc(1)) == 0))
     number = np.zeros(nearest.max() + 1, int)
     number[nearest[rows, columns]] = np.arange(len(rows))
     y, x = np.nonzero(beyond)

@@ -7,6 +7,7 @@ A region looks at the exemplar's region of its class, as far as that reaches; be
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from ..propagation import Guide
 from .base import Landmarks
-from .reflection import held_to_regions
+from .reflection import core_of, held_to_regions
 
 LEAST = 0.003
 """Share of the exemplar below which a class has too little to show."""
@@ -45,32 +46,44 @@ def kept(labels: np.ndarray) -> Tensor:
     return torch.from_numpy(labels[nth // 2 :: nth, nth // 2 :: nth].astype(np.int16))
 
 
-def region_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
+def region_guide(
+    own: Landmarks,
+    exemplar: Landmarks,
+    exemplar_grid: tuple[int, int],
+    kin: Mapping[int, tuple[int, ...]] | None = None,
+) -> Guide:
     """Each class into the exemplar's region of that class; NaN for what the exemplar lacks.
 
-    Raises ValueError for landmarks without labels.
+    kin: the classes that one looks at where its own is missing, the best first. Raises ValueError
+    for landmarks without labels.
     """
     labels, worn = labels_of(own), labels_of(exemplar)
 
-    def shown(asked: int) -> tuple[np.ndarray, np.ndarray]:
-        there = worn == asked
-        if asked < 0 or there.mean() < LEAST:
-            there = np.zeros_like(there)
-        return there, there
+    def shown(asked: int) -> np.ndarray:
+        for number in (asked, *(kin or {}).get(asked, ())):
+            there: np.ndarray = worn == number
+            if asked >= 0 and there.mean() >= LEAST:
+                return there
+        return np.zeros_like(worn, bool)
+
+    def cores(asked: int) -> tuple[np.ndarray, np.ndarray]:
+        if asked not in exemplar.cores:
+            exemplar.cores[asked] = (core_of(shown(asked)),) * 2
+        return exemplar.cores[asked]
 
     @functools.lru_cache(maxsize=4)  # of a call: the grid's, the window's and the picture's
     def places(size: tuple[int, int]) -> Tensor:
         asked = at_size(labels, size).astype(int)
         flow = np.full(size, complex(np.nan, np.nan))
         for number in np.unique(asked):
-            if (seen := shown(number)[0]).any():
+            if (seen := shown(number)).any():
                 there = asked == number
                 x, y = (
                     _laid(there, seen, axis, exemplar_grid)[there.nonzero()[axis]]
                     for axis in (1, 0)
                 )
                 flow[there] = x + 1j * y
-        found = held_to_regions(flow, asked, shown, exemplar_grid)
+        found = held_to_regions(flow, asked, cores, exemplar_grid)
         return torch.from_numpy(np.stack([found.real, found.imag], axis=-1)).float()
 
     return places

@@ -55,6 +55,14 @@ MOST_STEPS = 40
 PLACES_AT_ONCE = 1 << 16
 """Places that are moved together: each takes some 20 times its own memory on the way."""
 
+STEP, FINE = 4, 192
+"""Pixels between the places that are moved by themselves where the flow is smooth, and from which
+height on that is done."""
+
+SMOOTH = 0.05
+"""Cells of the exemplar's grid by which the ways of three places in a row may differ from a line
+there."""
+
 MOST_GROWTH = 1.5
 """Times by which a head or trunk may grow more than the whole body does, or less."""
 
@@ -73,10 +81,37 @@ def skinned(
     other = in_cells(exemplar_points, exemplar_grid)
 
     def places(size: tuple[int, int]) -> np.ndarray:
-        y, x = np.mgrid[: size[0], : size[1]]
-        return skinned_flow(in_cells(points, size), other, x + 1j * y)
+        joints = in_cells(points, size)
+        if size[0] < FINE:
+            y, x = np.mgrid[: size[0], : size[1]]
+            return skinned_flow(joints, other, x + 1j * y)
+        y, x = np.mgrid[: size[0] + STEP : STEP, : size[1] + STEP : STEP]
+        flow, is_rough = _between(skinned_flow(joints, other, x + 1j * y))
+        flow, is_rough = (each[: size[0], : size[1]] for each in (flow, is_rough))
+        y, x = is_rough.nonzero()
+        flow[y, x] = skinned_flow(joints, other, x + 1j * y)
+        return flow
 
     return places
+
+
+def _between(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A flow made `STEP` times as fine (h, w) -> (STEP (h - 1), STEP (w - 1)), and where it may be
+    wrong: where it bends too much, or is known at some corners only."""
+    unknown = np.isnan(flow)
+    bends = np.zeros(flow.shape, bool)
+    bends[1:-1] |= abs(np.diff(flow, 2, axis=0)) > SMOOTH
+    bends[:, 1:-1] |= abs(np.diff(flow, 2, axis=1)) > SMOOTH
+    twist = np.diff(np.diff(flow, axis=0), axis=1)
+    corners = [(slice(i, i - 1 or None), slice(j, j - 1 or None)) for i in (0, 1) for j in (0, 1)]
+    is_rough = np.logical_or.reduce([(bends | unknown)[each] for each in corners])
+    is_rough &= ~np.logical_and.reduce([unknown[each] for each in corners])
+    is_rough |= abs(twist) > SMOOTH
+    share = np.arange(STEP, dtype=np.float32) / STEP
+    for _ in range(2):  # columns, then rows
+        change = np.diff(flow, axis=1)
+        flow = (flow[:, :-1, None] + change[..., None] * share).reshape(len(flow), -1).T
+    return flow, is_rough.repeat(STEP, 0).repeat(STEP, 1)
 
 
 def in_cells(points: Tensor, grid: tuple[int, int]) -> np.ndarray:
@@ -152,10 +187,12 @@ def _skinned(
     second = away.argmin(0) if len(parts) > 1 else own
     is_ground = is_leg[own] | (is_arm[own] & free) | far
     is_ground &= hidden & (far | ~(is_thigh[own] & is_thigh[second]))
+    way = np.zeros_like(moved)
     for number in np.unique(own[is_ground]):
         chosen = is_ground & (own == number)
-        least = exemplar_height * np.maximum(closest[chosen] / height, GROUND)
-        moved[chosen] = _outside(exemplar_joints, parts[number], parts, moved[chosen], least)
+        way[chosen] = parts[number].outwards(exemplar_joints, moved[chosen])
+    least = exemplar_height * np.maximum(closest[is_ground] / height, GROUND)
+    moved[is_ground] = _outside(exemplar_joints, parts, moved[is_ground], way[is_ground], least)
     return np.where(hidden & ~is_ground, complex(np.nan, np.nan), moved)
 
 
@@ -252,15 +289,17 @@ def _fitted(
 
 
 def _outside(
-    joints: np.ndarray, part: Part, parts: list[Part], places: np.ndarray, least: np.ndarray
+    joints: np.ndarray, parts: list[Part], places: np.ndarray, way: np.ndarray, least: np.ndarray
 ) -> np.ndarray:
-    """Places moved straight away from a part until all of the body is as far as `least` says."""
-    way = part.outwards(joints, places)
-    shortest = least.min() / 8
+    """Places moved along their way until all of the body is as far as `least` says."""
+    left = np.arange(len(places))
+    shortest = least.min(initial=np.inf) / 8
     for _ in range(MOST_STEPS):
-        missing = least - np.min([other.distance(joints, places) for other in parts], 0)
-        if not (missing > 0).any():
+        away = np.min([part.distance(joints, places[left]) for part in parts], 0)
+        missing = least[left] - away
+        left, missing = left[missing > 0], missing[missing > 0]
+        if not len(left):
             break
         # No nearer than that is any way out; without a least step it might take for ever.
-        places = places + way * np.where(missing > 0, np.maximum(missing, shortest), 0)
+        places[left] += way[left] * np.maximum(missing, shortest)
     return places

@@ -41,6 +41,7 @@ class TrainingExample(_Always, total=False):
     where there is a labels_column;
     landmarks, exemplar_landmarks (n, 2) float32: see `Condition.landmarks`, where it has any;
     instances (H, W) int64, where there is an instances_column;
+    source_domain () int64: of the condition's picture, where a domain is asked for;
     flow (2, H / flow_stride, W / flow_stride) float32: for the centre of each cell (x, y) in pixels
     of the exemplar, NaN where unknown: exact for the photo itself, else what poses (`limb_flow`)
     and labels (`region_flow`) say.
@@ -53,6 +54,7 @@ class TrainingExample(_Always, total=False):
     matching_condition: Tensor
     matching_exemplar_condition: Tensor
     instances: Tensor
+    source_domain: Tensor
     flow: Tensor
     landmarks: Tensor
     exemplar_landmarks: Tensor
@@ -129,6 +131,8 @@ def compose(
         example["exemplar_landmarks"] = seen.landmarks.points
     if shown.instances is not None:
         example["instances"] = shown.instances
+    if target.source_domain is not None:
+        example["source_domain"] = torch.tensor(target.source_domain)
     if settings.flow_stride:
         flow = (
             known_flow(geometry, other, settings.flow_stride)

@@ -56,6 +56,19 @@ def of_domain(rows: Any, settings: DataSettings, domain: str, others: bool = Fal
 
     Raises ValueError for a column that is not there, and where none or all rows are of the domain.
     """
+    found = domains_of(rows, settings)
+    chosen = [index for index, name in enumerate(found) if (name == domain) != others]
+    if not chosen:
+        raise ValueError(
+            f"There must be rows of the domain '{domain}' in the column "
+            f"'{settings.domain_column}', and others; it says {sorted(set(found))[:5]} only. Set "
+            f"condition_domain to one of several."
+        )
+    return rows.select(chosen)
+
+
+def domains_of(rows: Any, settings: DataSettings) -> list[str]:
+    """The domain of each row, by name. Raises ValueError for a column that is not there."""
     column = settings.domain_column
     if column not in rows.column_names:
         raise ValueError(
@@ -64,11 +77,4 @@ def of_domain(rows: Any, settings: DataSettings, domain: str, others: bool = Fal
             f"each of them it is 'label'."
         )
     names = getattr((rows.features or {}).get(column), "names", None)
-    found = [names[value] if names else str(value) for value in rows[column]]
-    chosen = [index for index, name in enumerate(found) if (name == domain) != others]
-    if not chosen:
-        raise ValueError(
-            f"There must be rows of the domain '{domain}' in the column '{column}', and others; "
-            f"it says {sorted(set(found))[:5]} only. Set condition_domain to one of several."
-        )
-    return rows.select(chosen)
+    return [names[value] if names else str(value) for value in rows[column]]

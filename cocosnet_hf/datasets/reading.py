@@ -20,6 +20,7 @@ from ..notes import Note
 from ..orientation import TURNED, turned_by
 from ..pairing import Framed, lying_on
 from ..pictures import frame_of, open_photo, open_stored, to_numbers
+from .asked import SOURCE_DOMAIN
 from .settings import DataSettings
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,8 @@ class Example:
     """One photo with what belongs to it, all as read.
 
     condition: its source; None where it is made from the photo. labels: an index map, if asked for.
-    instances: a plane of their numbers, if asked for.
+    instances: a plane of their numbers, if asked for. source_domain: number of that which the
+    condition's picture is of, where rows say it.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Example:
     condition: Source | None
     labels: Image.Image | None = None
     instances: Image.Image | None = None
+    source_domain: int | None = None
 
 
 class BrokenCount:
@@ -129,6 +132,8 @@ class Reader:
             _value(row, columns.person_column),
             needs_condition=columns.condition_column is not None,
         )
+        if SOURCE_DOMAIN in row:
+            example = dataclasses.replace(example, source_domain=row[SOURCE_DOMAIN])
         if columns.instances_column is None:
             return example
         numbers = _instance_map(row[columns.instances_column], example.image, example.name)

@@ -43,7 +43,8 @@ class SourceSettings(Settings):
         photos, any beside any, in the column that condition_column then names.
     condition_domain: the same of one source, whose domain_column says which domain each picture is
         of, such as "label", which of a folder of folders holds their names. Pictures of this domain
-        are the conditions, all others the photos.
+        are the conditions, all others the photos. domain_column alone: the domains of a condition
+        that asks for one of many, see `cocosnet_hf.conditions.DomainCondition`.
     """
 
     source: str = "synthetic"
@@ -66,7 +67,7 @@ class SourceSettings(Settings):
         self._require_share("max_broken_share")
         if self.condition_source is not None and self.condition_domain is not None:
             raise ValueError("Conditions come from 'condition_source' or 'condition_domain'.")
-        if (self.condition_domain is None) != (self.domain_column is None):
+        if self.condition_domain is not None and self.domain_column is None:
             raise ValueError(
                 "'condition_domain' and 'domain_column', which says where it stands, go together, "
                 f"got {self.condition_domain} and {self.domain_column}."

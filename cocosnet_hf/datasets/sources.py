@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 from huggingface_hub.errors import HfHubHTTPError
 from PIL import Image
 
-from ..conditions import Condition, PictureCondition
-from ..synthetic import KINDS, SyntheticExamples
+from ..conditions import AskedPicture, Condition, PictureCondition
+from ..synthetic import KINDS, NamedScenes, SyntheticExamples
+from .asked import AttributeRows, DomainRows, asked_rows
 from .domains import UnpairedRows, of_domain
 from .folders import check_folder_names, metadata_remedy, without_label_maps
 from .metadata import metadata_files, open_metadata
@@ -39,7 +40,10 @@ class Rows(Protocol):
     def __getitem__(self, index: int) -> Mapping[str, Any]: ...
 
 
-Source: TypeAlias = "Dataset | IterableDataset | SyntheticExamples | UnpairedRows"
+Source: TypeAlias = (
+    "Dataset | IterableDataset | SyntheticExamples | NamedScenes | UnpairedRows | DomainRows"
+    " | AttributeRows"
+)
 
 
 def open_source(settings: DataSettings, condition: Condition, seed: int = 0) -> Source:
@@ -60,6 +64,13 @@ def open_source(settings: DataSettings, condition: Condition, seed: int = 0) -> 
         rows = without_label_maps(_open_files(settings), settings)
     if settings.is_unpaired:
         rows = _unpaired(rows, settings, seed)
+    elif isinstance(condition, AskedPicture):
+        rows = asked_rows(rows, settings, condition)
+    elif settings.domain_column is not None:
+        raise ValueError(
+            f"A '{condition.type}' condition asks for no domain: set condition_domain to the one "
+            f"whose pictures are the conditions, or leave 'domain_column' out."
+        )
     check_columns(rows.column_names, settings, condition)
     check_folder_names(rows, settings)
     if not settings.streaming and len(rows) == 0:
@@ -139,7 +150,9 @@ def import_datasets() -> types.ModuleType:
     return datasets
 
 
-def _open_synthetic(settings: DataSettings, condition: Condition, seed: int) -> SyntheticExamples:
+def _open_synthetic(
+    settings: DataSettings, condition: Condition, seed: int
+) -> SyntheticExamples | NamedScenes:
     if settings.streaming:
         raise ValueError("The drawn pictures need no streaming; set streaming: false.")
     if "[" in settings.split:
@@ -159,7 +172,7 @@ def _open_synthetic(settings: DataSettings, condition: Condition, seed: int) -> 
             f"The drawn pictures have the classes {rows.classes}, the condition declares "
             f"{condition.channels}; declare these {len(rows.classes)}."
         )
-    return rows
+    return NamedScenes(rows) if isinstance(condition, AskedPicture) else rows
 
 
 def _unpaired(photos: Any, settings: DataSettings, seed: int) -> UnpairedRows:

@@ -12,6 +12,7 @@ from torch.utils.data import Dataset, Sampler
 
 from ..conditions import Condition
 from ..retrieval import ExemplarIndex, cache_key, describe_with
+from .asked import DomainRows
 from .composing import TrainingExample, compose
 from .reading import BrokenCount, BrokenExample, Example, Reader, TooManyBroken, file_name
 from .settings import DataSettings
@@ -71,13 +72,18 @@ class TrainingExamples(Dataset[TrainingExample]):
             position = (index + step) % len(self)
             self.broken.count()
             try:
-                row = self.rows[position]
+                row = self._row(position, rng)
                 target = self.reader.read(row, position)
                 exemplar = self._real_exemplar(row, position, rng.random(), rng)
                 return compose(target, exemplar, self.condition, self.settings, rng)
             except BrokenExample as error:
                 self.broken.report(error)
         raise TooManyBroken(f"None of the {len(self)} examples can be used.")
+
+    def _row(self, position: int, rng: np.random.Generator) -> Any:
+        if isinstance(self.rows, DomainRows):  # of which a part is drawn
+            return self.rows.drawn(position, rng)
+        return self.rows[position]
 
     def _real_exemplar(
         self, row: Any, position: int, draw: float, rng: np.random.Generator

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..coherence import CoherentFlow
 from ..matching import Matching
+from ..models.network import size_of
 
 
 @dataclass(frozen=True)
 class CarriedLabels:
-    """Labels on the matching's grid, each (B, h, w).
+    """Labels on the matching's grid, or at each pixel of a flow, each (B, h, w).
 
-    wanted: the condition's. warped: what the matching brings there from the exemplar. unmoved: the
-    exemplar's own at the same place, None if its size differs.
+    wanted: the condition's. warped: what comes there from the exemplar. unmoved: the exemplar's own
+    at the same place, None if its size differs.
     """
 
     wanted: Tensor
@@ -34,17 +36,25 @@ class CarriedLabels:
         return None if self.unmoved is None else _share_equal(self.unmoved, self.wanted)
 
 
-def carry_labels(matching: Matching, labels: Tensor, exemplar_labels: Tensor) -> CarriedLabels:
+def carry_labels(
+    found: Matching | CoherentFlow, labels: Tensor, exemplar_labels: Tensor
+) -> CarriedLabels:
     """Warp the exemplar's labels and set them beside the condition's.
 
-    labels (B, H, W) of the condition and exemplar_labels (B, H', W') of one exemplar each: whole
-    numbers, at the stride of the matching times its grid. A position gets the label that its
-    softmax row has most of. Raises ValueError for label maps of another size.
+    found: a matching, of which a position gets the label that its softmax row has most of; or the
+    flow that was painted from, of which a pixel gets the label of what it shows most of, guides
+    included. labels (B, H, W) of the condition and exemplar_labels (B, H', W') of one exemplar
+    each: whole numbers, for a matching at its stride times its grid, for a flow of any size. Raises
+    ValueError for label maps of another size.
     """
-    stride = matching.stride
+    stride = found.stride if isinstance(found, Matching) else 1
     wanted, unmoved = (maps[:, ::stride, ::stride] for maps in (labels, exemplar_labels))
     classes, number = unmoved.unique(return_inverse=True)
-    shares = matching.warp(F.one_hot(number, len(classes)).movedim(-1, 1).float())
+    masks = F.one_hot(number, len(classes)).movedim(-1, 1).float()
+    if isinstance(found, Matching):
+        shares = found.warp(masks)
+    else:
+        shares = found.warp(masks, size_of(wanted))
     warped = classes[shares.argmax(1)]
     if warped.shape != wanted.shape:
         raise ValueError(

@@ -12,10 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..coherence import CoherentFlow
 from ..image_translation import ImageTranslationOutput, ImageTranslationPipeline, Pictures
 from ..matching import Matching
 from ..models.network import size_of
 from ..pictures import open_photo, to_image, to_pixels
+from ..pipeline import CoCosPipelineOutput
 from ..transfer import INDEX_FILE
 from .correspondence import carry_labels
 from .extractors import import_function
@@ -111,7 +113,7 @@ def pipeline_method(
 
     def generate(pairs: Sequence[Pair]) -> list[GeneratedBatch]:
         out = run_pipeline(pipe, pairs)
-        scores = matching_scores(matching_of(out), pairs, background)
+        scores = matching_scores(matching_of(out), pairs, background, flow_of(out))
         batches = [GeneratedBatch(_tensor(out.images).float().cpu(), scores)]
         if WARPED in made_by:
             batches.append(GeneratedBatch.of(_tensor(out.warped_exemplars)))
@@ -129,7 +131,7 @@ def sharp_exemplars(out: ImageTranslationOutput, pairs: Sequence[Pair]) -> Tenso
     pipeline learned with; of one that warps coherently these are its warped exemplars.
     """
     photos = torch.stack([unit_range(pair.exemplar.photo) for pair in pairs])
-    flow = matching_of(out).coherent()
+    flow = flow_of(out) or matching_of(out).coherent()
     return flow.warp(photos.to(flow.position.device), size_of(_tensor(out.images)))
 
 
@@ -146,6 +148,11 @@ def matching_of(out: ImageTranslationOutput) -> Matching:
             "the pipeline says `has_matching` and returns none; return it, or do not say so."
         )
     return out.matching
+
+
+def flow_of(out: ImageTranslationOutput) -> CoherentFlow | None:
+    """The flow that a pipeline painted from; None of one that does not warp coherently."""
+    return out.flow if isinstance(out, CoCosPipelineOutput) else None
 
 
 def _tensor(pictures: Pictures) -> Tensor:
@@ -169,12 +176,16 @@ def run_pipeline(pipe: ImageTranslationPipeline, pairs: Sequence[Pair]) -> Image
 
 
 def matching_scores(
-    matching: Matching, pairs: Sequence[Pair], background: int | None = None
+    matching: Matching,
+    pairs: Sequence[Pair],
+    background: int | None = None,
+    flow: CoherentFlow | None = None,
 ) -> list[Scores]:
     """How sure and how right the matching was, for each pair.
 
     confidence: share of its best match in a position's softmax row; entropy: of that row, as a
-    share of its largest value; warp_accuracy and identity_accuracy, see `CarriedLabels`. Of each
+    share of its largest value; warp_accuracy and identity_accuracy, see `CarriedLabels`: of the
+    flow, for each pixel, where the pictures were painted from one, else of the matching. Of each
     class the accuracies of the positions where it is wanted, and with the class of the background
     those of all other positions together.
     """
@@ -192,7 +203,7 @@ def matching_scores(
     if labels is None or exemplar_labels is None:
         return scores
     device = confidence.device
-    carried = carry_labels(matching, labels.to(device), exemplar_labels.to(device))
+    carried = carry_labels(flow or matching, labels.to(device), exemplar_labels.to(device))
     accuracies = {"warp_accuracy": carried.warped == carried.wanted}
     if carried.unmoved is not None:
         accuracies["identity_accuracy"] = carried.unmoved == carried.wanted

@@ -60,7 +60,9 @@ METRICS = {
     "mIoU": Metric(INPUT, "higher", "the segmenter's intersection over union, mean of the classes"),
     "IoU": Metric(INPUT, "higher", "the segmenter's intersection over union"),
     "PCK": Metric(INPUT, "higher", "joints found within 0.1 of the person's extent"),
-    "warp_accuracy": Metric(MATCHING, "higher", "labels carried to where the condition has them"),
+    "warp_accuracy": Metric(
+        MATCHING, "higher", "labels carried, guides included, to where the condition has them"
+    ),
     "identity_accuracy": Metric(MATCHING, None, "the same for an exemplar left in place"),
     "foreground_warp_accuracy": Metric(
         MATCHING, "higher", "warp_accuracy where the condition is not background"

@@ -9,6 +9,12 @@ from .coupled import CoupledCritic, CoupledGenerator
 from .discriminator import MultiscaleDiscriminator
 from .efficientnet import EfficientNetLite0Features
 from .feature_encoder import FeatureEncoder
+from .many_domains import (
+    DomainCritic,
+    DomainStyleEncoder,
+    RestylingGenerator,
+    StyleMapping,
+)
 from .mirrored import MirroredDecoder
 from .patchgan import PatchGAN
 from .perceptual import DistilledVGG19Features
@@ -38,8 +44,10 @@ __all__ = [
     "CoupledGenerator",
     "DistilledVGG19Features",
     "DomainAutoencoder",
+    "DomainCritic",
     "DomainDecoder",
     "DomainEncoder",
+    "DomainStyleEncoder",
     "EfficientNetLite0Features",
     "FeatureEncoder",
     "GuidedDecoder",
@@ -48,10 +56,12 @@ __all__ = [
     "MultiscaleDiscriminator",
     "PatchGAN",
     "ProjectedDiscriminator",
+    "RestylingGenerator",
     "SharedLatent",
     "SPADEGenerator",
     "StyleCodeEncoder",
     "StyleEncoder",
+    "StyleMapping",
     "StyledDecoder",
     "TranslationNetwork",
     "UNet",

@@ -24,6 +24,7 @@ from .paired import PairedLosses, PairedPipeline, PairedSystem
 from .pix2pix import Pix2Pix, Pix2PixPipeline
 from .pix2pixhd import Pix2PixHD, Pix2PixHDPipeline
 from .spade import Spade, SpadePipeline, SpadePlain, SpadePlainPipeline
+from .stargan_v2 import StarGANv2, StarGANv2Losses, StarGANv2Pipeline
 from .style_vector import StyleVector, StyleVectorPipeline
 from .unit import UNIT, UNITLosses, UNITPipeline
 
@@ -41,6 +42,7 @@ SYSTEMS: dict[str, type[System]] = {
     "pix2pixhd": Pix2PixHD,
     "spade": Spade,
     "spade_plain": SpadePlain,
+    "stargan-v2": StarGANv2,
     "style_vector": StyleVector,
     "unit": UNIT,
 }
@@ -148,6 +150,9 @@ __all__ = [
     "SpadePipeline",
     "SpadePlain",
     "SpadePlainPipeline",
+    "StarGANv2",
+    "StarGANv2Losses",
+    "StarGANv2Pipeline",
     "StyleVector",
     "StyleVectorPipeline",
     "System",

@@ -200,6 +200,11 @@ class System(ABC):
         return ()
 
     @property
+    def takes_guides(self) -> bool:
+        """Whether it looks at the landmarks of a batch."""
+        return False
+
+    @property
     def critics(self) -> tuple[str, ...]:
         """Networks with the discriminator's learning rate, which no pipeline has."""
         return tuple(name for name in self.networks if name not in self.averaged)

@@ -34,8 +34,9 @@ class Batch:
     flow (B, 2, h, w): for each position of the matching its place in the exemplar, in pixels, NaN
     where unknown. instances (B, H, W): a number for each of the image's instances, where the data
     have them. matching_condition, matching_exemplar_condition: both conditions at the size at
-    which they are matched, where that is smaller than the picture's. landmarks, exemplar_landmarks
-    (B, n, 2): see `Condition.landmarks`, where it has any.
+    which they are matched, where that is smaller than the picture's. source_domain (B,): number of
+    the domain that the condition's picture is of, where one of many is asked for. landmarks,
+    exemplar_landmarks (B, n, 2): see `Condition.landmarks`, where it has any.
     """
 
     image: Tensor
@@ -51,6 +52,7 @@ class Batch:
     instances: Tensor | None = None
     matching_condition: Tensor | None = None
     matching_exemplar_condition: Tensor | None = None
+    source_domain: Tensor | None = None
     landmarks: Tensor | None = None
     exemplar_landmarks: Tensor | None = None
 

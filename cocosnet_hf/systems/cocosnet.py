@@ -127,6 +127,11 @@ class CoCosNet(AdversarialSystem):
         """The correspondence network where the options say so."""
         return ("correspondence",) if self.options.freeze_correspondence else ()
 
+    @property
+    def takes_guides(self) -> bool:
+        """Where the matching is coherent."""
+        return self._matcher.is_coherent
+
     @classmethod
     def require_known(
         cls,

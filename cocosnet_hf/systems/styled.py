@@ -86,13 +86,7 @@ class StyledPipeline(PairedPipeline):
             styles = self.sample(len(guide), given.generators)
         else:
             styles = guide.new_zeros(1, self.style_channels)
-        batch = max(len(guide), len(styles))
-        if {len(guide), len(styles)} - {1, batch}:
-            raise ValueError(
-                f"the conditions and the exemplars or styles of a batch must be as many, or one, "
-                f"got {len(guide)} and {len(styles)}."
-            )
-        guide, styles = guide.expand(batch, -1, -1, -1), styles.expand(batch, -1)
+        guide, styles = together(guide, styles)
         return self._output(self.paint(guide, styles), output_type, styles)
 
     @torch.no_grad()
@@ -130,3 +124,18 @@ class StyledPipeline(PairedPipeline):
                 f"{tuple(style.shape)}; pipe.sample and pipe.encode make such codes."
             )
         return given.to(self._execution_device, self.dtype)
+
+
+def together(guide: Tensor, looks: Tensor) -> tuple[Tensor, Tensor]:
+    """Conditions and their exemplars or styles, of which one serves many.
+
+    Raises ValueError for numbers of them that do not go together.
+    """
+    batch = max(len(guide), len(looks))
+    if {len(guide), len(looks)} - {1, batch}:
+        raise ValueError(
+            f"the conditions and the exemplars or styles of a batch must be as many, or one, got "
+            f"{len(guide)} and {len(looks)}."
+        )
+    first, second = (one.expand(batch, *one.shape[1:]) for one in (guide, looks))
+    return first, second

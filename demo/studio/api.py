@@ -30,7 +30,17 @@ def endpoints(painters: Mapping[str, Painter | None]) -> None:
 
     def mask_to_image(mask: File, exemplar: File, exemplar_mask: File | None = None) -> Pictures:
         """Paint a label map (index map, palette PNG or class colours) with an exemplar's look."""
-        painter = _painter("mask-to-image")
+        return _of_masks("mask-to-image", mask, exemplar, exemplar_mask)
+
+    def mask_to_landscape(
+        mask: File, exemplar: File, exemplar_mask: File | None = None
+    ) -> Pictures:
+        """The same with the classes of landscapes; what the exemplar shows is read where no mask of
+        it is given."""
+        return _of_masks("mask-to-landscape", mask, exemplar, exemplar_mask)
+
+    def _of_masks(tab: str, mask: File, exemplar: File, exemplar_mask: File | None) -> Pictures:
+        painter = _painter(tab)
 
         def read(file: File, what: str) -> Any:
             return painted_mask(uploaded_mask(file, what, painter.condition), painter.condition)
@@ -79,6 +89,7 @@ def endpoints(painters: Mapping[str, Painter | None]) -> None:
         ]
         jobs: list[tuple[Callable, list]] = [
             (mask_to_image, [_picture("mask: a label map"), exemplar, own_mask]),
+            (mask_to_landscape, [_picture("mask: a label map"), exemplar, own_mask]),
             (edge_to_face, [_picture("picture: a photo or a drawing"), exemplar, drawing]),
             (pose_to_body, [gr.JSON(label=POSE), exemplar, own_pose, *people]),
         ]

@@ -36,7 +36,12 @@ ALSO_CALLED = {
 FIRST = "first"
 """The folder within a tab's that holds its first sight, see `first_sight`."""
 
-FIRST_PAIRS = {"mask-to-image": (3, 9), "edge-to-face": (1, 6), "pose-to-body": (1, 2)}
+FIRST_PAIRS = {
+    "mask-to-image": (3, 9),
+    "mask-to-landscape": (0, 10),
+    "edge-to-face": (1, 6),
+    "pose-to-body": (1, 2),
+}
 """Whose layout and whose look a tab shows first: chosen by eye."""
 
 LOOK = 1
@@ -122,7 +127,7 @@ def gallery_of(tab: str, condition: Condition) -> Gallery:
 
     A mask pipeline of other classes than the gallery's own gets drawn pictures.
     """
-    exhibits = _first_pair_first(tab, _stored(FOLDER / tab, condition)) or _drawn(condition)
+    exhibits = _first_pair_first(tab, _stored(tab, condition)) or _drawn(condition)
     if condition.needs_only_photo:
         face = Image.fromarray(data.astronaut()).crop((130, 0, 330, 200))
         exhibits = [*exhibits, Exhibit(face, face)]
@@ -167,14 +172,17 @@ def store(exhibits: list[Exhibit], folder: Path, condition: Condition) -> None:
         (folder / CONDITION_FILE).write_text(text + "\n")
 
 
-def _stored(folder: Path, condition: Condition) -> list[Exhibit]:
-    config = folder / CONDITION_FILE
-    if condition.labelled and (
-        not config.is_file() or condition_from_config(json.loads(config.read_text())) != condition
-    ):
+def has_gallery(tab: str, condition: Condition) -> bool:
+    """Whether a tab's stored pictures are of this condition."""
+    config = FOLDER / tab / CONDITION_FILE
+    return config.is_file() and condition_from_config(json.loads(config.read_text())) == condition
+
+
+def _stored(tab: str, condition: Condition) -> list[Exhibit]:
+    if condition.labelled and not has_gallery(tab, condition):
         return []
     exhibits = []
-    for path in sorted(folder.glob("*.jpg")):
+    for path in sorted((FOLDER / tab).glob("*.jpg")):
         picture = open_photo(path)
         own: Any = picture
         if condition.stored_as is not None:

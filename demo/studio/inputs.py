@@ -25,6 +25,7 @@ from cocosnet_hf.call_inputs import MAX_ASPECT
 from cocosnet_hf.conditions import joints, open_image, open_photo
 from cocosnet_hf.conditions.joints import JOINTS
 from cocosnet_hf.conditions.label_maps import nearest_classes
+from cocosnet_hf.landscape_reader import LANDSCAPE
 from cocosnet_hf.notes import Note, warn
 from cocosnet_hf.person_reader import PERSON
 from cocosnet_hf.picture_files import register_heic
@@ -284,11 +285,11 @@ def painted_mask(drawing: Image.Image, condition: MaskCondition) -> np.ndarray:
 def downloaded(model: str) -> str:
     """The folder of a model: itself one, or in the Hub's cache. Nothing is fetched for a visitor.
 
-    The network that ships with the package has its name instead.
+    The networks that ship with the package have their names instead.
 
     Raises FileNotFoundError where it is not there, with the command that fetches it.
     """
-    if model == PERSON or Path(model).is_dir():
+    if model in (PERSON, LANDSCAPE) or Path(model).is_dir():
         return model
     try:
         return snapshot_download(model, local_files_only=True)

@@ -30,7 +30,7 @@ from cocosnet_hf.hub.publish import PIPELINE_VARIABLE
 from cocosnet_hf.pictures import open_photo
 
 from .correspondence import Correspondence, takes_points
-from .gallery import Exhibit
+from .gallery import Exhibit, has_gallery
 from .inputs import explained
 
 try:
@@ -46,7 +46,12 @@ except ImportError:
         return function
 
 
-TABS = {"mask-to-image": "mask", "edge-to-face": "edge", "pose-to-body": "pose"}
+TABS = {
+    "mask-to-image": "mask",
+    "mask-to-landscape": "mask",
+    "edge-to-face": "edge",
+    "pose-to-body": "pose",
+}
 """The tabs by the name of their bundled pipeline, and the type of condition of each."""
 
 ENLARGED = 2
@@ -274,13 +279,14 @@ def open_painters(names: Mapping[str, str]) -> dict[str, Painter | None]:
 
 
 def _tab_of(condition: Condition, name: str) -> str:
-    for tab, kind in TABS.items():
-        if condition.type == kind:
-            return tab
-    raise ValueError(
-        f"{name} has a {condition.type} condition, for which there is no tab; there are tabs for "
-        f"{', '.join(TABS.values())}."
-    )
+    """The tab whose gallery has this condition, else the first one for its type."""
+    tabs = [tab for tab, kind in TABS.items() if kind == condition.type]
+    if not tabs:
+        raise ValueError(
+            f"{name} has a {condition.type} condition, for which there is no tab; there are tabs "
+            f"for {', '.join(sorted(set(TABS.values())))}."
+        )
+    return next((tab for tab in tabs if has_gallery(tab, condition)), tabs[0])
 
 
 def missing_model(tab: str) -> str:

@@ -17,7 +17,9 @@ from PIL import Image, ImageOps
 
 from cocosnet_hf.conditions import (
     CONDITIONS,
+    AttributesCondition,
     Condition,
+    DomainCondition,
     EdgeCondition,
     MaskCondition,
     PartEdgeCondition,
@@ -32,6 +34,8 @@ from tests.support import tiny
 from tests.support.paths import REPOSITORY
 
 EXAMPLES = {
+    "attributes": AttributesCondition(("sun", "house")),
+    "domain": DomainCondition(("dawn", "day", "night")),
     "ade20k": MaskCondition.ade20k(),
     "celebahq": MaskCondition.celebahq(),
     "celebamask": MaskCondition.celebahq("celebamask"),
@@ -86,7 +90,7 @@ def test_a_whole_number_will_do_for_a_fraction():
     ("config", "message"),
     [
         ("edge", "must be a dict .*, got 'edge'"),
-        ({}, r"must be one of \['celebahq-edge', 'edge', 'mask', 'picture', 'pose'\], got None"),
+        ({}, r"must be one of \['attributes', 'celebahq-edge', 'domain', .* 'pose'\], got None"),
         ({"type": "depth"}, "got 'depth'"),
         (
             {"type": "edge", "sgima": 1.0},

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from cocosnet_hf.conditions import MaskCondition
 from cocosnet_hf.conditions.faces import CELEBAMASK_FACE_CLASSES, OFFICIAL_FACE_CLASSES
 from cocosnet_hf.conditions.label_maps import distinct_colors
-from cocosnet_hf.conditions.labelling import enlarged_labels
+from cocosnet_hf.pictures import enlarged_labels
 from tests.support.pictures import whole_picture
 from tests.support.segmenter import save_segmenter
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cocosnet_hf.conditions.reflection import INSIDE, held_to_regions
+from cocosnet_hf.conditions.reflection import INSIDE, core_of, held_to_regions
 
 HEIGHT, WIDTH = 200, 120
 GRID = (HEIGHT, WIDTH)
@@ -19,7 +19,7 @@ def left_of(border: int) -> np.ndarray:
 
 def both(shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """What may be looked at also continues."""
-    return shown, shown
+    return (core_of(shown),) * 2
 
 
 def test_what_a_region_may_look_at_stays_where_it_is():
@@ -79,9 +79,10 @@ def test_a_strip_thinner_than_its_border_is_still_seen():
 def test_what_may_be_looked_at_need_not_continue():
     """As a head stays one piece, and only its hair is continued beyond it."""
     may_look, continues = left_of(60), left_of(60) & (Y < 100)
-    held = held_to_regions(STILL, ALL, lambda _: (may_look, continues), GRID)
+    held = held_to_regions(STILL, ALL, lambda _: (core_of(may_look), core_of(continues)), GRID)
     inside = left_of(60 - MARGIN - 2)
     assert np.array_equal(held[inside], STILL[inside])
     assert (held[~left_of(62)].imag < 100).all()
-    alone = held_to_regions(STILL, ALL, lambda _: (may_look, ~may_look & (X > 500)), GRID)
+    nothing = core_of(np.zeros(GRID, bool))
+    alone = held_to_regions(STILL, ALL, lambda _: (core_of(may_look), nothing), GRID)
     assert np.array_equal(alone, held_to_regions(STILL, ALL, lambda _: both(may_look), GRID))

@@ -69,6 +69,8 @@ def test_only_a_guided_mask_has_landmarks():
     plain = MaskCondition.from_names(["sky", "hill", "lake"])
     assert plain.landmarks(plain.open(scene(20, 44))) is None
     assert MaskCondition.from_config(GUIDED.to_config()) == GUIDED
+    unguided = GUIDED.unguided()
+    assert unguided.landmarks(unguided.open(scene(20, 44))) is None and GUIDED.has_landmarks
     config = plain.to_config()
     del config["guided"]  # as pipelines of before have it
     assert MaskCondition.from_config(config) == plain

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from cocosnet_hf import BlendingTranslationNetwork, CoCosPipeline
-from cocosnet_hf.evaluation import EvaluationPairs, load_baseline
+from cocosnet_hf.evaluation import EvaluationPairs, carry_labels, load_baseline
 from cocosnet_hf.evaluation.methods import pipeline_method, run_pipeline, target_method
 from tests.support import tiny
 from tests.support.evaluating import BASELINES, DRAWN, SCENE, SIDE
@@ -59,12 +59,18 @@ def test_the_sharp_exemplar_is_the_photo_moved_by_the_coherent_flow(
     some = [pairs[0], pairs[1]]
     method = pipeline_method(pipe, "tiny", ("sharp", "warped"))
     assert list(method.made_by) == ["pipeline", "warped exemplar", "sharp exemplar"]
-    _, warped, sharp = method.generate(some)
+    painted, warped, sharp = method.generate(some)
     photos = torch.stack([pair.exemplar.photo for pair in some]) / 255
-    flow = run_pipeline(pipe, some).matching.coherent()
+    sides = [(pair.target, pair.exemplar) for pair in some]
+    out = run_pipeline(pipe, some)
+    flow = out.matching.coherent()
     torch.testing.assert_close(sharp.pictures, flow.warp(photos, (SIDE, SIDE)), atol=1e-5, rtol=0)
     same = (sharp.pictures - warped.pictures).abs().max() < 1e-4
     assert bool(same) == (warp == "coherent")
+    labels, own = (torch.stack([one.labels for one in each]) for each in zip(*sides, strict=True))
+    carried = carry_labels(flow if warp == "coherent" else out.matching, labels, own)
+    found = [score.values["warp_accuracy"] for score in painted.scores]
+    assert found == pytest.approx(carried.accuracy().tolist())
 
 
 def test_the_baselines_of_the_matching_are_painted_where_they_are_asked_for(pairs: EvaluationPairs):

@@ -1,6 +1,7 @@
 """Metrics of regions and of the correspondence against second implementations."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -143,3 +144,28 @@ def test_labels_of_an_exemplar_of_another_size_have_no_identity_accuracy():
     assert carried.accuracy().tolist() == [1, 1]
     with pytest.raises(ValueError, match="4 times as large as the matching's grid"):
         carry_labels(matching, labels[:, :16], torch.zeros(2, 24, 40).long())
+
+
+@pytest.mark.parametrize(
+    ("lands_in", "share"), [(lambda label: label, 1), (lambda label: 1 - label, 0)]
+)
+def test_labels_are_carried_as_the_guide_of_a_painted_flow_leads(
+    lands_in: Callable[[Tensor], Tensor], share: float
+):
+    """Pixel by pixel, with a border within a cell, whatever the matching itself finds."""
+    labels = torch.zeros(1, 32, 32).long()
+    labels[..., 14:] = 1
+
+    def guide(size: tuple[int, int]) -> Tensor:
+        row, column = ((torch.arange(side) + 0.5) / side for side in size)
+        right = lands_in((column * 32 >= 14).long())  # to the middle of the half of that class
+        place = torch.stack(torch.broadcast_tensors(right * 4 + 1.5, row[:, None] * 8 - 0.5), -1)
+        return place
+
+    matching = Matching(noise(0, 1, 16, 8, 8), noise(1, 1, 16, 8, 8), guides=[[guide]])
+    exemplar = torch.zeros(1, 64, 64).long()
+    exemplar[..., 32:] = 1
+    carried = carry_labels(matching.coherent(), labels, exemplar)
+    assert carried.accuracy().tolist() == [share]
+    assert torch.equal(carried.wanted, labels) and carried.identity_accuracy() is None
+    assert 0.3 < carry_labels(matching, labels, exemplar[:, ::2, ::2]).accuracy().item() < 0.7

@@ -16,9 +16,11 @@ from torch import nn
 
 from cocosnet_hf import (
     PRESETS,
+    AttributesCondition,
     CoCosPipeline,
     Condition,
     CorrespondenceNetwork,
+    DomainCondition,
     EdgeCondition,
     MaskCondition,
     PartEdgeCondition,
@@ -85,6 +87,8 @@ def write_inputs(folder: Path) -> None:
 
 
 PIPELINES = [
+    (AttributesCondition(("sun", "house")), {}),
+    (DomainCondition(("day", "night")), {}),
     (EdgeCondition(), {}),
     (MASK, {}),
     (MASK, {"exemplar_noise": 0.1}),
@@ -93,7 +97,10 @@ PIPELINES = [
     (PoseCondition(), {}),
     (PoseCondition(), {"mix_condition": False}),
 ]
-IDS = ["edge", "mask", "noise", "parts", "picture", "pose", "pose without the exemplar's"]
+IDS = [
+    *("attributes", "domain", "edge", "mask", "noise", "parts", "picture", "pose"),
+    "pose without the exemplar's",
+]
 
 
 # The snippet ---------------------------------------------------------------------------------
@@ -324,39 +331,41 @@ def test_results_are_added_to_a_card_written_by_hand():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("place", "message"),
-    [("folder", "no attribute CoCosPipeline"), ("Hub", "cocosnet_hf.* does not exist in alice")],
-)
 def test_a_pipeline_that_is_opened_without_this_package_says_what_to_install(
-    place: str, message: str, hub: LoopbackHub, tmp_path: Path
+    hub: LoopbackHub, tmp_path: Path
 ):
     pipe = tiny.pipeline()
-    if place == "folder":
-        pipe.save_pretrained(tmp_path / "saved")
-        source, text = tmp_path / "saved", (tmp_path / "saved" / "README.md").read_text()
-    else:
-        pipe.push_to_hub(REPO)
-        source, text = REPO, hub.files(REPO)["README.md"].decode()
+    pipe.save_pretrained(tmp_path / "saved")
+    pipe.push_to_hub(REPO)
     program = (
         "import sys; sys.modules['cocosnet_hf'] = None\n"  # as if it were not installed
         "from diffusers import DiffusionPipeline\n"
-        f"DiffusionPipeline.from_pretrained({str(source)!r})\n"
+        "for source in sys.argv[1:]:\n"
+        "    try:\n"
+        "        print('opened', DiffusionPipeline.from_pretrained(source))\n"
+        "    except Exception as error:\n"
+        "        print(' '.join(str(error).split()))\n"
     )
     environment = {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", program, str(tmp_path / "saved"), REPO],
         env=os.environ | environment,
         cwd=tmp_path,
         capture_output=True,
         text=True,
     )
-    assert done.returncode != 0
-    assert re.search(message, done.stderr)
+    assert done.returncode == 0, done.stderr
+    saved, pushed = done.stdout.splitlines()[-2:]
+    assert "no attribute CoCosPipeline" in saved
+    assert re.search("cocosnet_hf.* does not exist in alice", pushed)
     said = "Python package `cocosnet_hf`. `diffusers` alone cannot open it; install the package"
-    assert said in " ".join(text.split())
-    assert f"```bash\n{INSTALL}\n```" in text
-    assert f'CoCosPipeline.from_pretrained("{REPO if place == "Hub" else UNNAMED_SOURCE}")' in text
+    for text, source in (
+        ((tmp_path / "saved" / "README.md").read_text(), UNNAMED_SOURCE),
+        (hub.files(REPO)["README.md"].decode(), REPO),
+    ):
+        assert said in " ".join(text.split())
+        assert f"```bash\n{INSTALL}\n```" in text
+        assert f'CoCosPipeline.from_pretrained("{source}")' in text
 
 
 @pytest.mark.parametrize("name", bundled_names())

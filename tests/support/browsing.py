@@ -32,6 +32,7 @@ SETTINGS = [
 PATIENCE = 90_000
 TABS = {
     "mask-to-image": "Mask to image",
+    "mask-to-landscape": "Paint a landscape",
     "edge-to-face": "Draw a face",
     "pose-to-body": "Pose a person",
 }

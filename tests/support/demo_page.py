@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from cocosnet_hf import CoCosPipeline, Condition, EdgeCondition, MaskCondition, Pose, PoseCondition
+from cocosnet_hf.landscape_reader import LANDSCAPE_CLASSES
 from cocosnet_hf.synthetic import SCENE_CLASSES
 from tests.support import tiny
 from tests.support.paths import CONFIGS, REPOSITORY
@@ -24,18 +25,19 @@ from studio.painters import Painter  # noqa: E402
 SIZE = 64
 CONDITIONS: dict[str, Condition] = {
     "mask-to-image": MaskCondition(classes=SCENE_CLASSES),
+    "mask-to-landscape": MaskCondition(classes=LANDSCAPE_CLASSES),
     "edge-to-face": EdgeCondition(),
     "pose-to-body": PoseCondition(min_score=0.3),
 }
 
 
 def tiny_pipelines() -> dict[str, CoCosPipeline]:
-    """One for each tab; the one of poses needs the exemplar's own, the one of masks does not.
+    """One for each tab; the one of poses needs the exemplar's own, those of masks do not.
 
     Two are not quite equal: keep the one that is compared with.
     """
     return {
-        tab: tiny.pipeline(condition, SIZE, mix_condition=tab != "mask-to-image")
+        tab: tiny.pipeline(condition, SIZE, mix_condition=not tab.startswith("mask"))
         for tab, condition in CONDITIONS.items()
     }
 

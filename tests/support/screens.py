@@ -20,7 +20,7 @@ SIZES = {1920: 1080, 1440: 900, 1024: 768, 768: 1024, 390: 844}
 """Widths and heights of the window, in pixels."""
 
 SCHEMES = ("light", "dark")
-TABS = ("mask-to-image", "layers", "edge-to-face", "pose-to-body")
+TABS = ("mask-to-image", "mask-to-landscape", "layers", "edge-to-face", "pose-to-body")
 PATIENCE = 60_000
 
 

@@ -103,6 +103,24 @@ DISCOGAN_SETTINGS: dict[str, Any] = {
     }.items()
 }
 
+STARGANV2_SETTINGS: dict[str, Any] = {
+    "generator": {
+        "style_channels": 4,
+        "base_channels": 4,
+        "widest": 8,
+        "halvings": 2,
+        "bottleneck_blocks": 1,
+    },
+    "mapping": {
+        "latent_channels": 4,
+        "hidden_channels": 8,
+        "shared_layers": 1,
+        "own_layers": 1,
+    },
+    "style_encoder": {"size": 32, "base_channels": 4, "widest": 8},
+    "critic": {"base_channels": 4, "widest": 8},
+}
+
 _PATCHES = {"base_channels": 4, "halvings": 1, "scales": 2}
 BICYCLEGAN_SETTINGS: dict[str, Any] = {
     "generator": {"style_channels": 4, "base_channels": 4, "levels": 4},

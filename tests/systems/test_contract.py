@@ -1,7 +1,11 @@
 """The contract of every system: it learns, goes on exactly, and becomes the pipeline that it is."""
 
 import copy
+import functools
 import shutil
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +20,13 @@ from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.evaluation import EvaluationPairs, EvaluationSettings, evaluate, load_baseline
 from cocosnet_hf.evaluation.opening import weights_digest
 from cocosnet_hf.hub.publish import publish_folder
+from cocosnet_hf.synthetic import PALETTES
 from cocosnet_hf.systems import (
     SYSTEMS,
+    Batch,
     CoCosNet,
     CoCosNetLosses,
+    Networks,
     StyleVector,
     find_system,
     saved_class,
@@ -76,6 +83,12 @@ GROUPS: dict[str, dict[str, Any]] = {
     "munit": {
         "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.MUNIT_SETTINGS,
         "losses": {"cycle": 1},
+    },
+    "stargan-v2": {
+        "data": SETTINGS["data"] | {"domain_column": "palette"},
+        "networks": {"condition": {"type": "domain", "domains": list(PALETTES)}}
+        | tiny.STARGANV2_SETTINGS,
+        "losses": {},
     },
     "style_vector": {
         "networks": {
@@ -139,6 +152,13 @@ TEST_DATA = DataSettings(
     load_size=32,
 )
 
+
+def tested(name: str) -> DataSettings:
+    """The data of an evaluation of this system."""
+    column = GROUPS[name].get("data", {}).get("domain_column")
+    return replace(TEST_DATA, domain_column=column)
+
+
 FIRST_STAGES = {"egsc-it": {"system_options": {"stage": "autoencoders"}}}
 """What of a system is taught in a run before, whose pipeline the run goes on from."""
 
@@ -175,11 +195,38 @@ def config(folder: Path, name: str, *overrides: str) -> TrainConfig:
     return load_config(path, [*short, *overrides])
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a run of two steps leaves, its trainer closed."""
+
+    trainer: Trainer
+    before: Networks
+    folder: Path
+    batch: Batch
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained]:
+    """By system: one run, for whatever only looks at it."""
+
+    @functools.cache
+    def made(name: str) -> Trained:
+        trainer = Trainer(config(tmp_path_factory.mktemp("trained"), name), None)
+        before = copy.deepcopy(trainer.system.networks)
+        with closing(trainer):
+            folder = complete(trainer)
+            batch = next(trainer.data.validation_batches())
+        assert folder is not None
+        return Trained(trainer, before, folder, batch)
+
+    return made
+
+
 @every_system
-def test_two_steps_change_every_network_and_stay_finite(name: str, tmp_path: Path):
-    trainer = Trainer(config(tmp_path, name), None)
-    before = copy.deepcopy(trainer.system.networks)
-    assert run(trainer) is not None
+def test_two_steps_change_every_network_and_stay_finite(
+    name: str, trained: Callable[[str], Trained]
+):
+    trainer, before = trained(name).trainer, trained(name).before
     for key, network in trainer.system.networks.items():
         assert same_weights(before[key], network) == (key in trainer.system.frozen), key
         assert all(tensor.isfinite().all() for tensor in network.state_dict().values())
@@ -193,8 +240,10 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
 
 
 @pytest.mark.slow
-@every_system
-@pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize(
+    ("name", "accumulation"),
+    [*((name, 2) for name in GROUPS), *((name, 1) for name in OF_EACH_KIND)],
+)
 def test_a_resumed_run_ends_as_one_that_was_not_interrupted(
     name: str, accumulation: int, tmp_path: Path
 ):
@@ -208,13 +257,13 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(
 
 
 @every_system
-def test_the_exported_pipeline_paints_what_the_system_generates(name: str, tmp_path: Path):
-    trainer = Trainer(config(tmp_path, name), None)
-    folder = complete(trainer)
+def test_the_exported_pipeline_paints_what_the_system_generates(
+    name: str, trained: Callable[[str], Trained]
+):
+    trainer, folder, batch = trained(name).trainer, trained(name).folder, trained(name).batch
     assert saved_class(folder) is trainer.system.pipeline_class
     pipe = saved_class(folder).from_pretrained(folder)
     pipe.set_progress_bar_config(disable=True)
-    batch = next(trainer.data.validation_batches())
     nets = {key: average.module for key, average in trainer.averages.items()}
     with torch.no_grad():
         generated = trainer.system.generate(nets, batch)
@@ -226,24 +275,21 @@ def test_the_exported_pipeline_paints_what_the_system_generates(name: str, tmp_p
     )
     expected = (generated.image / 2 + 0.5).clamp(0, 1)
     torch.testing.assert_close(found.images, expected, rtol=0, atol=1e-4)
-    trainer.close()
 
 
 @one_of_each_kind_first
 def test_a_trained_pipeline_is_a_baseline_of_an_evaluation_and_can_be_evaluated_itself(
-    name: str, tmp_path: Path
+    name: str, trained: Callable[[str], Trained], tmp_path: Path
 ):
-    trainer = Trainer(config(tmp_path, name, "--output.validate_every=0"), None)
-    folder = run(trainer)
-    condition = trainer.system.condition
-    pairs = EvaluationPairs(TEST_DATA, condition, exemplars="column", limit=2)
+    folder, condition = trained(name).folder, trained(name).trainer.system.condition
+    pairs = EvaluationPairs(tested(name), condition, exemplars="column", limit=2)
     method = load_baseline(f"ours={folder}", pairs)
     (painted,) = method.generate([pairs[0], pairs[1]])
     assert painted.pictures.shape == (2, 3, 32, 32)
     assert "weights" in method.made_by["ours"]
     settings = EvaluationSettings(
         str(folder),
-        TEST_DATA,
+        tested(name),
         output=str(tmp_path / "evaluation"),
         exemplars="column",
         limit=2,
@@ -260,13 +306,15 @@ def test_a_trained_pipeline_is_a_baseline_of_an_evaluation_and_can_be_evaluated_
 
 @one_of_each_kind_first
 def test_a_trained_pipeline_is_shared_opened_and_evaluated_by_its_id(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    trained: Callable[[str], Trained],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    trainer = Trainer(config(tmp_path, name, "--output.validate_every=0"), None)
-    folder = run(trainer)
+    trainer, folder = trained(name).trainer, trained(name).folder
     settings = EvaluationSettings(
         REPO,
-        TEST_DATA,
+        tested(name),
         output=str(tmp_path / "evaluation"),
         exemplars="column",
         limit=2,

@@ -39,7 +39,7 @@ def test_a_gallery_is_painted_by_the_bundled_pipeline(
     assert len(found) == 3 + (tab == "edge-to-face")
     if tab != "edge-to-face":
         stored = assets[tab].encode(found[0].condition, SIZE, SIZE)
-        drawn = paint_gallery.drawn_figures(assets[tab])[4]
+        drawn = paint_gallery.drawn_layouts(assets[tab])[4]
         assert (stored - assets[tab].encode(drawn, SIZE, SIZE)).abs().mean() < 0.01
 
 

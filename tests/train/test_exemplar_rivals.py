@@ -24,9 +24,11 @@ FROM = {
     "egsc-it": "celebahq",
     "gcgan": "facades",
     "munit": "facades",
+    "stargan-v2": "stargan-v2",
     "unit": "facades",
 }
-DECAYED = {"cogan": 5e-4, "discogan": 1e-5, "munit": 1e-4, "unit": 1e-4}
+DECAYED = {"cogan": 5e-4, "discogan": 1e-5, "munit": 1e-4, "stargan-v2": 1e-4, "unit": 1e-4}
+AVERAGED = {"stargan-v2": 0.999}
 WEIGHTS = {
     "adain": {"encoder": 20.0, "decoder": 3.5},
     "bicyclegan": {"generator": 54.8, "encoder": 2.6, "random_critic": 3.5},
@@ -35,6 +37,7 @@ WEIGHTS = {
     "discogan": {"photo_generator": 5.5, "photo_critic": 2.8},
     "gcgan": {"generator": 11.4, "photo_critic": 2.8, "turned_critic": 2.8},
     "egsc-it": {"photo_autoencoder": 10.2, "photo_decoder": 3.9, "photo_critic": 2.8},
+    "stargan-v2": {"generator": 33.9, "mapping": 3.3, "style_encoder": 20.9, "critic": 20.9},
     "unit": {"photo_encoder": 3.9, "shared": 2.4, "photo_decoder": 3.9, "photo_critic": 25.1},
     "munit": {"photo_content": 5.4, "photo_style": 2.8, "photo_decoder": 6.9, "photo_critic": 8.3},
 }
@@ -46,7 +49,7 @@ def test_a_layer_is_the_system_at_the_papers_size_on_the_data_of_a_recipe(name: 
     recipe, layer = CONFIGS / f"{FROM[name]}.yaml", CONFIGS / f"layers/{name}.yaml"
     for stage in load_stages([recipe, layer]):
         chosen, plain = stage.config, load_config(recipe)
-        assert chosen.system == name and chosen.ema == 0
+        assert chosen.system == name and chosen.ema == AVERAGED.get(name, 0)
         assert chosen.data.condition_column == plain.data.condition_column
         assert chosen.losses == type(chosen.losses)()
         assert chosen.networks.make_condition() == plain.networks.make_condition()
@@ -57,7 +60,7 @@ def test_a_layer_is_the_system_at_the_papers_size_on_the_data_of_a_recipe(name: 
 
 
 @pytest.mark.parametrize("recipe", ["edge-to-face", "mask-to-image", "ade20k"])
-@pytest.mark.parametrize("name", FROM)
+@pytest.mark.parametrize("name", [name for name, own in FROM.items() if own != name])
 def test_a_layer_takes_back_what_belongs_to_a_recipes_own_system(name: str, recipe: str):
     for stage in load_stages([CONFIGS / f"{recipe}.yaml", CONFIGS / f"layers/{name}.yaml"]):
         assert stage.config.losses == type(stage.config.losses)()

@@ -227,6 +227,21 @@ def test_processes_that_do_not_know_of_each_other_are_an_error(
         train(config(tmp_path))
 
 
+@pytest.mark.parametrize("warp", ["mean", "coherent"])
+def test_rows_are_read_for_what_guides_only_where_the_networks_take_it(tmp_path: Path, warp: str):
+    overrides = ["--networks.condition.guided=true", f"--networks.correspondence.warp={warp}"]
+    if warp == "coherent":
+        overrides += ["--networks.translation={class: BlendingTranslationNetwork}"]
+        overrides += [
+            "--networks.translation.channels=null",
+            "--networks.translation.spade_channels=null",
+        ]
+    trainer = Trainer(config(tmp_path, *overrides, "--output.validate_every=0"), None)
+    batch = next(iter(trainer.data))
+    assert (batch.landmarks is not None) == (warp == "coherent")
+    assert trainer.system.condition.has_landmarks
+
+
 def test_noise_replaces_the_exemplars_condition_from_the_end_of_the_warm_up_on(tmp_path: Path):
     overrides = ["--networks.correspondence.exemplar_noise=0.01", "--system_options.mask_warmup=3"]
     trainer = Trainer(config(tmp_path, *overrides, "--output.validate_every=0"), None)

@@ -1,0 +1,59 @@
+"""The bundled network reads painted landscapes, whose masks are known."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cocosnet_hf import MaskCondition, bundled
+from cocosnet_hf.__main__ import main
+from cocosnet_hf.landscape_reader import LANDSCAPE_CLASSES, read_landscape
+from tests.support.paths import REPOSITORY
+from tests.support.pictures import assert_same_but_for_rounding, whole_picture
+
+NAME = "mask-to-landscape"
+GALLERY = REPOSITORY / "demo" / "gallery" / NAME
+PAINTED = sorted(GALLERY.glob("[0-9][0-9].jpg"))
+
+
+@pytest.fixture(scope="module")
+def condition() -> MaskCondition:
+    found = MaskCondition.from_config(json.loads((GALLERY / "condition.json").read_text()))
+    assert found.classes == LANDSCAPE_CLASSES
+    return found
+
+
+def test_what_painted_landscapes_show_is_found(condition: MaskCondition):
+    agreements = []
+    for path in PAINTED:
+        photo = whole_picture(path)
+        found = read_landscape(photo)
+        assert found.shape == photo.size[::-1] and found.dtype == np.uint8
+        known = condition.labels(path.with_suffix(".png"), *found.shape).numpy()
+        agreements.append((found == known).mean())
+    assert np.mean(agreements) > 0.7
+
+
+@pytest.mark.parametrize("size", [(1200, 300), (90, 700), (40, 33)])
+def test_pictures_of_any_size_are_read_where_they_are(size: tuple[int, int]):
+    whole = read_landscape(whole_picture(PAINTED[0]).resize((256, 256)))
+    found = read_landscape(whole_picture(PAINTED[0]).resize(size))
+    assert found.shape == size[::-1]
+    rows, columns = (np.arange(256) * side // 256 for side in found.shape)
+    assert (found[np.ix_(rows, columns)] == whole).mean() > 0.5
+
+
+def test_a_photo_becomes_a_mask_in_the_class_colours(condition: MaskCondition):
+    mask = condition.from_photo(PAINTED[0])
+    known = condition.palette[read_landscape(PAINTED[0])]
+    assert np.array_equal(np.asarray(mask), known)
+
+
+def test_a_layout_of_a_photo_and_an_exemplar_without_a_mask(tmp_path, condition: MaskCondition):
+    layout, look = (str(path) for path in PAINTED[:2])
+    target = tmp_path / "painted.png"
+    main([layout, look, "--model", NAME, "-o", str(target), "--photo"])
+    masks = [condition.from_photo(path) for path in (layout, look)]
+    expected = bundled(NAME)(masks[0], look, masks[1]).images[0]
+    assert_same_but_for_rounding(Image.open(target), expected)
