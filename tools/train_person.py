@@ -21,6 +21,7 @@ import dataclasses
 import json
 import math
 import time
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ def main() -> None:
 
 def save(network: SceneNetwork, averaged: dict[str, Tensor], output: Path) -> None:
     """Write the averaged weights in float16."""
-    copy = type(network).from_config(network.config)
+    copy = deepcopy(network)
     copy.load_state_dict(averaged)
     copy.half().save_pretrained(output, variant="fp16")
 

@@ -105,7 +105,7 @@ class Scenes:
             for row in _rows(folder):
                 self.photos.append(_photo(folder, row))
                 self.labels.append(_labels(folder, row))
-                sure.append(max(row["confidence"] - DOUBTED, 0.01))
+                sure.append(max(float(row["confidence"]) - DOUBTED, 0.01))
         self.shares = np.array(sure) / np.sum(sure)
 
     def batch(self, rng: np.random.Generator, count: int, side: int) -> tuple[Tensor, Tensor]:

@@ -3,11 +3,11 @@
     python -m train.compare train/configs/compare/drawn.yaml
     accelerate launch -m train.compare RECIPE --data.source=FOLDER --output_dir=OUT
 
-The output folder then holds `compare.html`, with the paper's three tables, what is the same for
-all and a sheet with a column for each system; the same as `compare.md`, the figures as
-`compare.json`, and `systems/NAME/pipeline`. The same command goes on where it was stopped: a system
-whose pipeline is there is not trained again, and pictures that are there are not painted again.
-Removing a system's folder trains it anew.
+The output folder then holds `compare.html`, with the paper's three tables, those of ablations, what
+is the same for all and a sheet with a column for each system; the same as `compare.md`, the figures
+as `compare.json`, and `systems/NAME/pipeline`. The same command goes on where it was stopped: a
+system whose pipeline is there is not trained again, and pictures that are there are not painted
+again. Removing a system's folder trains it anew.
 """
 
 import argparse
@@ -32,12 +32,12 @@ from cocosnet_hf.evaluation import EvaluationSettings
 from cocosnet_hf.evaluation.methods import PIPELINE, TARGET
 from cocosnet_hf.evaluation.pairs import RETRIEVAL
 from cocosnet_hf.evaluation.protocol import Run
-from cocosnet_hf.evaluation.storage import keep_content, slug
+from cocosnet_hf.evaluation.storage import differences, keep_content, slug
 from cocosnet_hf.processes import leave_group
-from cocosnet_hf.settings_file import build, to_dict
+from cocosnet_hf.settings_file import build, on_top, to_dict
 from cocosnet_hf.whole_files import write_whole
 
-from .compare_page import SPENT_FILE, write_comparison
+from .compare_page import SPENT_FILE, Ablated, write_comparison
 from .config import ScheduleConfig, TrainConfig, overridden, read_files
 from .find_lr import trial
 from .mistakes import is_mistake
@@ -99,6 +99,15 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Ablation:
+    """A system, by its name, with something changed: recipes and settings on top of its own."""
+
+    of: str
+    config: tuple[str, ...] = ()
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Measured:
     """How all systems are evaluated: fields of `EvaluationSettings`; None for "auto" there.
 
@@ -125,7 +134,8 @@ class Comparison:
     """A comparison. data, settings: of all systems' trainings, on top of their recipes.
 
     systems: an `Entry` by name, of which the first is the one whose matching is measured, if it has
-    any. sheet: how many of the first pairs are shown.
+    any. ablations: an `Ablation` by name, compared with the system that it is of. sheet: how many
+    of the first pairs are shown.
     """
 
     output_dir: str
@@ -133,6 +143,7 @@ class Comparison:
     systems: dict[str, Any]
     data: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
+    ablations: dict[str, Any] = field(default_factory=dict)
     evaluation: Measured = field(default_factory=Measured)
     sheet: int = 6
 
@@ -173,6 +184,7 @@ def compare(comparison: Comparison, base: Path, stopping: Stopping | None = None
     state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU"))
     systems = stages_by_system(comparison, base)
     require_fair(comparison, systems)
+    ablated = what_changes(comparison, systems)
     for name, stages in systems.items():
         text = {"budget": to_dict(comparison.budget), "stages": [learned_from(s) for s in stages]}
         path = system_folder(comparison, name) / "recipe.json"
@@ -192,7 +204,7 @@ def compare(comparison: Comparison, base: Path, stopping: Stopping | None = None
     if evaluation is None:
         return None
     folder, budget = Path(comparison.output_dir), str(comparison.budget)
-    return write_comparison(folder, systems, budget, run, evaluation, comparison.sheet)
+    return write_comparison(folder, systems, ablated, budget, run, evaluation, comparison.sheet)
 
 
 # What is trained --------------------------------------------------------------------------------
@@ -203,21 +215,44 @@ def system_folder(comparison: Comparison, name: str) -> Path:
     return Path(comparison.output_dir, "systems", name)
 
 
-def stages_by_system(comparison: Comparison, base: Path) -> dict[str, list[Stage]]:
-    """The runs of each system, with the settings of all on top of its recipes, and its own on top.
+def entries_by_name(comparison: Comparison) -> dict[str, Entry]:
+    """What is trained: systems, then ablations as their system's recipes with their own on top.
 
-    Raises ValueError, naming the system, for what cannot be read.
+    Raises ValueError for names that cannot be had and ablations of what is no system.
     """
     if not comparison.systems:
         raise ValueError("systems must name what is compared, by the recipe of each.")
-    systems = {}
-    for name, values in comparison.systems.items():
+    entries = {
+        name: build(Entry, values, f"systems.{name}.")
+        for name, values in comparison.systems.items()
+    }
+    for name, values in comparison.ablations.items():
+        ablation = build(Ablation, values, f"ablations.{name}.")
+        if ablation.of not in comparison.systems or name in comparison.systems:
+            raise ValueError(
+                f"ablations.{name}.of must be one of the systems ({', '.join(comparison.systems)}) "
+                f"under another name, got {ablation.of}."
+            )
+        own = entries[ablation.of]
+        settings = on_top(ablation.settings, own.settings)
+        entries[name] = Entry((*own.config, *ablation.config), settings)
+    for name in entries:
         if not NAME.fullmatch(name) or name in (PIPELINE, TARGET, *comparison.evaluation.baselines):
             raise ValueError(
                 f"systems.{name}: a name is letters, digits and hyphens, and none of the "
                 f"evaluation's own."
             )
-        entry = build(Entry, values, f"systems.{name}.")
+    return entries
+
+
+def stages_by_system(comparison: Comparison, base: Path) -> dict[str, list[Stage]]:
+    """The runs of each system and ablation, with the settings of all on top of its recipes, and
+    its own on top.
+
+    Raises ValueError, naming the system, for what cannot be read.
+    """
+    systems = {}
+    for name, entry in entries_by_name(comparison).items():
         overrides = [
             *as_overrides(comparison.settings | {"data": comparison.data}),
             *as_overrides(entry.settings),
@@ -237,6 +272,29 @@ def as_overrides(settings: Mapping[str, Any], prefix: str = "--") -> Iterator[st
             yield from as_overrides(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}={json.dumps(value)}"
+
+
+def what_changes(
+    comparison: Comparison, systems: Mapping[str, Sequence[Stage]]
+) -> dict[str, Ablated]:
+    """The ablations, with what differs from the system of each. Raises ValueError for nothing."""
+
+    def settings(name: str) -> list[Any]:
+        text = json.dumps([learned_from(stage) for stage in reversed(systems[name])])
+        return json.loads(text.replace(str(system_folder(comparison, name)), ""))  # of init_from
+
+    ablated = {}
+    for name, values in comparison.ablations.items():
+        stages = zip(settings(values["of"]), settings(name), strict=False)
+        texts = (text for pair in stages for text in differences(*pair))
+        changes = dict.fromkeys(text.replace("was None", "was the default") for text in texts)
+        if not changes:
+            raise ValueError(
+                f"ablations.{name} changes nothing of {values['of']}: name a layer under config, "
+                f"or settings that are not {values['of']}'s."
+            )
+        ablated[name] = Ablated(values["of"], "; ".join(changes))
+    return ablated
 
 
 def shared_settings(config: TrainConfig) -> dict[str, Any]:

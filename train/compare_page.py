@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
 
+from cocosnet_hf.evaluation.collecting import score_columns
 from cocosnet_hf.evaluation.methods import EXEMPLAR, PIPELINE, TARGET
 from cocosnet_hf.evaluation.protocol import Run
 from cocosnet_hf.evaluation.report import (
@@ -22,7 +24,7 @@ from cocosnet_hf.evaluation.report import (
     to_html,
     to_markdown,
 )
-from cocosnet_hf.evaluation.results import Evaluation
+from cocosnet_hf.evaluation.results import Evaluation, metric_of
 from cocosnet_hf.pictures import grid
 from cocosnet_hf.whole_files import write_whole
 
@@ -38,13 +40,26 @@ TABLES = {
 }
 """Tables 1 to 3 of Zhang et al. 2020 and the metrics of each, with later ones that say the same."""
 
+WORST = 0.1
+"""Share of the pictures that the least of a metric is said of: the supplement's ablations raise it,
+the mean but little (Zhang et al. 2020, supplement, section 2)."""
+
 HEAD, COLUMN = 16, 128
 """Pixels above the sheet for the names of its columns, and the least width of one."""
+
+
+@dataclass(frozen=True)
+class Ablated:
+    """Of which system an ablation is, and what it changes, in words."""
+
+    of: str
+    changes: str
 
 
 def write_comparison(
     folder: Path,
     systems: Mapping[str, Sequence[Stage]],
+    ablations: Mapping[str, Ablated],
     budget: str,
     run: Run,
     evaluation: Evaluation,
@@ -52,7 +67,8 @@ def write_comparison(
 ) -> Path:
     """Write the tables, the sheet of the first pairs and the page, whose path is returned.
 
-    systems: of which the first is the evaluation's pipeline. budget: of each of them.
+    systems: of which the first is the evaluation's pipeline, ablations included. budget: of each of
+    them.
     """
     first = next(iter(systems))
     guided = {PIPELINE if name == first else name for name in systems} & {
@@ -62,28 +78,28 @@ def write_comparison(
     named = renamed(evaluation, shown)
     tables: dict[str, Any] = {}
     blocks: list[Block] = [
-        Heading(f"Comparison of {', '.join(systems)}", 1),
+        Heading(f"Comparison of {', '.join(s for s in systems if s not in ablations)}", 1),
         fairness(budget, run),
         trained_table(systems),
     ]
     for title, bases in TABLES.items():
-        found = {result.metric for result in named.results}
-        metrics = sorted(
-            (metric for metric in found if metric.partition("-")[0] in bases),
-            key=lambda metric: (bases.index(metric.partition("-")[0]), metric),
-        )
+        metrics = measured(named, bases)
         methods = [shown[name] for name in shown if title != "Style relevance" or name in guided]
+        methods = [name for name in methods if name not in ablations]
         blocks.append(Heading(title))
         blocks += metric_tables(named, metrics, methods) if metrics else ["Not measured."]
-        figures = {
-            method: {
-                metric: dataclasses.asdict(result.estimate)
-                for metric in metrics
-                if (result := named.find(method, metric))
-            }
-            for method in methods
-        }
-        tables[title] = {method: values for method, values in figures.items() if values}
+        tables[title] = figures(named, metrics, methods)
+    for of in dict.fromkeys(ablation.of for ablation in ablations.values()):
+        changed = {name: one.changes for name, one in ablations.items() if one.of == of}
+        uses_exemplar = (PIPELINE if of == first else of) in guided
+        groups = [TABLES[title] for title in TABLES if title != "Style relevance" or uses_exemplar]
+        metrics = [metric for bases in groups for metric in measured(named, bases)]
+        own_names = {name: own for own, name in shown.items() if name in (of, *changed)}
+        blocks.append(Heading(f"Ablations of {of}"))
+        blocks.append(Table(["ablation", "changes"], [[*pair] for pair in changed.items()]))
+        blocks += metric_tables(named, metrics, own_names)
+        blocks += worst_table(run, own_names, metrics)
+        tables[f"Ablations of {of}"] = figures(named, metrics, own_names)
     columns = [*(name for name in shown if name not in (TARGET, EXEMPLAR)), TARGET]
     names = ["condition", "exemplar", *(shown[name] for name in columns)]
     pairs = [run.pairs[index] for index in range(min(shown_pairs, len(run.pairs)))]
@@ -100,6 +116,51 @@ def write_comparison(
     write_whole(folder / "compare.md", to_markdown(blocks))
     write_whole(page, to_html(blocks))
     return page
+
+
+def measured(evaluation: Evaluation, bases: Sequence[str]) -> list[str]:
+    """The metrics of these kinds that an evaluation has, in their order."""
+    found = {result.metric for result in evaluation.results}
+    return sorted(
+        (metric for metric in found if metric.partition("-")[0] in bases),
+        key=lambda metric: (bases.index(metric.partition("-")[0]), metric),
+    )
+
+
+def figures(
+    evaluation: Evaluation, metrics: Sequence[str], methods: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """The estimates of metrics by method, of those that have any."""
+    found = {
+        method: {
+            metric: dataclasses.asdict(result.estimate)
+            for metric in metrics
+            if (result := evaluation.find(method, metric))
+        }
+        for method in methods
+    }
+    return {method: values for method, values in found.items() if values}
+
+
+def worst_table(
+    run: Run, methods: Mapping[str, str], metrics: Sequence[str]
+) -> Iterator[str | Table]:
+    """What all but the worst tenth of the pictures reach, by metrics that each picture has.
+
+    methods: by the name that is shown the evaluation's own.
+    """
+    rows: list[list[str]] = []
+    known: list[str] = []
+    for name, own in methods.items():
+        scores = run.folder.scores(own, len(run.pairs))
+        scores = scores[scores["format"] == "png"]
+        known = [metric for metric in metrics if metric in score_columns(scores)]
+        shares = [WORST if metric_of(one).better == "higher" else 1 - WORST for one in known]
+        values = [scores[one].quantile(share) for one, share in zip(known, shares, strict=True)]
+        rows.append([name, *(f"{value:.4g}" for value in values)])
+    if known:
+        yield f"What all but the worst {WORST:.0%} of the pictures reach:".replace("%", " %")
+        yield Table(["method", *known], rows)
 
 
 def with_names(sheet: Image.Image, names: Sequence[str]) -> Image.Image:

@@ -50,7 +50,7 @@ def landmarks_of_landscape(photo: Picture) -> Landmarks:
 
 _NUMBER = {name: number for number, name in enumerate(LANDSCAPE_CLASSES)}
 
-_GUIDES = {
+_GUIDES: dict[tuple[str, ...], MaskGuide] = {
     PERSON_CLASSES: MaskGuide(landmarks_of_mask, landmarks_of_photo, dressed_guide),
     LANDSCAPE_CLASSES: MaskGuide(
         landmarks_of_regions,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -36,6 +37,21 @@ def mean_estimate(scores: Sequence[float] | np.ndarray, seed: int = 0) -> Estima
     if len(scores) == 1:
         return Estimate(float(scores[0]), 1)
     return Estimate(float(scores.mean()), len(scores), *interval(draws(len(scores), seed) @ scores))
+
+
+def share_interval(share: float, count: int) -> tuple[float, float]:
+    """Wilson's interval, in 0..1, of a share of `count` independent items.
+
+    Source: Wilson 1927. Unlike the bootstrap's it has a width where all items agree. Raises
+    ValueError for a share beyond 0..1 and for no item.
+    """
+    if not (0 <= share <= 1 and count > 0):
+        raise ValueError(f"share must be in 0..1 of 1 item or more, got {share} of {count}.")
+    square = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2
+    middle = (share + square / (2 * count)) / (1 + square / count)
+    spread = (square * (share * (1 - share) / count + square / (4 * count**2))) ** 0.5
+    spread /= 1 + square / count
+    return max(0.0, middle - spread), min(1.0, middle + spread)
 
 
 def draws(count: int, seed: int = 0) -> np.ndarray:

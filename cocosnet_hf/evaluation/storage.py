@@ -143,17 +143,18 @@ def keep_content(path: Path, content: dict[str, Any], writes: bool) -> str:
     """
     if path.is_file():
         now = json.loads(json.dumps(content))
-        return "; ".join(_differences(json.loads(path.read_text()), now))
+        return "; ".join(differences(json.loads(path.read_text()), now))
     if writes:
         write_whole(path, json.dumps(content, indent=1))
     return ""
 
 
-def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+def differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    """In words, what differs between two values of JSON."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in {**now, **before}:
             inner = f"{name}.{key}" if name else key
-            yield from _differences(before.get(key), now.get(key), inner)
+            yield from differences(before.get(key), now.get(key), inner)
     elif before != now:
         yield f"{name} was {before}, is {now}"
 

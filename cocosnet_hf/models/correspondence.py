@@ -139,6 +139,8 @@ class CorrespondenceNetwork(Network):
     (official networks, 5.4 and 5.5): side of the compared patches; softmax divisor; "mean"
     warps the average colour of each position and upsamples, "patch" warps 4x4 pixels; "coherent",
     not in the paper, moves the pixels themselves by the flow of `Matching.coherent`.
+    centring: what is taken out before patches are compared: the mean over the "channels" of each,
+    or each channel's over the "positions", with which the supplement compares.
     """
 
     stride = 4
@@ -164,6 +166,7 @@ class CorrespondenceNetwork(Network):
         temperature: float = 0.01,
         warp: Literal["mean", "patch", "coherent"] = "mean",
         warp_upsampling: Literal["nearest", "bilinear"] = "nearest",
+        centring: Literal["channels", "positions"] = "channels",
     ):
         super().__init__()
         if patch_size < 1 or patch_size % 2 == 0:
@@ -178,6 +181,8 @@ class CorrespondenceNetwork(Network):
             raise ValueError(
                 f'warp_upsampling must be "nearest" or "bilinear", got {warp_upsampling!r}.'
             )
+        if centring not in ("channels", "positions"):
+            raise ValueError(f'centring must be "channels" or "positions", got {centring!r}.')
         if adaptor_kernel_size not in (3, 4):
             raise ValueError(
                 f"adaptor_kernel_size must be 3 or 4, got {adaptor_kernel_size}: other kernels do "
@@ -272,6 +277,12 @@ class CorrespondenceNetwork(Network):
         options: of `Matching`: regions, guides, and check_finite.
         """
         config = self.config
+        if config.centring == "positions":
+            content = centred_over_positions(content)
+            if isinstance(style, Tensor):
+                style = centred_over_positions(style)
+            else:
+                style = [[centred_over_positions(one) for one in item] for item in style]
         return self.matching_class(
             content,
             style,
@@ -324,3 +335,13 @@ class CorrespondenceNetwork(Network):
             return features
         condition = F.interpolate(condition, size=features.shape[-2:], mode="nearest")
         return torch.cat([features, condition], dim=1)
+
+
+def centred_over_positions(features: Tensor) -> Tensor:
+    """(..., C, h, w) less the mean of each channel, beside its negative: (..., 2 C, h, w) float32.
+
+    A matching takes the mean over the channels out of each patch. Here that is 0, so that its
+    products of patches at unit length are those of the features centred over the positions alone.
+    """
+    centred = features.float() - features.float().mean((-2, -1), keepdim=True)
+    return torch.cat([centred, -centred], dim=-3)

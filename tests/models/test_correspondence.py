@@ -115,6 +115,7 @@ def test_the_noise_has_the_strength_of_the_configuration():
         ({"warp": "median"}, '"mean", "patch" or "coherent", got \'median\''),
         ({"warp_upsampling": "cubic"}, '"nearest" or "bilinear", got \'cubic\''),
         ({"adaptor_kernel_size": 5}, "must be 3 or 4, got 5"),
+        ({"centring": "both"}, 'must be "channels" or "positions", got \'both\''),
     ],
 )
 def test_impossible_settings_of_the_correspondence_are_refused(settings: dict, message: str):
@@ -139,3 +140,36 @@ def test_impossible_settings_of_the_correspondence_are_refused(settings: dict, m
 def test_tensors_that_do_not_fit_the_correspondence_are_refused(arguments: tuple, message: str):
     with pytest.raises(ValueError, match=message):
         tiny.correspondence()(*arguments)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("patch_size", [1, 3])
+def test_features_centred_over_positions_are_matched_as_they_then_are(patch_size: int):
+    network = tiny.correspondence(centring="positions", patch_size=patch_size, temperature=0.05)
+    content, style, values = normal(2, 8, 5, 6), normal(2, 8, 4, 7), normal(2, 3, 4, 7)
+    content, style = (2 * features + normal(2, 8, 1, 1) for features in (content, style))
+
+    def unit(features: Tensor) -> Tensor:
+        features = features - features.mean((2, 3), keepdim=True)
+        patches = torch.nn.functional.unfold(features, patch_size, padding=patch_size // 2)
+        return torch.nn.functional.normalize(patches, dim=1)
+
+    shares = (unit(content).mT @ unit(style) / 0.05).softmax(dim=2)
+    expected = (shares @ values.flatten(2).mT).mT.unflatten(2, (5, 6))
+    torch.testing.assert_close(network.match(content, style).warp(values), expected)
+    nested = network.match(content, [[one] for one in style])
+    torch.testing.assert_close(nested.warp([[one] for one in values]), expected)
+
+
+@torch.no_grad()
+def test_centring_says_what_the_matching_does_not_see():
+    content, style, values = normal(1, 8, 5, 6), normal(1, 8, 4, 7), normal(1, 3, 4, 7)
+    moved = {"positions": content + normal(1, 8, 1, 1), "channels": content + normal(1, 1, 5, 6)}
+    for centring in moved:
+        network = tiny.correspondence(centring=centring, patch_size=1)
+        seen = network.match(content, style).warp(values)
+        same = {
+            name: torch.allclose(network.match(other, style).warp(values), seen, atol=1e-3)
+            for name, other in moved.items()
+        }
+        assert same == {name: name == centring for name in moved}

@@ -11,7 +11,7 @@ from tools.measure_export import example, medians
 def test_a_bundled_model_is_measured_on_its_own_example(name: str):
     arguments = example(name, tiny.pipeline()).arguments
     wanted = {"condition": "layout", "exemplar": "exemplar"}
-    if name == "pose-to-body":
+    if name in ("mask-to-landscape", "pose-to-body"):
         wanted["exemplar_condition"] = "exemplar_condition"
     assert {key: path.stem for key, path in arguments.items()} == wanted
 

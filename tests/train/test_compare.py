@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pandas
 import pytest
 import yaml
 from safetensors.torch import save_file
@@ -27,7 +28,9 @@ from train.compare import (
     schedule_of,
     seconds_per_step,
     stages_by_system,
+    what_changes,
 )
+from train.compare_page import Ablated
 from train.config import ScheduleConfig, read_files
 
 pytestmark = pytest.mark.usefixtures("fresh_process")
@@ -170,6 +173,13 @@ def test_trainings_on_other_data_or_augmentation_are_refused(
         ({"systems": {"a": {"config": ["pix2pix.yaml"], "x": 1}}}, "unknown setting systems.a.x"),
         ({"systems": {"a": {"config": ["none.yaml"]}}}, "none.yaml"),
         ({"budget": {"hours": 1}}, "unknown setting budget.hours"),
+        ({"ablations": {"a": {"of": "b"}}}, "ablations.a.of must be one of the systems (bicycleg"),
+        ({"ablations": {"pix2pix": {"of": "pix2pix"}}}, "under another name, got pix2pix"),
+        ({"ablations": {"a": {"of": "pix2pix"}}}, "ablations.a changes nothing of pix2pix"),
+        (
+            {"ablations": {"a": {"of": "pix2pix", "settings": {"data": {"load_size": 40}}}}},
+            "data.load_size is 36 in bicyclegan and 40 in a",
+        ),
     ],
 )
 def test_a_recipe_that_compares_nothing_ends_at_once_with_its_remedy(
@@ -191,12 +201,40 @@ def test_a_condition_is_one_setting():
     ]
 
 
-def test_the_recipe_of_the_package_is_fair():
-    path = CONFIGS / "compare/drawn.yaml"
+@pytest.mark.parametrize("path", [*(CONFIGS / "compare").iterdir()], ids=lambda path: path.stem)
+def test_the_recipes_of_the_package_are_fair(path: Path):
     comparison = read(path)
     systems = stages_by_system(comparison, path.parent)
     require_fair(comparison, systems)
-    assert [stage.config.system for (stage,) in systems.values()] == list(systems)
+    assert [systems[name][0].config.system for name in comparison.systems] == list(
+        comparison.systems
+    )
+
+
+def test_the_supplements_ablations_change_a_line_each():
+    path = CONFIGS / "compare/ablations.yaml"
+    comparison = read(path)
+    assert what_changes(comparison, stages_by_system(comparison, path.parent)) == {
+        "batch-norm": Ablated("cocosnet", "networks.translation.norm was the default, is batch"),
+        "position-wise": Ablated(
+            "cocosnet", "networks.correspondence.centring was the default, is positions"
+        ),
+    }
+
+
+def test_an_ablation_lies_on_all_that_its_system_has(tmp_path: Path):
+    ablations = {"a": {"of": "bicyclegan", "config": ["layer.yaml"], "settings": {"ema": 0.5}}}
+    path = written(tmp_path, ablations=ablations)
+    (tmp_path / "layer.yaml").write_text("perceptual_shift: 2")
+    systems = stages_by_system(read(path), tmp_path)
+    (stage,) = systems["a"]
+    assert stage.config.system == "bicyclegan" and stage.config.data.batch_size == 4
+    assert (stage.config.ema, stage.config.perceptual_shift) == (0.5, 2)
+    assert stage.config.output_dir == str(tmp_path / "out/systems/a")
+    changes = "ema was 0.999, is 0.5; perceptual_shift was 0, is 2"
+    assert what_changes(read(path), systems) == {"a": Ablated("bicyclegan", changes)}
+    settings = evaluation_settings(read(path), systems)
+    assert [one.partition("=")[0] for one in settings.baselines] == ["pix2pix", "a", "exemplar"]
 
 
 @pytest.mark.slow
@@ -205,9 +243,10 @@ def test_two_systems_are_trained_measured_and_shown_and_nothing_is_done_twice(tm
     save_file(DistilledVGG19Features().state_dict(), weights)
     measured = read_files(written(tmp_path))["evaluation"]
     measured["perceptual"] = f"VGG19-distilled={weights}"
-    path, out = written(tmp_path, evaluation=measured), tmp_path / "out"
-    comparison = read(path)
-    ((stage,), _) = stages_by_system(comparison, tmp_path).values()
+    flat = {"of": "pix2pix", "settings": {"networks": {"generator": {"skips": False}}}}
+    path = written(tmp_path, evaluation=measured, ablations={"flat": flat})
+    comparison, out = read(path), tmp_path / "out"
+    ((stage,), *_) = stages_by_system(comparison, tmp_path).values()
     assert seconds_per_step(stage.config) > 0 and not out.exists()
     page = compare(comparison, tmp_path)
     assert page == out / "compare.html"
@@ -215,13 +254,23 @@ def test_two_systems_are_trained_measured_and_shown_and_nothing_is_done_twice(tm
     assert {name: one["pictures"] for name, one in found["systems"].items()} == {
         "bicyclegan": 16,
         "pix2pix": 16,
+        "flat": 16,
     }
     tables = found["tables"]
     quality, consistency = tables["Image quality"], tables["Semantic consistency"]
     assert list(quality) == list(consistency) == ["bicyclegan", "pix2pix", "exemplar"]
     assert all({"FD-colours", "KID-colours", "SWD"} <= set(one) for one in quality.values())
     assert list(tables["Style relevance"]) == ["bicyclegan"]  # pix2pix reads no exemplar
+    ablated = tables["Ablations of pix2pix"]
+    assert list(ablated) == ["pix2pix", "flat"] and ablated["pix2pix"] != ablated["flat"]
+    for title in ("Image quality", "Semantic consistency"):
+        assert tables[title]["pix2pix"].items() <= ablated["pix2pix"].items()
     text = page.read_text()
+    assert "networks.generator.skips was the default, is False" in text
+    worst = text.partition("all but the worst 10 % of the pictures reach")[2]
+    scores = pandas.concat(map(pandas.read_parquet, out.glob("evaluation-*/scores/flat/*.parquet")))
+    values = scores[scores["format"] == "png"]["semantic_consistency-VGG19-distilled"]
+    assert f"<td>{values.quantile(0.1):.4g}</td>" in worst.partition("</table>")[0]
     for part in ("Image quality", "sheet.png", "16 pictures seen each", "seen by none"):
         assert part in text
     assert (out / "compare.md").is_file() and (out / "sheet.png").is_file()
