@@ -109,7 +109,7 @@ class Painter:
         """
         batch, _, height, width = inputs["condition"].shape
         pixels = self.settings["pixels"]
-        unknown: dict[str, Any] = {"strength": np.float32(0.5)}
+        unknown: dict[str, Any] = {"strength": 0.5}
         for name, unit in (("guide", 1), ("guide_cells", pixels)):
             shape = (batch, 2, height // unit, width // unit)
             unknown[name] = np.full(shape, np.nan, np.float32)
@@ -206,7 +206,9 @@ def _run(
     session: onnxruntime.InferenceSession, inputs: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     names = [entry.name for entry in session.get_outputs()]
-    feeds = {entry.name: inputs[entry.name] for entry in session.get_inputs()}
+    feeds = {
+        entry.name: np.asarray(inputs[entry.name], np.float32) for entry in session.get_inputs()
+    }
     return dict(zip(names, session.run(names, feeds), strict=True))
 
 
@@ -306,7 +308,7 @@ def main(arguments: list[str] | None = None) -> None:
             Image.open(options.exemplar), None if own is None else Image.open(own)
         )
     if options.strength is not None:
-        inputs["strength"] = np.array(options.strength, np.float32)
+        inputs["strength"] = np.asarray(options.strength)
     painted = painter.paint(inputs, prepared)
     picture = np.rint(painted["image"][0].transpose(1, 2, 0) * 255).astype(np.uint8)
     Image.fromarray(picture).save(options.output)
