@@ -48,20 +48,20 @@ def export(
     the pipeline paints, in which case nothing is written, and ImportError without the packages of
     the extra `export`.
     """
-    require_exportable(pipe)
+    exportable = require_exportable(pipe)
     try:
         from .exporting import writing
     except ImportError as error:
         raise ImportError(
             f"{error}: exporting needs more packages; pip install 'cocosnet-hf[export]'."
         ) from error
-    folded = pipe.fold()
+    folded = exportable.fold()
     halves = writing.traced_halves(folded)
     return writing.write(folded, halves, Path(folder), dtype, terms or {}, checks)
 
 
-def require_exportable(pipe: ImageTranslationPipeline) -> None:
-    """Raise ValueError for a pipeline that is not made of the networks of this package."""
+def require_exportable(pipe: ImageTranslationPipeline) -> CoCosPipeline:
+    """The same pipeline. Raises ValueError where it is not made of networks of this package."""
     if not isinstance(pipe, CoCosPipeline):
         raise ValueError(
             f"only a CoCosPipeline, which matches, can be exported, got a {type(pipe).__name__}."
@@ -72,6 +72,7 @@ def require_exportable(pipe: ImageTranslationPipeline) -> None:
             f"a translation network of the type {type(pipe.translation).__name__} cannot be "
             f"exported; known are {', '.join(kind.__name__ for kind in kinds)}."
         )
+    return pipe
 
 
 def terms_of(source: str | Path) -> dict[str, str]:

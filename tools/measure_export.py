@@ -82,7 +82,7 @@ def measured(name: str, folder: Path, runs: int) -> Iterator[dict[str, Any]]:
         path = folder / name / dtype / "whole.onnx"
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         found = trial.agreement(outputs_of(session, inputs))
-        calls = {
+        calls: dict[str, Callable[[], object]] = {
             "pipeline, s": trial.output,
             "exported, s": partial(painted, session, trial),
             "graph alone, s": partial(outputs_of, session, inputs),

@@ -313,9 +313,11 @@ def smaller(photo: Tensor, scale: int) -> Tensor:
     tap = (torch.arange(2 * scale, dtype=photo.dtype) + 0.5) / scale - 1
     weights = 1 - tap.abs()
     kernel = (weights[:, None] * weights).expand(photo.shape[1], 1, -1, -1)
-    options = {"stride": scale, "padding": scale // 2, "groups": photo.shape[1]}
-    total = F.conv2d(photo, kernel, **options)
-    return total / F.conv2d(torch.ones_like(photo), kernel, **options)
+
+    def summed(x: Tensor) -> Tensor:
+        return F.conv2d(x, kernel, stride=scale, padding=scale // 2, groups=photo.shape[1])
+
+    return summed(photo) / summed(torch.ones_like(photo))
 
 
 def _side(features: Tensor, patch_size: int) -> tuple[Tensor, Tensor, Tensor]:
