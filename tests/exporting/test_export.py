@@ -176,7 +176,7 @@ def test_the_runner_refuses_poses():
         painter(PoseCondition().to_config(), (64, 80)).encode(Image.new("L", (80, 64)))
 
 
-# Slow: tracing takes a minute
+# Slow: tracing takes minutes
 
 
 @pytest.fixture(scope="module")
