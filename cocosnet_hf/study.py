@@ -44,6 +44,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = make_parser()
     options = parser.parse_args(argv)
     try:
+        if options.table and not options.votes.is_file():
+            raise FileNotFoundError(f"--table prints votes, and there are none at {options.votes}.")
         items = open_items(named(options.folders), named(options.beside))
         study = Study(
             items, options.votes, options.question, options.seed, options.limit, options.voter

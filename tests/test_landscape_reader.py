@@ -45,7 +45,20 @@ def test_wide_pictures_are_read_where_they_are():
 
 
 def test_small_pictures_are_read():
-    assert read_landscape(whole_picture(PAINTED[3]).resize((40, 33))).shape == (33, 40)
+    picture = whole_picture(PAINTED[3])
+    found = read_landscape(picture.resize((128, 96), Image.Resampling.LANCZOS))
+    alone = read_landscape(picture)[np.ix_(np.arange(96) * 256 // 96, np.arange(128) * 2)]
+    assert (found == alone).mean() > 0.6
+
+
+def test_a_picture_of_one_colour_has_classes_too():
+    assert read_landscape(Image.new("RGB", (400, 20), "gray")).shape == (20, 400)
+
+
+def test_other_classes_and_unguided_masks_are_not_read():
+    for classes, guided in ((LANDSCAPE_CLASSES[::-1], True), (LANDSCAPE_CLASSES, False)):
+        condition = MaskCondition.from_names(classes, guided=guided)
+        assert condition.landmarks_in(PAINTED[0]) is None
 
 
 def test_a_photo_becomes_a_mask_in_the_class_colours(condition: MaskCondition):

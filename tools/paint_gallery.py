@@ -22,7 +22,7 @@ from typing import Any
 
 from PIL import Image, ImageChops, ImageFilter, ImageOps
 
-from cocosnet_hf import Condition, MaskCondition, Pose, bundled
+from cocosnet_hf import Condition, Pose, bundled
 from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.datasets.reading import Reader
 from cocosnet_hf.landscape_reader import LANDSCAPE
@@ -83,7 +83,7 @@ def read_folder(
 
 def shows_landscapes(condition: Condition) -> bool:
     """Whether it is a mask of landscapes."""
-    return isinstance(condition, MaskCondition) and condition.photo_parser == LANDSCAPE
+    return getattr(condition, "photo_parser", None) == LANDSCAPE
 
 
 def drawn_layouts(condition: Condition) -> list[Any]:

@@ -20,8 +20,6 @@ import argparse
 import dataclasses
 import json
 import math
-import time
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +28,15 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 from cocosnet_hf.conditions.layouts import JOINTS
 from cocosnet_hf.conditions.sides import mirrored_order
 from cocosnet_hf.models.efficientnet import EfficientNetLite0Features
 from cocosnet_hf.models.person import PersonNetwork
-from cocosnet_hf.models.scene import SceneNetwork
 from cocosnet_hf.person_reader import MASK_COLORS
 from tools.people import FIGURES, Drawing
 from tools.people import joints as people_joints
+from tools.training import BATCH, class_loss, class_weights, in_other_light, train
 
 HEIGHT, WIDTH = PersonNetwork.size
 KEPT = (256, 128)
@@ -54,10 +51,7 @@ COARSE = 2 / 3
 DRAWN, DRAWN_SHARE = 600, 0.15
 """How many drawn people there are besides, who are masks alone, and their share of what is seen."""
 
-BATCH = 8
 JOINT_WEIGHT = 0.3
-AVERAGED = 0.99
-"""Share of the averaged weights that a step keeps, after the first ones."""
 
 
 def main() -> None:
@@ -84,48 +78,18 @@ def main() -> None:
         network.trunk = EfficientNetLite0Features.from_package().requires_grad_(True)
     else:
         network = PersonNetwork.from_pretrained(args.start, variant="fp16", dtype=torch.float32)
-    network.to(memory_format=torch.channels_last).train()
-    averaged = {key: value.detach().clone() for key, value in network.state_dict().items()}
-    trunk = list(network.trunk.parameters())
-    rest = [each for name, each in network.named_parameters() if not name.startswith("trunk.")]
-    optimizer = torch.optim.AdamW(
-        [{"params": trunk, "share": 0.4}, {"params": rest, "share": 1.0}], weight_decay=1e-2
-    )
     weights = class_weights(people.labels, len(coarse["coarse"]))
-    begun, step = time.monotonic(), 0
-    while (done := (time.monotonic() - begun) / (60 * args.minutes)) < 1:
-        for group in optimizer.param_groups:
-            warm = min(1.0, (step + 1) / 50)
-            group["lr"] = args.rate * group["share"] * warm * (1 + math.cos(math.pi * done)) / 2
+
+    def loss(done: float) -> Tensor:
         shrink = COARSE if done < COARSE else 1
         images, labels, joints = people.batch(
             rng, BATCH, round(HEIGHT * shrink), round(WIDTH * shrink)
         )
         found = network(images.contiguous(memory_format=torch.channels_last))
-        of_classes = class_loss(found.classes, labels, weights)
         of_joints = joint_loss(found.joints, joints)
-        optimizer.zero_grad()
-        (of_classes + JOINT_WEIGHT * of_joints).backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        kept = min(AVERAGED, step / (step + 10))
-        for key, value in network.state_dict().items():
-            averaged[key].lerp_(value, 1 - kept)
-        if step % 20 == 0:
-            seconds = time.monotonic() - begun
-            print(f"{step} {seconds:.0f} s: {of_classes:.3f} {of_joints:.3f}", flush=True)
-        if step % 200 == 0 or step == 20:
-            save(network, averaged, args.output)
-    save(network, averaged, args.output)
-    print(f"{step} steps")
+        return class_loss(found.classes, labels, weights) + JOINT_WEIGHT * of_joints
 
-
-def save(network: SceneNetwork, averaged: dict[str, Tensor], output: Path) -> None:
-    """Write the averaged weights in float16."""
-    copy = deepcopy(network)
-    copy.load_state_dict(averaged)
-    copy.half().save_pretrained(output, variant="fp16")
+    train(network, loss, args.minutes, args.rate, args.output)
 
 
 def read_backgrounds(folders: list[Path], rng: np.random.Generator) -> list[np.ndarray]:
@@ -259,33 +223,6 @@ def random_move(rng: np.random.Generator, height: int, width: int) -> np.ndarray
     spare = abs(1 - scale) / 2 + 0.03
     middle = np.array([width, height]) * (0.5 + rng.uniform(-spare, spare, 2))
     return np.hstack([turn, (middle - turn @ (KEPT[1] / 2, KEPT[0] / 2))[:, None]])
-
-
-def in_other_light(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
-    """Another brightness, contrast, saturation and white balance."""
-    colour = 0 if rng.random() < 0.05 else rng.uniform(0.5, 1.4)
-    matrix = np.full((3, 3), (1 - colour) / 3) + colour * np.eye(3)
-    contrast = rng.uniform(0.7, 1.25)
-    matrix *= contrast * rng.uniform(0.9, 1.1, (3, 1))
-    offset = np.full((3, 1), 128 * (1 - contrast) + rng.uniform(-30, 30))
-    return cv2.transform(photo, np.hstack([matrix, offset]))
-
-
-def class_weights(labels: list[np.ndarray], classes: int) -> Tensor:
-    """The rarer a class, the more its pixels count, (K,)."""
-    share = np.bincount(np.concatenate([each.ravel() for each in labels]), minlength=classes)
-    weights: np.ndarray = (share.sum() / np.maximum(share, 1)) ** 0.4
-    return torch.tensor(weights / weights[1:].mean(), dtype=torch.float32).clamp(0.2, 3)
-
-
-def class_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Weighted cross entropy, and 1 - the soft Dice score of the classes that are there."""
-    classes = logits.shape[1]
-    probabilities = logits.softmax(1)
-    truth = F.one_hot(labels, classes).permute(0, 3, 1, 2).float()
-    both, either = (probabilities * truth).sum((0, 2, 3)), (probabilities + truth).sum((0, 2, 3))
-    dice = (2 * both / (either + 1))[truth.sum((0, 2, 3)) > 0].mean()
-    return F.cross_entropy(logits, labels, weights) + 1 - dice
 
 
 def joint_loss(logits: Tensor, joints: Tensor) -> Tensor:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import time
 from pathlib import Path
 
 import cv2
@@ -27,7 +26,7 @@ from torch import Tensor
 from cocosnet_hf.landscape_reader import LANDSCAPE_CLASSES, read_landscape
 from cocosnet_hf.models.efficientnet import EfficientNetLite0Features
 from cocosnet_hf.models.scene import SceneNetwork
-from tools.train_person import AVERAGED, BATCH, class_loss, class_weights, in_other_light, save
+from tools.training import BATCH, class_loss, class_weights, in_other_light, train
 
 SIDES = (128, 192)
 """Of what is learned from, first and last: the first costs less than half."""
@@ -49,6 +48,8 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
+    if not args.minutes and args.start is None:
+        parser.error("--minutes 0 measures what --start names, which is not given.")
     torch.manual_seed(args.seed)
     rng = np.random.default_rng(args.seed)
     if args.start is None:
@@ -57,43 +58,16 @@ def main() -> None:
     else:
         network = SceneNetwork.from_pretrained(args.start, variant="fp16", dtype=torch.float32)
     if args.minutes:
-        train(network, Scenes([folder / "train" for folder in args.folders]), args, rng)
+        scenes = Scenes([folder / "train" for folder in args.folders])
+        weights = class_weights(scenes.labels, len(LANDSCAPE_CLASSES))
+
+        def loss(done: float) -> Tensor:
+            images, labels = scenes.batch(rng, BATCH, SIDES[done >= COARSE])
+            return class_loss(network(images), labels, weights)
+
+        train(network, loss, args.minutes, args.rate, args.output)
     for folder in args.folders:
         measure(folder / "test", args.output if args.minutes else args.start)
-
-
-def train(
-    network: SceneNetwork, scenes: Scenes, args: argparse.Namespace, rng: np.random.Generator
-) -> None:
-    """As long as asked for, its rate falling to nothing."""
-    network.to(memory_format=torch.channels_last).train()
-    averaged = {key: value.detach().clone() for key, value in network.state_dict().items()}
-    trunk = list(network.trunk.parameters())
-    rest = [each for name, each in network.named_parameters() if not name.startswith("trunk.")]
-    optimizer = torch.optim.AdamW(
-        [{"params": trunk, "share": 0.4}, {"params": rest, "share": 1.0}], weight_decay=1e-2
-    )
-    weights = class_weights(scenes.labels, len(LANDSCAPE_CLASSES))
-    begun, step = time.monotonic(), 0
-    while (done := (time.monotonic() - begun) / (60 * args.minutes)) < 1:
-        for group in optimizer.param_groups:
-            warm = min(1.0, (step + 1) / 50)
-            group["lr"] = args.rate * group["share"] * warm * (1 + math.cos(math.pi * done)) / 2
-        images, labels = scenes.batch(rng, BATCH, SIDES[done >= COARSE])
-        loss = class_loss(network(images), labels, weights)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        step += 1
-        kept = min(AVERAGED, step / (step + 10))
-        for key, value in network.state_dict().items():
-            averaged[key].lerp_(value, 1 - kept)
-        if step % 20 == 0:
-            print(f"{step} {time.monotonic() - begun:.0f} s: {loss:.3f}", flush=True)
-        if step % 200 == 0 or step == 20:
-            save(network, averaged, args.output)
-    save(network, averaged, args.output)
 
 
 class Scenes:

@@ -149,14 +149,13 @@ def worst_table(
 
     methods: by the name that is shown the evaluation's own.
     """
-    rows: list[list[str]] = []
-    known: list[str] = []
-    for name, own in methods.items():
-        scores = run.folder.scores(own, len(run.pairs))
-        scores = scores[scores["format"] == "png"]
-        known = [metric for metric in metrics if metric in score_columns(scores)]
-        shares = [WORST if metric_of(one).better == "higher" else 1 - WORST for one in known]
-        values = [scores[one].quantile(share) for one, share in zip(known, shares, strict=True)]
+    found = {name: run.folder.scores(own, len(run.pairs)) for name, own in methods.items()}
+    known = [one for one in metrics if all(one in score_columns(each) for each in found.values())]
+    shares = [WORST if metric_of(one).better == "higher" else 1 - WORST for one in known]
+    rows = []
+    for name, scores in found.items():
+        png = scores[scores["format"] == "png"]
+        values = [png[one].quantile(share) for one, share in zip(known, shares, strict=True)]
         rows.append([name, *(f"{value:.4g}" for value in values)])
     if known:
         yield f"What all but the worst {WORST:.0%} of the pictures reach:".replace("%", " %")

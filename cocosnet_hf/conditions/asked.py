@@ -50,9 +50,14 @@ class AskedPicture(PictureCondition):
 
     def opened(self, source: Any) -> Source:
         """The picture as RGB, and the numbers. Raises ValueError for what is none."""
-        asked = isinstance(source, Mapping) and "asked" in source
-        picture = super().opened(source["picture"] if asked else source)
-        return self._with(picture, source["asked"] if asked else None)
+        if not isinstance(source, Mapping):
+            return self._with(super().opened(source), None)
+        if not {"picture"} <= set(source) <= {"picture", "asked"}:
+            raise ValueError(
+                f'what is to become another must be {{"picture": picture, "asked": what}}, got the '
+                f"keys {list(source)}."
+            )
+        return self._with(super().opened(source["picture"]), source.get("asked"))
 
     def _with(self, picture: Source, asked: Any) -> Source:
         numbers = (0.0,) * len(self.names) if asked is None else self.numbers(asked)

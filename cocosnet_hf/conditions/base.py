@@ -253,10 +253,7 @@ class Condition(ABC):
         return packed
 
     def joints(self, source: Source, geometry: Geometry) -> np.ndarray | None:
-        """Where the joints of a source of `from_row` end up: (18, 3) pixels and score, or NaN.
-
-        None for a condition without joints.
-        """
+        """Where joints of a source of `from_row` end up: (18, 3) pixels, score or NaN; or None."""
         return None
 
     # Between two conditions of a kind -----------------------------------------------------------

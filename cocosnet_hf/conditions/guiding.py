@@ -45,7 +45,7 @@ class MaskGuide:
 
 def landmarks_of_landscape(photo: Picture) -> Landmarks:
     """What a photo shows as the bundled network reads it."""
-    return landmarks_of_regions(read_landscape(photo))
+    return dataclasses.replace(landmarks_of_regions(read_landscape(photo)), is_read=True)
 
 
 _NUMBER = {name: number for number, name in enumerate(LANDSCAPE_CLASSES)}

@@ -58,10 +58,9 @@ class MaskCondition(Condition):
         beneath stays set. Where an index map itself says `overlay`, `beneath` is put under it.
     snap_colors: read a colour that is near a class colour as that (JPEG artefacts), and a smooth
         border between two classes as the nearer one, instead of refusing them.
-    guided: an exemplar's own mask guides its matching; always so for the classes of mask-to-image.
+    guided: an exemplar's own mask guides its matching; always with the classes of mask-to-image.
     parser: Hub id of a transformers segmentation model for `from_photo`, classes matched by name;
-        "person" or "landscape", the bundled networks, if the classes are those of the bundled
-        `mask-to-image` or `mask-to-landscape`.
+        "person" or "landscape", bundled networks, if the classes are those of the models beside.
 
     Sources that `encode` accepts (pictures may be paths, PIL images or arrays):
     an index map: modes 1, L, LA, I, I;16, F and P, or an integer array or tensor (H, W) or
@@ -94,10 +93,8 @@ class MaskCondition(Condition):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "classes", tuple(self.classes))
-        object.__setattr__(self, "colors", tuple(self.colors))
         object.__setattr__(self, "values", whole_values(self.values))
-        if not self.colors:
-            object.__setattr__(self, "colors", distinct_colors(len(self.classes)))
+        object.__setattr__(self, "colors", tuple(self.colors) or distinct_colors(len(self.classes)))
         object.__setattr__(self, "guided", self.guided or self.classes == PERSON_CLASSES)
         _check(self)
 

@@ -1,4 +1,4 @@
-"""How masks of anything are guided where the exemplar's own mask is known: each class to its like.
+"""How masks of anything are guided where the exemplar's own is known: each class to its like.
 
 A region looks at the exemplar's region of its class, as far as that reaches; beyond, see
 `reflection`. So a sky has the exemplar's clouds whole, and a lake its waves, wherever the shore is.

@@ -12,8 +12,8 @@ from ..conditions import AskedPicture
 from .domains import domains_of
 from .settings import DataSettings
 
-SOURCE_DOMAIN = "source_domain"
-"""The column with the number of the domain that a condition's picture is of."""
+SOURCE_DOMAIN = "cocosnet_hf.source_domain"
+"""The column with the number of the domain that a condition's picture is of; no user's name."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

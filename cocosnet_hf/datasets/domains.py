@@ -77,4 +77,11 @@ def domains_of(rows: Any, settings: DataSettings) -> list[str]:
             f"each of them it is 'label'."
         )
     names = getattr((rows.features or {}).get(column), "names", None)
-    return [names[value] if names else str(value) for value in rows[column]]
+    values = rows[column]
+    for row, value in enumerate(values):
+        if value is None or (names and value < 0):
+            raise ValueError(
+                f"row {row} of '{settings.source}' has no domain in the column '{column}'; give it "
+                f"one, or leave the row out."
+            )
+    return [names[value] if names else str(value) for value in values]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -50,12 +51,16 @@ def carry_labels(
     stride = found.stride if isinstance(found, Matching) else 1
     wanted, unmoved = (maps[:, ::stride, ::stride] for maps in (labels, exemplar_labels))
     classes, number = unmoved.unique(return_inverse=True)
-    masks = F.one_hot(number, len(classes)).movedim(-1, 1).float()
     if isinstance(found, Matching):
-        shares = found.warp(masks)
+        masks = F.one_hot(number, len(classes)).movedim(-1, 1).float()
+        warped = classes[found.warp(masks).argmax(1)]
     else:
-        shares = found.warp(masks, size_of(wanted))
-    warped = classes[shares.argmax(1)]
+        # Class by class: of whole pictures all at once would take gigabytes.
+        most, warped = torch.full_like(wanted, -1, dtype=torch.float32), torch.zeros_like(wanted)
+        for index, label in enumerate(classes):
+            share = found.warp((number == index)[:, None].float(), size_of(wanted))[:, 0]
+            warped = torch.where(share > most, label, warped)
+            most = torch.maximum(most, share)
     if warped.shape != wanted.shape:
         raise ValueError(
             f"labels must be {stride} times as large as the matching's grid of "

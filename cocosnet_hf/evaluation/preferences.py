@@ -222,7 +222,8 @@ class Study:
             raise ValueError(
                 f"{self.path} holds the votes of another study: {differing}. Choose another file."
             )
-        os.truncate(self.path, content.rfind(b"\n") + 1)  # less a line that was not ended
+        if not content.endswith(b"\n"):  # else somebody may have voted since it was read
+            os.truncate(self.path, content.rfind(b"\n") + 1)
 
     def _append(self, row: dict[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as file:

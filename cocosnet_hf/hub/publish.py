@@ -34,7 +34,7 @@ PIPELINE_VARIABLE = "COCOSNET_PIPELINE"
 """Environment variable in which a Space's app finds the pipeline that it shows."""
 
 PACKAGE = Path(__file__).parents[1]
-PACKAGE_DATA = ("py.typed", "card_template.md")
+PACKAGE_DATA = ("py.typed", "card_template.md", "study.html")
 """What is part of the package beside its modules and the bundled pipelines, as setup.cfg says."""
 BUNDLED_DATA = (".md", ".json", ".txt", ".png", ".jpg", ".safetensors")
 

@@ -42,6 +42,8 @@ class NamedScenes:
         """Example `index` >= 0, or all palettes by the column's name."""
         names = list(PALETTES)
         if isinstance(index, str):
+            if index != "palette":
+                raise KeyError(f"whole columns are made of 'palette' alone, not of '{index}'.")
             return [names[number % len(names)] for number in range(len(self))]
         row, palette = self.examples[index], names[index % len(names)]
         labels = np.asarray(row["labels"])

@@ -58,6 +58,7 @@ class StarGANv2Pipeline(StyledPipeline):
 
     def generate(self, condition: Tensor, exemplar: Tensor) -> Tensor:
         """condition (B, 3 + D, H, W) in the style of exemplar (B, 3, H', W') -> (B, 3, H, W)."""
+        self._numbers(None, condition)
         return restyled(self.networks, condition, fitted(exemplar, self.style_encoder))
 
     @torch.no_grad()
@@ -80,9 +81,10 @@ class StarGANv2Pipeline(StyledPipeline):
         condition: pictures, one or a list. domain: by its name; without, each condition says its
         own, {"picture": picture, "asked": name}. exemplar: photos of that domain, whose styles are
         taken; one serves many of the other. style (S,) or (B, S): such as of `encode`, `sample`,
-        `interpolate` and the `styles` of an output. count: of pictures for each condition, where
-        neither is given; they follow each other. generator: which draws their styles, one, one for
-        each condition or one for each picture; without, all have the style that 0 is mapped to.
+        `interpolate` and the `styles` of an output; its domain counts, whatever a condition asks.
+        count: of pictures for each condition, where neither is given; they follow each other.
+        generator: which draws their styles, one, one for each condition or one for each picture;
+        without, all have the style that 0 is mapped to.
         exemplar_condition: of no use here. height, width: of the picture. output_type: "pil", "np"
         or "pt". Raises ValueError for input that cannot be used.
         """
@@ -90,6 +92,8 @@ class StarGANv2Pipeline(StyledPipeline):
         require_output_type(output_type)
         if exemplar is not None and style is not None:
             raise ValueError("a picture has one style: pass an exemplar or a style, not both.")
+        if style is not None and domain is not None:
+            raise ValueError("a style is of a domain already: pass a style or a domain, not both.")
         if count != 1 and (exemplar is not None or style is not None):
             raise ValueError(
                 f"count must be 1 where the exemplar or the style says how the picture is to look, "
@@ -145,7 +149,8 @@ class StarGANv2Pipeline(StyledPipeline):
         condition: Any = self.condition
         if domain is not None:
             return guide.new_full((len(guide),), condition.number(domain), dtype=torch.long)
-        if not (taken_apart(guide)[1].sum(1) == 1).all():
+        asked = taken_apart(guide)[1]
+        if not ((asked.sum(1) == 1) & (asked.amax(1) == 1)).all():
             raise ValueError(
                 f"domain must say what the picture is to become, one of "
                 f"{', '.join(condition.names)}: pass domain=."

@@ -38,7 +38,7 @@ FIRST = "first"
 
 FIRST_PAIRS = {
     "mask-to-image": (3, 9),
-    "mask-to-landscape": (0, 10),
+    "mask-to-landscape": (0, 1),
     "edge-to-face": (1, 6),
     "pose-to-body": (1, 2),
 }

@@ -18,12 +18,12 @@ from tests.support.visitor import answered, painted
 gradio = pytest.importorskip("gradio", reason="needs the extra demo")
 from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
-from studio.painters import Painter  # noqa: E402
+from studio.painters import TABS, Painter  # noqa: E402
 
 
-def test_the_endpoints_are_the_three_jobs(client: Client):
+def test_the_endpoints_are_the_jobs_of_the_tabs(client: Client):
     found = client.view_api(return_format="dict")
-    assert set(found["named_endpoints"]) == {"/mask_to_image", "/edge_to_face", "/pose_to_body"}
+    assert set(found["named_endpoints"]) == {"/" + tab.replace("-", "_") for tab in TABS}
 
 
 @pytest.mark.parametrize("name", ["labels.png", "colours.png"])
@@ -34,6 +34,17 @@ def test_masks_are_painted_from_indices_and_from_colours(
         handle_file(files / name), handle_file(files / "exemplar.png"), api_name="/mask_to_image"
     )
     expected = painted(painting["mask-to-image"], files, whole_picture(files / "labels.png"))
+    assert all(map(np.array_equal, answered(found), expected))
+
+
+def test_landscapes_are_painted_by_their_own_model(
+    client: Client, painting: dict[str, Painter], files: Path
+):
+    labels = files / "labels.png"
+    found = client.predict(
+        handle_file(labels), handle_file(files / "exemplar.png"), api_name="/mask_to_landscape"
+    )
+    expected = painted(painting["mask-to-landscape"], files, whole_picture(labels))
     assert all(map(np.array_equal, answered(found), expected))
 
 

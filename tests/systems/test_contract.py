@@ -153,7 +153,7 @@ TEST_DATA = DataSettings(
 )
 
 
-def tested(name: str) -> DataSettings:
+def data_of(name: str) -> DataSettings:
     """The data of an evaluation of this system."""
     column = GROUPS[name].get("data", {}).get("domain_column")
     return replace(TEST_DATA, domain_column=column)
@@ -282,14 +282,14 @@ def test_a_trained_pipeline_is_a_baseline_of_an_evaluation_and_can_be_evaluated_
     name: str, trained: Callable[[str], Trained], tmp_path: Path
 ):
     folder, condition = trained(name).folder, trained(name).trainer.system.condition
-    pairs = EvaluationPairs(tested(name), condition, exemplars="column", limit=2)
+    pairs = EvaluationPairs(data_of(name), condition, exemplars="column", limit=2)
     method = load_baseline(f"ours={folder}", pairs)
     (painted,) = method.generate([pairs[0], pairs[1]])
     assert painted.pictures.shape == (2, 3, 32, 32)
     assert "weights" in method.made_by["ours"]
     settings = EvaluationSettings(
         str(folder),
-        tested(name),
+        data_of(name),
         output=str(tmp_path / "evaluation"),
         exemplars="column",
         limit=2,
@@ -314,7 +314,7 @@ def test_a_trained_pipeline_is_shared_opened_and_evaluated_by_its_id(
     trainer, folder = trained(name).trainer, trained(name).folder
     settings = EvaluationSettings(
         REPO,
-        tested(name),
+        data_of(name),
         output=str(tmp_path / "evaluation"),
         exemplars="column",
         limit=2,

@@ -12,6 +12,9 @@ from tests.support.pictures import whole_picture
 from tools import paint_gallery
 from tools.people import FIGURES, HEIGHT, WIDTH, draw_layout, joints
 
+OF_PHOTOS = ("edge-to-face", "mask-to-landscape")
+"""The tabs whose looks are photos without a mask, as high as wide."""
+
 
 @pytest.fixture
 def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Condition]:
@@ -28,11 +31,11 @@ def test_a_gallery_is_painted_by_the_bundled_pipeline(
     monkeypatch.setattr(paint_gallery, "FOLDER", tmp_path / "gallery")
     monkeypatch.setattr(gallery, "FIRST_PAIRS", {tab: (0, 1)})  # in the order of the files
     source = write_imagefolder(SyntheticExamples("pose", SIZE, length=8), tmp_path / "people")
-    if tab == "edge-to-face":
+    if tab in OF_PHOTOS:
         source = source / "images"
     sheet = tmp_path / "sheet.jpg"
     paint_gallery.main([tab, str(source), "--keep", "4", "6", "1", "--sheet", str(sheet)])
-    height = SIZE if tab == "edge-to-face" else SIZE * HEIGHT // WIDTH
+    height = SIZE if tab in OF_PHOTOS else SIZE * HEIGHT // WIDTH
     assert whole_picture(sheet).size == (3 * SIZE, height)
     paint_gallery.main([tab, str(source), "--keep", "4", "6", "1"])  # in place of the former ones
     found = gallery.gallery_of(tab, assets[tab])

@@ -1,0 +1,96 @@
+"""What the networks that read photos are trained with: the loop, losses and other light."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cocosnet_hf.models.scene import SceneNetwork
+
+BATCH = 8
+
+AVERAGED = 0.99
+"""Share of the averaged weights that a step keeps, after the first ones."""
+
+
+def train(
+    network: SceneNetwork,
+    loss: Callable[[float], Tensor],
+    minutes: float,
+    rate: float,
+    output: Path,
+) -> None:
+    """Train so long, the rate falling to nothing, and write the averaged network in float16.
+
+    loss: of a new batch, for the share of the time that is over.
+    """
+    network.to(memory_format=torch.channels_last).train()
+    averaged = {key: value.detach().clone() for key, value in network.state_dict().items()}
+    trunk = list(network.trunk.parameters())
+    rest = [each for name, each in network.named_parameters() if not name.startswith("trunk.")]
+    optimizer = torch.optim.AdamW(
+        [{"params": trunk, "share": 0.4}, {"params": rest, "share": 1.0}], weight_decay=1e-2
+    )
+    begun, step = time.monotonic(), 0
+    while (done := (time.monotonic() - begun) / (60 * minutes)) < 1:
+        for group in optimizer.param_groups:
+            warm = min(1.0, (step + 1) / 50)
+            group["lr"] = rate * group["share"] * warm * (1 + math.cos(math.pi * done)) / 2
+        value = loss(done)
+        optimizer.zero_grad()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        step += 1
+        kept = min(AVERAGED, step / (step + 10))
+        for key, weights in network.state_dict().items():
+            averaged[key].lerp_(weights, 1 - kept)
+        if step % 20 == 0:
+            print(f"{step} {time.monotonic() - begun:.0f} s: {value:.3f}", flush=True)
+        if step % 200 == 0 or step == 20:
+            save(network, averaged, output)
+    save(network, averaged, output)
+    print(f"{step} steps")
+
+
+def save(network: SceneNetwork, averaged: dict[str, Tensor], output: Path) -> None:
+    """Write the averaged weights in float16."""
+    copy = deepcopy(network)
+    copy.load_state_dict(averaged)
+    copy.half().save_pretrained(output, variant="fp16")
+
+
+def in_other_light(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
+    """Another brightness, contrast, saturation and white balance."""
+    colour = 0 if rng.random() < 0.05 else rng.uniform(0.5, 1.4)
+    matrix = np.full((3, 3), (1 - colour) / 3) + colour * np.eye(3)
+    contrast = rng.uniform(0.7, 1.25)
+    matrix *= contrast * rng.uniform(0.9, 1.1, (3, 1))
+    offset = np.full((3, 1), 128 * (1 - contrast) + rng.uniform(-30, 30))
+    return cv2.transform(photo, np.hstack([matrix, offset]))
+
+
+def class_weights(labels: list[np.ndarray], classes: int) -> Tensor:
+    """The rarer a class, the more its pixels count, (K,)."""
+    share = np.bincount(np.concatenate([each.ravel() for each in labels]), minlength=classes)
+    weights: np.ndarray = (share.sum() / np.maximum(share, 1)) ** 0.4
+    return torch.tensor(weights / weights[1:].mean(), dtype=torch.float32).clamp(0.2, 3)
+
+
+def class_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Weighted cross entropy, and 1 - the soft Dice score of the classes that are there."""
+    classes = logits.shape[1]
+    probabilities = logits.softmax(1)
+    truth = F.one_hot(labels, classes).permute(0, 3, 1, 2).float()
+    both, either = (probabilities * truth).sum((0, 2, 3)), (probabilities + truth).sum((0, 2, 3))
+    dice = (2 * both / (either + 1))[truth.sum((0, 2, 3)) > 0].mean()
+    return F.cross_entropy(logits, labels, weights) + 1 - dice
