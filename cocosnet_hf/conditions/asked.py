@@ -211,12 +211,11 @@ def require_names(what: str, names: tuple[str, ...], least: int) -> None:
         raise ValueError(f"'{what}' must be {least} names or more, each once, got {list(names)}.")
 
 
-def require_asked(condition: Condition, what: str, is_one_of_many: bool) -> int:
-    """How many names a condition may ask for. Raises ValueError for one that asks otherwise."""
-    fits = isinstance(condition, AskedPicture) and condition.is_one_of_many == is_one_of_many
-    if not isinstance(condition, AskedPicture) or not fits:
+def require_domains(condition: Condition) -> int:
+    """How many domains a condition may ask for. Raises ValueError for one that asks otherwise."""
+    if not isinstance(condition, DomainCondition):
         raise ValueError(
-            f"this system needs a condition of the type {what}, which names them, got "
+            f"this system needs a condition of the type domain, which names them, got "
             f"{condition.type}: see docs/systems.md."
         )
-    return len(condition.names)
+    return len(condition.domains)

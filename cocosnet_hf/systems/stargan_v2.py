@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..call_inputs import as_batch, opened
 from ..conditions import Condition
-from ..conditions.asked import require_asked, taken_apart
+from ..conditions.asked import require_domains, taken_apart
 from ..gan_losses import CROSS_ENTROPY, r1_penalty
 from ..image_translation import require_output_type
 from ..models import DomainCritic, DomainStyleEncoder, RestylingGenerator, StyleMapping
@@ -197,7 +197,7 @@ class StarGANv2(System):
         cls, condition: Condition, options: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, Network]:
         """New networks for the condition's domains. Raises ValueError for one without any."""
-        count = require_asked(condition, "domain", is_one_of_many=True)
+        count = require_domains(condition)
         generator: Any = cls.make("generator", options)
         style = {"style_channels": generator.config.style_channels, "domains": count}
         encoder: Any = cls.make("style_encoder", options, **style)

@@ -98,7 +98,9 @@ def test_a_painting_comes_with_all_that_is_shown_of_it(address: str, files: Path
     assert value["names"][:2] == ["sky", "sun"] and "here" in value and "there" not in value
     for name in ("image", "before", "warped", "exemplar"):
         assert httpx.get(f"{address}{value[name]}").status_code == 200, name
-    assert np.abs(picture_of(value).astype(int) - picture_of(value, "image")).max() < 30
+    # Shown compressed: of noise as here single pixels may move far, all together do not.
+    shown, painted = (picture_of(value, name).astype(float) for name in ("image", "download"))
+    assert np.abs(shown - painted).mean() < 6 < np.abs(shown - shown.mean((0, 1))).mean()
     assert np.array_equal(picture_of(value, "exemplar").shape, (SIZE, SIZE, 3))
 
 
