@@ -50,7 +50,7 @@ class DenseMatching:
         self.last = _pair(self.style_width - 1, self.style_height - 1)
         left, left_mean, left_scale = _side(content, patch_size)
         right, right_mean, right_scale = _side(style, patch_size)
-        total = left.flatten(2).mT @ right.flatten(2)
+        total = left.flatten(2).transpose(1, 2) @ right.flatten(2)
         total = total.unflatten(2, right.shape[-2:]).unflatten(1, left.shape[-2:])
         sides = ((2, self.width, self.style_width), (1, self.height, self.style_height))
         for axis, own, other in sides:  # a patch's sum, along both maps at once
@@ -66,8 +66,8 @@ class DenseMatching:
 
     def warp(self, values: Tensor) -> Tensor:
         """values (B, V, h', w') seen through the softmax: (B, V, h, w)."""
-        seen = self.logits.softmax(2) @ values.flatten(2).mT
-        return seen.mT.unflatten(2, (self.height, self.width))
+        seen = self.logits.softmax(2) @ values.flatten(2).transpose(1, 2)
+        return seen.transpose(1, 2).unflatten(2, (self.height, self.width))
 
     def best(self) -> tuple[Tensor, Tensor]:
         """Where each position's best match lies (B, 2, h, w), its share of the row (B, h, w)."""
@@ -153,7 +153,7 @@ class DenseMatching:
             wanted = torch.where(hint.is_there[:, None], hint.place, target)
             reached = torch.cat([reached, wanted[:, :, None]], dim=2)
         index = self._index(reached)
-        value = correlation.gather(2, index.mT).mT
+        value = correlation.gather(2, index.transpose(1, 2)).transpose(1, 2)
         loss = crowding.gather(1, index.flatten(1)).view_as(value)
         apart = ((reached - cells[:, None])[:, :, :, None] - near[:, :, None]).abs().sum(1)
         energy = value - loss - SMOOTHNESS * apart.clamp_max(FARTHEST).mean(2)
@@ -168,7 +168,7 @@ class DenseMatching:
         offsets = [(x, y) for y in (-1, 0, 1) for x in (-1, 0, 1)]
         around = target.new_tensor(offsets).T[:, :, None]
         near = self._inside(target[:, :, None] + around)
-        value = correlation.gather(2, self._index(near).mT).mT
+        value = correlation.gather(2, self._index(near).transpose(1, 2)).transpose(1, 2)
         score = value[:, 4:5]
         share = ((value - score).clamp_max(0) / SUBCELL_TEMPERATURE).exp()
         return (share[:, None] * near).sum(2) / share.sum(1)[:, None], score[:, 0]
@@ -235,7 +235,8 @@ def neighbours(padded: Tensor, radius: int) -> Tensor:
     By a convolution with a single 1 in each kernel, which copies exactly, in one node of a graph.
     """
     side = 2 * radius + 1
-    kernels = torch.eye(side**2, device=padded.device).view(-1, 1, side, side)
+    ones = torch.eye(side**2).view(-1, 1, side, side).tolist()
+    kernels = torch.tensor(ones, device=padded.device)  # as numbers, not as nodes of a graph
     return F.conv2d(padded.flatten(0, 1)[:, None], kernels).unflatten(0, padded.shape[:2])
 
 
@@ -273,24 +274,25 @@ def seen(values: Tensor, flow: Flow, pixels: int, guide: Tensor | None = None) -
 
 def _looked(values: Tensor, place: Tensor, pixels: int) -> Tensor:
     """Values (B, V, H', W') at places (B, 2, H, W) in cells of so many pixels."""
-    grid = ((2 * place + 1) * pixels / _pair(*values.shape[:1:-1]) - 1).movedim(1, -1)
+    grid = ((2 * place + 1) * pixels / _pair(*values.shape[:1:-1]) - 1).movedim(1, 3)
     return F.grid_sample(values, grid, padding_mode="border", align_corners=False)
 
 
 def _slopes(position: Tensor, axis: int, step: tuple[float, float]) -> Tensor:
     """`coherence._slopes` along one axis of positions (B, 2, h, w)."""
-    change = position.diff(dim=axis) - position.new_tensor(step).view(1, 2, 1, 1)
+    shift = torch.tensor(step).view(1, 2, 1, 1)
+    count = position.shape[axis] - 1
+    change = position.narrow(axis, 1, count) - position.narrow(axis, 0, count) - shift
     edge = [0, 0] * (3 - axis)
     after, before = (F.pad(change, [*edge, *side], value=_FAR) for side in ((0, 1), (1, 0)))
     is_straight = (_length(after - before) < STRAIGHT) & (_length(after) < FASTEST)
     total: Tensor | int = 0
-    count: Tensor | int = 0
+    number: Tensor | int = 0
     for side in (after, before):
         counts = (is_straight | (_length(side) < SAME_PIECE)).to(position)
         total = total + side.clamp(-_FAR, _FAR) * counts
-        count = count + counts
-    shift = position.new_tensor(step).view(1, 2, 1, 1)
-    return shift + total / torch.as_tensor(count).clamp_min(1)
+        number = number + counts
+    return shift + total / torch.as_tensor(number).clamp_min(1)
 
 
 def _length(change: Tensor) -> Tensor:
@@ -310,12 +312,12 @@ def smaller(photo: Tensor, scale: int) -> Tensor:
     """(B, V, H, W) made `scale` times smaller, as by `F.interpolate` with antialias=True."""
     if scale == 1:
         return photo
-    tap = (torch.arange(2 * scale, dtype=photo.dtype) + 0.5) / scale - 1
-    weights = 1 - tap.abs()
-    kernel = (weights[:, None] * weights).expand(photo.shape[1], 1, -1, -1)
+    taps = [1 - abs((tap + 0.5) / scale - 1) for tap in range(2 * scale)]
+    channels = int(photo.shape[1])  # in a trace a size is a tensor
+    kernel = torch.tensor([[[[down * across for across in taps] for down in taps]]] * channels)
 
     def summed(x: Tensor) -> Tensor:
-        return F.conv2d(x, kernel, stride=scale, padding=scale // 2, groups=photo.shape[1])
+        return F.conv2d(x, kernel, stride=scale, padding=scale // 2, groups=channels)
 
     return summed(photo) / summed(torch.ones_like(photo))
 

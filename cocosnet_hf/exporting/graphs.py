@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..models.blending import BlendingTranslationNetwork
+from ..models.correspondence import centred_over_positions
 from ..pipeline import CoCosPipeline
 from .dense import DenseMatching, seen, smaller
 
@@ -87,6 +88,8 @@ class Paint(nn.Module):
         config = self.correspondence.config
         matched = condition if matched_condition is None else matched_condition
         content = self.correspondence(matched, None).content
+        if config.centring == "positions":
+            content, style = centred_over_positions(content), centred_over_positions(style)
         matching = DenseMatching(content, style, config.patch_size, config.temperature)
         place, confidence = matching.best()
         if strength is None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Mapping
+from io import BytesIO
 
 import numpy as np
 import onnx
 import torch
-import torch._dynamo
 from onnx import ModelProto, TensorProto, compose, helper, numpy_helper
 from torch import Tensor
-from torch.export import Dim
 
 from ..pipeline import CoCosPipeline
 from .graphs import GUIDES, Paint, Prepare
@@ -36,45 +32,40 @@ FEWEST = 1024
 
 SIDES = {"height": 4, "width": 5, "own_height": 6, "own_width": 7}
 """Strides of the sides in the example that is traced: of four different lengths, none of which is
-the batch, as what is equal could be taken for one."""
+the batch, so that a check notices where one was kept as a number."""
 
 
 def traced(module: Prepare | Paint, pipe: CoCosPipeline) -> ModelProto:
-    """The ONNX graph of a half of a pipeline, for every batch and size."""
+    """The ONNX graph of a half of a pipeline, for every batch and size.
+
+    By the exporter that records one call, in which sizes are tensors like any other: in seconds.
+    That of `torch.export` reasons about sizes as symbols, which for so many small nodes takes many
+    minutes. What a record would keep as a number by mistake, the checks at other sizes find.
+    """
     names = module.inputs
-    batch = Dim("batch")
-    roots = {name: Dim(name, min=2) for name in SIDES}
-    shapes: list[dict[int, Any]] = []
+    axes: dict[str, dict[int, str]] = {}
     example: list[Tensor] = []
     for name in names:
         if name == "strength":
-            shapes.append({})
             example.append(torch.tensor(0.5))
             continue
         channels, unit, height, width = _layout(pipe, name)
-        shapes.append({0: batch, 2: unit * roots[height], 3: unit * roots[width]})
+        axes[name] = {0: "batch", 2: f"{unit} {height}", 3: f"{unit} {width}"}
         example.append(torch.zeros(2, channels, unit * SIDES[height], unit * SIDES[width]))
-    # Without the cache of shapes, which for symbols takes longer than to find them again.
-    uncached = torch._dynamo.config.patch(fake_tensor_cache_enabled=False)
-    with _quiet(), torch.no_grad(), uncached:
-        program: Any = torch.onnx.export(
+    file = BytesIO()
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # of every size that Python compares, which checks it only
+        torch.onnx.export(
             module,
             tuple(example),
+            file,
             input_names=list(names),
             output_names=list(module.outputs),
-            dynamic_shapes=tuple(shapes),
+            dynamic_axes=axes,
             opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
+            dynamo=False,
         )
-    model: ModelProto = program.model_proto
-    del model.metadata_props[:]
-    for node in model.graph.node:  # where each came from in the source code, of this machine
-        del node.metadata_props[:]
-        node.doc_string = ""
-    for value in model.graph.value_info:
-        del value.metadata_props[:]
-    return model
+    return onnx.load_model_from_string(file.getvalue())
 
 
 def _layout(pipe: CoCosPipeline, name: str) -> tuple[int, int, str, str]:
@@ -92,20 +83,6 @@ def _layout(pipe: CoCosPipeline, name: str) -> tuple[int, int, str, str]:
     finer |= dict.fromkeys(("style", "noise", "guide_cells"), pixels)
     channels = known.get(name, pipe.condition.channels)
     return channels, pipe.stride // finer.get(name, 1), *sides
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the exporter's notes on packages that are not there."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)
 
 
 def joined(prepare: ModelProto, paint: ModelProto) -> ModelProto:

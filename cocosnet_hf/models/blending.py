@@ -14,7 +14,7 @@ from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
 from .blocks import LEAKY_SLOPE, leaky_relu_
-from .network import Network, doubled_size, require_channels, require_stride
+from .network import Network, require_channels, require_stride
 
 TRUSTED_AT_FIRST = 2.0
 """Logit of the blend before training: 88 % of the sharp warp, 12 % of the soft one."""
@@ -51,7 +51,7 @@ class ChannelNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x and the result are (B, C, H, W)."""
         rows = x.permute(0, 2, 3, 1)
-        return F.layer_norm(rows, rows.shape[-1:], self.weight, self.bias).permute(0, 3, 1, 2)
+        return F.layer_norm(rows, self.weight.shape, self.weight, self.bias).permute(0, 3, 1, 2)
 
 
 class ResidualBlock(nn.Module):
@@ -236,4 +236,4 @@ def enlarged(image: Tensor, share: Tensor, warp: Tensor) -> Tensor:
 
 
 def _doubled(x: Tensor) -> Tensor:
-    return F.interpolate(x, doubled_size(x), mode="bilinear")
+    return F.interpolate(x, scale_factor=2, mode="bilinear")

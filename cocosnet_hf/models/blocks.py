@@ -18,7 +18,6 @@ from .inference import (
     reflect_pad,
     works_in_chunks,
 )
-from .network import doubled_size
 from .norms import instance_norm, make_norm
 
 LEAKY_SLOPE = 0.2
@@ -158,11 +157,11 @@ class SPADEResidualBlock(nn.Module):
         """x (B, C, h, w); condition (B, K, H, W); returns (B, C', h, w), or twice that size."""
         normalized = self.normalize_0(x)
         if upsample:  # after the norm, whose means and variances it leaves alone: on a quarter
-            normalized = F.interpolate(normalized, doubled_size(normalized), mode="nearest")
+            normalized = F.interpolate(normalized, scale_factor=2, mode="nearest")
         if self.has_shortcut:
             shortcut = self.conv_s(self.norm_s(normalized, condition))
         else:
-            shortcut = F.interpolate(x, doubled_size(x), mode="nearest") if upsample else x
+            shortcut = F.interpolate(x, scale_factor=2, mode="nearest") if upsample else x
         x = leaky_relu_(self.norm_0(normalized, condition))
         del normalized
         x = self.conv_0(reflect_pad(x))
@@ -212,12 +211,12 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, h, w) with even h and w; the same shape comes back."""
         batch, _, height, width = x.shape
-        query = self.query(x).flatten(2).mT
-        key = F.max_pool2d(self.key(x), 2).flatten(2).mT
-        value = F.max_pool2d(self.value(x), 2).flatten(2).mT
+        query = self.query(x).flatten(2).transpose(1, 2)
+        key = F.max_pool2d(self.key(x), 2).flatten(2).transpose(1, 2)
+        value = F.max_pool2d(self.value(x), 2).flatten(2).transpose(1, 2)
         attend_here = self.attend or (attend_in_chunks if works_in_chunks(x) else attend)
         attended = attend_here(query, key, value)
-        attended = attended.mT.reshape(batch, -1, height, width)
+        attended = attended.transpose(1, 2).reshape(batch, -1, height, width)
         return x + self.gamma * self.out(attended)
 
 

@@ -21,9 +21,10 @@ CHUNK_ENTRIES = 2**20
 def works_in_chunks(x: Tensor) -> bool:
     """Whether large intermediate maps are made chunk by chunk: in inference on a CPU.
 
-    A GPU wants large pieces, a compiler makes its own.
+    A GPU wants large pieces, a compiler makes its own, and a trace would keep their number.
     """
-    in_eager_inference = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    is_compiled = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    in_eager_inference = not torch.is_grad_enabled() and not is_compiled
     return x.device.type == "cpu" and in_eager_inference
 
 

@@ -270,7 +270,7 @@ def require_style(style: Tensor | None, count: int, entries: int) -> None:
 
 def require_stride(name: str, tensor: torch.Tensor, stride: int) -> None:
     """Raise ValueError unless height and width of `tensor` fit a network of this `stride`."""
-    if torch.compiler.is_exporting():  # whose sizes are symbols
+    if torch.jit.is_tracing():  # whose sizes are tensors, and fit
         return
     height, width = tensor.shape[-2:]
     fitting = [nearest_side(side, stride) for side in (height, width)]
@@ -293,12 +293,6 @@ def size_of(x: Tensor) -> tuple[int, int]:
     """(H, W) of a tensor (..., H, W)."""
     height, width = x.shape[-2:]
     return height, width
-
-
-def doubled_size(x: Tensor) -> tuple[int, int]:
-    """(2 H, 2 W) of a tensor (..., H, W): where sizes are symbols, a factor makes them floats."""
-    height, width = x.shape[-2:]
-    return 2 * height, 2 * width
 
 
 def channels_last(x: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffuser
 from torch import Tensor, nn
 
 from .blocks import SelfAttention, SPADEResidualBlock, conv2d, leaky_relu_
-from .network import Network, doubled_size, require_channels, require_stride
+from .network import Network, require_channels, require_stride
 
 LARGEST_KEPT = 0.97
 """Magnitude to which a warped exemplar is clamped before artanh, which is infinite at 1."""
@@ -91,7 +91,7 @@ class TranslationNetwork(Network):
             upsample = index not in (0, 2)  # the coarsest stride has one block, the next one two
             if index == attended:
                 if upsample:
-                    x = F.interpolate(x, doubled_size(x), mode="nearest")
+                    x = F.interpolate(x, scale_factor=2, mode="nearest")
                 x, upsample = self.attention(x), False
             x = block(x, guide, upsample)
         x = self.output_conv(leaky_relu_(x))

@@ -22,6 +22,7 @@ PIPELINES = {
     ),
     "mean": partial(tiny.pipeline, CLASSES, mix_condition=False),
     "patch": partial(tiny.pipeline, warp="patch", patch_size=1),
+    "centred": partial(tiny.pipeline, CLASSES, centring="positions"),
     "noise": partial(tiny.pipeline, CLASSES, exemplar_noise=0.5, warp_upsampling="bilinear"),
 }
 

@@ -3,26 +3,26 @@
 import json
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 from PIL import Image
 
 from cocosnet_hf import CoCosPipeline, MaskCondition, PoseCondition
 from cocosnet_hf.bundled import ASSETS
 from cocosnet_hf.export import export, graph_inputs, main, require_exportable, terms_of
-from cocosnet_hf.exporting import dense, onnx_files, runner
 from cocosnet_hf.exporting.checking import LEAST_DECIBELS, random_trial
-from cocosnet_hf.exporting.writing import outputs_of, settings_of
-from cocosnet_hf.matching import Matching
+from tests.exporting.test_dense import PIPELINES
 from tests.support import tiny
 from tests.support.documents import blocks
 from tests.support.painting import CLASSES, labels, photo
 
+onnx = pytest.importorskip("onnx")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+from cocosnet_hf.exporting import onnx_files, runner  # noqa: E402
+from cocosnet_hf.exporting.writing import outputs_of, settings_of  # noqa: E402
 
 def session(model: bytes | str) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
@@ -176,24 +176,24 @@ def test_the_runner_refuses_poses():
         painter(PoseCondition().to_config(), (64, 80)).encode(Image.new("L", (80, 64)))
 
 
-# Slow: tracing takes minutes
+# Slow: tracing and what onnxruntime prepares take ten seconds
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[CoCosPipeline, Path]]:
-    """A folded pipeline and the folder of its files.
-
-    Both with two rounds of propagation, as tracing takes ten seconds for each of the eight, which
-    `test_dense.py` compares.
-    """
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[CoCosPipeline, Path]:
+    """A folded pipeline and the folder of its files."""
     made = tiny.blending_pipeline(MaskCondition(CLASSES.classes, guided=True))
     folder = tmp_path_factory.mktemp("exported")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dense, "ROUNDS", 2)
-        patch.setitem(Matching.coherent.__kwdefaults__, "rounds", 2)
-        found = export(made, folder, terms={"license": "mit"}, checks=1)
-        assert set(found) == {"whole.onnx", "paint.onnx"}
-        yield made, folder
+    found = export(made, folder, terms={"license": "mit"}, checks=1)
+    assert set(found) == {"whole.onnx", "paint.onnx"}
+    return made, folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["mean", "patch"])
+def test_networks_of_the_paper_are_exported_and_checked(kind: str, tmp_path: Path):
+    found = export(PIPELINES[kind](), tmp_path, dtype="fp16")
+    assert "0.00% of positions" in found["whole.onnx"]
 
 
 @pytest.mark.slow
