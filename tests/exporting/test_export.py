@@ -24,6 +24,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 from cocosnet_hf.exporting import onnx_files, runner  # noqa: E402
 from cocosnet_hf.exporting.writing import outputs_of, settings_of  # noqa: E402
 
+
 def session(model: bytes | str) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
@@ -192,7 +193,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[CoCosPipeline, P
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mean", "patch"])
 def test_networks_of_the_paper_are_exported_and_checked(kind: str, tmp_path: Path):
-    found = export(PIPELINES[kind](), tmp_path, dtype="fp16")
+    found = export(PIPELINES[kind](), tmp_path)
     assert "0.00% of positions" in found["whole.onnx"]
 
 
