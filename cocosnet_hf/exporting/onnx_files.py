@@ -5,10 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 import onnx
 import torch
+import torch.onnx.errors
 from onnx import ModelProto, TensorProto, compose, helper, numpy_helper
 from torch import Tensor
 
@@ -41,6 +43,7 @@ def traced(module: Prepare | Paint, pipe: CoCosPipeline) -> ModelProto:
     By the exporter that records one call, in which sizes are tensors like any other: in seconds.
     That of `torch.export` reasons about sizes as symbols, which for so many small nodes takes many
     minutes. What a record would keep as a number by mistake, the checks at other sizes find.
+    Raises ValueError for a network with an operation that ONNX lacks.
     """
     names = module.inputs
     axes: dict[str, dict[int, str]] = {}
@@ -53,19 +56,30 @@ def traced(module: Prepare | Paint, pipe: CoCosPipeline) -> ModelProto:
         axes[name] = {0: "batch", 2: f"{unit} {height}", 3: f"{unit} {width}"}
         example.append(torch.zeros(2, channels, unit * SIDES[height], unit * SIDES[width]))
     file = BytesIO()
+    torch.onnx.register_custom_op_symbolic("aten::atanh", _atanh, OPSET)  # which it forgot
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of every size that Python compares, which checks it only
-        torch.onnx.export(
-            module,
-            tuple(example),
-            file,
-            input_names=list(names),
-            output_names=list(module.outputs),
-            dynamic_axes=axes,
-            opset_version=OPSET,
-            dynamo=False,
-        )
+        try:
+            torch.onnx.export(
+                module,
+                tuple(example),
+                file,
+                input_names=list(names),
+                output_names=list(module.outputs),
+                dynamic_axes=axes,
+                opset_version=OPSET,
+                dynamo=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(
+                f"a network cannot be written as ONNX: {reason}. Paint with the pipeline itself."
+            ) from error
     return onnx.load_model_from_string(file.getvalue())
+
+
+def _atanh(graph: Any, x: Any) -> Any:
+    return graph.op("Atanh", x)
 
 
 def _layout(pipe: CoCosPipeline, name: str) -> tuple[int, int, str, str]:

@@ -14,6 +14,14 @@ from cocosnet_hf.exporting.graphs import GUIDES, Paint, Prepare
 from tests.support import tiny
 from tests.support.painting import CLASSES, quiet
 
+
+def residual_pipeline() -> CoCosPipeline:
+    """Whose painter adds to the warp, as `residual` of a translation network says."""
+    made = tiny.pipeline(CLASSES, mix_condition=False)
+    made.translation.residual = True
+    return made
+
+
 PIPELINES = {
     "coherent": tiny.blending_pipeline,
     "guided by poses": partial(tiny.blending_pipeline, PoseCondition(), mix_condition=False),
@@ -21,6 +29,7 @@ PIPELINES = {
         tiny.blending_pipeline, MaskCondition(CLASSES.classes, guided=True)
     ),
     "mean": partial(tiny.pipeline, CLASSES, mix_condition=False),
+    "residual": residual_pipeline,
     "patch": partial(tiny.pipeline, warp="patch", patch_size=1),
     "centred": partial(tiny.pipeline, CLASSES, centring="positions"),
     "noise": partial(tiny.pipeline, CLASSES, exemplar_noise=0.5, warp_upsampling="bilinear"),
