@@ -26,7 +26,15 @@ from torch import Tensor
 from cocosnet_hf.landscape_reader import LANDSCAPE_CLASSES, read_landscape
 from cocosnet_hf.models.efficientnet import EfficientNetLite0Features
 from cocosnet_hf.models.scene import SceneNetwork
-from tools.training import BATCH, class_loss, class_weights, in_other_light, train
+from tools.training import (
+    BATCH,
+    agreement,
+    class_loss,
+    class_weights,
+    confusion_matrix,
+    in_other_light,
+    train,
+)
 
 SIDES = (128, 192)
 """Of what is learned from, first and last: the first costs less than half."""
@@ -125,15 +133,8 @@ def measure(folder: Path, weights: Path) -> None:
     for row in _rows(folder):
         labels = _labels(folder, row)
         found = read_landscape(_photo(folder, row), weights)
-        pairs = labels.ravel().astype(int) * count + found.ravel()
-        confusion += np.bincount(pairs, minlength=count**2).reshape(count, count)
-    both = np.diag(confusion)
-    either = confusion.sum(0) + confusion.sum(1) - both
-    known = confusion.sum(1) > 0
-    print(f"{folder}: {both.sum() / confusion.sum():.3f} of the pixels alike, ", end="")
-    print(f"mIoU {(both[known] / either[known]).mean():.3f}")
-    scores = zip(LANDSCAPE_CLASSES, both / np.maximum(either, 1), strict=True)
-    print("  " + ", ".join(f"{name} {score:.2f}" for name, score in scores))
+        confusion += confusion_matrix(labels, found, count)
+    print(f"{folder}: {agreement(confusion, LANDSCAPE_CLASSES)}")
 
 
 def _rows(folder: Path) -> list[dict[str, str | float]]:

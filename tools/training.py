@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from pathlib import Path
 
@@ -94,3 +94,22 @@ def class_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     both, either = (probabilities * truth).sum((0, 2, 3)), (probabilities + truth).sum((0, 2, 3))
     dice = (2 * both / (either + 1))[truth.sum((0, 2, 3)) > 0].mean()
     return F.cross_entropy(logits, labels, weights) + 1 - dice
+
+
+def confusion_matrix(labels: np.ndarray, found: np.ndarray, classes: int) -> np.ndarray:
+    """How many pixels of each class (rows) were read as each (columns)."""
+    pairs = labels.ravel().astype(int) * classes + found.ravel()
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def agreement(confusion: np.ndarray, classes: Sequence[str]) -> str:
+    """Share of the pixels that are read rightly, and the IoU of the classes, in words."""
+    both = np.diag(confusion)
+    either = confusion.sum(0) + confusion.sum(1) - both
+    known = confusion.sum(1) > 0
+    scores = zip(classes, both / np.maximum(either, 1), strict=True)
+    return (
+        f"{both.sum() / confusion.sum():.3f} of the pixels alike, mIoU "
+        f"{(both[known] / either[known]).mean():.3f}\n  "
+        + ", ".join(f"{name} {score:.2f}" for name, score in scores)
+    )

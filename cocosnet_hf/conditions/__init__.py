@@ -8,9 +8,10 @@ from typing import Any
 from ..pictures import Picture, open_image, open_photo
 from .asked import AskedPicture, AttributesCondition, DomainCondition
 from .base import Condition, ConditionCard, Source
-from .edge import EdgeCondition, PartEdgeCondition
+from .edge import EdgeCondition
 from .joints import Pose
 from .mask import MaskCondition
+from .part_edge import PartEdgeCondition
 from .picture import PictureCondition
 from .pose import PoseCondition
 

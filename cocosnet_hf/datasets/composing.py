@@ -39,7 +39,8 @@ class TrainingExample(_Always, total=False):
     matching_scale says that it is smaller;
     condition_labels, exemplar_labels (H, W) int64, for conditions that are labels (`labelled`) and
     where there is a labels_column;
-    landmarks, exemplar_landmarks (n, 2) float32: see `Condition.landmarks`, where it has any;
+    landmarks, exemplar_landmarks (n, 2) float32: see `Condition.landmarks`, where it has any, and
+    landmark_labels, exemplar_landmark_labels (h, w) int16 of one that is no label map itself;
     instances (H, W) int64, where there is an instances_column;
     source_domain () int64: of the condition's picture, where a domain is asked for;
     flow (2, H / flow_stride, W / flow_stride) float32: for the centre of each cell (x, y) in pixels
@@ -58,6 +59,8 @@ class TrainingExample(_Always, total=False):
     flow: Tensor
     landmarks: Tensor
     exemplar_landmarks: Tensor
+    landmark_labels: Tensor
+    exemplar_landmark_labels: Tensor
 
 
 class Cut(NamedTuple):
@@ -129,6 +132,9 @@ def compose(
     if shown.landmarks is not None and seen.landmarks is not None:
         example["landmarks"] = shown.landmarks.points
         example["exemplar_landmarks"] = seen.landmarks.points
+        places, looks = shown.landmarks.labels, seen.landmarks.labels
+        if places is not None and looks is not None and not condition.labelled:
+            example["landmark_labels"], example["exemplar_landmark_labels"] = places, looks
     if shown.instances is not None:
         example["instances"] = shown.instances
     if target.source_domain is not None:

@@ -34,8 +34,8 @@ class PictureLosses(JudgedLosses):
     Zhang et al. 2020, section 3.3; the terms are the functions of `cocosnet_hf.losses`.
     self_pixel: mean absolute difference of picture and target, on self pairs only (not in the
     paper; does for runs without a perceptual network what pseudo_exemplar does).
-    self_laplacian: the same band by band; fine_detail: that fine detail is distributed as in photos;
-    see `cocosnet_hf.sharpness`.
+    self_laplacian: the same band by band, and fine_detail: that fine detail is distributed as in
+    photos, see `cocosnet_hf.sharpness`.
     """
 
     adversarial: float = 10.0

@@ -36,7 +36,8 @@ class Batch:
     have them. matching_condition, matching_exemplar_condition: both conditions at the size at
     which they are matched, where that is smaller than the picture's. source_domain (B,): number of
     the domain that the condition's picture is of, where one of many is asked for. landmarks,
-    exemplar_landmarks (B, n, 2): see `Condition.landmarks`, where it has any.
+    exemplar_landmarks (B, n, 2): see `Condition.landmarks`, where it has any; landmark_labels,
+    exemplar_landmark_labels (B, h, w): theirs, of a condition that is no label map itself.
     """
 
     image: Tensor
@@ -55,6 +56,8 @@ class Batch:
     source_domain: Tensor | None = None
     landmarks: Tensor | None = None
     exemplar_landmarks: Tensor | None = None
+    landmark_labels: Tensor | None = None
+    exemplar_landmark_labels: Tensor | None = None
 
     @property
     def matching_scale(self) -> int:

@@ -239,11 +239,12 @@ class CoCosNet(AdversarialSystem):
         if batch.landmarks is None or batch.exemplar_landmarks is None:
             return []
         grid = size_of(needed(features.style, "features"))
-        labels = (batch.condition_labels, batch.exemplar_labels)
-        given = labels if self.condition.labelled else (None, None)
-        own = _landmarks(batch.landmarks, given[0])
-        exemplars = _landmarks(batch.exemplar_landmarks, given[1])
-        pairs = zip(own, exemplars, strict=True)
+        own, other = batch.landmark_labels, batch.exemplar_landmark_labels
+        if self.condition.labelled:
+            own, other = batch.condition_labels, batch.exemplar_labels
+        own_landmarks = _landmarks(batch.landmarks, own)
+        exemplars = _landmarks(batch.exemplar_landmarks, other)
+        pairs = zip(own_landmarks, exemplars, strict=True)
         return [[self.condition.guide(*pair, grid)] for pair in pairs]
 
     def _agreement(self, warp: Warp, batch: Batch) -> Tensor:

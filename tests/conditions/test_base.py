@@ -94,7 +94,7 @@ def test_a_whole_number_will_do_for_a_fraction():
         ({"type": "depth"}, "got 'depth'"),
         (
             {"type": "edge", "sgima": 1.0},
-            r"\['sgima'\].*known are \['sigma', 'low', 'high', 'reach'\]",
+            r"\['sgima'\].*known are \['sigma', 'low', 'high', 'reach', 'guided'\]",
         ),
         ({"type": "edge", "sigma": "1"}, "'sigma' must be float, got '1'"),
         ({"type": "edge", "sigma": True}, "'sigma' must be float, got True"),

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from cocosnet_hf.conditions import EdgeCondition, MaskCondition, PartEdgeCondition, Pose
-from cocosnet_hf.conditions.edge import FACE_PARTS
 from cocosnet_hf.conditions.joints import JOINTS
+from cocosnet_hf.conditions.part_edge import FACE_PARTS
 from cocosnet_hf.datasets import (
     DataSettings,
     Geometry,

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch.utils.data import default_collate
 
-from cocosnet_hf import CoCosPipeline, MaskCondition, Pose, PoseCondition
+from cocosnet_hf import CoCosPipeline, EdgeCondition, MaskCondition, Pose, PoseCondition
 from cocosnet_hf.conditions import Condition
 from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.datasets.composing import compose, unpacked
@@ -16,11 +16,14 @@ from cocosnet_hf.datasets.reading import Example
 from cocosnet_hf.systems import Batch, CoCosNet, CoCosNetLosses, SystemSettings
 from tests.support import painting, tiny
 from tests.support.keypoints import STANDING
+from tests.support.paths import REPOSITORY
+from tests.support.pictures import whole_picture
 
 SIDE = 64
 SETTINGS = DataSettings(image_size=SIDE, load_size=SIDE, augment=False)
 PEOPLE = PoseCondition(draw_height=SIDE)
 SCENES = MaskCondition.from_names(["sky", "hill", "lake"], guided=True)
+FACES = EdgeCondition(guided=True)
 
 
 def source_of(condition: Condition, number: int) -> Image.Image | Pose:
@@ -28,18 +31,27 @@ def source_of(condition: Condition, number: int) -> Image.Image | Pose:
         joints = STANDING.copy()
         joints[:, 0] = 32 + 12 * np.sin(np.arange(18)) + 4 * number
         return Pose(joints, (SIDE, SIDE))
+    if condition is FACES:
+        return photo_of(condition, number)
     labels = np.zeros((SIDE, SIDE), np.uint8)
     labels[16 + 8 * number :] = 1
     labels[40 - 4 * number :] = 2
     return Image.fromarray(labels)
 
 
+def photo_of(condition: Condition, number: int) -> Image.Image:
+    if condition is not FACES:
+        return painting.photo(number, SIDE, SIDE)
+    gallery = REPOSITORY / "demo" / "gallery" / "edge-to-face"
+    return whole_picture(gallery / f"0{number}.jpg").convert("RGB").resize((SIDE, SIDE))
+
+
 def example_of(condition: Condition, number: int) -> Example:
-    photo = painting.photo(number, SIDE, SIDE)
-    return Example(f"row {number}", photo, condition.open(source_of(condition, number)))
+    own = None if condition is FACES else condition.open(source_of(condition, number))
+    return Example(f"row {number}", photo_of(condition, number), own)
 
 
-@pytest.mark.parametrize("condition", [PEOPLE, SCENES], ids=["poses", "masks"])
+@pytest.mark.parametrize("condition", [PEOPLE, SCENES, FACES], ids=["poses", "masks", "edges"])
 def test_rows_bring_what_guides_and_the_trainer_matches_as_the_pipeline_does(
     condition: Condition,
 ):

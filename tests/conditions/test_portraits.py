@@ -1,0 +1,121 @@
+"""The parts of two faces lie on one another, and what is no face does not guide."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from cocosnet_hf import EdgeCondition
+from cocosnet_hf.conditions.base import Landmarks
+from cocosnet_hf.conditions.faces import CELEBAMASK_FACE_CLASSES
+from cocosnet_hf.conditions.portraits import (
+    REGIONS,
+    landmarks_of_portrait,
+    points_of,
+    portrait_guide,
+)
+from tests.support.paths import REPOSITORY
+from tests.support.pictures import whole_picture
+
+SIDE = 160
+GRID = (40, 40)
+GUIDED = EdgeCondition(guided=True)
+FACES = sorted((REPOSITORY / "demo" / "gallery" / "edge-to-face").glob("[0-9][0-9].jpg"))
+NUMBER = {name: number for number, name in enumerate(CELEBAMASK_FACE_CLASSES)}
+
+SHAPES = (  # part, middle and half axes in shares of the head's height
+    ("cloth", (0, 1.0), (0.9, 0.35)),
+    ("neck", (0, 0.55), (0.2, 0.3)),
+    ("hair", (0, -0.1), (0.5, 0.55)),
+    ("skin", (0, 0.05), (0.36, 0.45)),
+    ("l_brow", (-0.15, -0.12), (0.1, 0.025)),
+    ("r_brow", (0.15, -0.12), (0.1, 0.025)),
+    ("l_eye", (-0.15, -0.05), (0.08, 0.035)),
+    ("r_eye", (0.15, -0.05), (0.08, 0.035)),
+    ("nose", (0, 0.08), (0.07, 0.12)),
+    ("u_lip", (0, 0.265), (0.15, 0.04)),
+    ("l_lip", (0, 0.3), (0.14, 0.04)),
+    ("mouth", (0, 0.28), (0.1, 0.015)),
+)
+
+
+def face(across: float, down: float, height: float, width: float = 1.0) -> np.ndarray:
+    """The parts of a face whose middle lies there, all in shares of the picture."""
+    y, x = (np.mgrid[:SIDE, :SIDE] + 0.5) / SIDE
+    parts = np.zeros((SIDE, SIDE), np.uint8)
+    for name, (right, below), (wide, high) in SHAPES:
+        from_middle = (x - across) / height / width - right, (y - down) / height - below
+        inside = (from_middle[0] / wide) ** 2 + (from_middle[1] / high) ** 2 < 1
+        parts[inside] = NUMBER[name]
+    return parts
+
+
+def landmarks(parts: np.ndarray) -> Landmarks:
+    """As of a picture that is read so."""
+    region = {NUMBER[name]: k for k, names in enumerate(REGIONS) for name in names}
+    labels = torch.tensor([[region[part] for part in row] for row in parts.tolist()])
+    return Landmarks(torch.from_numpy(points_of(parts)), labels.short(), is_read=True)
+
+
+def test_points_move_with_the_face():
+    small, large = points_of(face(0.5, 0.5, 0.4)), points_of(face(0.45, 0.55, 0.6, 0.9))
+    moved = (small - 0.5) * (0.6 / 0.4) * (0.9, 1) + (0.45, 0.55)
+    assert not np.isnan(small).any() and abs(large - moved).max() < 0.03
+
+
+def test_every_part_looks_at_its_like():
+    own, exemplar = face(0.5, 0.5, 0.55), face(0.45, 0.52, 0.45, 1.1)
+    guide = portrait_guide(landmarks(own), landmarks(exemplar), GRID)((SIDE, SIDE)).numpy()
+    column, row = ((guide + 0.5) * SIDE / GRID[0]).clip(0, SIDE - 1).astype(int).transpose(2, 0, 1)
+    seen = exemplar[row, column]
+    assert (seen == own).mean() > 0.95
+    for name, *_ in SHAPES:
+        assert (seen == own)[own == NUMBER[name]].mean() > 0.6, name
+
+
+def test_what_the_exemplar_lacks_looks_where_the_spline_leads():
+    own, bald = face(0.5, 0.5, 0.5), face(0.5, 0.5, 0.5)
+    bald[bald == NUMBER["hair"]] = 0
+    guide = portrait_guide(landmarks(own), landmarks(bald), GRID)((SIDE, SIDE))
+    hair = torch.from_numpy(own == NUMBER["hair"])
+    middles = (torch.stack(torch.meshgrid(*2 * (torch.arange(SIDE),), indexing="xy"), -1)) / 4
+    away = (guide[hair] - (middles - 0.375)[hair]).abs()
+    assert not away.isnan().any() and away.median() < 1.5
+
+
+def test_without_a_face_in_both_nothing_guides():
+    nobody, somebody = (landmarks(parts) for parts in (face(0.5, 0.5, 0.01), face(0.5, 0.5, 0.5)))
+    assert nobody.points.isnan().all() and not somebody.points.isnan().any()
+    for pair in ((nobody, somebody), (somebody, nobody)):
+        assert portrait_guide(*pair, GRID)((40, 40)).isnan().all()
+
+
+@pytest.mark.parametrize("path", FACES[:4], ids=lambda path: path.stem)
+def test_a_photo_and_its_edges_show_the_same_points(path):
+    photo = whole_picture(path)
+    seen, read = landmarks_of_portrait(photo), GUIDED.landmarks(GUIDED.open(photo))
+    away = (seen.points - read.points).norm(dim=1)
+    assert away.isnan().float().mean() < 0.3 and away.nanmedian() < 0.03
+
+
+def test_only_guided_edges_have_landmarks():
+    plain, encoded = EdgeCondition(), EdgeCondition().encode(whole_picture(FACES[0]), 256, 256)
+    assert plain.landmarks(encoded) is None and plain.landmarks_in(FACES[0]) is None
+    assert not plain.has_landmarks and GUIDED.has_landmarks and not GUIDED.unguided().has_landmarks
+    assert EdgeCondition.from_config(GUIDED.to_config()) == GUIDED
+    assert (GUIDED.landmarks(encoded).labels == GUIDED.landmarks(encoded).labels).all()
+    older = {key: value for key, value in plain.to_config().items() if key != "guided"}
+    assert EdgeCondition.from_config(older) == plain
+
+
+def test_drawn_lines_guide_as_edges_do():
+    photo = whole_picture(FACES[0])
+    lines = plain_lines(photo)
+    drawn = GUIDED.landmarks(GUIDED.open({"edges": lines}))
+    assert drawn.points.isnan().any(1).float().mean() < 0.5
+
+
+def plain_lines(photo) -> np.ndarray:
+    """Strokes of an untrained hand: two pixels wide."""
+    lines = EdgeCondition(sigma=1.5).lines(photo)
+    return cv2.dilate(lines.astype(np.uint8), np.ones((2, 2), np.uint8)) > 0
