@@ -55,7 +55,7 @@ def traced(module: Prepare | Paint, pipe: CoCosPipeline) -> ModelProto:
         channels, unit, height, width = _layout(pipe, name)
         axes[name] = {0: "batch", 2: f"{unit} {height}", 3: f"{unit} {width}"}
         example.append(torch.zeros(2, channels, unit * SIDES[height], unit * SIDES[width]))
-    file = BytesIO()
+    file: Any = BytesIO()  # which the exporter takes, though its types do not say so
     torch.onnx.register_custom_op_symbolic("aten::atanh", _atanh, OPSET)  # which it forgot
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # of every size that Python compares, which checks it only
