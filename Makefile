@@ -12,7 +12,7 @@ venv: $(INSTALLED)
 $(INSTALLED): setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install -c constraints.txt torch==2.13.0
-	$(VENV)/bin/pip install -c constraints.txt -e .[demo,eval,preprocess,test,train]
+	$(VENV)/bin/pip install -c constraints.txt -e .[demo,eval,export,preprocess,test,train]
 	touch $@
 
 example: venv

@@ -19,7 +19,7 @@ def test_every_command_that_is_installed_tells_how_it_is_used(capsys: pytest.Cap
     setup = configparser.ConfigParser()
     setup.read(REPOSITORY / "setup.cfg")
     commands = setup["options.entry_points"]["console_scripts"].split("\n")[1:]
-    assert len(commands) == 8
+    assert len(commands) == 9
     for command in commands:
         module, function = command.partition(" = ")[2].split(":")
         with pytest.raises(SystemExit) as stopped:

@@ -21,8 +21,9 @@ OFFICIAL = REPOSITORY / "docs" / "official_networks.md"
 """Names files of the official code too."""
 EXTENDING = "docs/extending.md"
 
-RUN = {"README.md": 1, "docs/using.md": 3, EXTENDING: 3}
-"""Blocks of Python by page. Those of the first two are run by `test_readme.py`, the rest here."""
+RUN = {"README.md": 1, "docs/using.md": 3, "docs/deployment.md": 1, EXTENDING: 3}
+"""Blocks of Python by page. Those of the first two are run by `test_readme.py`, that of the third
+by `exporting/test_export.py`, the rest here."""
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE = re.compile(r"`([^`\n]+)`")

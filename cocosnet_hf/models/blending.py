@@ -51,7 +51,7 @@ class ChannelNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x and the result are (B, C, H, W)."""
         rows = x.permute(0, 2, 3, 1)
-        return F.layer_norm(rows, rows.shape[-1:], self.weight, self.bias).permute(0, 3, 1, 2)
+        return F.layer_norm(rows, self.weight.shape, self.weight, self.bias).permute(0, 3, 1, 2)
 
 
 class ResidualBlock(nn.Module):

@@ -14,6 +14,7 @@ from .inference import (
     FoldedShortcut,
     attend_in_chunks,
     modulate_in_chunks,
+    modulation_of,
     reflect_pad,
     works_in_chunks,
 )
@@ -119,10 +120,9 @@ class SPADE(nn.Module):
         """normalized (B, C, h, w), by any norm; condition (B, K, H, W) of any size."""
         if self.in_chunks and works_in_chunks(normalized):
             return modulate_in_chunks(self.style_encoder, self.modulation, normalized, condition)
-        if condition.shape[-2:] != normalized.shape[-2:]:
-            condition = F.interpolate(condition, size=normalized.shape[-2:], mode="nearest")
-        hidden = F.relu_(self.style_encoder(reflect_pad(condition)))
-        scale, shift = self.modulation(reflect_pad(hidden)).chunk(2, dim=1)
+        size = normalized.shape[-2:]
+        made = modulation_of(self.style_encoder, self.modulation, condition, size)
+        scale, shift = made.chunk(2, dim=1)
         return torch.addcmul(shift, normalized, scale)
 
 
@@ -211,12 +211,12 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x (B, C, h, w) with even h and w; the same shape comes back."""
         batch, _, height, width = x.shape
-        query = self.query(x).flatten(2).mT
-        key = F.max_pool2d(self.key(x), 2).flatten(2).mT
-        value = F.max_pool2d(self.value(x), 2).flatten(2).mT
+        query = self.query(x).flatten(2).transpose(1, 2)
+        key = F.max_pool2d(self.key(x), 2).flatten(2).transpose(1, 2)
+        value = F.max_pool2d(self.value(x), 2).flatten(2).transpose(1, 2)
         attend_here = self.attend or (attend_in_chunks if works_in_chunks(x) else attend)
         attended = attend_here(query, key, value)
-        attended = attended.mT.reshape(batch, -1, height, width)
+        attended = attended.transpose(1, 2).reshape(batch, -1, height, width)
         return x + self.gamma * self.out(attended)
 
 

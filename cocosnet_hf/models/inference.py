@@ -21,9 +21,10 @@ CHUNK_ENTRIES = 2**20
 def works_in_chunks(x: Tensor) -> bool:
     """Whether large intermediate maps are made chunk by chunk: in inference on a CPU.
 
-    A GPU wants large pieces, a compiler makes its own.
+    A GPU wants large pieces, a compiler makes its own, and a trace would keep their number.
     """
-    in_eager_inference = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    is_compiled = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    in_eager_inference = not torch.is_grad_enabled() and not is_compiled
     return x.device.type == "cpu" and in_eager_inference
 
 
@@ -50,6 +51,15 @@ def modulation_chunks(
         style = style_encoder(condition[:, :, start - 1 + top : stop + 3 - bottom])
         style = F.pad(F.relu_(style), (1, 1, top, bottom), mode="reflect")
         yield slice(start, stop), modulation(style)
+
+
+def modulation_of(
+    style_encoder: nn.Conv2d, modulation: nn.Conv2d, condition: Tensor, size: torch.Size
+) -> Tensor:
+    """A SPADE's modulation (B, C, h, w) of the condition's nearest values at `size` (h, w)."""
+    if condition.shape[-2:] != size:
+        condition = F.interpolate(condition, size=size, mode="nearest")
+    return modulation(reflect_pad(F.relu_(style_encoder(reflect_pad(condition)))))
 
 
 def rows_of_a_chunk(modulation: nn.Conv2d, condition: Tensor, size: torch.Size) -> int:
@@ -100,17 +110,18 @@ class FoldedShortcut(nn.Module):
     def forward(self, normalized: Tensor, condition: Tensor) -> Tensor:
         """normalized (B, C, h, w), condition (B, K, H, W) of any size; returns (B, C', h, w)."""
         size = normalized.shape[-2:]
-        rows = size[0]
-        if self.in_chunks and works_in_chunks(normalized):
-            rows = rows_of_a_chunk(self.modulation, condition, size)
-        chunks = modulation_chunks(self.style_encoder, self.modulation, condition, size, rows)
-        out = [
-            self.conv(normalized[:, :, here] * made[:, : self.channels]).add_(
-                made[:, self.channels :]
+        if not (self.in_chunks and works_in_chunks(normalized)):
+            return self._mixed(
+                normalized, modulation_of(self.style_encoder, self.modulation, condition, size)
             )
-            for here, made in chunks
-        ]
+        rows = rows_of_a_chunk(self.modulation, condition, size)
+        chunks = modulation_chunks(self.style_encoder, self.modulation, condition, size, rows)
+        out = [self._mixed(normalized[:, :, here], made) for here, made in chunks]
         return torch.cat(out, dim=2)
+
+    def _mixed(self, normalized: Tensor, made: Tensor) -> Tensor:
+        scale, shift = made.tensor_split([self.channels], dim=1)
+        return self.conv(normalized * scale).add_(shift)
 
 
 def attend_in_chunks(query: Tensor, key: Tensor, value: Tensor, chunk: int = 512) -> Tensor:

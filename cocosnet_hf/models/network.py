@@ -270,6 +270,8 @@ def require_style(style: Tensor | None, count: int, entries: int) -> None:
 
 def require_stride(name: str, tensor: torch.Tensor, stride: int) -> None:
     """Raise ValueError unless height and width of `tensor` fit a network of this `stride`."""
+    if torch.jit.is_tracing():  # whose sizes are tensors, and fit
+        return
     height, width = tensor.shape[-2:]
     fitting = [nearest_side(side, stride) for side in (height, width)]
     if [height, width] != fitting:

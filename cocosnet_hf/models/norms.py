@@ -53,15 +53,15 @@ def positional_norm(x: Tensor) -> Tensor:
     Written as a layer norm, which divides by the biased variance: with b = (C - 1) / C,
     1 / sqrt(var / b + eps) = sqrt(b) / sqrt(var + b eps).
     """
-    channels = x.shape[1]
+    channels = int(x.shape[1])  # in a trace a size is a tensor
     biased_share = (channels - 1) / channels
     normalized = F.layer_norm(
-        x.movedim(1, -1),
+        x.movedim(1, 3),
         (channels,),
         weight=x.new_full((channels,), math.sqrt(biased_share)),
         eps=biased_share * NORM_EPSILON,
     )
-    return normalized.movedim(-1, 1)
+    return normalized.movedim(3, 1)
 
 
 def pixel_norm(x: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""A pipeline as ONNX graphs: see `cocosnet_hf.export`, its command."""

@@ -1,0 +1,319 @@
+"""Paint with an exported pipeline: numpy, Pillow and onnxruntime, nothing else.
+
+    python paint.py layout.png exemplar.png -o out.png
+    python paint.py inputs.npz -o out.png
+
+layout.png: of a model of masks a label map, a palette picture or one in the classes' colours; of
+edges a drawing, dark lines of one pixel on white, or with --photo a photo. inputs.npz: what
+`cocosnet_hf.export.graph_inputs` returned, which needs torch: the only way for poses, and the one
+that a model wants that is guided; from layout.png it paints without guides, and moves the exemplar
+less well. `model.json` beside this file says what the model is, its classes, and the terms of its
+weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from PIL import Image
+
+LONGEST = 8
+"""Longest side over shortest of a picture that is painted."""
+
+UNGUIDED = (
+    "this model is guided, and paints without guides here: it moves the exemplar much less well. "
+    "Give it inputs.npz with what cocosnet_hf.export.graph_inputs returns."
+)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Exemplars that are ready to be painted from: (B, 3, H', W') in 0..1, (B, C, h', w')."""
+
+    exemplar: np.ndarray
+    style: np.ndarray
+
+
+class Painter:
+    """The two halves of an exported pipeline.
+
+    folder: what `python -m cocosnet_hf.export` wrote. threads: of onnxruntime; 0: all cores.
+    """
+
+    def __init__(self, folder: str | Path, threads: int = 0):
+        folder = Path(folder)
+        self.settings = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self._prepare, self._paint = (
+            onnxruntime.InferenceSession(
+                folder / f"{name}.onnx", options, providers=["CPUExecutionProvider"]
+            )
+            for name in ("prepare", "paint")
+        )
+
+    def size_for(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(height, width) at which a picture of this (height, width) is painted or matched.
+
+        The smallest that covers what the networks learned. Raises ValueError for a longer picture.
+        """
+        height, width = size
+        if max(size) > LONGEST * min(size):
+            raise ValueError(f"a picture of {height} x {width} pixels is too long; crop it.")
+        learned, stride = self.settings["size"], self.settings["stride"]
+        scale = max(wanted / side for wanted, side in zip(learned, size, strict=True))
+        return tuple(max(2, round(side * scale / stride)) * stride for side in size)
+
+    def prepare(
+        self, photo: Image.Image, own: Image.Image | None = None, seed: int = 0
+    ) -> Prepared:
+        """Prepare an exemplar once, to paint from it many times.
+
+        own: its layout, where the model needs one and cannot make it of the photo. seed: of the
+        noise of a model that wants noise.
+        """
+        photo = photo.convert("RGB")
+        height, width = self.size_for((photo.height, photo.width))
+        resized = photo.resize((width, height), Image.Resampling.BICUBIC)
+        feeds = {"exemplar": np.asarray(resized, np.float32).transpose(2, 0, 1)[None] / 255}
+        names = {entry.name for entry in self._prepare.get_inputs()}
+        if "noise" in names:
+            pixels = self.settings["pixels"]
+            shape = (1, self.settings["channels"], height // pixels, width // pixels)
+            feeds["noise"] = np.random.default_rng(seed).standard_normal(shape, np.float32)
+        elif "exemplar_condition" in names:
+            size = self._matched((height, width))
+            made = self.edges_of(photo, size) if own is None else self._encoded_at(own, size)
+            feeds["exemplar_condition"] = made[None]
+        return self.prepared(feeds)
+
+    def prepared(self, inputs: Mapping[str, np.ndarray]) -> Prepared:
+        """The same of arrays by the names of the graph's inputs."""
+        (style,) = _run(self._prepare, inputs).values()
+        return Prepared(inputs["exemplar"], style)
+
+    def paint(self, inputs: Mapping[str, np.ndarray], prepared: Prepared) -> dict[str, np.ndarray]:
+        """The outputs of the graph by name.
+
+        inputs: by name as `encode` returns them, and more that the graph takes: strength, of a
+        model that blends, how much is copied from the exemplar, 0..1; guide and guide_cells, of a
+        model that is guided.
+        """
+        batch, _, height, width = inputs["condition"].shape
+        pixels = self.settings["pixels"]
+        unknown: dict[str, Any] = {"strength": 0.5}
+        for name, unit in (("guide", 1), ("guide_cells", pixels)):
+            shape = (batch, 2, height // unit, width // unit)
+            unknown[name] = np.full(shape, np.nan, np.float32)
+        exemplar = {"exemplar": prepared.exemplar, "style": prepared.style}
+        return _run(self._paint, {**unknown, **inputs, **exemplar})
+
+    def encode(self, picture: Image.Image, is_photo: bool = False) -> dict[str, np.ndarray]:
+        """A layout as the networks read it: condition (1, K, H, W), matched_condition, in 0..1.
+
+        is_photo: a photo whose edges are wanted. Raises ValueError for a model whose layouts are no
+        pictures, and for unknown labels.
+        """
+        size = self.size_for((picture.height, picture.width))
+        sizes = {"condition": size, "matched_condition": self._matched(size)}
+        return {
+            name: self._encoded_at(picture, each, is_photo)[None] for name, each in sizes.items()
+        }
+
+    def _encoded_at(
+        self, picture: Image.Image, size: tuple[int, int], is_photo: bool = False
+    ) -> np.ndarray:
+        kind = self.settings["condition"]["type"]
+        if is_photo:
+            return self.edges_of(picture, size)
+        if kind == "mask":
+            return self._one_hot(picture, size)
+        if kind == "edge":
+            grey = np.asarray(picture.convert("L"))
+            return self._with_distance(_shrunk(grey < 128, size))
+        raise ValueError(
+            f"a layout of the type {kind!r} is no picture; give an .npz file of "
+            f"cocosnet_hf.export.graph_inputs."
+        )
+
+    def _matched(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The size at which a picture of this size is matched."""
+        height, width = (side // self.settings["matching_scale"] for side in size)
+        return height, width
+
+    def _one_hot(self, picture: Image.Image, size: tuple[int, int]) -> np.ndarray:
+        channels = self.settings["channels"]
+        if picture.mode not in ("P", "L", "I", "I;16"):
+            colors = np.array(
+                [[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in self._colors()]
+            )
+            pixels = np.asarray(picture.convert("RGB"), int)
+            away = np.stack([np.abs(pixels - color).sum(2) for color in colors])
+            labels = away.argmin(0)
+        else:
+            labels = np.asarray(picture).astype(int)
+        if labels.max() >= channels:
+            raise ValueError(
+                f"the layout has the label {labels.max()}; the model knows 0..{channels - 1}: "
+                f"{', '.join(self.settings['classes'])}."
+            )
+        rows, columns = (
+            (np.arange(wanted) * given // wanted)
+            for wanted, given in zip(size, labels.shape, strict=True)
+        )
+        return np.eye(channels, dtype=np.float32)[labels[rows][:, columns]].transpose(2, 0, 1)
+
+    def _colors(self) -> list[str]:
+        if not self.settings["colors"]:
+            raise ValueError("the model's classes have no colours; give a label map (mode L or P).")
+        return self.settings["colors"]
+
+    def _with_distance(self, lines: np.ndarray) -> np.ndarray:
+        """Lines (H, W) and the city-block distance to them, as share of the model's reach."""
+        distance = np.where(lines, 0.0, np.inf)
+        for axis in (0, 1):
+            ramp = np.expand_dims(np.arange(lines.shape[axis], dtype=float), 1 - axis)
+            for flip in (False, True):
+                here = np.flip(distance, axis) if flip else distance
+                here = np.minimum.accumulate(here - ramp, axis) + ramp
+                distance = np.flip(here, axis) if flip else here
+        reach = self.settings["condition"]["reach"]
+        return np.stack([lines, np.minimum(distance / reach, 1)]).astype(np.float32)
+
+    def edges_of(self, photo: Image.Image, size: tuple[int, int]) -> np.ndarray:
+        """The edges of a photo, (K, *size). Raises ValueError where a photo does not tell."""
+        condition = self.settings["condition"]
+        if condition["type"] != "edge":
+            raise ValueError(
+                f"this model needs a {condition['type']} condition, which a photo does not tell; "
+                f"for the exemplar's own pass --exemplar-condition, or own= from Python."
+            )
+        small = photo.convert("RGB").resize(size[::-1], Image.Resampling.BILINEAR)
+        grey = np.asarray(small.convert("L"), float) / 255
+        found = canny(grey, condition["sigma"], condition["low"], condition["high"])
+        return self._with_distance(found)
+
+
+def _run(
+    session: onnxruntime.InferenceSession, inputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    names = [entry.name for entry in session.get_outputs()]
+    feeds = {
+        entry.name: np.asarray(inputs[entry.name], np.float32) for entry in session.get_inputs()
+    }
+    return dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def canny(grey: np.ndarray, sigma: float, low: float, high: float) -> np.ndarray:
+    """Edges of a grey picture (H, W) in 0..1, bool (Canny 1986), as scikit-image finds them."""
+    reach = int(4 * sigma + 0.5)
+    bell = np.exp(-(np.arange(-reach, reach + 1) ** 2) / (2 * sigma**2))
+    bell /= bell.sum()
+    inside = _along(_along(np.ones_like(grey), bell, 0, "constant"), bell, 1, "constant")
+    smooth = _along(_along(grey, bell, 0, "constant"), bell, 1, "constant")
+    smooth /= inside + np.finfo(float).eps
+    slope, mean = np.array([-1.0, 0, 1]), np.array([1.0, 2, 1])
+    down = _along(_along(smooth, slope, 0, "symmetric"), mean, 1, "symmetric")
+    across = _along(_along(smooth, slope, 1, "symmetric"), mean, 0, "symmetric")
+    size = np.hypot(down, across)
+    steep = np.abs(down) > np.abs(across)
+    share = np.where(steep, across, down) / np.where(size > 0, np.where(steep, down, across), 1)
+    around = np.pad(size, 1)
+
+    def at(y: int, x: int) -> np.ndarray:
+        return around[1 + y : 1 + y + size.shape[0], 1 + x : 1 + x + size.shape[1]]
+
+    is_peak = size >= low
+    is_peak[[0, -1]] = is_peak[:, [0, -1]] = False  # nobody knows what lies beyond the border
+    for side in (-1, 1):
+        straight = np.where(steep, at(side, 0), at(0, side))
+        aslant = np.where(
+            share < 0, np.where(steep, at(side, -side), at(-side, side)), at(side, side)
+        )
+        is_peak &= size >= np.abs(share) * aslant + (1 - np.abs(share)) * straight
+    found = is_peak & (size >= high)
+    while True:  # what hangs together with a strong edge is one
+        padded = np.pad(found, 1)
+        rows = padded[:-2] | padded[1:-1] | padded[2:]
+        grown = (rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]) & is_peak
+        if (grown == found).all():
+            return found
+        found = grown
+
+
+def _along(values: np.ndarray, weights: np.ndarray, axis: int, border: Any) -> np.ndarray:
+    """Weighted sums along an axis, the weights as they are written."""
+    reach = len(weights) // 2
+    padding = [(0, 0), (0, 0)]
+    padding[axis] = (reach, reach)
+    padded = np.pad(values, padding, mode=border)
+    length = values.shape[axis]
+    return sum(
+        weight * np.take(padded, range(start, start + length), axis)
+        for start, weight in enumerate(weights)
+    )
+
+
+def _shrunk(lines: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Lines (H, W) at another size; a thin one survives being made smaller."""
+    for axis, wanted in enumerate(size):
+        given = lines.shape[axis]
+        starts = np.arange(wanted) * given // wanted
+        stops = -(-(np.arange(wanted) + 1) * given // wanted)
+        lines = np.stack(
+            [
+                np.take(lines, range(start, stop), axis).any(axis)
+                for start, stop in zip(starts, stops, strict=True)
+            ],
+            axis,
+        )
+    return lines
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command line; `arguments` default to the process's own."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("condition", help="layout: a picture; or an .npz file, then no exemplar")
+    parser.add_argument("exemplar", nargs="?", help="photo whose look is wanted")
+    parser.add_argument("-o", "--output", required=True, help="picture to write")
+    parser.add_argument("--photo", action="store_true", help="the layout is a photo's edges")
+    parser.add_argument("--exemplar-condition", help="the exemplar's own layout, if it is needed")
+    parser.add_argument("--strength", type=float, help="how much is copied, 0..1; default: 0.5")
+    parser.add_argument("--model", default=Path(__file__).parent, help="default: this folder")
+    options = parser.parse_args(arguments)
+    painter = Painter(options.model)
+    inputs: dict[str, np.ndarray]
+    if options.condition.endswith(".npz"):
+        with np.load(options.condition, allow_pickle=False) as stored:
+            inputs = dict(stored)
+        prepared = painter.prepared(inputs)
+    else:
+        if options.exemplar is None:
+            parser.error("a layout needs an exemplar beside it")
+        if painter.settings["guided"]:
+            print(f"note: {UNGUIDED}", file=sys.stderr)
+        inputs = painter.encode(Image.open(options.condition), options.photo)
+        own = options.exemplar_condition
+        prepared = painter.prepare(
+            Image.open(options.exemplar), None if own is None else Image.open(own)
+        )
+    if options.strength is not None:
+        inputs["strength"] = np.asarray(options.strength)
+    painted = painter.paint(inputs, prepared)
+    picture = np.rint(painted["image"][0].transpose(1, 2, 0) * 255).astype(np.uint8)
+    Image.fromarray(picture).save(options.output)
+    print(options.output)
+
+
+if __name__ == "__main__":
+    main()
