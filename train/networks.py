@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cocosnet_hf import Condition
 from cocosnet_hf.bundled import locate
+from cocosnet_hf.conditions import are_alike
 from cocosnet_hf.models.network import Network
 from cocosnet_hf.systems import System, find_system
 from cocosnet_hf.systems.base import class_of
@@ -95,7 +96,7 @@ def _own_condition(source: str, condition: Condition, config: TrainConfig) -> Co
     if not chosen.condition and chosen.task is None:
         return condition
     own = chosen.make_condition()
-    if not own.is_like(condition):
+    if not are_alike(own, condition):
         found, wanted = condition.to_config(), own.to_config()
         names = sorted(
             key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..pictures import Picture, open_image, open_photo
 from .asked import AskedPicture, AttributesCondition, DomainCondition
-from .base import Condition, ConditionCard, Source
+from .base import Condition, ConditionCard, Source, are_alike
 from .edge import EdgeCondition
 from .joints import Pose
 from .mask import MaskCondition
@@ -96,6 +96,7 @@ __all__ = [
     "Pose",
     "PoseCondition",
     "Source",
+    "are_alike",
     "condition_from_config",
     "open_image",
     "open_photo",

@@ -274,10 +274,6 @@ class Condition(ABC):
         """The same for rows of which nothing needs to guide, which are then read faster."""
         return self
 
-    def is_like(self, other: Condition) -> bool:
-        """Whether both make the same of a source: only what guides the matching may differ."""
-        return self.unguided().to_config() == other.unguided().to_config()
-
     def landmarks_in(self, photo: Picture) -> Landmarks | None:
         """What guides of an exemplar that comes without a condition; None if that is not read."""
         return None
@@ -399,6 +395,11 @@ class Condition(ABC):
             raise ValueError(
                 f"Incomplete configuration of the '{cls.type}' condition: {error}."
             ) from error
+
+
+def are_alike(one: Condition, other: Condition) -> bool:
+    """Whether both make the same of a source: only what guides the matching may differ."""
+    return one.unguided().to_config() == other.unguided().to_config()
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..coherence import CoherentFlow
+from ..conditions import are_alike
 from ..image_translation import ImageTranslationOutput, ImageTranslationPipeline, Pictures
 from ..matching import Matching
 from ..models.network import size_of
@@ -290,7 +291,7 @@ def _saved_method(
     name: str, source: str, pairs: EvaluationPairs, device: torch.device | str, dtype: torch.dtype
 ) -> Method:
     pipe, digest = open_pipeline(source, None, dtype)
-    if not pipe.condition.is_like(pairs.condition):
+    if not are_alike(pipe.condition, pairs.condition):
         raise ValueError(
             f"The pipeline '{name}' in {source} paints from {pipe.condition!r}, the evaluation has "
             f"{pairs.condition!r}."

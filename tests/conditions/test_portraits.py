@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from cocosnet_hf import EdgeCondition
+from cocosnet_hf.conditions import are_alike
 from cocosnet_hf.conditions.base import Landmarks
 from cocosnet_hf.conditions.faces import CELEBAMASK_FACE_CLASSES
 from cocosnet_hf.conditions.portraits import (
@@ -164,4 +165,5 @@ def test_what_guides_goes_to_workers_and_comes_back():
 
 
 def test_conditions_are_alike_whatever_guides():
-    assert GUIDED.is_like(EdgeCondition()) and not GUIDED.is_like(EdgeCondition(sigma=2.0))
+    assert are_alike(GUIDED, EdgeCondition())
+    assert not are_alike(GUIDED, EdgeCondition(sigma=2.0))
