@@ -7,7 +7,6 @@ what such a row warps is soft. Where places are known, the likelihood of the pla
 
 from __future__ import annotations
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -76,37 +75,6 @@ def warp_fidelity_loss(
     """
     difference = (output.float() - warped_exemplar.detach().float()) * agreement
     return _weighted_bands(difference, levels)
-
-
-def fine_detail_loss(
-    output: Tensor, target: Tensor, levels: int = 2, directions: int = 16, side: int = 5
-) -> Tensor:
-    """How differently fine detail is distributed in pictures and in photos, wherever it lies.
-
-    A small painter spreads faint grain over smooth skin and leaves lashes and hair too weak: no
-    distance from any one photo says so where the photo is another person's, and a discriminator
-    that reads features at half size hardly sees it. Of the finest `levels` bands of a Laplacian
-    pyramid, all side x side patches of a batch are projected to random unit directions; the
-    distance is the mean absolute difference of the sorted projections: the sliced Wasserstein
-    distance of Heitz et al. 2021, of pixels instead of features. Both pictures (B, 3, H, W).
-    Returns a scalar; no gradient reaches the target.
-    """
-    # Sorted values differ by less than half precision tells apart.
-    with torch.autocast(output.device.type, enabled=False):
-        total = output.new_zeros((), dtype=torch.float32)
-        both = torch.cat([output.float(), target.detach().float()])
-        for _ in range(levels):
-            coarse = F.avg_pool2d(both, 2)
-            band = both - F.interpolate(coarse, size=both.shape[-2:], mode="bilinear")
-            # Drawn on the CPU: the same on every device.
-            kernels = torch.randn(directions, 3 * side * side, device="cpu").to(both.device)
-            kernels = F.normalize(kernels, dim=1).view(directions, 3, side, side)
-            # Every other place: neighbours share most of their patches.
-            seen = F.conv2d(band, kernels, stride=2).transpose(0, 1)
-            ours, photos = (half.flatten(1).sort(1).values for half in seen.chunk(2, dim=1))
-            total = total + (ours - photos).abs().mean() / levels
-            both = coarse
-    return total
 
 
 def agreement_of(flow: CoherentFlow, moved: Tensor, wanted: Tensor, classes: int) -> Tensor:

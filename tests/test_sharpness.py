@@ -10,7 +10,6 @@ from torch import Tensor
 from cocosnet_hf import Matching
 from cocosnet_hf.sharpness import (
     agreement_of,
-    fine_detail_loss,
     flow_error,
     known_flow_losses,
     laplacian_pyramid_loss,
@@ -179,52 +178,3 @@ def test_a_picture_is_held_to_the_warp_only_where_labels_agree():
     leaf = (warped + 0.1).requires_grad_()
     warp_fidelity_loss(leaf, warped, agreement).backward()
     assert leaf.grad[..., :16].abs().sum() > 0 and not leaf.grad[..., 24:].any()
-
-
-# Fine detail
-
-
-def lines(*places: int) -> Tensor:
-    """One bright column at each place."""
-    picture = torch.zeros(2, 3, 64, 64)
-    picture[..., list(places)] = 1.0
-    return picture
-
-
-def test_detail_counts_wherever_it_lies():
-    torch.manual_seed(0)
-    target = lines(9, 30, 51)
-    (grain,) = maps(1, (2, 3, 64, 64))
-    # As strong as the lines in all, but everywhere.
-    grain = grain * (target - target.mean()).std()
-    moved, smooth, even = (
-        fine_detail_loss(one, target).item() for one in (lines(15, 36, 57), grain, target * 0)
-    )
-    assert fine_detail_loss(target, target) == 0
-    assert moved < 0.2 * min(smooth, even)
-
-
-def test_weak_lines_grow_where_they_are():
-    torch.manual_seed(0)
-    found = (lines(15, 36, 57) * 0.6).requires_grad_()
-    optimizer = torch.optim.Adam([found], 0.02)
-    for _ in range(25):
-        optimizer.zero_grad()
-        fine_detail_loss(found, lines(9, 30, 51)).backward()
-        optimizer.step()
-    assert (found[..., 36] - found[..., 44]).mean() > 0.75
-
-
-def test_detail_of_one_odd_picture_under_autocast_and_without_a_gradient_to_the_photo():
-    output, target = (one[:1, :, :33, :51] for one in maps(6, *[(2, 3, 64, 64)] * 2))
-    found = []
-    for enabled in (False, True):
-        torch.manual_seed(0)
-        ours, photo = output.clone().requires_grad_(), target.clone().requires_grad_()
-        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            loss = fine_detail_loss(ours, photo)
-        loss.backward()
-        assert photo.grad is None
-        found.append((loss.item(), ours.grad))
-    assert found[0][0] == found[1][0] > 0
-    torch.testing.assert_close(found[0][1], found[1][1])

@@ -80,13 +80,12 @@ class BlendingTranslationNetwork(Network):
 
     condition_channels: K of the condition. channels: widths at full size, 1/2, 1/4 and 1/8, of
     which the last serves 1/16 as well. condition_width: features of the condition at 1/2; twice as
-    many at 1/4 and 1/8. coring, contrast: see `cored`; 0 leaves the picture as it is painted.
+    many at 1/4 and 1/8.
     """
 
     stride = 16
     warp_channels = WARP_CHANNELS
     recomputed = (ResidualBlock,)
-    free_settings = frozenset({"coring", "contrast"})
 
     @register_to_config
     def __init__(
@@ -94,14 +93,8 @@ class BlendingTranslationNetwork(Network):
         condition_channels: int,
         channels: Sequence[int] = (24, 48, 96, 128),
         condition_width: int = 16,
-        coring: float = 0.0,
-        contrast: float = 1.0,
     ):
         super().__init__()
-        if coring < 0 or contrast <= 0:
-            raise ValueError(
-                f"coring must be 0 or more and contrast above 0, got {coring} and {contrast}."
-            )
         if len(channels) != 4 or any(width % 8 for width in channels):
             raise ValueError(
                 f"channels must be four multiples of 8, for full size, 1/2, 1/4 and 1/8, got "
@@ -183,28 +176,7 @@ class BlendingTranslationNetwork(Network):
         )
 
         blend = torch.sigmoid(trusted)
-        copied = torch.lerp(soft, sharp, blend)
-        image = copied + change
-        if self.config.coring:
-            image = cored(image, self.config.coring, self.config.contrast)
-            change = image - copied
-        return BlendingOutput(image, blend, change)
-
-
-def cored(image: Tensor, coring: float, contrast: float = 1.0) -> Tensor:
-    """A picture (B, 3, H, W) without the faint grain that a small network paints on smooth skin.
-
-    Coring (as in Simoncelli and Adelson 1996): the finest band, what a binomial filter of five
-    pixels takes away, is multiplied by contrast * a^2 / (a^2 + coring^2), where a is its mean
-    absolute value over the channels: what is weaker than `coring` goes, what is stronger stays,
-    `contrast` times as strong as it was.
-    """
-    weights = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=image.device) / 16
-    kernel = (weights[:, None] * weights).to(image.dtype).expand(3, 1, 5, 5)
-    smooth = F.conv2d(F.pad(image, (2, 2, 2, 2), mode="reflect"), kernel, groups=3)
-    fine = image - smooth
-    power = fine.abs().mean(1, keepdim=True).square()
-    return smooth + fine * (contrast * power / (power + coring**2))
+        return BlendingOutput(torch.lerp(soft, sharp, blend) + change, blend, change)
 
 
 @torch.no_grad()

@@ -34,8 +34,7 @@ class PictureLosses(JudgedLosses):
     Zhang et al. 2020, section 3.3; the terms are the functions of `cocosnet_hf.losses`.
     self_pixel: mean absolute difference of picture and target, on self pairs only (not in the
     paper; does for runs without a perceptual network what pseudo_exemplar does).
-    self_laplacian: the same band by band, and fine_detail: that fine detail is distributed as in
-    photos, see `cocosnet_hf.sharpness`.
+    self_laplacian: the same band by band, see `cocosnet_hf.sharpness`.
     """
 
     adversarial: float = 10.0
@@ -44,7 +43,6 @@ class PictureLosses(JudgedLosses):
     contextual: float = 10.0
     self_pixel: float = 0.0
     self_laplacian: float = 0.0
-    fine_detail: float = 0.0
 
     @property
     def need_perceptual_network(self) -> bool:
@@ -144,5 +142,4 @@ class AdversarialSystem(JudgedSystem):
             "self_laplacian": lambda: sharpness.laplacian_pyramid_loss(
                 self_output, self_target, batch.is_self_pair
             ),
-            "fine_detail": lambda: sharpness.fine_detail_loss(output, target),
         }

@@ -13,13 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from cocosnet_hf import BlendingTranslationNetwork, CoCosPipeline, EdgeCondition
-from cocosnet_hf.models.blending import (
-    blend_share,
-    cored,
-    enlarged,
-    set_strength,
-    with_strength,
-)
+from cocosnet_hf.models.blending import blend_share, enlarged, set_strength, with_strength
 from tests.support import painting, tiny
 from tests.support.tensors import normal
 
@@ -396,36 +390,3 @@ def test_saved_and_loaded_it_paints_the_same(pipe: CoCosPipeline, tmp_path: Path
         atol=1e-4,
         rtol=0,
     )
-
-
-def test_coring_takes_grain_away_and_strengthens_lines():
-    picture = 0.01 * normal(1, 3, 64, 64)
-    picture[..., 30:] += 1.0
-    found = cored(picture, coring=0.03, contrast=1.5)
-    ground = (slice(None), slice(None), slice(8, 56), slice(40, 56))
-    assert found[ground].std() < 0.6 * picture[ground].std()
-    step, before = ((one[..., 30] - one[..., 29]).mean() for one in (found, picture))
-    assert step > 1.1 * before
-    # What is constant stays, and what is far stronger than the grain keeps its strength.
-    torch.testing.assert_close(cored(torch.full_like(picture, 0.4), 0.03), picture * 0 + 0.4)
-    torch.testing.assert_close(cored(50 * picture, 1e-3), 50 * picture, atol=0.01, rtol=0)
-
-
-@torch.no_grad()
-def test_a_cored_painter_paints_its_cored_picture_and_fades_to_the_warp():
-    plain = network()
-    net = copy.deepcopy(plain)
-    net.register_to_config(coring=0.05, contrast=1.2)
-    warp, condition = normal(1, 8, 64, 64).clamp(-1, 1), torch.rand(1, 2, 64, 64)
-    found, before = net(warp, condition), plain(warp, condition)
-    torch.testing.assert_close(found.image, cored(before.image, 0.05, 1.2))
-    torch.testing.assert_close(with_strength(warp, found, 1.0), warp[:, :3])
-    sharp, soft, _ = warp.split([3, 3, 2], 1)
-    copied = torch.lerp(soft, sharp, found.blend)
-    torch.testing.assert_close(copied + found.change, found.image)
-
-
-def test_coring_and_contrast_out_of_range_are_refused():
-    for wrong in ({"coring": -0.1}, {"contrast": 0.0}):
-        with pytest.raises(ValueError, match="coring must be 0 or more and contrast above 0"):
-            BlendingTranslationNetwork(2, tiny.BLENDING_CHANNELS, **wrong)
