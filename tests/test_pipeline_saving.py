@@ -54,7 +54,14 @@ def test_the_index_names_the_package_however_the_pipeline_came_to_be(
     assert {name: value for name, value in index.items() if not name.startswith("_d")} == {
         "_class_name": "CoCosPipeline",
         **OURS,
-        "condition": {"type": "edge", "sigma": 1.0, "low": 0.1, "high": 0.2, "reach": 32.0},
+        "condition": {
+            "type": "edge",
+            "sigma": 1.0,
+            "low": 0.1,
+            "high": 0.2,
+            "reach": 32.0,
+            "guided": False,
+        },
         "image_size": 32,
         "image_width": None,
         "matching_scale": 1,

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..conditions import Pose, PoseCondition
+from ..conditions import Pose
 from ..conditions.joints import JOINTS
 from ..pipeline import CoCosPipeline, CoCosPipelineOutput
 from .graphs import in_pixels
@@ -107,7 +107,7 @@ def random_trial(
         return F.interpolate(noise, size, mode="bicubic").clamp(0, 1)
 
     def layouts(size: tuple[int, int]) -> Any:
-        if isinstance(pipe.condition, PoseCondition):
+        if pipe.condition.has_joints:
             joints = torch.rand(batch, len(JOINTS), 2, generator=generator)
             return [
                 Pose.from_array((each * torch.tensor(size[::-1])).numpy(), size) for each in joints
