@@ -27,8 +27,6 @@ from cocosnet_hf.conditions.edge import EdgeCondition
 from cocosnet_hf.conditions.faces import CELEBAMASK_FACE_CLASSES
 from cocosnet_hf.conditions.sides import mirrored_order
 from cocosnet_hf.face_reader import SIDE, read_face_parts, seen_edges, seen_photo
-from cocosnet_hf.models.efficientnet import EfficientNetLite0Features
-from cocosnet_hf.models.scene import SceneNetwork
 from tools.training import (
     BATCH,
     agreement,
@@ -36,6 +34,7 @@ from tools.training import (
     class_weights,
     confusion_matrix,
     in_other_light,
+    started,
     train,
 )
 
@@ -49,21 +48,7 @@ def main() -> None:
     """Train, write the averaged network in float16, and measure it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--start", type=Path, help="a folder of an earlier training to go on from")
-    parser.add_argument("--minutes", type=float, default=35)
-    parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    if not args.minutes and args.start is None:
-        parser.error("--minutes 0 measures what --start names, which is not given.")
-    torch.manual_seed(args.seed)
-    rng = np.random.default_rng(args.seed)
-    if args.start is None:
-        network = SceneNetwork(CLASSES)
-        network.trunk = EfficientNetLite0Features.from_package().requires_grad_(True)
-    else:
-        network = SceneNetwork.from_pretrained(args.start, variant="fp16", dtype=torch.float32)
+    args, network, rng = started(parser, CLASSES, minutes=35)
     if args.minutes:
         faces = Faces(args.folder / "train")
         weights = class_weights(faces.labels, CLASSES)

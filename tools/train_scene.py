@@ -24,8 +24,6 @@ from PIL import Image
 from torch import Tensor
 
 from cocosnet_hf.landscape_reader import LANDSCAPE_CLASSES, read_landscape
-from cocosnet_hf.models.efficientnet import EfficientNetLite0Features
-from cocosnet_hf.models.scene import SceneNetwork
 from tools.training import (
     BATCH,
     agreement,
@@ -33,6 +31,7 @@ from tools.training import (
     class_weights,
     confusion_matrix,
     in_other_light,
+    started,
     train,
 )
 
@@ -50,21 +49,7 @@ def main() -> None:
     """Train, write the averaged network in float16, and measure it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--start", type=Path, help="a folder of an earlier training to go on from")
-    parser.add_argument("--minutes", type=float, default=45)
-    parser.add_argument("--rate", type=float, default=1.5e-3)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
-    if not args.minutes and args.start is None:
-        parser.error("--minutes 0 measures what --start names, which is not given.")
-    torch.manual_seed(args.seed)
-    rng = np.random.default_rng(args.seed)
-    if args.start is None:
-        network = SceneNetwork(len(LANDSCAPE_CLASSES))
-        network.trunk = EfficientNetLite0Features.from_package().requires_grad_(True)
-    else:
-        network = SceneNetwork.from_pretrained(args.start, variant="fp16", dtype=torch.float32)
+    args, network, rng = started(parser, len(LANDSCAPE_CLASSES), minutes=45)
     if args.minutes:
         scenes = Scenes([folder / "train" for folder in args.folders])
         weights = class_weights(scenes.labels, len(LANDSCAPE_CLASSES))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -14,12 +15,37 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from cocosnet_hf.models.efficientnet import EfficientNetLite0Features
 from cocosnet_hf.models.scene import SceneNetwork
 
 BATCH = 8
 
 AVERAGED = 0.99
 """Share of the averaged weights that a step keeps, after the first ones."""
+
+
+def started(
+    parser: argparse.ArgumentParser, classes: int, minutes: float
+) -> tuple[argparse.Namespace, SceneNetwork, np.random.Generator]:
+    """What the command line says, and the network and the chance that a training begins with.
+
+    parser: knows the data; it gets output, --start, --minutes (so many by default), --rate, --seed.
+    """
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--start", type=Path, help="a folder of an earlier training to go on from")
+    parser.add_argument("--minutes", type=float, default=minutes)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    if not args.minutes and args.start is None:
+        parser.error("--minutes 0 measures what --start names, which is not given.")
+    torch.manual_seed(args.seed)
+    if args.start is None:
+        network = SceneNetwork(classes)
+        network.trunk = EfficientNetLite0Features.from_package().requires_grad_(True)
+    else:
+        network = SceneNetwork.from_pretrained(args.start, variant="fp16", dtype=torch.float32)
+    return args, network, np.random.default_rng(args.seed)
 
 
 def train(
