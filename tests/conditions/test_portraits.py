@@ -114,7 +114,7 @@ def test_the_same_face_stays_where_it_is_up_to_the_border(size: tuple[int, int])
     assert away[0].median() < 0.01 and away[:, -1].median() < 0.01
 
 
-def test_masks_without_labels_are_told():
+def test_landmarks_without_labels_are_refused():
     somebody = landmarks(face(0.5, 0.5, 0.5))
     with pytest.raises(ValueError, match="these have none"):
         portrait_guide(Landmarks(somebody.points), somebody, GRID)
