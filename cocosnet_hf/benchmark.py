@@ -4,10 +4,11 @@
     python -m cocosnet_hf.benchmark --paint mask-to-image layout.png exemplar.png
 
 The plain form is how the formulas are written down (`reference`): unfolded patches, the N x N
-matrix, attention with its matrix, spectral norm divided out at each use, contiguous layout. All
-forms run in turn in one process, so that a drift of the machine meets each of them. On a CPU peak
-memory is that of a fresh process which does nothing else, on CUDA the allocator's. The
-weights are random.
+matrix, attention with its matrix, spectral norm divided out at each use, contiguous layout. With
+--compile the networks are compiled, and once more with the painter as a CUDA graph; on CUDA the
+matching is also one Triton kernel (`fused`), where the package triton is installed. All forms run
+in turn in one process, so that a drift of the machine meets each of them. On a CPU peak memory is
+that of a fresh process which does nothing else, on CUDA the allocator's. The weights are random.
 
 The second measures what a user of a trained pipeline waits for on the CPU: calls from two files to
 a picture, those with a prepared exemplar, and the memory of a process that paints one picture.
@@ -23,24 +24,25 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .bundled import locate
 from .matching import Matching
 from .measuring import gflop, is_cuda, machine, matrix_rate, seconds, table, unusable
 from .memory import process_peak
-from .models.inference import RAW_WEIGHT
 from .models.network import channels_last
 from .pipeline import CoCosPipeline
 from .presets import PRESETS
+from .random_networks import Inputs, build
 from .reference import ReferenceMatching, use_reference
 
-PLAIN, OURS, COMPILED = "plain", "ours", "compiled"
+PLAIN, OURS, COMPILED, GRAPHS, FUSED = "plain", "ours", "compiled", "graphs", "fused"
 PARTS = ("condition", "exemplar", "matching", "translation")
 DTYPES = ("float32", "bfloat16", "float16")
 PLAIN_LIMIT = 128 * 128
@@ -63,51 +65,6 @@ class Row:
     peak_memory: float | None = None
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """One condition (1, K, H, W) and one exemplar (1, 3, H, W) with its condition."""
-
-    condition: Tensor
-    exemplar: Tensor
-    exemplar_condition: Tensor | None
-
-
-def build(preset: str, size: int, dtype: torch.dtype, device: str) -> tuple[CoCosPipeline, Inputs]:
-    """A pipeline with random weights whose activations have ordinary sizes, and its inputs."""
-    with torch.device("meta"):
-        pipe = CoCosPipeline.from_preset(preset)
-    generator = torch.Generator().manual_seed(0)
-    for network in (pipe.correspondence, pipe.translation):
-        network.to(dtype).to_empty(device="cpu")
-        randomize(network, generator)
-    channels = pipe.condition.channels
-    classes = torch.randint(channels, (size // 16, size // 16), generator=generator)
-    condition = F.one_hot(classes, channels).permute(2, 0, 1)[None].float()
-    photo = torch.rand(1, 3, size // 32, size // 32, generator=generator) * 2 - 1
-    condition = F.interpolate(condition, size=(size, size), mode="nearest").to(device, dtype)
-    exemplar = F.interpolate(photo, size=(size, size), mode="bicubic").to(device, dtype)
-    own = condition.flip(3) if pipe.correspondence.needs_exemplar_condition else None
-    return pipe.to(device), Inputs(condition, exemplar, own)
-
-
-@torch.no_grad()
-def randomize(network: nn.Module, generator: torch.Generator) -> None:
-    """Normal weights under which signals neither die out nor explode (official networks, 1.1)."""
-    for name, parameter in network.named_parameters():
-        drawn = torch.randn(parameter.shape, generator=generator)
-        if parameter.ndim > 1:
-            gain = 4.0 if "style_encoder" in name else 0.4 if "output_conv" in name else 1.0
-            parameter.copy_(drawn * gain * parameter[0].numel() ** -0.5)
-        else:
-            parameter.copy_(0.25 + 0.1 * drawn)
-    for module in network.modules():
-        if nn.utils.parametrize.is_parametrized(module, "weight"):
-            weight = module.get_parameter(RAW_WEIGHT).flatten(1)
-            norm: Any = module.get_submodule("parametrizations.weight.0")
-            norm._u.copy_(F.normalize(torch.randn(norm._u.shape, generator=generator), dim=0))
-            norm._v.copy_(F.normalize(weight.t() @ norm._u, dim=0))
-
-
 def prepare(pipe: CoCosPipeline, inputs: Inputs, form: str) -> Inputs:
     """Put pipeline and inputs into this form, the pipeline in place."""
     if form == PLAIN:
@@ -115,9 +72,12 @@ def prepare(pipe: CoCosPipeline, inputs: Inputs, form: str) -> Inputs:
         return inputs
     if not pipe.translation.folded:
         pipe.fold()
-    if form == COMPILED:
+    if form in (COMPILED, GRAPHS):
         pipe.correspondence.compile()
-        pipe.translation.compile()
+        # Started again as one CUDA graph, without a launch for each of its kernels.
+        pipe.translation.compile(mode="reduce-overhead" if form == GRAPHS else "default")
+    if form == FUSED:
+        pipe.correspondence.matching_class = import_module(".fused", __package__).FusedMatching
     own = inputs.exemplar_condition
     return Inputs(
         channels_last(inputs.condition),
@@ -171,7 +131,7 @@ def measure(
     work = {}
     for form in forms:
         with torch.no_grad():
-            counted = functions[OURS if form == COMPILED and OURS in functions else form]
+            counted = functions[form if form == PLAIN or OURS not in functions else OURS]
             parts = {name: gflop(counted[name]) for name in PARTS}
         whole = sum(parts.values())
         work[form] = parts | {"prepared": whole - parts["exemplar"], "whole": whole}
@@ -343,7 +303,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="cpu, cuda or one such as cuda:1",
     )
     parser.add_argument("--runs", type=int, default=5, help="calls of which medians are shown")
-    parser.add_argument("--compile", action="store_true", help="also the compiled form")
+    parser.add_argument("--compile", action="store_true", help="also the compiled forms")
     parser.add_argument(
         "--positions", type=int, nargs="*", default=[], help="also the matching alone, on the CPU"
     )
@@ -411,7 +371,9 @@ def measured_forms(
     options: argparse.Namespace, size: int, dtype: str
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """The rows of one size and precision, which are printed too, and their image PSNR."""
-    forms = [OURS] + [COMPILED] * options.compile
+    forms = [OURS] + [COMPILED, GRAPHS] * options.compile
+    if is_cuda(options.device) and find_spec("triton"):
+        forms.append(FUSED)
     if (size // 4) ** 2 <= PLAIN_LIMIT:
         forms = [PLAIN, *forms]
     found, decibels = measure(options.preset, size, dtype, forms, options.device, options.runs)

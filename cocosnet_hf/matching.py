@@ -126,7 +126,7 @@ class Matching:
         for rows, columns, item in zip(self._rows, self._columns, nested, strict=True):
             parts, log_sums = zip(
                 *(
-                    _attend(rows, side, to_positions(value, scale, patches), self._tiles)
+                    self._attend(rows, side, to_positions(value, scale, patches))
                     for side, value in zip(columns, item, strict=True)
                 ),
                 strict=True,
@@ -294,6 +294,10 @@ class Matching:
             best_of(rows, columns, self._tiles)
             for rows, columns in zip(self._rows, self._columns, strict=True)
         ]
+
+    def _attend(self, rows: Side, columns: Side, values: Tensor) -> tuple[Tensor, Tensor]:
+        """See `correlation.Attend`; here alone, so that a faster kernel may take its place."""
+        return _attend(rows, columns, values, self._tiles)
 
     def _tiles(self, rows: Side, columns: Side) -> Tiles:
         memory = self.tile_memory

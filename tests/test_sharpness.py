@@ -8,11 +8,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cocosnet_hf import Matching
+from cocosnet_hf.conditions import EdgeCondition
+from cocosnet_hf.evaluation import edge_f1
+from cocosnet_hf.pictures import to_image
 from cocosnet_hf.sharpness import (
     agreement_of,
     flow_error,
     known_flow_losses,
     laplacian_pyramid_loss,
+    line_consistency_loss,
     warp_fidelity_loss,
 )
 from tests.support.tensors import normal
@@ -178,3 +182,43 @@ def test_a_picture_is_held_to_the_warp_only_where_labels_agree():
     leaf = (warped + 0.1).requires_grad_()
     warp_fidelity_loss(leaf, warped, agreement).backward()
     assert leaf.grad[..., :16].abs().sum() > 0 and not leaf.grad[..., 24:].any()
+
+
+def squares(*corners: int) -> Tensor:
+    """(1, 3, 64, 64) in -1..1: grey, with a lighter square of 20 pixels at each corner."""
+    picture = torch.full((1, 3, 64, 64), -0.4)
+    for corner in corners:
+        picture[..., corner : corner + 20, corner : corner + 20] = 0.4
+    return picture
+
+
+def lines(picture: Tensor) -> Tensor:
+    return torch.from_numpy(EdgeCondition().lines(to_image(picture[0])))[None]
+
+
+def test_a_picture_with_the_lines_that_were_asked_for_costs_nothing():
+    wanted = lines(squares(10, 34))
+    assert line_consistency_loss(squares(10, 34), wanted, wanted) == 0
+    missing = line_consistency_loss(squares(10), lines(squares(10)), wanted)
+    unasked = line_consistency_loss(squares(10, 34), wanted, lines(squares(10)))
+    assert missing > 0.1 and unasked > 0.1
+
+
+@pytest.mark.parametrize(("start", "asked"), [((10,), (10, 34)), ((10, 34), (10,))])
+def test_it_draws_lines_that_are_missing_and_fades_those_that_nobody_asked_for(
+    start: tuple[int, ...], asked: tuple[int, ...]
+):
+    generator = torch.Generator().manual_seed(0)
+    picture = squares(*start) + 0.02 * torch.rand(1, 3, 64, 64, generator=generator)
+    picture.requires_grad_()
+    wanted, optimizer = lines(squares(*asked)), torch.optim.Adam([picture], lr=0.01)
+
+    def alike() -> float:
+        return edge_f1(lines(picture.detach())[0].numpy(), wanted[0].numpy())
+
+    assert alike() < 0.75
+    for _ in range(60):
+        optimizer.zero_grad()
+        line_consistency_loss(picture, lines(picture.detach()), wanted).backward()
+        optimizer.step()
+    assert alike() > 0.9

@@ -57,4 +57,10 @@ print(max(1, round(done * decay / minutes)))" $((after - before)) "$minutes" "$d
 stage matching "$matching"
 stage painter "$painting" --system_options.freeze_correspondence=false
 
-python3 -m cocosnet_hf.benchmark --device "$device" --sizes 256 --runs 3 | tee "$output/benchmark.txt"
+measured=(--device "$device" --sizes 256 --runs 3)
+if [ "$device" = cuda ]; then
+    measured+=(--compile)
+    python3 -m train.benchmark "${settings[@]}" --system_options.crop=128 --precisions no bf16 --largest |
+        tee "$output/training.txt"
+fi
+python3 -m cocosnet_hf.benchmark "${measured[@]}" | tee "$output/benchmark.txt"

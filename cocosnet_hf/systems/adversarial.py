@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from ..models import (
     ProjectedDiscriminator,
 )
 from ..models.perceptual import PerceptualNetwork
+from ..pictures import to_image
 from .augment import random_shift
 from .base import LossWeights, Networks, SystemOptions
 from .batch import Batch, Generated, needed
@@ -35,6 +37,8 @@ class PictureLosses(JudgedLosses):
     self_pixel: mean absolute difference of picture and target, on self pairs only (not in the
     paper; does for runs without a perceptual network what pseudo_exemplar does).
     self_laplacian: the same band by band, see `cocosnet_hf.sharpness`.
+    line_consistency: that the lines of the picture are those that were asked for; needs a condition
+    whose channel 0 holds lines of photos, as that of edges does.
     """
 
     adversarial: float = 10.0
@@ -43,6 +47,7 @@ class PictureLosses(JudgedLosses):
     contextual: float = 10.0
     self_pixel: float = 0.0
     self_laplacian: float = 0.0
+    line_consistency: float = 0.0
 
     @property
     def need_perceptual_network(self) -> bool:
@@ -142,4 +147,20 @@ class AdversarialSystem(JudgedSystem):
             "self_laplacian": lambda: sharpness.laplacian_pyramid_loss(
                 self_output, self_target, batch.is_self_pair
             ),
+            "line_consistency": lambda: sharpness.line_consistency_loss(
+                output, self.lines_in(output), window.condition[:, 0] > 0.5
+            ),
         }
+
+    def lines_in(self, pictures: Tensor) -> Tensor:
+        """What the condition would ask for of pictures (B, 3, H, W), (B, H, W) bool.
+
+        Raises ValueError for a condition without lines.
+        """
+        found = [self.condition.lines(to_image(picture)) for picture in pictures]
+        if any(lines is None for lines in found):
+            raise ValueError(
+                f"losses.line_consistency needs a condition of lines, such as 'edge', got "
+                f"'{self.condition.type}': set it to 0."
+            )
+        return torch.from_numpy(np.stack([lines for lines in found if lines is not None]))

@@ -231,7 +231,7 @@ def test_a_training_step_reads_no_value_of_a_tensor_so_that_no_gpu_is_waited_for
         sum(terms.values()).backward()
         sum(system.discriminator_terms(nets, example, painting).values()).backward()
     everything = {field.name for field in dataclasses.fields(CoCosNetLosses)}
-    assert terms.keys() == everything - {"warp_fidelity"}  # of a coherent flow, which is a search
+    assert terms.keys() == everything - {"warp_fidelity", "line_consistency"}  # they search
     for network in (correspondence, translation, discriminator):
         assert all(parameter.grad is not None for parameter in network.parameters())
     with FakeTensorMode(), torch.device("meta"), pytest.raises(DataDependentOutputException):
