@@ -16,7 +16,7 @@ from .pictures import Picture, open_photo
 
 WEIGHTS = Path(__file__).parent / "assets" / "face-reader"
 
-SIDE = 160
+SIDE = 192
 """Shorter side in pixels of what the network looks at, as high as what it learned from."""
 
 _STRIDE = 16

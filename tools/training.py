@@ -113,13 +113,28 @@ def class_weights(labels: list[np.ndarray], classes: int) -> Tensor:
 
 
 def class_loss(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Weighted cross entropy, and 1 - the soft Dice score of the classes that are there."""
-    classes = logits.shape[1]
+    """`shares_loss` of whole labels (B, H, W)."""
+    truth = F.one_hot(labels, logits.shape[1]).permute(0, 3, 1, 2).float()
+    return shares_loss(logits, truth, weights)
+
+
+def shares_loss(logits: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
+    """Weighted cross entropy, and 1 - the soft Dice score of the classes that are there.
+
+    truth (B, K, H, W): the share of each class at each place.
+    """
+    counted = truth * weights[:, None, None]
+    entropy = -(counted * logits.log_softmax(1)).sum() / counted.sum()
     probabilities = logits.softmax(1)
-    truth = F.one_hot(labels, classes).permute(0, 3, 1, 2).float()
     both, either = (probabilities * truth).sum((0, 2, 3)), (probabilities + truth).sum((0, 2, 3))
     dice = (2 * both / (either + 1))[truth.sum((0, 2, 3)) > 0].mean()
-    return F.cross_entropy(logits, labels, weights) + 1 - dice
+    return entropy + 1 - dice
+
+
+def shares_of(labels: np.ndarray, classes: int, size: tuple[int, int]) -> Tensor:
+    """Labels (H, W) as the share of each class (K, h, w) in each place of a smaller (h, w)."""
+    each = F.one_hot(torch.from_numpy(labels).long(), classes).permute(2, 0, 1).float()
+    return F.adaptive_avg_pool2d(each, size)
 
 
 def confusion_matrix(labels: np.ndarray, found: np.ndarray, classes: int) -> np.ndarray:
