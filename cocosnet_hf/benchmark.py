@@ -1,7 +1,7 @@
 """Time, memory and arithmetic of the pipeline, beside the plain form of the same networks.
 
     python -m cocosnet_hf.benchmark --sizes 256 512 1024 --dtypes float32 bfloat16 --json out.json
-    python -m cocosnet_hf.benchmark --paint mask-to-image layout.png exemplar.png
+    python -m cocosnet_hf.benchmark --paint mask-to-image layout.png exemplar.png --scale 4
 
 The plain form is how the formulas are written down (`reference`): unfolded patches, the N x N
 matrix, attention with its matrix, spectral norm divided out at each use, contiguous layout. With
@@ -212,19 +212,25 @@ def matching_alone(side: int, form: str, backward: bool) -> dict[str, float]:
 
 
 def painting(
-    folder: str, variant: str | None, condition: str, exemplar: str, runs: int
+    folder: str,
+    variant: str | None,
+    condition: str,
+    exemplar: str,
+    runs: int,
+    scale: int | None = None,
 ) -> dict[str, Any]:
     """What one picture of a saved pipeline costs on the CPU, in float32; medians of `runs` calls.
 
     folder: or a Hub id. condition, exemplar: files that the pipeline reads. pixels: of the picture,
     width x height. seconds: from both files to the picture; prepared_seconds: with a prepared
-    exemplar; peak_memory: see `painting_peak`. Raises what the pipeline raises.
+    exemplar; peak_memory: see `painting_peak`. scale: of the call. Raises what the pipeline raises.
     """
     pipe = open_saved(folder, variant)
-    prepared = pipe.encode_exemplar(exemplar)
+    side = None if scale is None else scale * pipe.config.image_size
+    prepared = pipe.encode_exemplar(exemplar, image_size=side)
     calls = {
-        "seconds": lambda: pipe(condition, exemplar),
-        "prepared_seconds": lambda: pipe(condition, prepared),
+        "seconds": lambda: pipe(condition, exemplar, scale=scale),
+        "prepared_seconds": lambda: pipe(condition, prepared, scale=scale),
     }
     width, height = [call().images[0].size for call in calls.values()][0]  # also warms up
     taken: dict[str, list[float]] = {name: [] for name in calls}
@@ -234,13 +240,17 @@ def painting(
     return {
         "pixels": f"{width} x {height}",
         **{name: statistics.median(found) for name, found in taken.items()},
-        "peak_memory": in_fresh_process("painting_peak", folder, variant, condition, exemplar),
+        "peak_memory": in_fresh_process(
+            "painting_peak", folder, variant, condition, exemplar, scale
+        ),
     }
 
 
-def painting_peak(folder: str, variant: str | None, condition: str, exemplar: str) -> float:
+def painting_peak(
+    folder: str, variant: str | None, condition: str, exemplar: str, scale: int | None
+) -> float:
     """Peak MB of this process once it has opened a saved pipeline and painted one picture."""
-    open_saved(folder, variant)(condition, exemplar)
+    open_saved(folder, variant)(condition, exemplar, scale=scale)
     return process_peak()
 
 
@@ -313,6 +323,9 @@ def make_parser() -> argparse.ArgumentParser:
         metavar=("PIPELINE", "CONDITION", "EXEMPLAR"),
         help="only what a picture of a bundled or saved pipeline costs on the CPU",
     )
+    parser.add_argument(
+        "--scale", type=int, help="of --paint: how many times larger than it learned"
+    )
     parser.add_argument("--json", type=Path, help="where to write all figures")
     parser.add_argument("--call", nargs=2, help=argparse.SUPPRESS)
     return parser
@@ -332,7 +345,7 @@ def measured_painting(
     name, condition, exemplar = options.paint
     try:
         source, variant = locate(name)
-        figures = painting(str(source), variant, condition, exemplar, options.runs)
+        figures = painting(str(source), variant, condition, exemplar, options.runs, options.scale)
     except (ValueError, OSError) as error:
         parser.error(str(error))
     print(painting_table(figures))
@@ -341,6 +354,8 @@ def measured_painting(
 
 def measured(parser: argparse.ArgumentParser, options: argparse.Namespace) -> dict[str, Any]:
     """Every form of random networks, and of the matching alone, printed as tables too."""
+    if options.scale is not None:
+        parser.error("--scale says how large a trained pipeline paints; give --paint as well.")
     if not options.sizes and not options.positions:
         parser.error("there is nothing to measure: give --sizes or --positions a number.")
     if options.device.partition(":")[0] not in ("cpu", "cuda"):

@@ -129,12 +129,26 @@ def test_a_saved_pipeline_is_measured_from_its_files_to_the_picture(
     assert benchmark.painting_table(found) in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_a_larger_picture_is_measured_of_a_pipeline_that_paints_it(tmp_path: Path):
+    tiny.blending_pipeline().save_pretrained(tmp_path / "pipeline")
+    for name in ("condition", "exemplar"):
+        Image.effect_noise((32, 32), 60).convert("RGB").save(tmp_path / f"{name}.png")
+    words = [str(tmp_path / name) for name in ("pipeline", "condition.png", "exemplar.png")]
+    file = tmp_path / "figures.json"
+    benchmark.main(["--paint", *words, "--runs", "1", "--scale", "2", "--json", str(file)])
+    assert json.loads(file.read_text())["painting"]["pixels"] == "128 x 128"
+
+
 def test_settings_that_a_saved_pipeline_is_not_measured_with_are_refused(
     capsys: pytest.CaptureFixture[str],
 ):
     with pytest.raises(SystemExit):
         benchmark.main(["--paint", "a", "b", "c", "--sizes", "512", "--compile"])
     assert "leave out --sizes, --compile." in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        benchmark.main(["--sizes", "256", "--scale", "4"])
+    assert "give --paint as well" in capsys.readouterr().err
 
 
 def test_every_cuda_device_is_measured_as_one():
