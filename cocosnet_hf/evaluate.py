@@ -99,8 +99,12 @@ def add_data(parser: argparse.ArgumentParser, defaults: EvaluationSettings) -> N
     """What is painted and from which exemplars."""
     group = parser.add_argument_group("data")
     add = group.add_argument
-    add_source(group, "test", "the tested part")
-    add("--train-split", default=defaults.train_split, help="where exemplars come from")
+    add_source(group, "test", "the tested part; default: test")
+    add(
+        "--train-split",
+        default=defaults.train_split,
+        help="where exemplars come from; default: train",
+    )
     add("--size", type=int, metavar="PIXELS", help="side of all pictures; default: the pipeline's")
     add(
         "--keep-aspect",

@@ -19,7 +19,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .preparing import LayoutError, Prepared, hub_data_set, prepare
+from .preparing import Prepared, prepare
+from .preparing.sharing import push
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help="find label maps and poses of the people in photos with the bundled network",
     )
     parser.add_argument(
-        "--push", metavar="user/repo", help="put the data on the Hub too, and train from there"
+        "--push", metavar="user/repo", help="put the data and the recipe on the Hub too"
     )
     parser.add_argument("--private", action="store_true", help="with --push: only for its owner")
     options = parser.parse_args(arguments)
@@ -68,9 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         print(describe(made))
         if options.push is not None:
-            hub_data_set(output).push_to_hub(options.push, private=options.private)
-            print(f"the data are on the Hub: --data.source={options.push} reads them from there")
-    except (LayoutError, OSError) as error:
+            shared = push(made.plan, output, options.push, command, options.private)
+            print(
+                f"the data and a recipe that reads them there are on the Hub: {shared}; here too, "
+                f"--data.source={shared} takes them from there"
+            )
+    except (ValueError, OSError) as error:
         raise SystemExit(f"error: {error}") from None
     print(
         f"train:  python -m train --config {made.recipe} --resume latest\n"

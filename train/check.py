@@ -8,7 +8,7 @@ from cocosnet_hf import Condition
 from cocosnet_hf.datasets import check_data
 
 from .config import TrainConfig
-from .networks import build_system
+from .networks import condition_of
 from .stages import Stage
 
 
@@ -33,9 +33,7 @@ def check_stages(stages: Sequence[Stage]) -> int:
 
 def check_config(config: TrainConfig) -> int:
     """As `check_stages`, of one run: its training rows and, if it validates, the held-out ones."""
-    networks, data = config.networks, config.data
-    named = networks.condition or networks.task
-    condition = networks.make_condition() if named else build_system(config).condition
+    data, condition = config.data, condition_of(config)
     parts = {"train": data}
     if config.output.validate_every:
         parts["validation"] = dataclasses.replace(

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageDraw
-
 from cocosnet_hf.evaluation.collecting import score_columns
 from cocosnet_hf.evaluation.methods import EXEMPLAR, PIPELINE, TARGET
 from cocosnet_hf.evaluation.protocol import Run
@@ -25,9 +23,9 @@ from cocosnet_hf.evaluation.report import (
     to_markdown,
 )
 from cocosnet_hf.evaluation.results import Evaluation, metric_of
-from cocosnet_hf.pictures import grid
 from cocosnet_hf.whole_files import write_whole
 
+from .report import with_names
 from .stages import Stage
 
 SPENT_FILE = "spent.json"
@@ -43,9 +41,6 @@ TABLES = {
 WORST = 0.1
 """Share of the pictures that the least of a metric is said of: the supplement's ablations raise it,
 the mean but little (Zhang et al. 2020, supplement, section 2)."""
-
-HEAD, COLUMN = 16, 128
-"""Pixels above the sheet for the names of its columns, and the least width of one."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,7 @@ def write_comparison(
     names = ["condition", "exemplar", *(shown[name] for name in columns)]
     pairs = [run.pairs[index] for index in range(min(shown_pairs, len(run.pairs)))]
     sheet = contact_sheet(run.folder, pairs, run.pipe.condition, columns)
-    with_names(sheet, names).save(folder / "sheet.png")
+    with_names(sheet, names, GAP).save(folder / "sheet.png")
     blocks += [Heading("Pictures"), Figure("sheet.png", f"the first pairs: {', '.join(names)}")]
     if named.skipped:
         blocks.append(Table(["not measured", "why"], [[*pair] for pair in named.skipped.items()]))
@@ -160,17 +155,6 @@ def worst_table(
     if known:
         yield f"What all but the worst {WORST:.0%} of the pictures reach:".replace("%", " %")
         yield Table(["method", *known], rows)
-
-
-def with_names(sheet: Image.Image, names: Sequence[str]) -> Image.Image:
-    """A sheet with the names of its columns above them, enlarged where these would be narrow."""
-    width = (sheet.width + GAP) // len(names)
-    scale = -(-COLUMN // width)
-    sheet = sheet.resize((scale * sheet.width, scale * sheet.height), Image.Resampling.NEAREST)
-    head = Image.new("RGB", (sheet.width, HEAD), "white")
-    for index, name in enumerate(names):
-        ImageDraw.Draw(head).text((index * scale * width, 2), name, fill="black")
-    return grid([[head], [sheet]])
 
 
 def renamed(evaluation: Evaluation, names: Mapping[str, str]) -> Evaluation:

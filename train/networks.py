@@ -25,11 +25,19 @@ from .config import TrainConfig
 logger = logging.get_logger(__name__)
 
 
+def condition_of(config: TrainConfig) -> Condition:
+    """What a run paints from: as it says, else that of the pipeline that it starts from."""
+    networks = config.networks
+    named = networks.condition or networks.task
+    return networks.make_condition() if named else build_system(config).condition
+
+
 def build_system(config: TrainConfig) -> System:
     """What a run trains: new networks, or those of `networks.init_from`, in training mode.
 
     Raises ValueError for settings that the networks refuse or into which the weights of
-    `networks.transfer_from` do not fit, and what `CoCosPipeline.from_pretrained` raises.
+    `networks.transfer_from` do not fit, for pictures of a size that the networks do not take, and
+    what `CoCosPipeline.from_pretrained` raises.
     """
     chosen, kind = config.networks, find_system(config.system)
     if chosen.init_from is not None:
@@ -46,10 +54,23 @@ def build_system(config: TrainConfig) -> System:
     own = config.system_options
     system = kind(condition, networks, config.losses, config.system_settings, options=own)
     # A pipeline that cannot be made would otherwise be found out when all is trained.
-    system.pipeline({name: networks[name] for name in system.averaged})
+    pipe = system.pipeline({name: networks[name] for name in system.averaged})
+    _require_fitting(config, pipe.stride)
     for network in networks.values():
         network.train()
     return system
+
+
+def _require_fitting(config: TrainConfig, stride: int) -> None:
+    """Raise ValueError for training pictures whose sides are no multiples of the stride."""
+    for name, side in (("image_size", config.data.image_size), ("image_width", config.data.width)):
+        if side % stride:
+            low = side - side % stride
+            near = f"{low} or {low + stride}" if low else f"{stride}"
+            raise ValueError(
+                f"data.{name} must be a multiple of {stride} for these networks, got {side}; take "
+                f"{near}, with data.load_size not below data.image_size."
+            )
 
 
 def _from_pipeline(

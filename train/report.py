@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from math import isfinite
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 from tqdm import tqdm
 
@@ -26,6 +26,10 @@ from .config import TrainConfig, to_dict
 WARPED = "warped exemplar"
 COLUMNS = ("condition", "exemplar", WARPED, "output", "target")
 GRID_ROWS = 6
+GAP = 4
+HEAD, COLUMN = 16, 128
+"""Pixels of the line with the names of columns, and of a column that holds one."""
+
 METRICS_FILE = "metrics.jsonl"
 MEASURED = ("training", "validation", "learning_rate")
 """Groups of values that are no phases of a step."""
@@ -39,17 +43,32 @@ def picture_grid(
     outputs: Tensor,
     targets: Tensor,
 ) -> Image.Image:
-    """One row per example: condition, exemplar, warped exemplar, output, target.
+    """One row per example: condition, exemplar, warped exemplar, output, target; and their names.
 
     conditions (B, K, H, W); the others (B, 3, H, W) in [-1, 1]. warped: None of a system that warps
     nothing, whose rows have no such column.
     """
     columns = [one for one in (exemplars, warped, outputs, targets) if one is not None]
+    names = [name for name in COLUMNS if name != WARPED or warped is not None]
     rows = [
         [condition.preview(drawn), *(to_picture(photo) for photo in photos)]
         for drawn, *photos in zip(conditions, *columns, strict=True)
     ]
-    return grid(rows, gap=4)
+    return with_names(grid(rows, gap=GAP), names, GAP)
+
+
+def with_names(sheet: Image.Image, names: Sequence[str], gap: int) -> Image.Image:
+    """A sheet with the names of its columns above them, enlarged where these would be narrow.
+
+    gap: pixels between the columns.
+    """
+    width = (sheet.width + gap) // len(names)
+    scale = -(-COLUMN // width)
+    sheet = sheet.resize((scale * sheet.width, scale * sheet.height), Image.Resampling.NEAREST)
+    head = Image.new("RGB", (sheet.width, HEAD), "white")
+    for index, name in enumerate(names):
+        ImageDraw.Draw(head).text((index * scale * width, 2), name, fill="black")
+    return grid([[head], [sheet]])
 
 
 def to_picture(photo: Tensor) -> Image.Image:

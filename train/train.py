@@ -7,6 +7,7 @@
     python train/train.py --config ... --dry-run
     python train/train.py --config ... --check-data
     python train/train.py --config ... --find-lr
+    python train/train.py --config ... --find-batch
 
 The output folder then holds `pipeline/`, which `CoCosPipeline.from_pretrained` loads, `best/`, the
 same at the best validation, `pictures/` to look at, `checkpoints/` and TensorBoard's `logs/`. A
@@ -39,9 +40,11 @@ from accelerate.utils import parse_flag_from_env
 from train.check import check_stages
 from train.checkpoints import complete_folder
 from train.config import TrainConfig, load_config, to_dict
+from train.find_batch import find_batch
 from train.find_lr import STEPS, find_lr
 from train.mistakes import Diverged, is_mistake, message_of
 from train.networks import build_system
+from train.places import place_of
 from train.stages import Stage, load_stages
 from train.stopping import BROKEN_OFF, Stopping
 from train.trainer import Trainer, optimize, refuse_checkpoints, reserve_repository
@@ -65,6 +68,9 @@ def main(arguments: list[str] | None = None) -> None:
         metavar="STEPS",
         help=f"say which learning rates to take, by a trial of {STEPS} steps or as many as said",
     )
+    parser.add_argument(
+        "--find-batch", action="store_true", help="say which batch size to take, by short trials"
+    )
     parser.add_argument("--stage", metavar="NAME", help="only this one of the recipe's stages")
     parser.add_argument(
         "--traceback", action="store_true", help="show where in the code an error was raised"
@@ -79,10 +85,12 @@ def main(arguments: list[str] | None = None) -> None:
             )
         if known.check_data:
             raise SystemExit(check_stages(stages))
+        if (known.find_lr is not None or known.find_batch) and len(stages) > 1:
+            raise ValueError("--find-lr and --find-batch try one stage: say which by --stage.")
         if known.find_lr is not None:
-            if len(stages) > 1:
-                raise ValueError("--find-lr tries one stage: say which by --stage.")
             print(find_lr(stages[0].config, known.find_lr))
+        elif known.find_batch:
+            print(find_batch(stages[0].config))
         elif known.dry_run:
             print(describe_stages(stages))
         elif stages[0].name is None:
@@ -94,23 +102,28 @@ def main(arguments: list[str] | None = None) -> None:
     except Exception as error:
         if known.traceback or not is_mistake(error):
             raise
-        refuse(parser, error)
+        refuse(parser, error, place_of(message_of(error), known.config, overrides))
     if stopping.received:
         raise SystemExit(stopping.exit_code)
 
 
-def refuse(parser: argparse.ArgumentParser, error: Exception) -> NoReturn:
-    """End with the message of a mistake, and the code that the module's docstring says."""
+def refuse(parser: argparse.ArgumentParser, error: Exception, place: str | None = None) -> NoReturn:
+    """End with the message of a mistake, and the code that the module's docstring says.
+
+    place: file and line of the setting that it is about.
+    """
+    text = message_of(error) + (f" ({place})" if place else "")
     if isinstance(error, (Diverged, torch.OutOfMemoryError)):
-        parser.exit(BROKEN_OFF, f"{parser.prog}: error: {message_of(error)}\n")
-    parser.error(message_of(error))
+        parser.exit(BROKEN_OFF, f"{parser.prog}: error: {text}\n")
+    parser.error(text)
 
 
 def make_parser(doc: str) -> argparse.ArgumentParser:
     """For `parse_config`; doc: the script's, of which the first line is shown."""
     parser = argparse.ArgumentParser(
         description=doc.partition("\n")[0],
-        epilog="Any setting of the files may be given as --group.name=value.",
+        epilog="Any setting of the files may be given as --group.name=value. All of them, with "
+        "what they mean: train/config.py, and of the data cocosnet_hf/datasets/settings.py.",
         allow_abbrev=False,
     )
     parser.add_argument(

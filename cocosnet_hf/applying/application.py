@@ -71,6 +71,19 @@ class Application:
         """Number of parts in which the exemplars are described; 0 for those of a column."""
         return self.exemplars.store.parts if isinstance(self.exemplars, RetrievedExemplars) else 0
 
+    @property
+    def lanes_left(self) -> list[int]:
+        """Those that are not painted to their ends."""
+        return [one for one in range(self.lanes) if not self.work.is_finished(one, self.record)]
+
+    @property
+    def parts_left(self) -> list[int]:
+        """Those that are not described yet."""
+        if not isinstance(self.exemplars, RetrievedExemplars):
+            return []
+        store = self.exemplars.store
+        return [number for number in range(store.parts) if not store.has(number)]
+
     def describe(self, number: int) -> None:
         """Describe part `number` of the exemplars, unless that was done."""
         if isinstance(self.exemplars, RetrievedExemplars):

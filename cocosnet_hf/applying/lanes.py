@@ -58,11 +58,15 @@ class Shards:
         """Number of lanes."""
         return math.ceil(self.length / self.items)
 
+    def is_finished(self, lane: int, record: Record) -> bool:
+        """Whether nothing is left to do of a lane."""
+        return record.find(f"{lane:06d}") is not None
+
     def windows(self, lane: int, record: Record) -> Iterator[Window]:
         """What is left to do of a lane."""
-        shard = f"{lane:06d}"
-        if record.find(shard) is not None:
+        if self.is_finished(lane, record):
             return
+        shard = f"{lane:06d}"
         first, end = lane * self.items, min((lane + 1) * self.items, self.length)
         for start in range(first, end, self.window):
             places = range(start, min(start + self.window, end))
@@ -84,6 +88,15 @@ class StreamedShards:
     def lanes(self) -> int:
         """Number of lanes."""
         return self.source.num_shards
+
+    def is_finished(self, lane: int, record: Record) -> bool:
+        """Whether nothing is left to do of a lane."""
+        chunk = 0
+        while (entry := record.find(self._name(lane, chunk))) is not None:
+            if entry.is_last:
+                return True
+            chunk += 1
+        return False
 
     def windows(self, lane: int, record: Record) -> Iterator[Window]:
         """What is left to do of a lane."""

@@ -67,21 +67,22 @@ def apply_with_ray(
     application = Application(settings, torch.device("cpu"), "driver")
     application.record.keep(application.provenance(), writes=True)
 
-    def results(kind: str, tasks: range) -> Iterator[dict[str, Any]]:
+    def results(kind: str, tasks: Sequence[int]) -> Iterator[dict[str, Any]]:
+        if not tasks:  # no worker is started to find nothing to do
+            return
         items = [{"kind": kind, "task": task} for task in tasks]
-        done = ray.data.from_items(items, override_num_blocks=max(1, len(items))).map_batches(
+        done = ray.data.from_items(items, override_num_blocks=len(items)).map_batches(
             Worker,
             batch_size=1,
-            concurrency=workers,
+            concurrency=min(workers, len(items)),
             num_gpus=gpus,
             fn_constructor_args=(settings, tuple(modules)),
         )
         for row in done.iter_rows():
             yield from json.loads(row["done"])
 
-    if application.parts:
-        list(results("part", range(application.parts)))
-        application.finish_index()
-    finished = [Entry(**one) for one in results("lane", range(application.lanes))]
+    list(results("part", application.parts_left))
+    application.finish_index()
+    finished = [Entry(**one) for one in results("lane", application.lanes_left)]
     finish_output(settings, application.record)
     return summarize(application.record, finished, time.perf_counter() - start, workers)

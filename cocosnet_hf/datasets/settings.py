@@ -351,6 +351,11 @@ class DataConfig(DataSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name, least in (("batch_size", 1), ("workers", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(
+                    f"data.{name} must be at least {least}, got {getattr(self, name)}."
+                )
         if self.validation_exemplar_list is not None and self.exemplar_list is None:
             raise ValueError(
                 "data.validation_exemplar_list belongs to a data.exemplar_list, which is not set."

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from torch.utils.data import Dataset, Sampler
+from tqdm.auto import tqdm
 
 from ..conditions import Condition
 from ..retrieval import ExemplarIndex, cache_key, describe_with
@@ -195,7 +196,9 @@ def build_index(rows: Rows, reader: Reader, settings: DataSettings) -> ExemplarI
     """
 
     def sources() -> Iterator[Any]:
-        for position, row in enumerate(iterate(rows)):
+        # Shown on a terminal only.
+        shown = tqdm(iterate(rows), "exemplar index", len(rows), unit="photo", disable=None)
+        for position, row in enumerate(shown):
             try:
                 yield reader.read_layout(row, position)
             except BrokenExample as error:

@@ -215,13 +215,16 @@ _Dumper.add_representer(
 )
 
 
-def write_recipe(plan: Plan, path: Path, command: str) -> None:
-    """The recipe as YAML, with how to start it at its head. command: that has written it."""
+def write_recipe(plan: Plan, path: Path, command: str, place: str | None = None) -> None:
+    """The recipe as YAML, with how to start it at its head.
+
+    command: that has written it. place: where it will lie, if not at `path`.
+    """
     matching, painting, whole = _steps(plan.photos)
     head = [
         f"Written by: {command}",
         "",
-        f"    python -m train --config {path} --resume latest",
+        f"    python -m train --config {place or path} --resume latest",
         "",
         f"trains {matching} steps of places, then {painting} of pictures in windows and {whole} of "
         "whole pictures;",

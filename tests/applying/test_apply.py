@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from cocosnet_hf import CoCosPipeline, MaskCondition
 from cocosnet_hf.applying import ApplySettings, apply
+from cocosnet_hf.applying.application import Application
 from cocosnet_hf.datasets import DataSettings, Reader, open_source
 from cocosnet_hf.retrieval import ExemplarIndex
 from cocosnet_hf.synthetic import SCENE_CLASSES
@@ -141,8 +143,13 @@ def test_a_stream_is_painted_as_the_set_that_it_comes_from(form: str, painted: P
                     tar.addfile(member, io.BytesIO(buffer.getvalue()))
     column = "png" if form == "webdataset" else "image"
     data = DataSettings(source=str(source), streaming=True, image_column=column)
-    summary = apply(settings(root, f"stream.{suffix}", format="folder", data=data))
+    chosen = settings(root, f"stream.{suffix}", format="folder", data=data)
+    summary = apply(chosen)
     assert (summary.items, summary.shards) == (ROWS, 4)  # two files of 10 rows, 6 and 4 each
+    application = Application(chosen, torch.device("cpu"), "another")
+    assert application.lanes_left == []
+    (root / f"stream.{suffix}/.apply/shards/00001-000001.json").unlink()
+    assert application.lanes_left == [1]
     by_name = {one["name"].split("/")[-1].removesuffix(".png"): one for one in lines(painted)}
     for one in lines(root / f"stream.{suffix}"):
         name = one["name"].split("/")[-1].removesuffix(".png")
@@ -220,6 +227,12 @@ def test_a_finished_run_paints_nothing_again(painted: Path, root: Path):
     summary = apply(settings(root))
     assert (summary.items, summary.painted) == (ROWS, 0)
     assert files(painted) == before
+    application = Application(settings(root), torch.device("cpu"), "another")
+    assert (application.lanes_left, application.parts_left) == ([], [])
+    (painted / ".apply/shards/000002.json").unlink()
+    next((painted / ".apply").glob("exemplars-*/part-00000.npy")).unlink()
+    assert (application.lanes_left, application.parts_left) == ([2], [0])
+    apply(settings(root))  # for the tests that come
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Killed at any moment, a run ends as one that was not: no row is lost and none is there twice."""
 
+import math
 import random
 import shutil
 import time
@@ -11,12 +12,13 @@ import pytest
 from cocosnet_hf.applying import ApplySettings
 from cocosnet_hf.applying.record import Record
 from tests.support.applying import assert_painted_alike, lines, process, run, settings
+from tests.support.killing import kills
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.usefixtures("fresh_process")
 
 ROWS = 20
-KILLS = 6
+KILLS = kills(6)
 LARGE = {"height": 160, "width": 160}
 """Of pictures that take long enough to be interrupted, whatever else the machine does."""
 
@@ -30,7 +32,7 @@ def killed_at_random(chosen: ApplySettings, seed: int) -> int:
 
     The number of times that it was killed with some but not all of its shards there.
     """
-    draw, partly, shards = random.Random(seed), 0, 7
+    draw, partly, shards = random.Random(seed), 0, math.ceil(ROWS / chosen.shard_items)
     for kill in range(KILLS):
         running = process(chosen)
         while running.is_alive() and finished(chosen) < kill:
@@ -66,8 +68,9 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_is_not(form: st
         rows.to_parquet(str(source / "all.parquet"))
         streamed = {"source": str(source), "streaming": True}
         changes["data"] = settings(root).data.__class__(**streamed)
+    items = 3 if KILLS < 7 else 1
     whole, broken_off = (
-        settings(root, f"{kind}-{form}/{form}", shard_items=3, **LARGE, **changes)
+        settings(root, f"{kind}-{form}/{form}", shard_items=items, **LARGE, **changes)
         for kind in ("whole", "killed")
     )
     run(whole)

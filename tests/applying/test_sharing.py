@@ -11,7 +11,7 @@ from cocosnet_hf.applying import apply, outputs
 from cocosnet_hf.applying.ray_cluster import apply_with_ray
 from cocosnet_hf.applying.record import Record
 from tests.support.applying import assert_painted_alike, run, settings
-from tests.support.loopback_hub import ALICE, LoopbackHub, connected_hub
+from tests.support.loopback_hub import ALICE, LoopbackHub, connect_datasets, connected_hub
 from tests.support.paths import REPOSITORY
 from tests.support.processes import two_commands
 
@@ -41,7 +41,7 @@ def test_two_processes_share_the_shards_without_overlap(root: Path):
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     with connected_hub(monkeypatch, tmp_path / "home") as running:
-        monkeypatch.setattr(datasets.config, "HF_ENDPOINT", running.url)
+        connect_datasets(monkeypatch, running)
         yield running
 
 

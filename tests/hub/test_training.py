@@ -23,7 +23,7 @@ from cocosnet_hf.hub.publish import publish_figures
 from cocosnet_hf.synthetic import SCENE_CLASSES, SyntheticExamples, write_imagefolder
 from cocosnet_hf.transfer import TRANSPORT_ERROR
 from tests.support import tiny
-from tests.support.loopback_hub import LoopbackHub, connected_hub
+from tests.support.loopback_hub import LoopbackHub, connect_datasets, connected_hub
 from tests.support.paths import REPOSITORY
 from train.card import run_details
 from train.config import TrainConfig, load_config
@@ -55,13 +55,7 @@ TINY = [
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     with connected_hub(monkeypatch, tmp_path / "home") as running:
-        config = datasets.config
-        monkeypatch.setattr(config, "HF_ENDPOINT", running.url)
-        monkeypatch.setattr(config, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(config, "HF_UPDATE_DOWNLOAD_COUNTS", False)  # asks another server
-        monkeypatch.setattr(config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
-        url = running.url + "/datasets/{repo_id}/resolve/{revision}/{path}"
-        monkeypatch.setattr(config, "HUB_DATASETS_URL", url)
+        connect_datasets(monkeypatch, running)
         yield running
 
 

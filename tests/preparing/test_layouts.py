@@ -13,7 +13,8 @@ from PIL import Image
 
 from cocosnet_hf.conditions import MaskCondition
 from cocosnet_hf.prepare import main as prepare_command
-from tests.support.layouts import FACE, LAYOUTS
+from cocosnet_hf.preparing import recognised
+from tests.support.layouts import FACE, LAYOUTS, images_and_masks, label_map, photo
 from train.train import main as train_command
 
 pytest.importorskip("datasets")
@@ -76,6 +77,24 @@ def test_a_layout_is_told_and_trains_two_steps(
         assert sheet.width > 4 * 32
     train_command(["--config", "out/recipe.yaml", "--stage", "matching", *TWO_STEPS])
     assert Path("out/data/matching/pipeline/model_index.json").is_file()
+
+
+@pytest.mark.parametrize("masks", ["labels", "annotations", "gtFine", "SegmentationClass"])
+def test_label_maps_are_known_by_the_name_of_their_folder(masks: str, tmp_path: Path):
+    images_and_masks(tmp_path, masks)
+    found = recognised(tmp_path)
+    assert found.layout == "photos with label maps" and len(found.items) == 6
+    assert {item.label.parent.name for item in found.items if item.label} == {masks}
+
+
+def test_label_maps_beside_their_photos_are_known_by_their_ending(tmp_path: Path):
+    for number in range(3):
+        photo(tmp_path / f"{number}.jpg", seed=number)
+        label_map(tmp_path / f"{number}_mask.png", [0, 1])
+    pairs = {
+        (item.photo.name, item.label.name) for item in recognised(tmp_path).items if item.label
+    }
+    assert pairs == {(f"{number}.jpg", f"{number}_mask.png") for number in range(3)}
 
 
 @pytest.mark.slow

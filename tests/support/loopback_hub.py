@@ -152,6 +152,18 @@ def connected_hub(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[Loopb
     hub.stop()
 
 
+def connect_datasets(monkeypatch: pytest.MonkeyPatch, hub: LoopbackHub) -> None:
+    """Let `datasets`, which has copied the client's constants, talk to the same Hub alone."""
+    from datasets import config
+
+    monkeypatch.setattr(config, "HF_ENDPOINT", hub.url)
+    monkeypatch.setattr(config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(config, "HF_UPDATE_DOWNLOAD_COUNTS", False)  # asks another server
+    monkeypatch.setattr(config, "SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
+    url = hub.url + "/datasets/{repo_id}/resolve/{revision}/{path}"
+    monkeypatch.setattr(config, "HUB_DATASETS_URL", url)
+
+
 def blob_id(data: bytes) -> str:
     """git's name of a file."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()

@@ -13,7 +13,7 @@ from cocosnet_hf.reference import ReferenceMatching
 from cocosnet_hf.systems import Batch, CoCosNet, CoCosNetLosses
 from tests.support import tiny
 from tests.support.training import SETTINGS
-from train import benchmark
+from train import benchmark, step_costs
 
 
 def test_a_plain_step_has_the_terms_of_ours():
@@ -34,7 +34,7 @@ def test_a_plain_step_has_the_terms_of_ours():
     )
     plain = copy.copy(ours)
     plain.networks = copy.deepcopy(ours.networks)
-    benchmark.use_plain_form(plain)
+    step_costs.use_plain_form(plain)
     found, made = {}, {}
     for name, system in (("plain", plain), ("ours", ours)):
         made[name] = system.generate_to_learn(system.networks, batch)
@@ -49,7 +49,7 @@ def test_a_plain_step_has_the_terms_of_ours():
 @pytest.mark.parametrize("limit", [4, 7, 8, 37, 100])
 def test_the_largest_batch_is_found_to_an_eighth(limit: int):
     tried = []
-    found = benchmark.largest(lambda size: tried.append(size) or size <= limit, known=4)
+    found = step_costs.largest(lambda size: tried.append(size) or size <= limit, known=4)
     assert limit * 7 / 8 <= found <= limit
     assert len(tried) < 12
 
@@ -58,9 +58,9 @@ def test_batches_that_do_not_fit_are_noted_and_the_largest_that_does_is_measured
     def attempt(size: int, _warmup: int, steps: int) -> tuple[int, int] | None:
         return (size, steps) if size <= 21 else None
 
-    found = benchmark.measure_sizes(attempt, [1, 8, 64], warmup=2, steps=5, to_largest=True)
+    found = step_costs.measure_sizes(attempt, [1, 8, 64], warmup=2, steps=5, to_largest=True)
     assert found == {1: (1, 5), 8: (8, 5), 64: None, 20: (20, 5)}
-    assert benchmark.measure_sizes(attempt, [64], 2, 5, to_largest=True) == {64: None}
+    assert step_costs.measure_sizes(attempt, [64], 2, 5, to_largest=True) == {64: None}
 
 
 @pytest.mark.slow

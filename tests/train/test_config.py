@@ -61,6 +61,8 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path):
         ("--optimiser.betas=[0, 0]", "did you mean optimizer"),
         ("--networks.correspondence.temprature=1", "networks.correspondence.temperature"),
         ("--data.batch_size=four", "data.batch_size must be int, got 'four'"),
+        ("--data.batch_size=0", "data.batch_size must be at least 1, got 0"),
+        ("--data.workers=-1", "data.workers must be at least 0, got -1"),
         ("--optimizer.betas=[0.5]", "optimizer.betas must be a list of 2"),
         ("--speed.mixed_precision=fp8", "must be one of no, bf16, fp16"),
         ("--data=3", "data must be a group"),

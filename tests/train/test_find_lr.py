@@ -60,7 +60,7 @@ def test_a_trial_of_too_few_steps_or_of_several_stages_is_refused(
     stages = [{"name": "first"}, {"name": "second"}]
     path = write_config(tmp_path, **SETTINGS, stages=stages)
     for words, message in (
-        (["--find-lr"], "--find-lr tries one stage: say which by --stage"),
+        (["--find-lr"], "--find-lr and --find-batch try one stage: say which by --stage"),
         (["--find-lr", "3", "--stage", "first"], "at least 10 steps, got 3"),
     ):
         with pytest.raises(SystemExit):

@@ -116,3 +116,11 @@ def test_a_transfer_takes_the_settings_over_that_the_run_does_not_say(tmp_path: 
         assert keys and made == wanted
     content = system.networks["translation"].state_dict()["output_conv.weight"]
     assert torch.equal(content, pipe.translation.state_dict()["output_conv.weight"])
+
+
+def test_pictures_of_a_size_that_networks_do_not_take_are_refused_with_the_nearest():
+    sizes = ["--data.image_size=100", "--data.load_size=110"]
+    with pytest.raises(
+        ValueError, match="image_size must be a multiple of 16.*got 100; take 96 or"
+    ):
+        build_system(load_config(CONFIGS / "quickstart.yaml", sizes))

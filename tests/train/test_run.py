@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -77,7 +78,11 @@ def test_a_run_ends_with_the_averaged_pipeline_in_both_precisions_and_pictures(t
         "validation-00000004.png",
     ]
     with Image.open(tmp_path / "run/pictures/training-00000004.png") as grid:
-        assert grid.size == (5 * 36 - 4, 2 * 36 - 4)
+        # Enlarged to hold the names of the columns, which stand above them.
+        assert grid.size == (4 * (5 * 36 - 4), 4 * (2 * 36 - 4) + 16)
+        heads = np.asarray(grid)[:16, ::, 0].reshape(16, -1)
+        named = [(heads[:, 144 * column : 144 * column + 100] < 128).any() for column in range(5)]
+        assert named == [True] * 5
     assert list((tmp_path / "run/logs").rglob("events.*"))
 
 
@@ -272,6 +277,20 @@ def test_a_full_disk_ends_a_run_that_can_go_on_where_it_was_saved(tmp_path: Path
         train(longer, resume="latest")
     train(longer, resume="latest")
     assert differences(last_state(tmp_path / "run"), last_state(tmp_path / "whole")) == []
+
+
+def test_a_run_whose_validations_get_no_better_ends_early(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    still = ["--optimizer.generator_lr=0", "--optimizer.discriminator_lr=0", "--ema=0"]
+    often = ["--output.validate_every=1", "--output.grid_every=0", "--output.checkpoint_every=0"]
+    length = ["--schedule.patience=2", "--schedule.constant=40", "--schedule.decay=0"]
+    folder = train(config(tmp_path, *still, *often, *length))
+    assert folder is not None and folder.is_dir()
+    (last,) = list_checkpoints(tmp_path / "run/checkpoints")
+    assert 2 <= int(last.name.removeprefix("checkpoint-")) < 40
+    assert last_state(tmp_path / "run")["stale"] == 2
+    assert "as no validation was better than that of best/ 2 times" in capsys.readouterr().out
 
 
 def test_a_new_run_does_not_overwrite_an_old_one(tmp_path: Path):
