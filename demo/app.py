@@ -51,8 +51,8 @@ WHAT = (
 )
 CONTENT = {
     "mask-to-image": ("Dress a figure", "Mask to image", mask_tab),
-    "mask-to-landscape": ("Paint a landscape", "Mask to landscape", mask_tab),
     "layers": ("Makeup", "Layers from face to face", layer_tab),
+    "mask-to-landscape": ("Paint a landscape", "Mask to landscape", mask_tab),
     "edge-to-face": ("Draw a face", "Edge to face", edge_tab),
     "pose-to-body": ("Pose a person", "Pose to body", pose_tab),
 }

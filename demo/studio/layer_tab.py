@@ -46,7 +46,7 @@ FIRST_STROKES = [
 """What the gallery's real portrait wears at first sight: colour, width and points, on
 a portrait of 768 pixels."""
 
-FIRST_PHOTOS = (1, 9, 0, 7, 4, 5)
+FIRST_PHOTOS = (3, 11, 6, 5, 7, 8)
 """Whom the page shows in it: chosen by eye."""
 
 MUCH_ELSE = 0.75

@@ -118,4 +118,6 @@ def limits(title: str, description: str, models: Sequence[str] = ()) -> dict[str
         "footer_links": ["api", "settings"],
         "ssr_mode": False,
         "pwa": False,
+        # gradio asks its own page once it runs, and gives up where a busy machine takes 3 seconds.
+        "_frontend": False,
     }
