@@ -158,8 +158,14 @@ function linked() {
   const given = Number(wanted.get("strength"));
   if (given > 0 && given <= 1) strength.value = given;
   weigh();
-  const button = portraits()[Number(wanted.get("portrait") ?? -1)];
-  if (button && !button.classList.contains("selected")) button.click();
+  choose(Number(wanted.get("portrait") ?? -1), 100);
+}
+
+// The portraits may be drawn after this board.
+function choose(place, tries) {
+  const all = portraits();
+  if (!all.length && tries) setTimeout(choose, 100, place, tries - 1);
+  else if (all[place] && !all[place].classList.contains("selected")) all[place].click();
 }
 
 const TAKE = {

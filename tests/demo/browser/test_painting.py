@@ -315,4 +315,8 @@ def test_a_phone_shows_every_tab_without_scrolling_sideways(
         page.locator(f"#{tab}-paint").scroll_into_view_if_needed()
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 390, tab
+    tabs = page.locator("#tabs [role=tab]:visible")
+    assert tabs.count() == len(TABS) + 1
+    cut = "all => all.filter((tab) => tab.scrollWidth > tab.clientWidth + 1).map((tab) => tab.id)"
+    assert tabs.evaluate_all(cut) == []
     context.close()
