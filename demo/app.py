@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,15 @@ from studio.api import endpoints  # noqa: E402
 from studio.edge_tab import edge_tab  # noqa: E402
 from studio.gallery import gallery_of  # noqa: E402
 from studio.layer_tab import layer_tab  # noqa: E402
-from studio.limits import give_memory_back, in_browser, limits, refuse_addresses  # noqa: E402
+from studio.limits import (  # noqa: E402
+    AT_ONCE,
+    MOST_WAITING,
+    in_browser,
+    limits,
+    refuse_addresses,
+)
 from studio.mask_tab import dresses, mask_tab  # noqa: E402
+from studio.memory import give_memory_back  # noqa: E402
 from studio.page import PRIVATE  # noqa: E402
 from studio.painters import (  # noqa: E402
     TABS,
@@ -44,8 +51,8 @@ WHAT = (
 )
 CONTENT = {
     "mask-to-image": ("Dress a figure", "Mask to image", mask_tab),
-    "mask-to-landscape": ("Paint a landscape", "Mask to landscape", mask_tab),
     "layers": ("Makeup", "Layers from face to face", layer_tab),
+    "mask-to-landscape": ("Paint a landscape", "Mask to landscape", mask_tab),
     "edge-to-face": ("Draw a face", "Edge to face", edge_tab),
     "pose-to-body": ("Pose a person", "Pose to body", pose_tab),
 }
@@ -67,6 +74,8 @@ THEME = gr.themes.Default(
 class Studio(gr.Blocks):
     """A page that launches with its own look and limits, whoever launches it."""
 
+    models: Sequence[str] = ()
+
     async def preprocess_data(
         self, block_fn: Any, inputs: list[Any], *rest: Any, **more: Any
     ) -> Any:
@@ -78,7 +87,7 @@ class Studio(gr.Blocks):
         """As in gradio; see `limits` for what is set here."""
         give_memory_back()
         look = {"theme": THEME, "css_paths": CSS, "head": in_browser(), "favicon_path": ICON}
-        return super().launch(*args, **(limits(NAME, WHAT) | look | settings))
+        return super().launch(*args, **(limits(NAME, WHAT, self.models) | look | settings))
 
 
 def build(painters: Mapping[str, Painter | None]) -> Studio:
@@ -103,7 +112,8 @@ def build(painters: Mapping[str, Painter | None]) -> Studio:
                         content(tab, painter, gallery_of(model, painter.condition))
                 opened.select(None, js=f"() => studio.tab('{tab}')", **PRIVATE)
         endpoints(painters)
-    page.queue(max_size=64, default_concurrency_limit=4)
+    page.models = [tab for tab, painter in painters.items() if painter is not None]
+    page.queue(max_size=MOST_WAITING, default_concurrency_limit=AT_ONCE)
     return page
 
 

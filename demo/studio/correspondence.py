@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from cocosnet_hf import CoCosPipeline, Condition, Pose
 from cocosnet_hf.conditions.joints import JOINTS
@@ -25,6 +26,12 @@ CELL = 4
 
 NEAR = 0.12
 """A place is called by its nearest joint up to this share of the figure's height."""
+
+ONCE = 1.5
+"""By so many cells of a picture a place of an exemplar may be shown, and each is still sure."""
+
+OTHERWISE = 0.1
+"""How sure at most a place of another class than its match is: a guess."""
 
 SIDES = {"r": "right", "l": "left"}
 
@@ -52,8 +59,12 @@ class Correspondence:
         ((own, grids),) = matching.grids()[:1]
         which = torch.zeros(own, dtype=torch.long)
         if painted.flow is not None:
-            cells, sure = painted.flow.position[0].cpu() + 0.5, painted.flow.consistency[0]
-            which = painted.flow.exemplar[0].cpu().long()
+            cells, which = (
+                painted.flow.position[0].cpu() + 0.5,
+                painted.flow.exemplar[0].cpu().long(),
+            )
+            # A guided place looks back at its cell by itself: what it repeats is a guess as well.
+            sure = painted.flow.consistency[0].cpu() * shown_once(cells, which, grids)
         else:
             cells = (matching.flow()[0].cpu() + 0.5) / matching.stride
             sure = matching.confidence()[0].sqrt()  # of a sharp softmax a tenth is already much
@@ -72,8 +83,42 @@ class Correspondence:
             "grid": list(self.sure.shape),
             "other": list(self.grids[0]),
             "flow": packed(places),
-            "sure": packed(np.round(self.sure * 255).astype(np.uint8)),
+            "sure": packed_shares(self.sure),
         }
+
+    def of_one_class(self, here: np.ndarray, there: Sequence[np.ndarray | None]) -> np.ndarray:
+        """How sure each cell is (h, w) if no place of another class can be.
+
+        here (h, w): the cells' classes. there: those of each exemplar, None where not known.
+        """
+        sure = self.sure.copy()
+        for number, (classes, grid) in enumerate(zip(there, self.grids, strict=True)):
+            if classes is None:
+                continue
+            last = np.array(grid) - 1
+            cells = np.minimum((self.places * grid[::-1]).astype(int), last[::-1])
+            own = self.which == number
+            there_at = classes[np.where(own, cells[..., 1], 0), np.where(own, cells[..., 0], 0)]
+            unlike = own & (there_at != here)
+            sure[unlike] = np.minimum(sure[unlike], OTHERWISE)
+        return sure
+
+
+def shown_once(cells: Tensor, which: Tensor, grids: Sequence[tuple[int, int]]) -> Tensor:
+    """1 for cells of a picture whose places in an exemplar it shows once, 1/n for n times, (h, w).
+
+    A part that is larger than in the exemplar repeats it or is stretched from it. cells (h, w, 2):
+    (x, y) in cells of the exemplar, of the number `which` (h, w). grids: the exemplars' cells.
+    """
+    once = torch.ones(which.shape)
+    for number, (rows, columns) in enumerate(grids):
+        own = which == number
+        last = torch.tensor([columns, rows]) - 1
+        x, y = cells[own].long().clamp_min(0).minimum(last).unbind(-1)
+        times = torch.bincount(y * columns + x, minlength=rows * columns).view(1, rows, columns)
+        near = F.avg_pool2d(times.float(), 3, 1, 1, count_include_pad=False)[0, y, x]
+        once[own] = (ONCE * which.numel() / (rows * columns) / near).clamp_max(1)
+    return once
 
 
 def packed(numbers: np.ndarray) -> str:
@@ -81,13 +126,18 @@ def packed(numbers: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(numbers).tobytes()).decode()
 
 
+def packed_shares(shares: np.ndarray) -> str:
+    """Numbers in 0..1 as a byte each."""
+    return packed(np.round(shares * 255).astype(np.uint8))
+
+
 def names_sent(
     correspondence: Correspondence, condition: Condition, layout: Any, own: Sequence[Any]
 ) -> dict[str, Any]:
     """What the cells of both sides are called, as `result.js` reads it; {} if nobody knows.
 
-    layout, own: the sources of the picture's condition and of each exemplar's, None if that is not
-    known.
+    Of classes also how sure the cells are anew: none that comes from another class is. layout, own:
+    the sources of the picture's condition and of each exemplar's, None if that is not known.
     """
     if not (condition.labelled or condition.has_joints):
         return {}
@@ -96,11 +146,16 @@ def names_sent(
         names = list(map(plain, condition.label_names))
     sides = {"here": (layout, correspondence.sure.shape)}
     sides |= zip(("there", "second"), zip(own, correspondence.grids, strict=True), strict=False)
-    return {"names": names} | {
-        side: packed(_named(condition, source, grid))
+    named = {
+        side: _named(condition, source, grid)
         for side, (source, grid) in sides.items()
         if source is not None
     }
+    found = {"names": names} | {side: packed(numbers) for side, numbers in named.items()}
+    if condition.labelled and "here" in named:
+        there = [named.get(side) for side in ("there", "second")[: len(own)]]
+        found["sure"] = packed_shares(correspondence.of_one_class(named["here"], there))
+    return found
 
 
 def _in_words(joint: str) -> str:

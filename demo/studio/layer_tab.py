@@ -8,7 +8,9 @@ from typing import Any
 import gradio as gr
 from PIL import Image, ImageDraw
 
-from .gallery import Gallery
+from cocosnet_hf.photos import crop_to_face
+
+from .gallery import Gallery, real_face
 from .inputs import as_canvas, as_url, canvas_size, empty_canvas, explained, read_photo
 from .page import (
     PAINTING,
@@ -41,11 +43,14 @@ FIRST_STROKES = [
     (SHADOW, 13, [(243, 376), (262, 366), (285, 364), (306, 372)]),
     (SHADOW, 13, [(420, 380), (440, 373), (465, 376), (488, 388)]),
 ]
-"""What the gallery's last portrait, a real one, wears at first sight: colour, width and points, on
+"""What the gallery's real portrait wears at first sight: colour, width and points, on
 a portrait of 768 pixels."""
 
-FIRST_PHOTOS = (1, 9, 0, 7, 4, 5)
+FIRST_PHOTOS = (3, 11, 6, 5, 7, 8)
 """Whom the page shows in it: chosen by eye."""
+
+MUCH_ELSE = 0.75
+"""A face's frame is cut out of a photo whose shorter side it takes less of."""
 
 NO_MATCHING = "Makeup follows a matching, and the model of Edge to face paints without one."
 
@@ -55,8 +60,8 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     if not painter.pipe.has_matching:
         gr.Markdown(NO_MATCHING, elem_classes="absent")
         return
-    last = len(gallery) - 1
-    first = _portrait(gallery[last].picture)
+    real = gallery.place_of(real_face())
+    first = _portrait(real_face())
     exemplar = kept_picture(first, f"{tab}-portrait")
     with gr.Row(equal_height=False):
         with card(1, "Paint on a portrait", "The brush is live: look at the faces beside it."):
@@ -71,13 +76,24 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
                 bound=True,
                 label="Portrait to paint makeup on",
             )
-            picker = thumbnails(gallery.pictures, f"{tab}-gallery")
-            upload = upload_button("Use my photo", f"{tab}-upload")
+            picker = thumbnails(gallery.pictures, f"{tab}-gallery", chosen=real)
+            gr.Markdown(gallery.told, elem_classes="label")
+            with gr.Row(elem_classes="buttons"):
+                upload = upload_button("Use my photo", f"{tab}-upload")
+                whole = kept_picture(first, f"{tab}-whole")
+                undo = gr.Button("Undo the crop", size="sm", visible=False, elem_id=f"{tab}-unfit")
         with card(2, "See it on others", "Hold a face to see it without; every change is instant."):
-            worn = board("worn", {}, f"{tab}-results", source=f"{tab}-canvas")
+            worn = board(
+                "worn",
+                {},
+                f"{tab}-results",
+                source=f"{tab}-canvas",
+                gallery=f"{tab}-gallery",
+                tab=tab,
+            )
     with card(3, "Choose whose faces", f"Up to {MOST_PHOTOS}: upload photos, or remove some."):
         photos = gr.Gallery(
-            [gallery[place].picture for place in FIRST_PHOTOS if place < last],
+            [gallery[place].picture for place in FIRST_PHOTOS if place < len(gallery)],
             label="Faces",
             columns=MOST_PHOTOS,
             height=180,
@@ -89,6 +105,7 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             interactive=True,
             elem_id=f"{tab}-photos",
         )
+        cropped = gr.Checkbox(True, label="Crop to the faces", elem_id=f"{tab}-crop")
         carry = gr.Button("Match the faces again", size="sm", elem_id=f"{tab}-paint")
 
     def start(portrait: Image.Image) -> tuple:
@@ -96,24 +113,32 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
         return as_file(portrait), gr.HTML(empty_canvas(*portrait.size), guide=as_url(portrait))
 
     def choose(event: gr.SelectData) -> tuple:
-        picture = gallery[event.index].picture
-        if event.index != last:
-            return start(picture)
+        if event.index != real:
+            return *start(gallery[event.index].picture), gr.Button(visible=False)
         worn_first = as_canvas(first_layer(*first.size))
-        return as_file(first), gr.HTML(worn_first, guide=as_url(first))
+        return as_file(first), gr.HTML(worn_first, guide=as_url(first)), gr.Button(visible=False)
 
     @explained
     def uploaded(file: dict[str, Any] | None) -> tuple:
-        return start(read_photo(file, "portrait"))
+        photo = read_photo(file, "portrait").convert("RGB")
+        face = face_of(photo)
+        shown = gr.Button(visible=face is not photo)
+        return *start(face), shown, as_file(photo), gr.Gallery(selected_index=None)
+
+    @explained
+    def uncropped(file: dict[str, Any] | None) -> tuple:
+        return *start(read_photo(file, "portrait")), gr.Button(visible=False)
 
     @explained
     def matched(
-        portrait_file: dict[str, Any] | None, files: list[dict[str, Any]] | None
+        portrait_file: dict[str, Any] | None, files: list[dict[str, Any]] | None, crop: bool
     ) -> dict[str, Any]:
         portrait = read_photo(portrait_file, "portrait").convert("RGB")
         if not files or len(files) > MOST_PHOTOS:
             raise ValueError(f"Choose 1 to {MOST_PHOTOS} portraits, got {len(files or [])}.")
         others = [read_photo(file.get("image"), "portrait").convert("RGB") for file in files]
+        if crop:
+            others = [face_of(other) for other in others]
         flows = painter.flows(portrait, others)
         return {
             "photos": [f"gradio_api/file={as_file(other)}" for other in others],
@@ -122,14 +147,35 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
         }
 
     changes: list[Callable[..., Any]] = [
-        picker.select(choose, None, [exemplar, editor], **PRIVATE).success,
-        upload.upload(uploaded, upload, [exemplar, editor], **RAW).success,
+        picker.select(choose, None, [exemplar, editor, undo], **PRIVATE).success,
+        upload.upload(uploaded, upload, [exemplar, editor, undo, whole, picker], **RAW).success,
+        undo.click(uncropped, whole, [exemplar, editor, undo], **RAW).success,
         photos.change,
+        cropped.input,
         worn.input,  # at first sight
         carry.click,
     ]
+
+    def tells(event: str) -> dict[str, Any]:
+        board_there = f"document.querySelector('#{tab}-results .board')"
+        return {
+            "fn": None,
+            "js": f"() => {{ {board_there}?.dispatchEvent(new Event('{event}')); }}",
+        }
+
     for change in changes:
-        change(matched, [exemplar, photos], worn, **PAINTING, **RAW)
+        change(**tells("waiting"), **PRIVATE)
+        done = change(matched, [exemplar, photos, cropped], worn, **PAINTING, **RAW)
+        done.failure(**tells("failed"), **PRIVATE)
+
+
+def face_of(photo: Image.Image) -> Image.Image:
+    """The face that is matched well: cut out of a photo that shows much else, else the photo."""
+    try:
+        face = crop_to_face(photo)
+    except ValueError:
+        return photo
+    return face if face.width < MUCH_ELSE * min(photo.size) else photo
 
 
 def first_layer(width: int, height: int) -> Image.Image:

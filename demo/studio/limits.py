@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,9 @@ import gradio as gr
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cocosnet_hf.call_inputs import MAX_ASPECT
@@ -24,9 +24,13 @@ from .preview import LinkPreview
 MAX_UPLOAD = 10 * 2**20
 """Bytes of a file; a request may be a little larger."""
 
-M_MMAP_THRESHOLD = -3
-"""Of mallopt: the size from which a block is the system's own, which gets it back when it is free;
-see malloc.h of glibc."""
+MOST_WAITING = 64
+"""Requests that wait; who asks then is told to come again."""
+
+AT_ONCE = 4
+"""Requests that are worked on at the same time, of which one paints."""
+
+HEALTH = "/health"
 
 
 class BodyLimit:
@@ -67,13 +71,15 @@ def refuse_addresses(data: Any) -> None:
             refuse_addresses(item)
 
 
-def give_memory_back() -> None:
-    """Let glibc, where it is the allocator, give large blocks back as soon as they are free.
+def health(models: Sequence[str]) -> Callable[[Request], Awaitable[JSONResponse]]:
+    """What answers those who watch the server: 200 as long as it can paint, with the models that
+    are open; 503 where there is none."""
+    told = {"status": "ok" if models else "no model", "models": list(models)}
 
-    By itself it keeps ever larger ones, in each thread's own arena, once a picture was decoded.
-    """
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # another system's library
-        ctypes.CDLL(None).mallopt(M_MMAP_THRESHOLD, 2**20)
+    async def answer(_: Request) -> JSONResponse:
+        return JSONResponse(told, 200 if models else 503)
+
+    return answer
 
 
 def in_browser() -> str:
@@ -90,19 +96,21 @@ def in_browser() -> str:
     return f'{known_there}<script type="module">{script}</script>'
 
 
-def limits(title: str, description: str) -> dict[str, Any]:
+def limits(title: str, description: str, models: Sequence[str] = ()) -> dict[str, Any]:
     """Settings of `Blocks.launch`: what is kept of visitors is bounded, and nobody watches them.
 
-    title, description: what links to the page say of it.
+    title, description: what links to the page say of it. models: those that are open, which those
+    who watch the server are told, see `health`.
     """
     return {
         "max_file_size": MAX_UPLOAD,
         "app_kwargs": {
+            "routes": [Route(HEALTH, health(models))],
             "middleware": [
                 Middleware(BodyLimit, limit=MAX_UPLOAD + 2**20),
                 Middleware(GZipMiddleware, minimum_size=2**14),  # the page itself above all
                 Middleware(LinkPreview, title=title, description=description),
-            ]
+            ],
         },
         "state_session_capacity": 64,
         "run_history": False,
@@ -110,4 +118,6 @@ def limits(title: str, description: str) -> dict[str, Any]:
         "footer_links": ["api", "settings"],
         "ssr_mode": False,
         "pwa": False,
+        # gradio asks its own page once it runs, and gives up where a busy machine takes 3 seconds.
+        "_frontend": False,
     }

@@ -59,7 +59,7 @@ def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     condition: MaskCondition = painter.condition
     with gr.Row(equal_height=False):
         ground = unpainted(condition)
-        name = "unknown" if ground is None else condition.classes[ground]
+        name = "left to the model" if ground is None else condition.classes[ground]
         title = "Paint the figure" if dresses(condition) else "Paint the regions"
         hint = f"Choose what to paint. What stays unpainted is {html.escape(name)}."
         with card(1, title, hint):

@@ -98,6 +98,9 @@ def card(number: int, title: str, hint: str, kind: str = "") -> Iterator[None]:
         yield
 
 
+TALL = 1.5
+"""From so many times their width on pictures are shown small as what they are: tall."""
+
 BEFORE = {"canvas": ("keeping", "pixels"), "pose": ("keeping",)}
 """Scripts that stand before an editor's own."""
 
@@ -128,6 +131,7 @@ def kept_picture(picture: Image.Image, elem_id: str) -> gr.Image:
 
 def thumbnails(pictures: list[Image.Image], elem_id: str, chosen: int | None = None) -> gr.Gallery:
     """Small pictures to choose one of. chosen: which of them is framed as such."""
+    tall = all(picture.height > TALL * picture.width for picture in pictures)
     return gr.Gallery(
         pictures,
         selected_index=chosen,
@@ -139,7 +143,7 @@ def thumbnails(pictures: list[Image.Image], elem_id: str, chosen: int | None = N
         interactive=False,
         buttons=[],
         elem_id=elem_id,
-        elem_classes="picks",
+        elem_classes=["picks", "tall"] if tall else ["picks"],
     )
 
 
@@ -185,6 +189,7 @@ def look_column(
     )
     upload = upload_button("Use my photo", f"{tab}-exemplar-upload")
     picker = thumbnails(gallery.pictures, f"{tab}-gallery", chosen=LOOK)
+    gr.Markdown(gallery.told, elem_classes="label")
     with gr.Row(elem_classes="buttons"):
         suggest = gr.Button("Find the best match", size="sm", elem_id=f"{tab}-suggest")
         unsort = gr.Button("First order", size="sm", visible=False, elem_id=f"{tab}-unsort")

@@ -133,6 +133,7 @@ function shownView() {
   picture.src = new URL(view === "sure" ? shown.image : shown[view], document.baseURI);
   picture.alt = ALT[view] || "The painted picture";
   heat.hidden = view !== "sure";
+  board.dataset.view = view;
   if (view === "sure") showHeat();
   draw();
 }
@@ -299,7 +300,7 @@ function listPins() {
     const text = document.createElement("button");
     text.type = "button";
     text.dataset.move = number;
-    text.textContent = words(pin);
+    text.textContent = `${number + 1}: ${words(pin)}`;
     text.title = shown.movable ? "Arrow keys move its end in the look" : "";
     const drop = document.createElement("button");
     drop.type = "button";

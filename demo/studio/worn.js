@@ -2,7 +2,8 @@
 //
 // props: value {photos: their addresses, flows: for each the places of its cells in the painted
 // portrait, (h, w, 2) as `CoherentFlow.position` has them, grid: [h, w] of that portrait's cells};
-// source: the id of the canvas that is painted on.
+// source: the id of the canvas that is painted on; gallery: of the portraits to choose from; tab: the
+// name in links, which tell of the portrait and the strength.
 // The server says once where each face's places lie on the portrait; strokes follow in the browser,
 // as `CoherentFlow.warp` would have them. An empty value is asked for when it comes into sight.
 const faces = element.querySelector(".faces");
@@ -12,6 +13,9 @@ const SIDE = 256; // of the carried layers, in pixels
 const SEEN = 512; // longer side at which the painted layer is looked at
 let worn = []; // for each portrait its layer and where its pixels look
 let waiting = false;
+let shows = 0;
+const WAITING = "Finding out where each face has what…";
+const GAP = 12; // between the pictures of a saved strip
 
 // For each pixel the four nearest cells' places as indices of the layer, and their shares.
 function lookups(flow, [rows, columns], width, height) {
@@ -86,19 +90,110 @@ function soon() {
   requestAnimationFrame(carry);
 }
 
-function save(photo, canvas, number) {
-  const whole = document.createElement("canvas");
-  whole.width = photo.naturalWidth;
-  whole.height = photo.naturalHeight;
-  const ink = whole.getContext("2d");
-  ink.drawImage(photo, 0, 0);
-  ink.globalAlpha = Number(strength.value);
-  ink.drawImage(canvas, 0, 0, whole.width, whole.height);
+function save(picture, name) {
   const link = document.createElement("a");
-  link.href = whole.toDataURL("image/png");
-  link.download = `makeup-${number}.png`;
+  link.href = picture.toDataURL("image/png");
+  link.download = name;
   link.click();
 }
+
+function dressed(photo, layer, width, height) {
+  const whole = document.createElement("canvas");
+  [whole.width, whole.height] = [width, height];
+  const ink = whole.getContext("2d");
+  ink.drawImage(photo, 0, 0, width, height);
+  ink.globalAlpha = Number(strength.value);
+  ink.drawImage(layer, 0, 0, width, height);
+  return whole;
+}
+
+// --- To take away --------------------------------------------------------------------------------
+
+async function portrait() {
+  const image = new Image();
+  const style = getComputedStyle(painting()).backgroundImage; // the canvas's guide
+  image.src = style.slice(style.indexOf("url(") + 4, -1).replace(/^"|"$/g, "");
+  await image.decode();
+  return image;
+}
+
+// The portrait and all who wear its makeup, one beside the other.
+async function strip() {
+  const pictures = [[await portrait(), painting()], ...worn.map((one) => [one.photo, one.canvas])];
+  const sheet = document.createElement("canvas");
+  const widths = pictures.map(([photo]) =>
+    Math.round((photo.naturalWidth * SEEN) / photo.naturalHeight)
+  );
+  sheet.width = widths.reduce((sum, width) => sum + width + GAP, -GAP);
+  sheet.height = SEEN;
+  const ink = sheet.getContext("2d");
+  ink.fillStyle = "white";
+  ink.fillRect(0, 0, sheet.width, sheet.height);
+  let left = 0;
+  pictures.forEach(([photo, layer], place) => {
+    ink.drawImage(dressed(photo, layer, widths[place], SEEN), left, 0);
+    left += widths[place] + GAP;
+  });
+  save(sheet, "makeup-strip.png");
+}
+
+const portraits = () => [
+  ...document.querySelectorAll(`#${props.gallery} button.thumbnail-item`),
+];
+
+function state() {
+  const link = {};
+  const chosen = portraits().findIndex((button) => button.classList.contains("selected"));
+  if (chosen >= 0) link.portrait = chosen;
+  link.strength = strength.value;
+  studio.links[props.tab] = String(new URLSearchParams(link));
+  if (studio.opened() === props.tab) history.replaceState(null, "", studio.address(props.tab));
+  return link;
+}
+
+function linked() {
+  const [tab, text] = studio.wanted();
+  if (tab !== props.tab || !text || text === studio.links[tab]) return;
+  const wanted = new URLSearchParams(text);
+  const given = Number(wanted.get("strength"));
+  if (given > 0 && given <= 1) strength.value = given;
+  weigh();
+  choose(Number(wanted.get("portrait") ?? -1), 100);
+}
+
+// The portraits may be drawn after this board.
+function choose(place, tries) {
+  const all = portraits();
+  if (!all.length && tries) setTimeout(choose, 100, place, tries - 1);
+  else if (all[place] && !all[place].classList.contains("selected")) all[place].click();
+}
+
+const TAKE = {
+  strip,
+  makeup: () => save(painting(), "makeup.png"),
+  link: async () => {
+    const { portrait } = state();
+    await navigator.clipboard.writeText(
+      new URL(studio.address(props.tab), location.href).href
+    );
+    const own = portrait === undefined ? "your photo and what" : "what";
+    return `The link is copied. It cannot hold ${own} you painted: save them.`;
+  },
+};
+
+element.querySelector(".take").addEventListener("click", async (event) => {
+  const take = event.target.closest("button")?.dataset.take;
+  if (!take) return;
+  const told = element.querySelector(".told");
+  try {
+    told.textContent = (await TAKE[take]()) || "";
+  } catch (_) {
+    told.textContent = take === "link" ? location.href : "This was not possible.";
+  }
+});
+document.addEventListener("linked", linked);
+
+// --- The faces -----------------------------------------------------------------------------------
 
 function face(address, number) {
   const figure = document.createElement("div");
@@ -131,9 +226,12 @@ function face(address, number) {
   download.textContent = "↓";
   download.title = "Download";
   download.setAttribute("aria-label", `Download portrait ${number}`);
-  download.addEventListener("click", () => save(photo, canvas, number));
+  download.addEventListener("click", () => {
+    const { naturalWidth: width, naturalHeight: height } = photo;
+    save(dressed(photo, canvas, width, height), `makeup-${number}.png`);
+  });
   figure.append(hold, download);
-  return { figure, canvas };
+  return { figure, photo, canvas };
 }
 
 function show() {
@@ -141,6 +239,7 @@ function show() {
   if (!photos) return;
   worn = photos.map((address, place) => ({ ...face(address, place + 1), flow: flows[place] }));
   faces.replaceChildren(...worn.map((one) => one.figure));
+  if (shows++) state(); // the page's own beginning needs no link
   said.textContent = `Worn by ${photos.length} ${photos.length === 1 ? "portrait" : "portraits"}`;
   soon();
 }
@@ -150,9 +249,13 @@ function weigh() {
 }
 
 strength.addEventListener("input", weigh);
+strength.addEventListener("change", state);
 document.addEventListener("drawn", (event) => {
   if (event.target.closest("#" + props.source)) soon();
 });
+for (const [event, text] of [["waiting", WAITING], ["failed", "The faces were not matched."]]) {
+  element.querySelector(".board").addEventListener(event, () => (said.textContent = text));
+}
 watch("value", show);
 weigh();
 show();
@@ -160,4 +263,6 @@ new IntersectionObserver((entries, observer) => {
   if (!entries.some((entry) => entry.isIntersecting)) return;
   observer.disconnect();
   if (!props.value?.photos) trigger("input");
+  if (!props.value?.photos) said.textContent = WAITING;
 }).observe(element);
+linked();

@@ -19,6 +19,7 @@ from studio.correspondence import (  # noqa: E402
     Correspondence,
     names_sent,
     pairs_of,
+    shown_once,
 )
 from studio.gallery import Exhibit, gallery_of  # noqa: E402
 from studio.painters import Painter  # noqa: E402
@@ -80,6 +81,24 @@ def test_a_coherent_painting_tells_of_the_flow_that_it_was_painted_from():
     place = found.places[int(0.3 * rows), int(0.3 * columns)]
     assert np.abs(place - point[1]).max() < 1 / rows
     assert found.sure.min() >= 0 and found.sure.max() <= 1
+
+
+def test_what_is_shown_many_times_or_comes_from_another_class_is_a_guess():
+    cells = torch.from_numpy(CENTRES * 16)
+    first = torch.zeros(16, 16, dtype=torch.long)
+    assert (shown_once(cells, first, [(16, 16)]) == 1).all()
+    stretched = torch.cat([cells[:, :8], cells[:, :1].expand(16, 8, 2)], 1)  # of one column
+    once = shown_once(stretched, first, [(16, 16)])
+    assert (once[:, 3:8] == 1).all() and once[:, 8:].max() < 0.6
+    halves = first.clone()
+    halves[:, 8:] = 1  # from another exemplar, of fewer cells
+    assert (shown_once(cells, halves, [(16, 16), (8, 8)])[:, :8] == 1).all()
+    same = of(Matching(features(), features()))
+    here, there = np.zeros((2, 16, 16), np.uint8)
+    there[:4] = 1
+    sure = same.of_one_class(here, [there])
+    assert sure[:4].max() <= 0.1 and np.array_equal(sure[4:], same.sure[4:])
+    assert np.array_equal(same.of_one_class(here, [None]), same.sure)
 
 
 def test_of_two_looks_each_cell_tells_which_it_came_from():

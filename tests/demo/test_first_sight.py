@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 
 import numpy as np
 import pytest
@@ -12,8 +13,16 @@ from tests.support import tiny
 from tests.support.demo_page import CONDITIONS, SIZE, noise
 
 gradio = pytest.importorskip("gradio", reason="needs the extra demo")
-from studio.first_sight import first_sight, made_of, store  # noqa: E402
-from studio.gallery import FIRST, FOLDER, Exhibit, Gallery, gallery_of  # noqa: E402
+from studio.first_sight import RECORD, first_sight, made_of, store  # noqa: E402
+from studio.gallery import (  # noqa: E402
+    FIRST,
+    FOLDER,
+    Exhibit,
+    Gallery,
+    gallery_of,
+    real_face,
+)
+from studio.layer_tab import FIRST_PHOTOS  # noqa: E402
 from studio.painters import DemoResult, Painter  # noqa: E402
 
 
@@ -41,6 +50,19 @@ def test_the_stored_pictures_are_of_the_bundled_models_and_galleries(tab: str):
         assert opened(value[name]).size == (width, height), name
     assert value["flow"] and value["movable"] and "asked" not in value
     assert sum(file.stat().st_size for file in (FOLDER / tab / FIRST).iterdir()) < 400_000
+
+
+def test_no_face_is_painted_from_a_painted_one_at_first():
+    gallery = gallery_of("edge-to-face", CONDITIONS["edge-to-face"])
+    assert np.array_equal(gallery.look.picture, real_face())
+    assert gallery.place_of(real_face()) not in FIRST_PHOTOS and "NASA" in gallery.told
+
+
+@pytest.mark.parametrize("tab", bundled_names())
+def test_the_first_sight_tells_guesses_from_what_is_sure(tab: str):
+    record = json.loads((FOLDER / tab / FIRST / RECORD).read_text())
+    sure = np.frombuffer(base64.b64decode(record["value"]["sure"]), np.uint8)
+    assert np.ptp(np.percentile(sure, (5, 95))) > 60
 
 
 def test_any_other_model_paints_it_at_the_start():

@@ -338,6 +338,12 @@ def test_edit_takes_the_layout_of_the_picture_that_is_shown(address: str, tmp_pa
     assert "There is no exemplar yet" in refused["output"]["error"]
 
 
+def test_makeup_is_among_the_first_tabs(address: str):
+    parts = httpx.get(f"{address}config").json()["components"]
+    tabs = [part["props"]["id"] for part in parts if part["type"] == "tabitem"]
+    assert tabs.index("layers") <= 1 and sorted(tabs) == sorted([*CONDITIONS, "layers"])
+
+
 def test_strokes_that_come_while_one_is_painted_replace_each_other(address: str):
     visitor = Visitor(address, "live")
     for tab in CONDITIONS:

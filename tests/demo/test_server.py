@@ -1,5 +1,6 @@
 """What the demo's server refuses, and that it asks nobody."""
 
+import ctypes
 import io
 import json
 import os
@@ -7,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -18,15 +20,16 @@ from PIL import Image
 
 from cocosnet_hf import bundled_names
 from tests.support import tiny
-from tests.support.demo_page import CONDITIONS, DEMO, SIZE, UPLOADS
+from tests.support.demo_page import CONDITIONS, DEMO, SIZE, UPLOADS, served
 from tests.support.pictures import whole_picture
 from tests.support.visitor import answered, painted
 
 gradio = pytest.importorskip("gradio", reason="needs the extra demo")
 from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
-from studio.limits import MAX_UPLOAD  # noqa: E402
-from studio.painters import Painter  # noqa: E402
+from studio.limits import MAX_UPLOAD, MOST_WAITING  # noqa: E402
+from studio.memory import ARENAS  # noqa: E402
+from studio.painters import DemoResult, Painter  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,89 @@ def test_no_file_of_the_server_is_served(address: str, path: str):
 def test_the_page_is_sent_compressed(address: str):
     page = httpx.get(address)
     assert page.headers["content-encoding"] == "gzip" and "mask-to-image-paint" in page.text
+
+
+def test_who_watches_the_server_learns_whether_it_can_paint(address: str):
+    answer = httpx.get(f"{address}health")
+    assert answer.status_code == 200
+    assert answer.json() == {"status": "ok", "models": list(CONDITIONS)}
+    with served(dict.fromkeys(CONDITIONS)) as empty:
+        assert httpx.get(f"{empty}health").status_code == 503
+
+
+class HeldPainter(Painter):
+    """Paints nothing before it may."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.may_paint = threading.Event()
+
+    def paint(self, *arguments: Any, **settings: Any) -> DemoResult:
+        """As any painter does."""
+        assert self.may_paint.wait(60)
+        return super().paint(*arguments, **settings)
+
+
+def test_so_many_wait_and_who_comes_then_is_told(files: Path):
+    tab = "edge-to-face"
+    held = HeldPainter(tiny.pipeline(CONDITIONS[tab], SIZE))
+    held.may_paint.set()  # the picture that the page opens with
+    with served(dict.fromkeys(CONDITIONS) | {tab: held}) as url:
+        held.may_paint.clear()
+        photo = {"files": ("a.png", (files / "photo.png").read_bytes())}
+        (path,) = httpx.post(f"{url}gradio_api/upload", files=photo).json()
+        upload = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        asked = [
+            httpx.post(f"{url}gradio_api/call/edge_to_face", json={"data": [upload, upload, False]})
+            for _ in range(MOST_WAITING + 4)
+        ]
+        served_ones = [answer for answer in asked if answer.status_code == 200]
+        assert MOST_WAITING <= len(served_ones) <= MOST_WAITING + 1  # one is being painted
+        assert asked[-1].status_code == 503 and "full" in asked[-1].text
+        assert httpx.get(f"{url}health").status_code == 200
+        held.may_paint.set()
+        stream = f"{url}gradio_api/call/edge_to_face/{served_ones[1].json()['event_id']}"
+        assert "event: complete" in httpx.get(stream, timeout=60).text  # who waited has an answer
+
+
+ARENAS_OF_THREADS = """
+import ctypes, re, sys, tempfile, threading
+sys.path.insert(0, sys.argv[1])
+from studio.memory import give_memory_back
+
+give_memory_back()
+library = ctypes.CDLL(None)
+library.malloc.restype = ctypes.c_void_p
+barrier = threading.Barrier(12)
+
+def work():
+    barrier.wait()
+    held = [library.malloc(ctypes.c_size_t(50_000)) for _ in range(50)]
+    barrier.wait()
+    for block in held:
+        library.free(ctypes.c_void_p(block))
+
+threads = [threading.Thread(target=work) for _ in range(12)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+with tempfile.NamedTemporaryFile("r") as report:
+    library.fopen.restype = ctypes.c_void_p
+    stream = ctypes.c_void_p(library.fopen(report.name.encode(), b"w"))
+    library.malloc_info(0, stream)
+    library.fclose(stream)
+    print(len(re.findall("<heap nr=", report.read())))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="not glibc")
+def test_what_threads_free_is_kept_for_all_of_them():
+    found = subprocess.run(
+        [sys.executable, "-c", ARENAS_OF_THREADS, str(DEMO)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert 1 <= int(found.stdout.split()[-1]) <= ARENAS + 1  # those that were there before remain
 
 
 def test_the_page_has_an_icon_of_its_own(address: str):

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from studio.edge_tab import line_width
 from studio.gallery import gallery_of
 from studio.inputs import as_canvas, as_url, read_drawing
-from studio.layer_tab import LIPS
+from studio.layer_tab import FIRST_PHOTOS, LIPS
 from studio.mask_tab import largest
 
 from tests.support.browsing import MAKEUP, canvas_color, drag, open_tab, opened_at, read
@@ -170,7 +170,7 @@ def test_makeup_is_worn_while_it_is_painted(page: Page):
     assert asked == []
     with page.expect_download() as download:
         faces.first.locator(".save").click()
-    photo = gallery_of("edge-to-face", CONDITIONS["edge-to-face"])[1].picture
+    photo = gallery_of("edge-to-face", CONDITIONS["edge-to-face"])[FIRST_PHOTOS[0]].picture
     saved = np.asarray(Image.open(download.value.path()).convert("RGB"), int)
     expected = 0.7 * np.asarray(photo, float) + 0.3 * np.array(ImageColor.getrgb(LIPS))
     assert np.abs(saved - expected).max() <= 2

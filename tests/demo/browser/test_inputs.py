@@ -12,6 +12,7 @@ from studio.gallery import gallery_of
 from studio.inputs import FIGURE_SIDE
 
 from tests.support.browsing import (
+    MAKEUP,
     TABS,
     be_live,
     canvas_color,
@@ -264,6 +265,42 @@ def test_a_photo_is_cropped_to_its_face_as_it_comes_and_whole_again(page: Page, 
     with repainted(page, tab):
         undo.click()
     assert np.array_equal(read(page, exemplar), whole)
+
+
+def test_a_portrait_to_paint_on_is_cropped_to_its_face_and_whole_again(page: Page, tmp_path: Path):
+    open_tab(page, MAKEUP)
+    Image.fromarray(data.astronaut()).save(tmp_path / "portrait.png")
+    portrait = page.locator("#layers-portrait img")
+    upload(page, "#layers-upload", tmp_path / "portrait.png")
+    undo = page.locator("#layers-unfit")
+    expect(undo).to_be_visible()
+    expect(page.locator("#layers-gallery .selected")).to_have_count(0)
+    hair = read(page, portrait)[0, 0]
+    source = portrait.get_attribute("src")
+    undo.click()
+    expect(portrait).not_to_have_attribute("src", source)
+    expect(undo).to_be_hidden()
+    assert not np.array_equal(read(page, portrait)[0, 0], hair)
+
+
+def test_what_is_refused_is_told_beside_pictures_and_buttons(page: Page, tmp_path: Path):
+    tab = "mask-to-image"
+    (tmp_path / "notes.png").write_text("not a picture")
+    upload(page, f"#{tab}-exemplar-upload", tmp_path / "notes.png")
+    told = page.get_by_role("alert")
+    box = told.bounding_box()
+    for part in ("paint", "exemplar", "suggest", "live"):
+        there = page.locator(f"#{tab}-{part}").bounding_box()
+        apart_x = box["x"] + box["width"] <= there["x"] or there["x"] + there["width"] <= box["x"]
+        apart_y = box["y"] + box["height"] <= there["y"] or there["y"] + there["height"] <= box["y"]
+        assert apart_x or apart_y, part
+    close = told.get_by_role("button")
+    colors = close.evaluate(
+        "one => [getComputedStyle(one).color, getComputedStyle(one).background]"
+    )
+    assert "255, 255, 255" in colors[0] and "rgba(0, 0, 0, 0)" in colors[1]
+    close.click()
+    expect(told).to_have_count(0)
 
 
 def test_a_person_is_cut_out_as_the_photo_comes(page: Page, tmp_path: Path):

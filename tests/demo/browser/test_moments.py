@@ -9,11 +9,13 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 from studio.gallery import gallery_of
 from studio.inputs import read_drawing, read_keypoints
+from studio.layer_tab import FIRST_PHOTOS
 from studio.mask_tab import largest, on_canvas
 from studio.painters import Painter
 
 from tests.support import tiny
 from tests.support.browsing import (
+    MAKEUP,
     be_live,
     drag,
     open_tab,
@@ -36,9 +38,9 @@ def choose(page: Page, tab: str, part: str, place: int) -> None:
         page.locator(f"#{tab}-{part} button.thumbnail-item").nth(place).click()
 
 
-def saved(page: Page, tab: str, what: str) -> str:
+def saved(page: Page, tab: str, what: str, board: str = "moments") -> str:
     with page.expect_download() as download:
-        page.locator(f"#{tab}-moments [data-take={what}]").click()
+        page.locator(f"#{tab}-{board} [data-take={what}]").click()
     return download.value.path()
 
 
@@ -135,6 +137,32 @@ def test_a_link_is_copied_and_says_what_it_cannot_hold(page: Page, tmp_path: Pat
     page.locator(f"#{tab}-moments [data-take=link]").click()
     expect(page.locator(f"#{tab}-moments .told")).to_contain_text("cannot hold your photo")
     assert page.evaluate("navigator.clipboard.readText()") == page.url
+
+
+def test_a_link_opens_the_portrait_of_makeup_and_all_faces_are_saved(page: Page, address: str):
+    open_tab(page, MAKEUP)
+    faces = page.locator("#layers-results .face img")
+    expect(faces).to_have_count(len(FIRST_PHOTOS))
+    page.locator("#layers-gallery button.thumbnail-item").nth(3).click()
+    expect(page).to_have_url(re.compile(r"#layers\?portrait=3&strength=0.8$"))
+    page.locator("#layers-results input[type=range]").press("End")
+    expect(page).to_have_url(re.compile(r"portrait=3&strength=1$"))
+    strip = whole_picture(saved(page, "layers", "strip", "results")).convert("RGB")
+    count = len(FIRST_PHOTOS) + 1
+    assert strip.size == (count * 512 + (count - 1) * 12, 512)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.locator("#layers-results [data-take=link]").click()
+    expect(page.locator("#layers-results .told")).to_contain_text("cannot hold what you painted")
+    link = page.evaluate("navigator.clipboard.readText()")
+    visitor = page.context.browser.new_context(viewport={"width": 1280, "height": 900})
+    other = visitor.new_page()
+    opened_at(other, address)
+    other.goto("about:blank")
+    other.goto(link)
+    third = other.locator("#layers-gallery button.thumbnail-item").nth(3)
+    expect(third).to_have_class(re.compile("selected"))
+    expect(other.locator("#layers-results input[type=range]")).to_have_js_property("value", "1")
+    visitor.close()
 
 
 def test_the_chosen_parts_come_from_a_second_look(browser: Browser):

@@ -43,6 +43,12 @@ def test_each_tab_opens_with_a_picture_and_paints_another(page: Page, tab: str):
     expect(state(page, tab)).to_have_attribute("data-state", "fresh")
     expect(page.locator(f"#{tab}-live input")).to_be_checked()
     assert result(page, tab).bounding_box()["height"] >= 400
+    shown = {}
+    for kind in ("gallery", "examples"):
+        expect(page.locator(f"#{tab}-{kind} .selected")).to_have_count(1)
+        first = page.locator(f"#{tab}-{kind} img").first
+        shown[kind] = read(page, first)
+    assert not np.array_equal(shown["gallery"], shown["examples"])  # a layout is no look
     with repainted(page, tab):
         page.locator(f"#{tab}-paint").click()
     tall = 2 if tab == "pose-to-body" else 1  # as its gallery's figures are
@@ -309,4 +315,8 @@ def test_a_phone_shows_every_tab_without_scrolling_sideways(
         page.locator(f"#{tab}-paint").scroll_into_view_if_needed()
         width = page.evaluate("document.documentElement.scrollWidth")
         assert width <= 390, tab
+    tabs = page.locator("#tabs [role=tab]:visible")
+    assert tabs.count() == len(TABS) + 1
+    cut = "all => all.filter((tab) => tab.scrollWidth > tab.clientWidth + 1).map((tab) => tab.id)"
+    assert tabs.evaluate_all(cut) == []
     context.close()
