@@ -21,8 +21,8 @@ from ..pictures import Picture, open_photo, resize_plane, to_image
 from ..propagation import Guide
 from .base import Condition, ConditionCard, Geometry, Landmarks, Source
 from .descriptors import pose_descriptor
-from .edge import truncated_distance
 from .joints import BODY_25, COCO, JOINTS, LIMBS, Pose, read_keypoints, read_pose
+from .lines import truncated_distance
 from .skinning import skinned
 
 __all__ = ["BODY_25", "COCO", "COLORS", "JOINTS", "LIMBS", "Pose", "PoseCondition", "read_pose"]
