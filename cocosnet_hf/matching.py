@@ -145,6 +145,9 @@ class Matching:
         section 3.3). Returns (B, V, h', w'), or as style came, lists of (V, h', w'). Regions
         restrict alike: an exemplar position whose region the condition lacks looks everywhere.
         """
+        if not isinstance(values, Tensor) or values.ndim != 4:
+            got = getattr(values, "shape", type(values).__name__)
+            raise ValueError(f"values must be a tensor (B, V, h, w), got {got}.")
         _require("values", values, (self._batch, values.shape[1], self._height, self._width))
         results = []
         for index, item in enumerate(values):
@@ -271,8 +274,13 @@ class Matching:
         """Where the condition's pixel `point` = (x, y) looks: its softmax row, (h', w').
 
         item: which of the batch. A list, one map for each exemplar, if the style came as lists; the
-        row sums to 1 over all of them. Raises ValueError for a point outside the condition.
+        row sums to 1 over all of them. Raises ValueError for a point outside the condition, and for
+        an item that is not there.
         """
+        if isinstance(point, str) or not hasattr(point, "__len__") or len(point) != 2:
+            raise ValueError(f"point must be (x, y) in pixels of the condition, got {point!r}.")
+        if not -self._batch <= item < self._batch:
+            raise ValueError(f"item must be below {self._batch}, the batch's size, got {item}.")
         x, y = (int(value // self.stride) for value in point)
         if not (0 <= x < self._width and 0 <= y < self._height):
             raise ValueError(
