@@ -101,7 +101,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A config as plain JSON values with string keys, as `build` reads them."""
+    """A config as plain values, as `build` reads them."""
     return {item.name: _plain(getattr(config, item.name)) for item in dataclasses.fields(config)}
 
 
@@ -110,7 +110,7 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         return to_dict(value)
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return value.item() if isinstance(value, np.generic) else value  # JSON has no NumPy numbers
