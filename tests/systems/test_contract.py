@@ -167,7 +167,6 @@ def test_every_system_of_the_package_is_in_this_contract():
     assert set(SYSTEMS) | {TOY} == set(GROUPS)
 
 
-every_system = pytest.mark.parametrize("name", GROUPS)
 OF_EACH_KIND = ("cocosnet", "cyclegan", "pix2pix", TOY)
 """Systems whose pipelines differ: those of the others go their ways, and cost seconds each."""
 one_of_each_kind_first = pytest.mark.parametrize(
@@ -222,7 +221,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained
     return made
 
 
-@every_system
+@one_of_each_kind_first
 def test_two_steps_change_every_network_and_stay_finite(
     name: str, trained: Callable[[str], Trained]
 ):
@@ -256,7 +255,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(
     assert differences(last_state(tmp_path / "run"), whole) == []
 
 
-@every_system
+@one_of_each_kind_first
 def test_the_exported_pipeline_paints_what_the_system_generates(
     name: str, trained: Callable[[str], Trained]
 ):
@@ -304,7 +303,13 @@ def test_a_trained_pipeline_is_a_baseline_of_an_evaluation_and_can_be_evaluated_
     assert (tmp_path / "evaluation/report.html").is_file()
 
 
-@one_of_each_kind_first
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("cocosnet", TOY)))
+        for name in GROUPS
+    ],
+)
 def test_a_trained_pipeline_is_shared_opened_and_evaluated_by_its_id(
     name: str,
     trained: Callable[[str], Trained],
