@@ -48,15 +48,8 @@ def killed_at_random(chosen: ApplySettings, seed: int) -> int:
     return partly
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        "folder",
-        pytest.param("stream", marks=pytest.mark.slow),
-        pytest.param("x.parquet", marks=pytest.mark.slow),
-        pytest.param("x.tar", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["folder", "stream", "x.parquet", "x.tar"])
 def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_is_not(form: str, root: Path):
     changes = {}
     if form == "stream":
@@ -82,7 +75,6 @@ def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_is_not(form: st
         assert set(names.values()) == {1}
 
 
-@pytest.mark.slow
 def test_a_run_goes_on_behind_its_last_shard(root: Path):
     chosen = settings(root, "going-on", shard_items=2, **LARGE)
     running = process(chosen)

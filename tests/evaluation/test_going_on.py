@@ -26,6 +26,7 @@ def times(output: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in (output / "scores").rglob("*.*")}
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_was_and_baselines_can_be_added(
     run: tuple[Path, Evaluation], pipeline: Path, perceptual: str, tmp_path: Path
 ):

@@ -175,6 +175,15 @@ one_of_each_kind_first = pytest.mark.parametrize(
 )
 
 
+evaluated_first = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("cocosnet", TOY)))
+        for name in GROUPS
+    ],
+)
+
+
 def config(folder: Path, name: str, *overrides: str) -> TrainConfig:
     settings = SETTINGS | GROUPS[name] | {"system": name, "output_dir": str(folder / "run")}
     if "perceptual" in settings:  # of which no weights ship
@@ -276,7 +285,7 @@ def test_the_exported_pipeline_paints_what_the_system_generates(
     torch.testing.assert_close(found.images, expected, rtol=0, atol=1e-4)
 
 
-@one_of_each_kind_first
+@evaluated_first
 def test_a_trained_pipeline_is_a_baseline_of_an_evaluation_and_can_be_evaluated_itself(
     name: str, trained: Callable[[str], Trained], tmp_path: Path
 ):
@@ -303,13 +312,7 @@ def test_a_trained_pipeline_is_a_baseline_of_an_evaluation_and_can_be_evaluated_
     assert (tmp_path / "evaluation/report.html").is_file()
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("cocosnet", TOY)))
-        for name in GROUPS
-    ],
-)
+@evaluated_first
 def test_a_trained_pipeline_is_shared_opened_and_evaluated_by_its_id(
     name: str,
     trained: Callable[[str], Trained],
