@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -42,13 +43,15 @@ def edit_photo(
 
     Returns a picture of the photo's size. Raises ValueError for input that the pipeline refuses.
     """
-    if margin < 0:
-        raise ValueError(f"margin must be 0 or more pixels, got {margin}.")
+    if not isinstance(margin, Integral) or margin < 0:
+        raise ValueError(f"margin must be a whole number of pixels, 0 or more, got {margin!r}.")
     original = open_photo(photo)
     before = pipe.condition.from_photo(original) if photo_condition is None else photo_condition
     if painted is None:
         needed = before if pipe.takes_exemplar_condition else None
         painted = pipe(condition, original, needed).images[0]
+    else:
+        painted = open_photo(painted, "painted picture")
     repainted = painted.resize(original.size, Image.Resampling.BICUBIC)
     if whole:
         return repainted
@@ -103,16 +106,17 @@ def transfer_layer(
             f"The layer must be as large as the exemplar it is painted on, {photo_of_layer.size}, "
             f"got {painted.size}."
         )
-    if not 0 <= strength <= 1:
-        raise ValueError(f"strength must be in 0..1, got {strength}.")
+    if not isinstance(strength, Real) or not 0 <= strength <= 1:
+        raise ValueError(f"strength must be in 0..1, got {strength!r}.")
     given: Sequence[Any] = photos if isinstance(photos, (list, tuple)) else [photos]
     originals = [open_photo(photo) for photo in given]
     if conditions is None:
         conditions = [pipe.condition.from_photo(photo) for photo in originals]
-    if len(conditions) != len(originals):
+    if not isinstance(conditions, (list, tuple)) or len(conditions) != len(originals):
+        count = len(conditions) if isinstance(conditions, (list, tuple)) else type(conditions)
         raise ValueError(
-            f"conditions must hold one for each of the {len(originals)} photos, got "
-            f"{len(conditions)}."
+            f"conditions must be a list of one for each of the {len(originals)} photos, got "
+            f"{count}."
         )
     prepared = pipe.encode_exemplar(photo_of_layer, exemplar_condition)
     values = _premultiplied(painted, prepared.photos[0][0].shape[-2:]).to(prepared.photos[0][0])

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .conditions import Condition
 from .models.network import nearest_side, require_stride, size_of
-from .pictures import open_photo, to_tensor
+from .pictures import open_photo, require_plain, to_tensor
 
 MAX_ASPECT = 8
 """Longest side over shortest above which a picture is refused unless its size is given."""
@@ -49,6 +49,8 @@ class InputReader:
         height, width = side_of("height", height, stride), side_of("width", width, stride)
         if height is not None and width is not None:
             return require_size(height, width)
+        if not (isinstance(natural, (tuple, list)) and len(natural) == 2 and min(natural) > 0):
+            raise ValueError(f"the natural size must be (height, width), got {natural!r}.")
         remedy = "crop it, or pass height= and width="
         return self.fitted(natural, remedy, height=height, width=width)
 
@@ -97,7 +99,12 @@ class InputReader:
         return self.condition.encode(source, height, width)
 
     def is_encoded(self, source: Any) -> TypeGuard[Tensor]:
-        """Whether this is a condition as the networks read it, (K, H, W)."""
+        """Whether this is a condition as the networks read it, (K, H, W).
+
+        Raises ValueError as `require_plain` does.
+        """
+        if isinstance(source, Tensor):
+            require_plain(source, "condition")
         return (
             isinstance(source, Tensor)
             and source.ndim == 3
@@ -172,6 +179,7 @@ def require_size(height: int, width: int) -> tuple[int, int]:
 def opened(exemplar: Any) -> Image.Image | Tensor:
     """An exemplar's photo, opened once; a floating tensor, which the networks read, as it is."""
     if isinstance(exemplar, Tensor) and exemplar.is_floating_point():
+        require_plain(exemplar, "exemplar")
         return exemplar
     return open_photo(exemplar, "exemplar")
 

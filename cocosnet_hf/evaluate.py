@@ -25,6 +25,7 @@ and exemplar photo to picture).
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import logging
 from collections.abc import Sequence
@@ -135,6 +136,7 @@ def add_measured(parser: argparse.ArgumentParser, defaults: EvaluationSettings) 
     add(
         "--extractors",
         nargs="*",
+        default=defaults.extractors,
         metavar="Inception|MobileNetV2=FILE|NAME=module:function",
         help="for Frechet and kernel distance; default: Inception if it can be loaded",
     )
@@ -172,30 +174,13 @@ def add_measured(parser: argparse.ArgumentParser, defaults: EvaluationSettings) 
 
 def read_settings(options: argparse.Namespace) -> EvaluationSettings:
     """What the options and recipes say. Raises ValueError for values that do not go together."""
+    names = {field.name for field in dataclasses.fields(EvaluationSettings)} - {"data"}
+    given = {name: getattr(options, name) for name in names}
+    given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    if given["perceptual"] == "none":
+        given["perceptual"] = None
     data = DataSettings(split=options.split, **described_data(options))
-    return EvaluationSettings(
-        pipeline=options.pipeline,
-        data=data,
-        variant=options.variant,
-        output=options.output,
-        size=options.size,
-        exemplars=options.exemplars,
-        train_split=options.train_split,
-        seed=options.seed,
-        limit=options.limit,
-        pool_limit=options.pool_limit,
-        baselines=None if options.baselines is None else tuple(options.baselines),
-        extractors="auto" if options.extractors is None else tuple(options.extractors),
-        perceptual=None if options.perceptual == "none" else options.perceptual,
-        lpips=options.lpips,
-        segmenter=options.segmenter,
-        pose_finder=options.pose_finder,
-        diversity=options.diversity,
-        diversity_items=options.diversity_items,
-        background=options.background,
-        batch_size=options.batch_size,
-        dtype=options.dtype,
-    )
+    return EvaluationSettings(data=data, **given)
 
 
 if __name__ == "__main__":

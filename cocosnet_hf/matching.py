@@ -145,7 +145,8 @@ class Matching:
         section 3.3). Returns (B, V, h', w'), or as style came, lists of (V, h', w'). Regions
         restrict alike: an exemplar position whose region the condition lacks looks everywhere.
         """
-        _require("values", values, (self._batch, values.shape[1], self._height, self._width))
+        channels = getattr(values, "shape", (0, "V"))[1:2]
+        _require("values", values, (self._batch, *channels, self._height, self._width))
         results = []
         for index, item in enumerate(values):
             rows, columns = self._rows[index], self._columns[index]
@@ -273,12 +274,9 @@ class Matching:
         item: which of the batch. A list, one map for each exemplar, if the style came as lists; the
         row sums to 1 over all of them. Raises ValueError for a point outside the condition.
         """
+        size = (self._height * self.stride, self._width * self.stride)
+        _require_place(point, size, item, self._batch)
         x, y = (int(value // self.stride) for value in point)
-        if not (0 <= x < self._width and 0 <= y < self._height):
-            raise ValueError(
-                f"point must lie in the condition, 0 <= x < {self._width * self.stride} and "
-                f"0 <= y < {self._height * self.stride}, got {point}."
-            )
         parts = [self._tiles(self._rows[item], side).row(y, x) for side in self._columns[item]]
         shares = torch.cat(parts).softmax(0).split([len(part) for part in parts])
         maps = [
@@ -434,6 +432,19 @@ def _require_finite(rows: list[Side], columns: list[list[Side]]) -> None:
             raise ValueError(f"{name} contains NaN or infinite values; check the inputs.")
 
 
-def _require(name: str, tensor: Tensor, shape: tuple[int, ...]) -> None:
-    if tuple(tensor.shape) != shape:
-        raise ValueError(f"{name} must have the shape {shape}, got {tuple(tensor.shape)}.")
+def _require(name: str, tensor: object, shape: tuple[int, ...]) -> None:
+    got = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+    if got != shape:
+        raise ValueError(f"{name} must have the shape {shape}, got {got}.")
+
+
+def _require_place(point: Sequence[float], size: tuple[int, int], item: int, batch: int) -> None:
+    if isinstance(point, str) or not hasattr(point, "__len__") or len(point) != 2:
+        raise ValueError(f"point must be (x, y) in pixels of the condition, got {point!r}.")
+    if not (0 <= point[0] < size[1] and 0 <= point[1] < size[0]):
+        raise ValueError(
+            f"point must lie in the condition, 0 <= x < {size[1]} and 0 <= y < {size[0]}, got "
+            f"{point}."
+        )
+    if not -batch <= item < batch:
+        raise ValueError(f"item must be below {batch}, the batch's size, got {item}.")

@@ -30,6 +30,12 @@ class Unreadable(ValueError):
 MIN_SIDE = 8
 """Smallest accepted side of a picture, in pixels: less is a broken file or a mistake."""
 
+NUMBERS = (
+    *(torch.bool, torch.uint8, torch.uint16, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+)
+"""Types of tensors that are read."""
+
 Picture: TypeAlias = "Image.Image | str | os.PathLike[str] | np.ndarray | Tensor"
 """What a user may pass as a picture."""
 
@@ -218,15 +224,38 @@ def resize_plane(
 
 
 def to_numpy(array: np.ndarray | Tensor, what: str) -> np.ndarray:
-    """An array on the CPU; half precisions as float32. Raises ValueError on NaN or infinity."""
+    """An array on the CPU; half precisions as float32.
+
+    Raises ValueError on NaN or infinity, on what holds no real numbers or hides some behind a mask,
+    and as `require_plain` does.
+    """
     if isinstance(array, Tensor):
+        require_plain(array, what)
         array = array.detach().cpu()
         array = (array.float() if array.is_floating_point() else array).numpy()
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"The {what} must hold real numbers, got an array of {array.dtype}.")
+    if np.ma.is_masked(array):
+        raise ValueError(
+            f"The {what} has masked entries, of which nothing is known; fill them first, such as "
+            "by array.filled(0)."
+        )
     if np.issubdtype(array.dtype, np.floating):
         array = array.astype(np.float32)
         if not np.isfinite(array).all():
             raise ValueError(f"The {what} contains NaN or infinite values.")
     return array
+
+
+def require_plain(tensor: Tensor, what: str) -> None:
+    """Raise ValueError for a tensor that holds no real numbers, or not each in its own place."""
+    is_dense = tensor.layout == torch.strided and not (tensor.is_nested or tensor.is_quantized)
+    if not is_dense or tensor.is_meta or tensor.dtype not in NUMBERS:
+        raise ValueError(
+            f"The {what} must be a dense tensor of real numbers in memory, got one of "
+            f"{tensor.dtype}, {tensor.layout}, on {tensor.device}; .to_dense(), .dequantize() or "
+            ".float() makes one."
+        )
 
 
 def _image_from_array(source: np.ndarray | Tensor, what: str) -> Image.Image:

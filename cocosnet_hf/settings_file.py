@@ -1,4 +1,8 @@
-"""Nested settings, as YAML holds them, into frozen dataclasses and back."""
+"""Nested settings, as YAML and JSON hold them, into frozen dataclasses and back.
+
+The one codec of recipes, commands and conditions: what it writes it reads, and it reads each value
+in the forms that the two kinds of file have for it.
+"""
 
 import copy
 import dataclasses
@@ -6,10 +10,14 @@ import difflib
 import inspect
 import types
 import typing
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import yaml
+
+MOST = 1 << 1000
+"""Whole numbers from here on are no floats."""
 
 RENAMED = {
     "crop": "system_options.crop",
@@ -93,7 +101,7 @@ def _split(name: str) -> tuple[str, str]:
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A config as plain JSON values, as `load_config` reads them."""
+    """A config as plain values, as `build` reads them."""
     return {item.name: _plain(getattr(config, item.name)) for item in dataclasses.fields(config)}
 
 
@@ -101,7 +109,23 @@ def _plain(value: Any) -> Any:
     """A setting as it comes back from JSON: lists for tuples, at any depth."""
     if dataclasses.is_dataclass(value):
         return to_dict(value)
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value  # JSON has no NumPy numbers
+
+
+def without_lists(value: Any) -> Any:
+    """Plain values with {"0": first, "1": second, ...} for each list, which `build` reads as well.
+
+    diffusers takes a list in a pipeline's configuration for a component.
+    """
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if isinstance(value, dict):
+        return {str(key): without_lists(item) for key, item in value.items()}
+    return value
 
 
 def build(cls: type, values: Any, prefix: str, groups: Mapping[str, type] | None = None) -> Any:
@@ -165,29 +189,67 @@ def _typed(value: Any, hint: Any, name: str, metadata: Mapping[str, Any]) -> Any
             raise ValueError(f"{name} must be one of {', '.join(arguments)}, got {value!r}.")
         return value
     if origin is tuple:
-        if not isinstance(value, list) or (
-            len(value) != len(arguments) and Ellipsis not in arguments
-        ):
-            raise ValueError(f"{name} must be a list of {len(arguments)} values, got {value!r}.")
-        return tuple(_typed(item, arguments[0], name, {}) for item in value)
+        return _typed_tuple(value, arguments, name)
     if origin is dict:
-        if not isinstance(value, dict):
+        if not isinstance(value, Mapping):
             raise ValueError(f"{name} must be a group of settings, got {value!r}.")
+        if arguments[0] is int:
+            return _numbered(value, arguments[1], name)
         if classes := metadata.get("options_of"):
-            names = [cls.__name__ for cls in classes]
-            chosen = value.get("class", names[0])
-            if chosen not in names:
-                raise ValueError(f"{name}.class must be one of {', '.join(names)}, got {chosen!r}.")
-            known = dict.fromkeys(inspect.signature(classes[names.index(chosen)]).parameters)
-            known.pop("condition_channels", None)
-            known["class"] = None
-            _refuse_unknown(value, known, name + ".")
+            _refuse_unknown_options(value, classes, name)
         return _string_keys(value)
-    if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+    return _typed_scalar(value, hint, name)
+
+
+def _typed_tuple(value: Any, kinds: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+    """A list, or a group with the keys 0, 1, ... as `without_lists` makes them."""
+    if isinstance(value, Mapping) and {str(key) for key in value} == set(
+        map(str, range(len(value)))
+    ):
+        named = _string_keys(value)
+        value = [named[str(place)] for place in range(len(named))]
+    count = None if Ellipsis in kinds else len(kinds)
+    if not isinstance(value, list) or count not in (None, len(value)):
+        wanted = "values" if count is None else f"{count} values"
+        raise ValueError(
+            f"{name} must be a list of {wanted}, or a group with the keys 0, 1, ... without gaps; "
+            f"got {value!r}."
+        )
+    return tuple(_typed(item, kinds[0], f"{name}.{at}", {}) for at, item in enumerate(value))
+
+
+def _numbered(value: Mapping[Any, Any], kind: Any, name: str) -> dict[int, Any]:
+    """A group by whole numbers, which JSON writes as texts."""
+    try:
+        numbers = {key: int(str(key)) for key in value}
+    except ValueError as error:
+        raise ValueError(f"{name} must have whole numbers for keys, got {list(value)}.") from error
+    return {numbers[key]: _typed(item, kind, f"{name}.{key}", {}) for key, item in value.items()}
+
+
+def _refuse_unknown_options(value: Mapping[str, Any], classes: Sequence[type], name: str) -> None:
+    """Raise ValueError for what is no constructor argument of the class that is chosen."""
+    names = [cls.__name__ for cls in classes]
+    chosen = value.get("class", names[0])
+    if chosen not in names:
+        raise ValueError(f"{name}.class must be one of {', '.join(names)}, got {chosen!r}.")
+    known = dict.fromkeys(inspect.signature(classes[names.index(chosen)]).parameters)
+    known.pop("condition_channels", None)
+    known["class"] = None
+    _refuse_unknown(value, known, name + ".")
+
+
+def _typed_scalar(value: Any, hint: type, name: str) -> Any:
+    """A number, truth value or text in one of the forms that files have for it."""
+    if hint is float and (isinstance(value, str) or (type(value) is int and abs(value) < MOST)):
         try:
             return float(value)  # YAML reads 1e-4 as a string
         except ValueError:
             pass
+    if hint is int and type(value) is float and value.is_integer():
+        return int(value)
+    if hint is bool and type(value) in (int, float) and value in (0, 1):
+        return bool(value)
     if type(value) is not hint:
         raise ValueError(f"{name} must be {hint.__name__}, got {value!r}.")
     return value
@@ -195,6 +257,6 @@ def _typed(value: Any, hint: Any, name: str, metadata: Mapping[str, Any]) -> Any
 
 def _string_keys(value: Any) -> Any:
     """Numbers for keys, as YAML reads them, become strings, as JSON and conditions write them."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {str(key): _string_keys(item) for key, item in value.items()}
     return value

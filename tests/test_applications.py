@@ -87,8 +87,19 @@ def test_without_its_layout_the_photos_own_edges_are_edited(edges: CoCosPipeline
     assert not np.array_equal(edit_photo(edges, photo(), {"edges": drawing}), photo())
 
 
+@pytest.mark.parametrize("margin", [1.5, "x"])
+def test_a_margin_of_no_whole_pixels_is_refused(pipe: CoCosPipeline, margin: Any):
+    with pytest.raises(ValueError, match="margin must be a whole number of pixels, 0 or more"):
+        edit_photo(pipe, photo(), layout(), layout(), margin=margin)
+
+
+def test_what_is_no_painting_is_refused(pipe: CoCosPipeline):
+    with pytest.raises(ValueError, match="painted picture must be a PIL image"):
+        edit_photo(pipe, photo(), layout(), layout(), painted=3)
+
+
 def test_a_negative_margin_is_refused(pipe: CoCosPipeline):
-    with pytest.raises(ValueError, match="margin must be 0 or more pixels, got -1"):
+    with pytest.raises(ValueError, match="margin must be .*, 0 or more, got -1"):
         edit_photo(pipe, photo(), layout(), layout(), margin=-1)
 
 
@@ -158,7 +169,9 @@ def test_masks_are_given_for_photos_and_exemplar(pipe: CoCosPipeline):
         ({"layer": Image.new("RGB", (SIZE, SIZE))}, "must have transparency"),
         ({"layer": Image.new("RGBA", (SIZE, 32))}, "as large as the exemplar"),
         ({"strength": 1.5}, "strength must be in 0..1, got 1.5"),
+        ({"strength": "x"}, "strength must be in 0..1, got 'x'"),
         ({"conditions": [photo(), photo()]}, "one for each of the 1 photos, got 2"),
+        ({"conditions": photo()}, "a list of one for each of the 1 photos, got .*Image"),
     ],
 )
 def test_an_unusable_layer_is_refused(edges: CoCosPipeline, change: dict[str, Any], message: str):

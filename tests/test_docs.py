@@ -180,6 +180,7 @@ def test_all_python_of_the_pages_compiles_and_is_known_to_the_tests_that_run_it(
     assert found == RUN
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fresh_process")
 @pytest.mark.parametrize("name", ["brightness", "tint", "shift"])
 def test_what_is_added_from_outside_trains_and_paints(

@@ -84,11 +84,12 @@ def named_folders(source: str) -> Iterator[str]:
 def violations(source: str, module: str, is_package: bool = False) -> list[str]:
     """Every import and every path of a module that points the wrong way."""
     imported = list(imported_modules(source, module, is_package))
+    named = [*imported, *named_folders(source)]
     wrong = [
         name
         for importer, targets in FORBIDDEN
         if within(module, importer)
-        for name in (*imported, *named_folders(source))
+        for name in named
         if any(within(name, target) for target in targets)
     ]
     if any(within(module, name) for name in TORCH_ONLY):

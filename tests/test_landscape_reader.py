@@ -67,6 +67,7 @@ def test_a_photo_becomes_a_mask_in_the_class_colours(condition: MaskCondition):
     assert np.array_equal(np.asarray(mask), known)
 
 
+@pytest.mark.slow
 def test_a_layout_of_a_photo_and_an_exemplar_without_a_mask(tmp_path, condition: MaskCondition):
     layout, look = (str(path) for path in PAINTED[:2])
     target = tmp_path / "painted.png"

@@ -292,6 +292,20 @@ def test_values_seen_back_must_lie_on_the_condition():
         matching.warp_back(torch.ones(2, 3, 4, 7))
 
 
+def test_what_is_no_point_item_or_map_is_refused():
+    matching = Matching(*(torch.randn(shape) for shape in VALID.values()))
+    for point in ("ab", 3, (1, 2, 3)):
+        with pytest.raises(ValueError, match=r"point must be \(x, y\)"):
+            matching.row(point)
+    with pytest.raises(ValueError, match="item must be below 2, the batch's size, got 5"):
+        matching.row((0, 0), 5)
+    for values in ([1, 2], torch.ones(3, 5, 6)):
+        with pytest.raises(
+            ValueError, match=r"values must have the shape \(2, .*, got (list|\(3, 5, 6)"
+        ):
+            matching.warp_back(values)
+
+
 @pytest.mark.parametrize("point", [(-1.0, 0.0), (0.0, -0.5), (24.0, 0.0), (0.0, 20.0)])
 def test_a_row_outside_the_condition_is_refused(point: tuple[float, float]):
     matching = Matching(*(torch.randn(shape) for shape in VALID.values()), stride=4)

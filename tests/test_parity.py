@@ -1,5 +1,6 @@
 """Official weights, converted, give the official numbers; the formula weights stand in for them."""
 
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -66,6 +67,17 @@ def converted(folder: Path, task: str, official: Official) -> Path:
     """A pipeline folder made from official-style files with formula weights."""
     files = write_checkpoints(folder / "official", official_weights(official))
     return convert_checkpoint(files, folder / "pipeline", task=task)
+
+
+@pytest.fixture(scope="module")
+def narrow(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """By task: the pipeline of a few channels, which is converted once; not to be changed."""
+
+    @functools.cache
+    def made(task: str) -> Path:
+        return converted(tmp_path_factory.mktemp("narrow"), task, tiny(OFFICIAL[task]))
+
+    return made
 
 
 def watch(module: nn.Module, record: Recorder, name: str) -> None:
@@ -189,17 +201,30 @@ def test_a_converted_full_size_pipeline_reproduces_every_recorded_official_array
     task: str, full_size: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ):
     arrays, found = official_recording(task), Recorder()
-    folder = full_size(task) / "pipeline"
     inputs = network_inputs(task, arrays)
     with monkeypatch.context() as patch:
         patch.setattr(inference, "CHUNK_ENTRIES", 2**62)  # so that inner maps are seen whole
-        in_one_piece = run_pipeline(folder, **inputs, record=found)
+        images = run_pipeline(full_size(task) / "pipeline", **inputs, record=found)
     assert differences(arrays, found) == []
-    pipeline = CoCosPipeline.from_pretrained(folder)
-    in_chunks = first_picture(pipeline, inputs)
-    folded = first_picture(pipeline.fold(), inputs)
-    for picture in (2 * in_one_piece[0].numpy() - 1, in_chunks, folded):
-        assert deviation("picture", arrays["G/fake_image_sample0"], picture) < 5e-5
+    assert is_recorded(arrays, 2 * images[0].numpy() - 1)
+
+
+@needs_shared
+@pytest.mark.slow
+def test_a_full_size_pipeline_paints_the_recorded_picture_in_chunks_and_folded(
+    full_size: Callable[[str], Path],
+):
+    """Of one task: narrow networks show it of all."""
+    arrays = official_recording("celebahq")
+    inputs = network_inputs("celebahq", arrays)
+    pipeline = CoCosPipeline.from_pretrained(full_size("celebahq") / "pipeline")
+    assert is_recorded(arrays, first_picture(pipeline, inputs))
+    assert is_recorded(arrays, first_picture(pipeline.fold(), inputs))
+
+
+def is_recorded(arrays: dict[str, np.ndarray], picture: np.ndarray) -> bool:
+    """Whether this is the first official picture, in [-1, 1]."""
+    return deviation("picture", arrays["G/fake_image_sample0"], picture) < 5e-5
 
 
 def first_picture(pipeline: CoCosPipeline, inputs: dict[str, Tensor]) -> np.ndarray:
@@ -230,20 +255,21 @@ def test_the_plain_reference_reproduces_every_recorded_official_array(
 
 @pytest.mark.parametrize("task", TASKS)
 def test_a_converted_narrow_pipeline_reproduces_every_array_of_the_slim_fixture(
-    task: str, tmp_path: Path
+    task: str, narrow: Callable[[str], Path]
 ):
     arrays, found = load(SLIM, f"{task}/"), Recorder(rows=4)
-    folder = converted(tmp_path, task, tiny(OFFICIAL[task]))
-    run_pipeline(folder, **network_inputs(task, arrays), record=found)
+    run_pipeline(narrow(task), **network_inputs(task, arrays), record=found)
     assert differences(arrays, found, NARROW_SLACK) == []
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_a_folded_pipeline_paints_the_recorded_picture(task: str, tmp_path: Path):
+def test_a_folded_pipeline_paints_the_recorded_picture_in_chunks(
+    task: str, narrow: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(inference, "CHUNK_ENTRIES", 1 << 14)
     arrays = load(SLIM, f"{task}/")
     inputs = network_inputs(task, arrays)
-    folder = converted(tmp_path, task, tiny(OFFICIAL[task]))
-    picture = first_picture(CoCosPipeline.from_pretrained(folder).fold(), inputs)
+    picture = first_picture(CoCosPipeline.from_pretrained(narrow(task)).fold(), inputs)
     assert deviation("picture", arrays["G/fake_image_sample0"], picture) < NARROW_PICTURE
 
 
@@ -254,7 +280,9 @@ def test_the_slim_fixture_is_what_the_reference_computes(task: str):
 
 @pytest.mark.parametrize("task", OFFICIAL)
 @torch.no_grad()
-def test_the_pipeline_equals_the_reference_on_a_wide_picture(task: str, tmp_path: Path):
+def test_the_pipeline_equals_the_reference_on_a_wide_picture(
+    task: str, narrow: Callable[[str], Path]
+):
     official = tiny(OFFICIAL[task])
     generator = torch.Generator().manual_seed(7)
     size = (2, official.condition_channels, 64, 96)
@@ -273,7 +301,7 @@ def test_the_pipeline_equals_the_reference_on_a_wide_picture(task: str, tmp_path
     )
     image = reference.translation(weights["netG"], warped, condition)
 
-    pipeline = CoCosPipeline.from_pretrained(converted(tmp_path, task, official))
+    pipeline = CoCosPipeline.from_pretrained(narrow(task))
     pipeline.set_progress_bar_config(disable=True)
     out = pipeline(
         condition,

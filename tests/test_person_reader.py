@@ -112,6 +112,7 @@ def test_a_mask_condition_of_its_classes_needs_no_model_to_be_named():
     assert MaskCondition.from_names(PERSON_CLASSES[:5]).photo_parser is None
 
 
+@pytest.mark.slow
 def test_the_command_finds_the_layout_and_the_pose_of_the_exemplar(tmp_path: Path, capsys):
     one, other, target = str(PAINTED[0]), str(PAINTED[1]), tmp_path / "out.png"
     main([one, other, "--model", "pose-to-body", "-o", str(target), "--photo", "--read-exemplar"])

@@ -99,6 +99,7 @@ def test_a_photo_of_nobody_is_refused_with_the_remedy(size: tuple[int, int]):
         cut_out(Image.new("RGB", size, (90, 140, 200)))
 
 
+@pytest.mark.slow
 def test_the_command_fits_photo_and_exemplar(face: Image.Image, tmp_path, capsys):
     tiny.pipeline().save_pretrained(tmp_path / "pipeline")
     whole, close = tmp_path / "whole.png", tmp_path / "close.png"

@@ -120,7 +120,14 @@ def test_the_only_variant_is_found_and_of_several_one_must_be_chosen(
     assert_same_weights(CoCosPipeline.from_pretrained(tmp_path, variant="fp16"), edges)
 
 
-@pytest.mark.parametrize("sizes", [("20KB", "10GB"), ("10GB", "20KB"), ("20KB", "40KB")])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        ("20KB", "10GB"),
+        pytest.param(("10GB", "20KB"), marks=pytest.mark.slow),
+        pytest.param(("20KB", "40KB"), marks=pytest.mark.slow),
+    ],
+)
 def test_saving_again_replaces_what_was_saved_and_leaves_other_variants(
     sizes: tuple[str, str], edges: CoCosPipeline, tmp_path: Path
 ):
@@ -269,10 +276,10 @@ def test_nothing_is_saved_as_a_pickle(edges: CoCosPipeline, tmp_path: Path):
 
 REFUSED: list[tuple[Callable[[dict], None], str]] = [
     (lambda index: index["condition"].update(type="sketch"), "must be one of .* got 'sketch'"),
-    (lambda index: index["condition"].update(blur=2), r"Unknown setting \['blur'\]"),
+    (lambda index: index["condition"].update(blur=2), r"unknown setting condition\.blur"),
     (lambda index: index.pop("condition"), "needs to know its condition"),
     (lambda index: index["condition"].update(type=["edge"]), r"must be one of .* got \['edge'\]"),
-    (lambda index: index["condition"].update(reach="x"), "'reach' must be float, got 'x'"),
+    (lambda index: index["condition"].update(reach="x"), "reach must be float, got 'x'"),
     (lambda index: index.update(image_size=10**9), "image_size must be at most 16384 pixels"),
     (lambda index: index.update(image_size=True), "image_size must be a number of pixels"),
     (lambda index: index.update(image_size={}), "model_index.json, or .*, is of the wrong type"),

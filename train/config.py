@@ -131,7 +131,7 @@ class NetworkConfig:
     def make_condition(self) -> Condition:
         """The condition object. Raises ValueError if neither task nor condition says which."""
         if self.condition:
-            return condition_from_config(_without_lists(self.condition), import_code=True)
+            return condition_from_config(self.condition, import_code=True)
         if self.task is None:
             raise ValueError("networks.task or networks.condition must say what to paint from.")
         return preset(self.task).condition
@@ -342,15 +342,6 @@ def _require_at_least(group: Any, prefix: str, least: int, *names: str) -> None:
             raise ValueError(
                 f"{prefix}.{name} must be at least {least}, got {getattr(group, name)}."
             )
-
-
-def _without_lists(value: Any) -> Any:
-    """Lists become {"0": first, ...}, as condition configurations are written."""
-    if isinstance(value, list):
-        value = dict(enumerate(value))
-    if isinstance(value, dict):
-        return {str(key): _without_lists(item) for key, item in value.items()}
-    return value
 
 
 MAY_CHANGE_ON_RESUME = (

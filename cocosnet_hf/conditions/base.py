@@ -19,6 +19,7 @@ from ..notes import Note, warn
 from ..pairing import Framed, fits, lying_on, misfit
 from ..pictures import Picture, open_image, open_stored
 from ..propagation import Guide
+from ..settings_file import build, to_dict, without_lists
 from .descriptors import gradient_descriptor
 
 if typing.TYPE_CHECKING:
@@ -40,6 +41,11 @@ class Source:
     value: Any
     size: tuple[int, int]
     notes: tuple[Note, ...] = ()
+
+
+def value_of(source: Any) -> Any:
+    """What a source holds, opened or not."""
+    return source.value if isinstance(source, Source) else source
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -370,74 +376,19 @@ class Condition(ABC):
 
         (diffusers takes a list in a pipeline's configuration for a component.)
         """
-        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        plain = {name: _plain(value) for name, value in values.items()}
-        return {"type": self.config_type()} | plain
+        return {"type": self.config_type()} | without_lists(to_dict(self))
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Rebuild a condition from `to_config`'s dict.
+        """Rebuild a condition from `to_config`'s dict, in which lists may be written as lists.
 
         Raises ValueError on an unknown key, a missing one or a wrong type.
         """
-        hints = typing.get_type_hints(cls)
-        known = [field.name for field in dataclasses.fields(cls)]
-        values = {name: value for name, value in config.items() if name != "type"}
-        if unknown := sorted(set(values) - set(known)):
-            raise ValueError(
-                f"Unknown setting {unknown} of the '{cls.type}' condition; known are {known}."
-            )
         if config.get("type", cls.type) not in (cls.type, cls.config_type()):
             raise ValueError(f"{cls.__name__} reads the type '{cls.type}', got '{config['type']}'.")
-        try:
-            return cls(**{name: _typed(name, value, hints[name]) for name, value in values.items()})
-        except TypeError as error:
-            raise ValueError(
-                f"Incomplete configuration of the '{cls.type}' condition: {error}."
-            ) from error
+        return build(cls, {key: config[key] for key in config if key != "type"}, "condition.")
 
 
 def are_alike(one: Condition, other: Condition) -> bool:
     """Whether both make the same of a source: only what guides the matching may differ."""
     return one.unguided().to_config() == other.unguided().to_config()
-
-
-def _plain(value: Any) -> Any:
-    """Dataclass field -> configuration value: a tuple becomes {"0": first, "1": second, ...}."""
-    if isinstance(value, tuple):
-        value = dict(enumerate(value))
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    return value.item() if isinstance(value, np.generic) else value  # JSON has no NumPy numbers
-
-
-def _typed(name: str, value: Any, hint: Any) -> Any:
-    """Configuration value -> dataclass field of type `hint`; the inverse of `_plain`."""
-    origin = typing.get_origin(hint)
-    if origin is tuple:
-        if not isinstance(value, Mapping) or set(value) != {str(i) for i in range(len(value))}:
-            raise ValueError(
-                f"'{name}' must be a dict with the keys '0', '1', ... without gaps, got {value!r}."
-            )
-        (kind, *_) = typing.get_args(hint)
-        return tuple(_typed(f"{name}.{i}", value[str(i)], kind) for i in range(len(value)))
-    if origin in (dict, Mapping):
-        if not isinstance(value, Mapping):
-            raise ValueError(f"'{name}' must be a dict, got {value!r}.")
-        try:
-            return {int(str(key)): item for key, item in value.items()}
-        except ValueError as error:
-            raise ValueError(
-                f"'{name}' must have whole numbers for keys, got {list(value)}."
-            ) from error
-    allowed = typing.get_args(hint) or (hint,)
-    if float in allowed and type(value) is int and abs(value) < 1 << 1000:  # more is no float
-        value = float(value)
-    if int in allowed and type(value) is float and value.is_integer():
-        value = int(value)
-    if bool in allowed and value in (0, 1):
-        value = bool(value)
-    if type(value) not in allowed:
-        names = " or ".join(kind.__name__ for kind in allowed)
-        raise ValueError(f"'{name}' must be {names}, got {value!r}.")
-    return value

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..notes import Note, warn
-from ..pictures import MIN_SIDE
 from .keypoint_files import Frame, frames_of, parse
 from .layouts import BODY_25, COCO, JOINTS, as_numbers, to_openpose
 from .people import SIZE_REMEDY, checked_size, choose_frame, choose_person, is_whole
@@ -104,11 +103,10 @@ class Pose:
             raise ValueError(f"COCO's keypoints are (17, 3), got shape {array.shape}.")
         return cls(to_openpose(array), size)
 
-    def resized(self, height: int) -> Pose:
-        """The same pose in a picture of this height, with all sides in proportion."""
-        scale = height / self.size[0]
-        width = max(MIN_SIDE, round(self.size[1] * scale))
-        return Pose(self.joints * (width / self.size[1], scale, 1), (height, width))
+    def resized(self, height: int, width: int) -> Pose:
+        """The same pose in a picture of another size."""
+        scale = (width / self.size[1], height / self.size[0], 1)
+        return Pose(self.joints * scale, (height, width))
 
     def to_openpose(self) -> dict[str, Any]:
         """The content of an OpenPose file, which `from_openpose_json` reads."""

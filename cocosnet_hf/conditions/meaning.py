@@ -198,7 +198,9 @@ def _of_plane(image: Image.Image, code: ClassCode) -> Meaning:
         values = np.array([value for _, value in image.getcolors(256) or []])
         greys = np.repeat(values[:, None], 3, 1)
         if (code.of_values(values) < 0).any() and (code.of_colors(greys) >= 0).all():
-            return Meaning(image.convert("RGBA"))
+            return Meaning(
+                _numbered_by(image, values, code.of_colors(greys), code) or image.convert("RGBA")
+            )
     elif image.mode != "I":
         image = _whole(image)
     return Meaning(image)
@@ -223,13 +225,16 @@ def _of_palette(image: Image.Image, code: ClassCode) -> Meaning:
     if (shown >= 0).all():
         if (shown == named).all():
             return numbers
+        classes = np.full(len(used), -1 if code.unknown is None else code.unknown)
+        classes[visible] = exact
+        picture = _numbered_by(plane, used, classes, code) or image.convert("RGBA")
         if not (named >= 0).all():
-            return Meaning(image.convert("RGBA"))
+            return Meaning(picture)
         text = (
             "The mask's palette has the colours of classes in another order than its numbers; the "
             f"colours were read. {ADVICE}"
         )
-        return Meaning(image.convert("RGBA"), (Note("palette", text),))
+        return Meaning(picture, (Note("palette", text),))
     contrary = (exact >= 0) & (exact != named) & (codes != 0)
     if (shown >= 0).sum() * 2 >= len(shown):
         contrary |= (shown >= 0) & (shown != named) & (codes != 0)
@@ -257,6 +262,22 @@ def _of_palette(image: Image.Image, code: ClassCode) -> Meaning:
             text = "The mask has transparent pixels whose numbers are classes; these were read."
             return Meaning(plane, (Note("transparent", f"{text} {ADVICE}"),))
     return numbers
+
+
+def _numbered_by(
+    plane: Image.Image, used: np.ndarray, classes: np.ndarray, code: ClassCode
+) -> Image.Image | None:
+    """A plane (mode L) with the class numbers that its own ones stand for, without colours between.
+
+    used, classes (N,): its own numbers, and the class of each. None where one has no class, or that
+    no number below 256: then the colours themselves say what is wrong, in four times the memory.
+    """
+    meant = code.of_values(np.arange(256))
+    numbers = {int(meant[value]): value for value in reversed(range(256)) if meant[value] >= 0}
+    if any(int(index) not in numbers for index in classes):
+        return None
+    table = dict(zip(used.tolist(), classes.tolist(), strict=True))
+    return plane.point([numbers[table[value]] if value in table else 0 for value in range(256)])
 
 
 def _contradiction(

@@ -14,12 +14,12 @@ from torch import Tensor
 from ..notes import Note
 from ..pairing import lying_on
 from ..pictures import Picture, open_image, open_photo, open_stored, resize_plane
-from .base import NEAREST, Condition, ConditionCard, Geometry, Source
+from .base import NEAREST, Condition, ConditionCard, Geometry, Source, value_of
 from .descriptors import gradient_descriptor
-from .edge import draw_lines, photo_edges, truncated_distance, value_of
 from .faces import CELEBAMASK_FACE_CLASSES
 from .label_maps import read_integers, read_part
 from .labelling import DEFAULT_FACE_PARSER, normal_name, segment
+from .lines import draw_lines, photo_edges, truncated_distance
 from .meaning import ClassCode, index_map
 from .sides import mirrored_order
 

@@ -17,12 +17,12 @@ from PIL import Image
 from torch import Tensor
 
 from ..person_reader import PERSON, read_person
-from ..pictures import Picture, open_photo, resize_plane, to_image
+from ..pictures import MIN_SIDE, Picture, open_photo, resize_plane, to_image
 from ..propagation import Guide
 from .base import Condition, ConditionCard, Geometry, Landmarks, Source
 from .descriptors import pose_descriptor
-from .edge import truncated_distance
 from .joints import BODY_25, COCO, JOINTS, LIMBS, Pose, read_keypoints, read_pose
+from .lines import truncated_distance
 from .skinning import skinned
 
 __all__ = ["BODY_25", "COCO", "COLORS", "JOINTS", "LIMBS", "Pose", "PoseCondition", "read_pose"]
@@ -35,6 +35,10 @@ COLORS = tuple(
 
 THICKNESS = 4
 """Half the width of a limb and radius of a joint, in source pixels."""
+
+LONGEST = 2048
+"""Longer side, in pixels, of the picture that a figure is drawn in. The 17 maps of distances of a
+phone's photo, which are made smaller then, would take seconds and gigabytes."""
 
 DEFAULT_POSE_ESTIMATOR = "usyd-community/vitpose-base-simple"
 
@@ -49,8 +53,8 @@ class PoseCondition(Condition):
     min_score: joints whose score is not above it are left out. reach: distance in pixels at which
     a channel is 1, officially so far that pictures of 256 px only see a third of the range.
     draw_height: of the picture that the figure is drawn in, so that poses of any size look alike;
-    None draws at the pose's own size, as officially. person: which of several people in a source is
-    meant, from 0; None takes the one who is there most, and says so.
+    None draws at the pose's own size, as officially, up to `LONGEST`. person: which of several
+    people in a source is meant, from 0; None takes the one who is there most, and says so.
 
     Sources that `encode` accepts: a `Pose`; the path, text or content of a keypoint file of any
     common kind that says the size of its picture; {"openpose": any of these, "size": (height,
@@ -103,16 +107,14 @@ class PoseCondition(Condition):
 
         Raises ValueError for unreadable poses and where no joint is left to draw.
         """
-        pose = self.open(source).value
-        if self.draw_height is not None:
-            pose = pose.resized(self.draw_height)
+        pose = self._to_draw(self.open(source).value)
         present = pose.joints[:, 2] > self.min_score
         if not present.any():
             raise ValueError(
                 f"No joint of the pose has a score above min_score={self.min_score}; there is "
                 "nobody to draw."
             )
-        canvas = np.zeros((*pose.size, 3), np.uint8)
+        canvas: np.ndarray = np.zeros((*pose.size, 3), np.uint8)
         for joint in np.flatnonzero(present):
             center = pose.joints[joint, :2].astype(int).tolist()
             cv2.circle(canvas, center, THICKNESS, COLORS[joint], cv2.FILLED)
@@ -131,6 +133,14 @@ class PoseCondition(Condition):
             for plane in np.ascontiguousarray(canvas.transpose(2, 0, 1))
         ]
         return torch.from_numpy(np.stack(figure + planes)).float() / 255
+
+    def _to_draw(self, pose: Pose) -> Pose:
+        """The pose in a picture that is `draw_height` high and no longer than `LONGEST`."""
+        scale = (self.draw_height or pose.size[0]) / pose.size[0]
+        scale *= min(1, max(LONGEST, self.draw_height or 0) / (scale * max(pose.size)))
+        if scale == 1:
+            return pose
+        return pose.resized(*(max(MIN_SIDE, round(side * scale)) for side in pose.size))
 
     def preview(self, encoded: Tensor) -> Image.Image:
         """The stick figure on black."""

@@ -92,6 +92,7 @@ def test_parquet_is_read_back_with_pictures_and_provenance(painted: Path, root: 
     assert len(rows) == ROWS
 
 
+@pytest.mark.slow
 def test_webdataset_is_read_back_by_the_library_and_as_plain_tars(root: Path):
     apply(settings(root, "tars/x-{shard}.tar", picture="jpg"))
     rows = datasets.load_dataset(

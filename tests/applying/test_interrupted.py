@@ -48,15 +48,8 @@ def killed_at_random(chosen: ApplySettings, seed: int) -> int:
     return partly
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        "folder",
-        "stream",
-        pytest.param("x.parquet", marks=pytest.mark.slow),
-        pytest.param("x.tar", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["folder", "stream", "x.parquet", "x.tar"])
 def test_a_run_that_is_killed_at_random_moments_ends_as_one_that_is_not(form: str, root: Path):
     changes = {}
     if form == "stream":

@@ -68,6 +68,7 @@ def test_a_hub_data_set_gets_every_shard_in_few_commits(
     assert list((tmp_path / "w" / "unsent").rglob("*.parquet")) == []
 
 
+@pytest.mark.slow
 def test_what_a_broken_connection_left_is_sent_by_the_next_run(
     root: Path, hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -87,6 +87,25 @@ def test_a_whole_number_will_do_for_a_fraction():
 
 
 @pytest.mark.parametrize(
+    ("config", "condition"),
+    [
+        ({"type": "edge", "sigma": "1e-1"}, EdgeCondition(sigma=0.1)),  # as YAML reads 1e-1
+        ({"type": "edge", "guided": 1}, EdgeCondition(guided=True)),
+        (
+            {"type": "mask", "classes": ["a", "b"], "values": {7: 1.0}, "unknown": 1.0},
+            MaskCondition(("a", "b"), values={7: 1}, unknown=1),
+        ),
+        ({"type": "mask", "classes": {1: "b", 0: "a"}}, MaskCondition(("a", "b"))),
+    ],
+    ids=["fraction", "truth", "lists", "numbered"],
+)
+def test_a_configuration_is_read_as_recipes_and_files_write_it(
+    config: dict[str, Any], condition: Condition
+):
+    assert condition_from_config(config) == condition
+
+
+@pytest.mark.parametrize(
     ("config", "message"),
     [
         ("edge", "must be a dict .*, got 'edge'"),
@@ -94,17 +113,19 @@ def test_a_whole_number_will_do_for_a_fraction():
         ({"type": "depth"}, "got 'depth'"),
         (
             {"type": "edge", "sgima": 1.0},
-            r"\['sgima'\].*known are \['sigma', 'low', 'high', 'reach', 'guided'\]",
+            r"condition\.sgima; did you mean condition\.sigma\? "
+            r"Known are sigma, low, high, reach, guided\.$",
         ),
-        ({"type": "edge", "sigma": "1"}, "'sigma' must be float, got '1'"),
-        ({"type": "edge", "sigma": True}, "'sigma' must be float, got True"),
-        ({"type": "mask"}, "classes"),
-        ({"type": "mask", "classes": ["a", "b"]}, "'classes' must be a dict"),
+        ({"type": "edge", "sigma": "one"}, "sigma must be float, got 'one'"),
+        ({"type": "edge", "sigma": True}, "sigma must be float, got True"),
+        ({"type": "edge", "guided": 2}, "guided must be bool, got 2"),
+        ({"type": "mask"}, r"condition\.classes is missing"),
+        ({"type": "mask", "classes": "ab"}, "classes must be a list"),
         ({"type": "mask", "classes": {"0": "a", "2": "b"}}, "without gaps"),
         ({"type": "mask", "classes": {"0": "a", "1": 2}}, "must be str, got 2"),
         ({"type": "mask", "classes": {"0": "a", "1": "b"}, "values": {"x": 1}}, "whole numbers"),
-        ({"type": "mask", "classes": {"0": "a", "1": "b"}, "values": 3}, "'values' must be a dict"),
-        ({"type": "mask", "classes": {"0": "a", "1": "b"}, "unknown": "a"}, "int or NoneType"),
+        ({"type": "mask", "classes": {"0": "a", "1": "b"}, "values": 3}, "values must be a group"),
+        ({"type": "mask", "classes": {"0": "a", "1": "b"}, "unknown": "a"}, "must be int"),
     ],
 )
 def test_a_wrong_configuration_is_refused_with_what_is_known(config: Any, message: str):

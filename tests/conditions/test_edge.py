@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw
 from skimage.feature import canny
 
 from cocosnet_hf.conditions import EdgeCondition, PartEdgeCondition
-from cocosnet_hf.conditions.edge import truncated_distance
 from cocosnet_hf.conditions.faces import CELEBAMASK_FACE_CLASSES
+from cocosnet_hf.conditions.lines import truncated_distance
 from cocosnet_hf.conditions.part_edge import FACE_PARTS, mask_outline
 from tests.support import preprocess_reference
 from tests.support.segmenter import save_segmenter

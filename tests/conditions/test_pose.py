@@ -235,6 +235,29 @@ def test_an_empty_candidate_file_is_refused(tmp_path: Path):
         POSES.encode(source, *SIZE)
 
 
+@pytest.mark.parametrize(
+    ("size", "drawn", "draw_height"),
+    [
+        ((6000, 4000), (2048, 1365), None),
+        ((4000, 6000), (1365, 2048), None),
+        ((8, 10**7), (8, 2048), None),
+        ((64, 10**6), (8, 2048), 256),
+        ((6000, 4000), (2400, 1600), 2400),
+    ],
+    ids=["a phone's", "lying", "a line", "of a height", "as asked"],
+)
+def test_a_figure_is_drawn_in_a_picture_of_bounded_size(
+    size: tuple[int, int], drawn: tuple[int, int], draw_height: int | None
+):
+    scale = np.array([size[1] / SIZE[1], size[0] / SIZE[0], 1])
+    small = np.array([drawn[1] / SIZE[1], drawn[0] / SIZE[0], 1])
+    large = PoseCondition(draw_height=draw_height).encode(Pose(SCORED * scale, size), 64, 48)
+    wanted = PoseCondition(draw_height=draw_height if drawn[0] == draw_height else None)
+    expected = wanted.encode(Pose(SCORED * small, drawn), 64, 48)
+    assert (large - expected).abs().mean() < 1e-3  # a joint may be rounded to the next pixel
+    assert expected[:3].any()
+
+
 @pytest.mark.parametrize("score", [-0.1, 1.0])
 def test_an_impossible_minimal_score_is_refused(score: float):
     with pytest.raises(ValueError, match="min_score"):

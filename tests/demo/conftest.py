@@ -25,14 +25,15 @@ def uploads(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def painting() -> dict[str, Painter]:
+    """What all tests of a process are served by; not to be changed."""
     from tests.support.demo_page import painters
 
     return painters()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def address(painting: dict[str, Painter]) -> Iterator[str]:
     from tests.support.demo_page import served
 
@@ -40,14 +41,14 @@ def address(painting: dict[str, Painter]) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def client(address: str) -> Client:
     from gradio_client import Client
 
     return Client(address, verbose=False)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pictures to send: photos, an index map, class colours, a drawing and a text."""
     from tests.support.demo_page import CONDITIONS, SIZE, noise

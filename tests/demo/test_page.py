@@ -115,6 +115,7 @@ def test_what_cannot_be_painted_live_is_told_on_the_board(address: str):
     assert "The canvas is empty" in refused["output"]["error"]
 
 
+@pytest.mark.slow
 def test_a_pair_of_pinned_points_is_painted(files: Path):
     tab = "edge-to-face"
     painter = Painter(tiny.blending_pipeline(CONDITIONS[tab], SIZE))
@@ -172,6 +173,7 @@ def unticked(visitor: Visitor, part: str, action: str) -> str:
     return visitor.parts[box]["elem_id"]
 
 
+@pytest.mark.slow
 def test_a_photo_that_a_model_labels_is_another_layout(tmp_path: Path, files: Path):
     tab = "mask-to-image"
     save_segmenter(tmp_path / "parser", ["sky", "ground"])

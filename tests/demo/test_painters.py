@@ -135,6 +135,7 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Conditi
     return save_recipe_pipelines(tmp_path / "assets")
 
 
+@pytest.mark.slow
 def test_a_bundled_pipeline_has_its_tab_as_soon_as_it_is_there(assets: dict[str, Condition]):
     found = open_painters({})
     for tab, painter in found.items():
@@ -172,6 +173,7 @@ def test_a_tab_takes_a_folder_with_one_variant(tmp_path: Path, monkeypatch: pyte
     assert found["pose-to-body"].condition == CONDITIONS["pose-to-body"]
 
 
+@pytest.mark.slow
 def test_a_tab_takes_a_pipeline_of_the_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(painters, "bundled_names", list)
     with connected_hub(monkeypatch, tmp_path):

@@ -93,6 +93,7 @@ def test_a_mistake_on_the_command_line_ends_with_the_remedy(
     assert "needs 'condition_column'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_tables_are_printed_even_if_the_figures_cannot_be_put_into_the_card(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -1,11 +1,13 @@
 """A recipe tells an evaluation what its data are like, and the command line stands above it."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.evaluate import main, make_parser, read_settings
+from cocosnet_hf.evaluation import EvaluationSettings
 from tests.support.paths import CONFIGS
 
 
@@ -43,6 +45,16 @@ def test_options_stand_above_a_recipe_and_a_later_recipe_above_an_earlier_one(tm
     found = data_of("--config", first, second, "--data", "c", "--no-keep-aspect")
     assert (found.source, found.condition_column, found.id_column) == ("c", "b", "a")
     assert not found.keep_aspect
+
+
+def test_what_is_not_said_is_as_the_settings_have_it():
+    options = make_parser().parse_args(["pipeline", "--data", "folder"])
+    expected = EvaluationSettings("pipeline", DataSettings(source="folder", split="test"))
+    assert read_settings(options) == expected
+    words = ["--baselines", "warped", "--extractors", "--perceptual=none", "--seed=3"]
+    options = make_parser().parse_args(["pipeline", "--data", "folder", *words])
+    changed = {"baselines": ("warped",), "extractors": (), "perceptual": None, "seed": 3}
+    assert read_settings(options) == dataclasses.replace(expected, **changed)
 
 
 @pytest.mark.parametrize(

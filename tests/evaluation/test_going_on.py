@@ -26,6 +26,7 @@ def times(output: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in (output / "scores").rglob("*.*")}
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_was_and_baselines_can_be_added(
     run: tuple[Path, Evaluation], pipeline: Path, perceptual: str, tmp_path: Path
 ):
@@ -65,6 +66,7 @@ def test_a_folder_of_another_evaluation_is_refused(
         evaluate(settings(other, perceptual, run[0]))
 
 
+@pytest.mark.slow
 def test_an_evaluation_that_ended_before_its_first_scores_is_replaced(
     run: tuple[Path, Evaluation], pipeline: Path, perceptual: str, tmp_path: Path
 ):
@@ -85,6 +87,7 @@ def test_pictures_that_are_not_of_the_evaluation_stay(
     assert (tmp_path / "out/pictures/mine.png").exists()
 
 
+@pytest.mark.slow
 def test_scores_of_a_baseline_that_has_changed_are_not_taken_for_its_own(
     run: tuple[Path, Evaluation], pipeline: Path, perceptual: str, tmp_path: Path
 ):

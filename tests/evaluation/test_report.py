@@ -129,6 +129,7 @@ def test_figures_of_a_class_are_means_by_weight_over_the_items_that_have_it():
     assert (metric, estimate.value, note) == ("mIoU-x", 0.5625, "2 classes")
 
 
+@pytest.mark.slow
 def test_collecting_holds_no_more_than_the_scores_and_features_of_an_item(tmp_path: Path):
     provenance = {"seed": 0}
 

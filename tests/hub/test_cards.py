@@ -383,6 +383,7 @@ def millions(*networks: nn.Module) -> str:
     return f"{count / 1e6:.1f}"
 
 
+@pytest.mark.slow
 def test_the_overview_names_every_pipeline_with_its_size():
     lines = (REPOSITORY / "model_card.md").read_text().splitlines()
     rows = [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in lines]

@@ -26,6 +26,23 @@ SPACE = "alice/paint"
 DEMO = REPOSITORY / "demo"
 
 
+@pytest.fixture(scope="module")
+def code(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package without the bundled pipelines, of which each upload reads 36 MB."""
+    copy = tmp_path_factory.mktemp("code") / publish.PACKAGE.name
+    without = shutil.ignore_patterns("assets", "__pycache__")
+    shutil.copytree(publish.PACKAGE, copy, ignore=without)
+    shutil.copy(REPOSITORY / "LICENSE", copy.parent)
+    return copy
+
+
+@pytest.fixture
+def small(code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spaces get the modules alone."""
+    monkeypatch.setattr(publish, "PACKAGE", code)
+
+
+@pytest.mark.usefixtures("small")
 def test_a_space_shows_the_pipeline_that_it_is_published_for(hub: LoopbackHub, demo: Path):
     tiny.pipeline().push_to_hub(REPO)
     publish_space(SPACE, REPO, folder=demo)
@@ -44,6 +61,7 @@ def test_a_space_shows_the_pipeline_that_it_is_published_for(hub: LoopbackHub, d
     assert hub.repositories["space", SPACE].variables == {"COCOSNET_PIPELINE": REPO}
 
 
+@pytest.mark.slow
 def test_a_space_can_show_the_bundled_pipelines_alone(hub: LoopbackHub, demo: Path):
     tiny.pipeline().push_to_hub(REPO)
     publish_space(SPACE, REPO, folder=demo)
@@ -135,6 +153,7 @@ def test_a_bundled_pipeline_that_could_not_be_opened_is_not_put_into_a_space(
     assert ("space", SPACE) not in hub.repositories
 
 
+@pytest.mark.usefixtures("small")
 def test_what_an_earlier_version_left_in_a_space_is_removed_in_the_same_commit(
     hub: LoopbackHub, demo: Path
 ):
@@ -150,6 +169,7 @@ def test_what_an_earlier_version_left_in_a_space_is_removed_in_the_same_commit(
     assert len(hub.commits) == 1
 
 
+@pytest.mark.usefixtures("small")
 def test_an_upload_of_a_space_that_breaks_changes_nothing_and_can_be_repeated(
     hub: LoopbackHub, demo: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -173,6 +193,7 @@ def test_an_upload_of_a_space_that_breaks_changes_nothing_and_can_be_repeated(
     assert hub.repositories["space", SPACE].variables == {"COCOSNET_PIPELINE": REPO}
 
 
+@pytest.mark.usefixtures("small")
 def test_the_demo_of_this_repository_is_such_a_space(hub: LoopbackHub):
     tiny.pipeline().push_to_hub(REPO)
     publish_space(SPACE, REPO, folder=DEMO)
@@ -185,36 +206,60 @@ def test_the_demo_of_this_repository_is_such_a_space(hub: LoopbackHub):
     assert after.data.license == "other" and "for non-commercial research" in after.text
 
 
+SHOWN = """
+import importlib, os, urllib.error, urllib.request
+shown = os.environ.pop("COCOSNET_PIPELINE")
+import app, cocosnet_hf
+print("SHOWN", app.demo.title, cocosnet_hf.__file__, sep="\\n")
+try:
+    urllib.request.urlopen(os.environ["HF_ENDPOINT"] + "/now-another")
+except urllib.error.HTTPError:
+    pass
+os.environ["COCOSNET_PIPELINE"] = shown
+importlib.reload(app)
+print("SHOWN", app.demo.title, cocosnet_hf.__file__, sep="\\n")
+"""
+"""A Space of the bundled pipelines, then, in the same process, one of a pipeline of the Hub."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("pipeline", [REPO, None], ids=["of the Hub", "bundled"])
 def test_a_published_space_runs_the_package_beside_it_and_shows_the_pipeline(
-    pipeline: str | None, hub: LoopbackHub, tmp_path: Path
+    hub: LoopbackHub, tmp_path: Path
 ):
     pytest.importorskip("gradio")
     tiny.pipeline().push_to_hub(REPO)
-    publish_space(SPACE, pipeline, folder=DEMO)
-    for name, content in hub.files(SPACE, kind="space").items():
+    publish_space("alice/bundled", None, folder=DEMO)
+    publish_space(SPACE, REPO, folder=DEMO)
+    files = dict(hub.files(SPACE, kind="space"))
+    assert hub.repositories["space", "alice/bundled"].variables == {}
+    bundled = dict(hub.files("alice/bundled", kind="space"))
+    assert files.pop("README.md") != bundled.pop("README.md")
+    assert files == bundled
+    for name, content in files.items():
         path = tmp_path / "space" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    program = "import app, cocosnet_hf; print(app.demo.title, cocosnet_hf.__file__, sep='\\n')"
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {"HF_ENDPOINT": hub.url, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
     environment |= {"HF_HOME": str(tmp_path / "space-cache")}
     hub.requests.clear()
     result = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", SHOWN],
         cwd=tmp_path / "space",
         env=environment | hub.repositories["space", SPACE].variables,
         capture_output=True,
         text=True,
     )
     assert result.returncode == 0, result.stderr
-    fetched = [line for line in hub.requests if f"GET /{REPO}/resolve/" in line]
-    assert bool(fetched) == (pipeline is not None)
-    title, package = result.stdout.splitlines()[-2:]
-    assert title.startswith("CoCosNet")
-    assert Path(package).is_relative_to(tmp_path / "space")
+    (marked,) = (i for i, line in enumerate(hub.requests) if line == "GET /now-another")
+    fetched = [f"GET /{REPO}/resolve/" in line for line in hub.requests]
+    assert not any(fetched[:marked]) and any(fetched[marked:])
+    parts = result.stdout.split("SHOWN\n")[1:]
+    assert len(parts) == 2
+    for part in parts:
+        title, package = part.splitlines()[:2]
+        assert title.startswith("CoCosNet")
+        assert Path(package).is_relative_to(tmp_path / "space")
 
 
 def test_a_space_installs_what_the_package_needs():
@@ -225,7 +270,7 @@ def test_a_space_installs_what_the_package_needs():
     assert [line for line in lines if not line.startswith("#")] == [name for name in needed if name]
 
 
-@pytest.mark.slow
+@pytest.mark.usefixtures("small")
 def test_a_space_is_published_again_for_another_pipeline(hub: LoopbackHub, demo: Path):
     for name in (REPO, "alice/others"):
         tiny.pipeline().push_to_hub(name)
@@ -234,6 +279,7 @@ def test_a_space_is_published_again_for_another_pipeline(hub: LoopbackHub, demo:
     assert b"- alice/others" in hub.files(SPACE, kind="space")["README.md"]
 
 
+@pytest.mark.usefixtures("small")
 def test_a_private_pipeline_gets_a_private_space_from_its_owner_only(
     hub: LoopbackHub, demo: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -268,6 +314,7 @@ def test_a_folder_that_is_no_gradio_space_is_refused(
     assert ("space", SPACE) not in hub.repositories
 
 
+@pytest.mark.usefixtures("small")
 def test_a_space_shows_the_pipeline_of_any_system_of_this_package(hub: LoopbackHub, demo: Path):
     tiny.style_pipeline().push_to_hub(REPO)
     publish_space(SPACE, REPO, folder=demo)

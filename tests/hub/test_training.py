@@ -307,6 +307,7 @@ def test_a_run_that_may_not_write_to_its_repository_ends_before_training(tmp_pat
     assert not (tmp_path / "run" / "pictures").exists()
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_at_the_end_of_a_run_loses_nothing(
     hub: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -1,9 +1,7 @@
 """The shared layers are the formulas they claim to be, and fold without changing their outputs."""
 
 import copy
-import subprocess
-import sys
-import textwrap
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize
 
+from cocosnet_hf.memory import process_peak
 from cocosnet_hf.models.blocks import (
     SPADE,
     InstanceNormResidualBlock,
@@ -23,7 +22,7 @@ from cocosnet_hf.models.blocks import (
 from cocosnet_hf.models.inference import plain_conv2d, reflect_pad, without_spectral_norm
 from cocosnet_hf.models.norms import instance_norm, positional_norm
 from tests.support.operations import Operations
-from tests.support.paths import REPOSITORY
+from tests.support.processes import ended, fork
 from tests.support.tensors import normal
 from tests.support.tiny import lively
 
@@ -340,34 +339,23 @@ def test_attention_runs_in_the_fused_kernel_and_makes_no_matrix_of_position_pair
     assert seen.largest_bytes <= x.nbytes
 
 
-MEASURE = """
-    import sys
-    import torch
-    from cocosnet_hf.memory import process_peak
-    from cocosnet_hf.models.blocks import SelfAttention
-
+def measure(side: int, found: Path) -> None:
+    """MB that attention over side x side positions takes."""
     attention = SelfAttention(64).eval()
-    side = int(sys.argv[1])
     with torch.no_grad():
         attention(torch.randn(1, 64, 8, 8))
         before = process_peak()
         attention(torch.randn(1, 64, side, side))
-    print(process_peak() - before)
-"""
+    found.write_text(f"{process_peak() - before}")
 
 
 @pytest.mark.slow
-def test_attention_needs_no_memory_for_position_pairs():
+def test_attention_needs_no_memory_for_position_pairs(tmp_path: Path):
     side = 192
-    found = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(MEASURE), str(side)],
-        check=True,
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-    )
+    assert ended(fork(measure, side, tmp_path / "found"), 300) == 0
     positions = side**2
-    assert float(found.stdout) * 2**20 < positions * (positions // 4) * 4 / 8
+    found = float((tmp_path / "found").read_text())
+    assert found * 2**20 < positions * (positions // 4) * 4 / 8
 
 
 # Instance norm block ------------------------------------------------------------------------

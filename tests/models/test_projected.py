@@ -217,6 +217,7 @@ def test_the_losses_take_the_judgements_and_count_every_head_like_the_patch(
     assert matching == losses.discriminator_feature_matching_loss(fake[:1], real[:1])
 
 
+@pytest.mark.slow
 def test_a_few_steps_tell_noise_from_smooth_pictures_at_every_judge(
     backbones: dict[str, nn.Module],
 ):

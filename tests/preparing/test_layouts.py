@@ -63,11 +63,15 @@ EXPECTED = {
 }
 
 
-@pytest.mark.usefixtures("fresh_process")
+STAGED = ("photos alone", "images and masks", "VITON")
+"""Layouts of which every stage of the recipe is run; of the others the first is."""
+
+QUICK = ("CelebAMask-HQ", "DeepFashion, COCO")
+"""Of these, those that are trained before the slow suite: they cost a second each."""
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_layout_is_told_and_trains_two_steps(
-    layout: str, prepared, capsys: pytest.CaptureFixture[str]
-):
+def test_a_layout_is_told(layout: str, prepared, capsys: pytest.CaptureFixture[str]):
     output = prepared(layout)
     said = capsys.readouterr().out
     found, kind = EXPECTED[layout]
@@ -75,6 +79,19 @@ def test_a_layout_is_told_and_trains_two_steps(
     assert "0 cannot be used" in said and "python -m train --config out/recipe.yaml" in said
     with Image.open(output / "pairs.png") as sheet:
         assert sheet.width > 4 * 32
+
+
+@pytest.mark.usefixtures("fresh_process")
+@pytest.mark.parametrize(
+    "layout",
+    [
+        pytest.param(layout, marks=[pytest.mark.slow] * (layout not in QUICK))
+        for layout in LAYOUTS
+        if layout not in STAGED
+    ],
+)
+def test_a_layout_trains_two_steps(layout: str, prepared):
+    prepared(layout)
     train_command(["--config", "out/recipe.yaml", "--stage", "matching", *TWO_STEPS])
     assert Path("out/data/matching/pipeline/model_index.json").is_file()
 
@@ -99,11 +116,12 @@ def test_label_maps_beside_their_photos_are_known_by_their_ending(tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("fresh_process")
-@pytest.mark.parametrize("layout", ["photos alone", "images and masks", "VITON"])
+@pytest.mark.parametrize("layout", STAGED)
 def test_every_stage_of_a_written_recipe_runs(layout: str, prepared):
     prepared(layout)
     train_command(["--config", "out/recipe.yaml", *TWO_STEPS])
-    assert Path("out/data/pipeline/model_index.json").is_file()
+    for folder in ("data/matching", "data"):
+        assert Path("out", folder, "pipeline/model_index.json").is_file()
 
 
 def test_names_and_void_values_are_those_of_the_folder(prepared):

@@ -3,6 +3,7 @@
 Source: official networks, 1.1 (formula), 4.1 (files), 4.3 (keys) and 5 to 7 (shapes).
 """
 
+import functools
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -198,8 +199,19 @@ def _formula(name: str, shape: tuple[int, ...]) -> Tensor:
 
 
 def official_weights(official: Official) -> dict[str, dict[str, Tensor]]:
-    """Formula weights of `netCorr`, `netG` and `netD`."""
+    """Formula weights of `netCorr`, `netG` and `netD`, in dicts of the caller's own.
+
+    Those of narrow networks are computed once: their tensors are not to be changed in place.
+    """
+    made = _narrow_weights if official == tiny(official) else _computed
+    return {net: dict(weights) for net, weights in made(official).items()}
+
+
+def _computed(official: Official) -> dict[str, dict[str, Tensor]]:
     return {net: formula_weights(net, shapes) for net, shapes in manifest(official).items()}
+
+
+_narrow_weights = functools.cache(_computed)
 
 
 def read_checkpoints(folder: Path) -> dict[str, dict[str, Tensor]]:

@@ -167,12 +167,20 @@ def test_every_system_of_the_package_is_in_this_contract():
     assert set(SYSTEMS) | {TOY} == set(GROUPS)
 
 
-every_system = pytest.mark.parametrize("name", GROUPS)
 OF_EACH_KIND = ("cocosnet", "cyclegan", "pix2pix", TOY)
 """Systems whose pipelines differ: those of the others go their ways, and cost seconds each."""
 one_of_each_kind_first = pytest.mark.parametrize(
     "name",
     [pytest.param(name, marks=[pytest.mark.slow] * (name not in OF_EACH_KIND)) for name in GROUPS],
+)
+
+
+evaluated_first = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name not in ("cocosnet", TOY)))
+        for name in GROUPS
+    ],
 )
 
 
@@ -222,7 +230,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Trained
     return made
 
 
-@every_system
+@one_of_each_kind_first
 def test_two_steps_change_every_network_and_stay_finite(
     name: str, trained: Callable[[str], Trained]
 ):
@@ -256,7 +264,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(
     assert differences(last_state(tmp_path / "run"), whole) == []
 
 
-@every_system
+@one_of_each_kind_first
 def test_the_exported_pipeline_paints_what_the_system_generates(
     name: str, trained: Callable[[str], Trained]
 ):
@@ -277,7 +285,7 @@ def test_the_exported_pipeline_paints_what_the_system_generates(
     torch.testing.assert_close(found.images, expected, rtol=0, atol=1e-4)
 
 
-@one_of_each_kind_first
+@evaluated_first
 def test_a_trained_pipeline_is_a_baseline_of_an_evaluation_and_can_be_evaluated_itself(
     name: str, trained: Callable[[str], Trained], tmp_path: Path
 ):
@@ -304,7 +312,7 @@ def test_a_trained_pipeline_is_a_baseline_of_an_evaluation_and_can_be_evaluated_
     assert (tmp_path / "evaluation/report.html").is_file()
 
 
-@one_of_each_kind_first
+@evaluated_first
 def test_a_trained_pipeline_is_shared_opened_and_evaluated_by_its_id(
     name: str,
     trained: Callable[[str], Trained],

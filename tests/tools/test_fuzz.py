@@ -7,8 +7,14 @@ import pytest
 
 from tools import fuzz
 
+LONG = ("settings", "folders")
+"""Categories whose cases start trainings or commands."""
 
-@pytest.mark.parametrize("category", fuzz.CATEGORIES)
+
+@pytest.mark.parametrize(
+    "category",
+    [pytest.param(one, marks=[pytest.mark.slow] * (one in LONG)) for one in fuzz.CATEGORIES],
+)
 def test_malformed_input_ends_in_a_picture_or_in_a_documented_error(category: str):
     ends = {number: fuzz.run(category, 0, number) for number in range(6)}
     assert [said for end, said in ends.values() if end == "WRONG"] == []

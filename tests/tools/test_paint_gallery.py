@@ -23,7 +23,10 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Conditi
     return save_recipe_pipelines(tmp_path / "assets")
 
 
-@pytest.mark.parametrize("tab", CONDITIONS)
+@pytest.mark.parametrize(
+    "tab",
+    [pytest.param(tab, marks=[pytest.mark.slow] * (tab != "edge-to-face")) for tab in CONDITIONS],
+)
 def test_a_gallery_is_painted_by_the_bundled_pipeline(
     assets: dict[str, Condition], tab: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -46,6 +49,7 @@ def test_a_gallery_is_painted_by_the_bundled_pipeline(
         assert (stored - assets[tab].encode(drawn, SIZE, SIZE)).abs().mean() < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tab", ["mask-to-image", "pose-to-body"])
 def test_the_gallery_has_the_layouts_of_drawn_figures(
     tab: str, assets: dict[str, Condition], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

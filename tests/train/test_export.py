@@ -1,5 +1,6 @@
 """A checkpoint becomes the pipeline that its run would have ended with."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,17 @@ from train.train import train
 pytestmark = pytest.mark.usefixtures("fresh_process")
 
 
-def test_the_last_checkpoint_is_the_pipeline_of_the_run(tmp_path: Path):
-    folder = train(config(tmp_path))
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of four steps, for whatever only looks at it."""
+    folder = tmp_path_factory.mktemp("finished")
+    train(config(folder))
+    return folder
+
+
+def test_the_last_checkpoint_is_the_pipeline_of_the_run(finished: Path, tmp_path: Path):
+    shutil.copytree(finished / "run", tmp_path / "run")
+    folder = finished / "run" / "pipeline"
     target = export_checkpoint(tmp_path / "run")
     assert target == tmp_path / "run" / "pipeline-4"
     assert {path.name for path in target.iterdir()} >= {"README.md", "discriminator"}
@@ -26,8 +36,8 @@ def test_the_last_checkpoint_is_the_pipeline_of_the_run(tmp_path: Path):
             torch.testing.assert_close(found[key], weight, rtol=0, atol=0)
 
 
-def test_the_averages_of_an_earlier_version_are_read(tmp_path: Path):
-    train(config(tmp_path))
+def test_the_averages_of_an_earlier_version_are_read(finished: Path, tmp_path: Path):
+    shutil.copytree(finished / "run", tmp_path / "run")
     checkpoint = newest_checkpoint(tmp_path / "run")
     now = read_state(checkpoint)
     state = torch.load(checkpoint / STATE_FILE, weights_only=True)
@@ -39,9 +49,8 @@ def test_the_averages_of_an_earlier_version_are_read(tmp_path: Path):
     assert differences(read_state(checkpoint), now) == []
 
 
-def test_any_checkpoint_goes_to_a_folder_that_is_named(tmp_path: Path, capsys):
-    train(config(tmp_path))
-    checkpoint = tmp_path / "run" / "checkpoints" / "checkpoint-00000002"
+def test_any_checkpoint_goes_to_a_folder_that_is_named(finished: Path, tmp_path: Path, capsys):
+    checkpoint = finished / "run" / "checkpoints" / "checkpoint-00000002"
     main([str(checkpoint), "-o", str(tmp_path / "early")])
     assert capsys.readouterr().out.split()[-1:] == [str(tmp_path / "early")]
     assert CoCosPipeline.from_pretrained(tmp_path / "early").config.image_size == 32

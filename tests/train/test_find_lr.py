@@ -37,6 +37,7 @@ def test_a_loss_that_does_not_fall_is_said_with_the_remedy(losses: list[float]):
         fastest_fall(np.array(losses))
 
 
+@pytest.mark.slow
 def test_the_command_recommends_rates_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

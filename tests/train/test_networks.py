@@ -90,6 +90,7 @@ def test_a_transfer_between_unlike_networks_is_an_error_that_names_the_layers(tm
         load_config(write_config(tmp_path, networks={"init_from": "a", "transfer_from": "b"}))
 
 
+@pytest.mark.slow
 def test_a_pipeline_of_another_condition_is_refused_with_both_ways_out(tmp_path: Path):
     system = made_system()
     export_pipeline(system, system.networks, tmp_path / "made")

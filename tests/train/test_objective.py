@@ -195,6 +195,7 @@ def test_classes_that_no_label_has_change_no_loss():
     torch.testing.assert_close(*(each["warped_mask"] for each in terms))
 
 
+@pytest.mark.slow
 def test_a_training_step_reads_no_value_of_a_tensor_so_that_no_gpu_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ):

@@ -89,11 +89,18 @@ def test_a_run_ends_with_the_averaged_pipeline_in_both_precisions_and_pictures(t
 @pytest.mark.parametrize(
     "overrides",
     [
-        [],
-        ["--diff_augment=true", "--data.workers=1", "--speed.accumulation=2"],
-        ["--speed.gradient_checkpointing=true", "--speed.mixed_precision=bf16"],
+        pytest.param([], id="plain"),
+        pytest.param(
+            ["--diff_augment=true", "--data.workers=1", "--speed.accumulation=2"],
+            id="augmented",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["--speed.gradient_checkpointing=true", "--speed.mixed_precision=bf16"],
+            id="sparing",
+            marks=pytest.mark.slow,
+        ),
     ],
-    ids=["plain", "augmented", "sparing"],
 )
 def test_a_resumed_run_ends_bit_for_bit_as_one_that_was_not_interrupted(
     overrides: list[str], tmp_path: Path
@@ -211,6 +218,7 @@ def test_a_run_that_diverges_stops_and_says_so(tmp_path: Path):
     assert list_checkpoints(tmp_path / "run/checkpoints") == []
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_lower_rates_and_as_many_processes(tmp_path: Path):
     chosen = config(tmp_path, "--output.validate_every=0")
     train(chosen)

@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 if not (find_spec("playwright") and find_spec("gradio")):
     collect_ignore_glob = ["test_*.py"]
-
-
-@pytest.fixture(scope="session")
-def address() -> Iterator[str]:
-    from tests.support.demo_page import painters, served
-
-    with served(painters()) as url:
-        yield url
 
 
 # For a module: while it is open, no other test of the process may run an event loop.
@@ -32,11 +24,29 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """Keeps what the page is made of, which would otherwise be read anew for each test."""
+    kept = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield kept
+    kept.close()
+
+
+FORGOTTEN = """() => {
+  localStorage.clear();
+  sessionStorage.clear();
+  indexedDB.deleteDatabase("cocosnet");
+}"""
+"""What a visitor has left: the database goes when the last page that has it open is closed."""
+
+
 @pytest.fixture
-def page(browser: Browser, address: str) -> Iterator[Page]:
+def page(context: BrowserContext, address: str) -> Iterator[Page]:
     from tests.support.browsing import opened_at
 
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
     opened = context.new_page()
     yield opened_at(opened, address)
-    context.close()
+    opened.goto(f"{address}robots.txt")  # where no script of the page keeps anything
+    opened.evaluate(FORGOTTEN)
+    for each in context.pages:
+        each.close()
