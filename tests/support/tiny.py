@@ -72,6 +72,13 @@ UNIT_SETTINGS: dict[str, Any] = {
     if not name.endswith("_autoencoder")
 }
 
+_TRUNK = {"widths": [4, 8], "depths": [1, 1]}
+SIMS_SETTINGS: dict[str, Any] = {
+    "transformation": _TRUNK,
+    "ordering": {**_TRUNK, "hidden_channels": 8},
+    "synthesis": {**_TRUNK, "decoder_widths": [8, 8, 4]},
+}
+
 COGAN_SETTINGS: dict[str, Any] = {
     "generator": {"style_channels": 6, "channels": [8, 8, 4, 4]},
     "critic": {"channels": [4, 8, 8], "hidden": 8},
@@ -94,7 +101,14 @@ GCGAN_SETTINGS: dict[str, Any] = {
     "photo_critic": _PAIR_CRITIC,
     "turned_critic": _PAIR_CRITIC,
 }
-DISCOGAN_SETTINGS: dict[str, Any] = {
+DIS_TRUNK = {"widths": [4, 8], "depths": [1, 1]}
+SIMS_SETTINGS: dict[str, Any] = {
+    "transformation": _TRUNK,
+    "ordering": {**_TRUNK, "hidden_channels": 8},
+    "synthesis": {**_TRUNK, "decoder_widths": [8, 8, 4]},
+}
+
+COGAN_SETTINGS: dict[str, Any] = {
     f"{domain}_{part}": settings
     for domain in ("condition", "photo")
     for part, settings in {
