@@ -101,14 +101,7 @@ GCGAN_SETTINGS: dict[str, Any] = {
     "photo_critic": _PAIR_CRITIC,
     "turned_critic": _PAIR_CRITIC,
 }
-DIS_TRUNK = {"widths": [4, 8], "depths": [1, 1]}
-SIMS_SETTINGS: dict[str, Any] = {
-    "transformation": _TRUNK,
-    "ordering": {**_TRUNK, "hidden_channels": 8},
-    "synthesis": {**_TRUNK, "decoder_widths": [8, 8, 4]},
-}
-
-COGAN_SETTINGS: dict[str, Any] = {
+DISCOGAN_SETTINGS: dict[str, Any] = {
     f"{domain}_{part}": settings
     for domain in ("condition", "photo")
     for part, settings in {

@@ -11,7 +11,7 @@ from cocosnet_hf import DistilledVGG19Features
 from cocosnet_hf.cards import model_card
 from cocosnet_hf.models.drawn import drawn
 from cocosnet_hf.models.norms import instance_norm
-from cocosnet_hf.systems import MUNIT, MUNITLosses, MUNITPipeline
+from cocosnet_hf.systems import MUNIT, MUNITLosses, MUNITPipeline, Networks
 from tests.support import tiny
 from tests.support.phases import PlainPhases
 from tests.support.unpaired import CONDITION, batch
@@ -176,3 +176,61 @@ def test_its_card_names_the_method_and_promises_no_matching(pipe: MUNITPipeline)
 def test_calls_that_cannot_be_are_refused(pipe: MUNITPipeline, call: dict, message: str):
     with pytest.raises(ValueError, match=message):
         pipe(batch().condition, **call)
+
+
+STEPS = 150
+
+
+def taught(losses: MUNITLosses) -> Networks:
+    """The networks after a short training on photos of many colours."""
+    system = made(losses)
+    phases = PlainPhases(system, rate=2e-3)
+    for step in range(STEPS):
+        torch.manual_seed(step)
+        system.step(phases, batch(step, 4, 16))
+    return {name: network.eval() for name, network in system.networks.items()}
+
+
+@pytest.fixture(scope="module")
+def learned() -> Networks:
+    return taught(MUNITLosses(style=3))
+
+
+def in_styles(nets: Networks, styles: Tensor) -> tuple[Tensor, Tensor]:
+    """The content of a condition, and pictures of it in each of these styles."""
+    with torch.no_grad():
+        content = nets["condition_content"](drawn(batch(999, 1, 16).condition))
+        return content, nets["photo_decoder"](content.expand(len(styles), -1, -1, -1), styles)
+
+
+@pytest.mark.slow
+def test_styles_differ_and_come_back_because_they_are_asked_for(learned: Networks):
+    control = taught(MUNITLosses(style=0))
+    styles = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
+    spreads, together = [], []
+    for nets in (learned, control):
+        _, pictures = in_styles(nets, styles)
+        spreads.append(pictures.std(0).mean().item())
+        with torch.no_grad():
+            found = nets["photo_style"](pictures)
+        pairs = zip(styles.T, found.T, strict=True)
+        together.append(max(torch.corrcoef(torch.stack(pair))[0, 1].item() for pair in pairs))
+    assert spreads[0] > 1.2 * spreads[1]
+    assert together[0] > 0.7 and together[0] > together[1]
+
+
+@pytest.mark.slow
+def test_a_content_comes_back_in_every_style_and_a_style_from_an_exemplar(learned: Networks):
+    styles = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    content, pictures = in_styles(learned, styles)
+    photos = batch(998, 16, 16)
+    with torch.no_grad():
+        found = learned["photo_content"](pictures).flatten(1)
+        other = learned["condition_content"](drawn(batch(997, 1, 16).condition)).flatten(1)
+        near, far = (F.cosine_similarity(found, one) for one in (content.flatten(1), other))
+        codes = learned["photo_style"](photos.exemplar)
+        contents = learned["condition_content"](drawn(photos.condition))
+        made_of = learned["photo_decoder"](contents, codes)
+    assert (near > far).all()
+    means = [x.mean((2, 3)).flatten() for x in (made_of, photos.exemplar)]
+    assert torch.corrcoef(torch.stack(means))[0, 1] > 0.3

@@ -1,11 +1,14 @@
 """pix2pix as a system and a pipeline."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from cocosnet_hf import PatchGAN, UNet
-from cocosnet_hf.systems import Pix2Pix, Pix2PixPipeline
+from cocosnet_hf.systems import Generated, Pix2Pix, Pix2PixPipeline
 from cocosnet_hf.systems.pix2pix import Pix2PixLosses
 from tests.support.paired import CLASSES, Phases, batch, layouts, made
 from tests.support.tiny import lively
@@ -99,3 +102,53 @@ def test_several_pictures_without_a_generator_are_an_error(pipe: Pix2PixPipeline
         pipe(layouts(1), count=0)
     with pytest.raises(ValueError, match="one for each of the 2 pictures, got a list of 3"):
         pipe(layouts(2), generator=[torch.Generator()] * 3)
+
+
+@pytest.mark.slow
+def test_the_critic_prefers_the_right_condition_because_it_sees_it():
+    """Isola et al. 2017, section 3.1: told such photos apart, it must look at both."""
+    preferred = []
+    for sees in (True, False):
+        chosen = system()
+        if not sees:
+            torch.manual_seed(0)
+            chosen.networks["discriminator"] = PatchGAN(0, 4, halvings=1)
+            chosen.seen = lambda given: given.condition[:, :0]
+        phases = Phases(chosen, rate=5e-3)
+        for step in range(60):
+            given = batch(4, seed=step)
+            chosen.discriminator_step(phases, given, Generated(given.image.flip(0)))
+        given = batch(12, seed=99)
+        shuffled = replace(given, condition=given.condition.roll(1, 0))
+        critic = chosen.networks["discriminator"]
+        with torch.no_grad():
+            right, wrong = (
+                critic(chosen.seen(one), given.image)[0][-1].mean((1, 2, 3))
+                for one in (given, shuffled)
+            )
+        preferred.append((right > wrong).float().mean().item())
+    assert preferred[0] > 0.7 and preferred[1] == 0
+
+
+@pytest.mark.slow
+def test_the_critic_brings_fine_texture_that_pixels_alone_average_away():
+    """The same photos with grain by chance, learned with and without the adversarial term."""
+    grain = []
+    for adversarial in (0.0, 1.0):
+        chosen = system(pixel=10, adversarial=adversarial)
+        phases = Phases(chosen, rate=4e-3)
+        for step in range(80):
+            torch.manual_seed(step)
+            given = batch(4, seed=step)
+            chosen.step(phases, replace(given, image=grained(given.image, step)))
+        with torch.no_grad():
+            image = chosen.generate(chosen.networks, batch(8, seed=99)).image
+        grain.append((image[..., 1:] - image[..., :-1]).abs().mean().item())
+    assert grain[1] > 1.3 * grain[0]
+
+
+def grained(image: Tensor, seed: int) -> Tensor:
+    """Photos with black and white dots by chance."""
+    generator = torch.Generator().manual_seed(seed)
+    dots = torch.rand(image.shape[0], 1, *image.shape[2:], generator=generator) < 0.5
+    return torch.where(dots, image * 0.2 - 0.8, image * 0.2 + 0.8)
