@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,7 @@ WIDTHS, DEPTHS = (64, 128, 256, 512, 512), (2, 2, 3, 3, 3)
 def group(in_channels: int, width: int, depth: int, norm: str) -> nn.Sequential:
     """3x3 convolutions of one width, each with its norm and activation."""
     inputs = [in_channels] + [width] * (depth - 1)
-    kinds = {"norm": norm, "affine": True, "activation": "leaky"}
+    kinds: dict[str, Any] = {"norm": norm, "affine": True, "activation": "leaky"}
     return nn.Sequential(*(conv_block(given, width, 3, **kinds) for given in inputs))
 
 

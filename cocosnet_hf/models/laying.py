@@ -40,13 +40,13 @@ def laid(
     for number, one in enumerate(found):
         if one is None:
             continue
-        colours, mask = bank.cut(one.index)
+        colours, mask = bank.cut(one.number)
         place = query.pixels(number, size)
         sides = [part.stop - part.start for part in place]
         given = torch.cat([colours, mask[None].float()])[None]
         scaled = F.interpolate(given, sides, mode="bilinear", align_corners=False)[0]
         inside = (scaled[3:] > 0.5).float()
-        layers[number][(..., *place)] = torch.cat([scaled[:3] * inside, inside])
+        layers[number][..., place[0], place[1]] = torch.cat([scaled[:3] * inside, inside])
     return layers
 
 
@@ -107,10 +107,10 @@ def laid_out(nets: Mapping[str, Any], condition: Tensor, bank: SegmentBank) -> L
         ahead[one, other], ahead[other, one] = in_front, ~in_front
     order = [number for number in arranged(query.area, ahead) if found[number] is not None]
     canvas, filled = overlaid(layers, order, query.label.to(labels), labels[0])
-    sources = [
+    sources: list[tuple[int, int | None, float | None]] = [
         (int(label), None, None)
         if one is None
-        else (int(label), int(bank.segments.picture[one.index]), one.overlap)
+        else (int(label), int(bank.segments.picture[one.number]), one.overlap)
         for label, one in zip(query.label, found, strict=True)
     ]
     return Laid(canvas, filled, order, sources)

@@ -97,12 +97,12 @@ def segments_of(labels: Tensor) -> tuple[Segments, Tensor]:
                     _around(labels[picture], (top, left, bottom, right)),
                 )
             )
-    picture, label, area, box, masks, contexts = zip(*rows, strict=True)
+    pictures, own, areas, places, masks, contexts = zip(*rows, strict=True)
     return Segments(
-        torch.tensor(picture),
-        torch.stack(label).long(),
-        torch.stack(area),
-        torch.stack(box).double(),
+        torch.tensor(pictures),
+        torch.stack(own).long(),
+        torch.stack(areas),
+        torch.stack(places).double(),
         torch.stack(masks),
         torch.stack(contexts),
     ), numbers
@@ -155,9 +155,9 @@ def meeting(segments: Segments, chosen: Tensor, numbers: Tensor) -> list[tuple[i
 
 
 class Found(NamedTuple):
-    """A segment of a bank. index: which; overlap: of its mask with the one it was found for."""
+    """A segment of a bank. number: which; overlap: of its mask with the one it was found for."""
 
-    index: int
+    number: int
     overlap: float
 
 
@@ -221,7 +221,7 @@ class SegmentBank:
         photo, numbers = self._opened(picture)
         first = int((self.segments.picture < picture).sum())
         place = self.segments.pixels(index, size_of(photo))
-        return photo[(..., *place)], numbers[place] == index - first
+        return photo[..., place[0], place[1]], numbers[place] == index - first
 
     def _open(self, picture: int) -> tuple[Tensor, Tensor]:
         photo, labels = self._read(*self.sources[picture])
@@ -248,4 +248,4 @@ class SegmentBank:
             names = file.metadata()
             segments = Segments(*(file.get_tensor(name) for name in Segments._fields))
         pairs = [tuple(names[f"{number}"].split("\n")) for number in range(len(names))]
-        return cls(segments, pairs, read)  # type: ignore[arg-type]  # two names each
+        return cls(segments, pairs, read)

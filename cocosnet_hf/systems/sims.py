@@ -362,7 +362,7 @@ class SIMS(System):
             else:  # one class alone: nothing to learn, and still a step
                 still = nets["ordering"](drawn(batch.condition), drawn(batch.condition))
                 terms |= {"order": 0 * still.sum()}
-        self.networks["ordering"].taught.fill_(True)  # type: ignore[operator]  # a buffer
+        self.networks["ordering"].taught.fill_(True)
         return Generated(batch.image)
 
     def training_canvas(
@@ -381,8 +381,8 @@ class SIMS(System):
             picture, label = int(segments.picture[number]), int(segments.label[number])
             place = segments.pixels(number, size)
             own = numbers[picture][place] == number
-            colours = canvas[picture][(..., *place)]
-            stats = _colours(batch.image[picture].cpu()[(..., *place)][:, own])
+            colours = canvas[picture][..., place[0], place[1]]
+            stats = _colours(batch.image[picture].cpu()[..., place[0], place[1]][:, own])
             seen.append((label, segments.masks[number], stats))
             if label not in self.kept:
                 continue

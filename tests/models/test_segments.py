@@ -76,10 +76,10 @@ def test_a_segment_of_the_bank_finds_itself_and_another_if_its_photo_is_left_out
     for picture in range(len(labels)):
         query, _ = segments_of(labels[picture][None])
         found = bank.nearest(query)
-        assert [int(bank.segments.picture[one.index]) for one in found] == [picture] * len(found)
+        assert [int(bank.segments.picture[one.number]) for one in found] == [picture] * len(found)
         assert [one.overlap for one in found] == pytest.approx([1] * len(found))
         others = bank.nearest(query, without=picture)
-        assert picture not in {int(bank.segments.picture[one.index]) for one in others}
+        assert picture not in {int(bank.segments.picture[one.number]) for one in others}
         assert min(one.overlap for one in others) < 0.999
 
 
@@ -87,8 +87,8 @@ def test_what_is_found_has_the_class_the_shape_and_of_like_shapes_the_surroundin
     query, _ = segments_of(disc(16, 16, 7)[None])
     bank = SegmentBank.held(photos(), maps())
     found = bank.nearest(query)[int((query.label == 1).nonzero())]
-    assert bank.segments.label[found.index] == 1
-    assert bank.segments.picture[found.index] != 3  # a disc, not the square
+    assert bank.segments.label[found.number] == 1
+    assert bank.segments.picture[found.number] != 3  # a disc, not the square
     beside = torch.stack([disc(16, 16, 7), disc(16, 16, 7)])
     beside[0][beside[0] == 0] = 2
     bank = SegmentBank.held(photos(2), beside)

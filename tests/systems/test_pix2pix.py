@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cocosnet_hf import PatchGAN, UNet
-from cocosnet_hf.systems import Generated, Pix2Pix, Pix2PixPipeline
+from cocosnet_hf.systems import Pix2Pix, Pix2PixPipeline
 from cocosnet_hf.systems.pix2pix import Pix2PixLosses
 from tests.support.paired import CLASSES, Phases, batch, layouts, made
 from tests.support.tiny import lively
