@@ -292,7 +292,8 @@ def test_two_systems_are_trained_measured_and_shown_and_nothing_is_done_twice(tm
         for file in out.glob(pattern)
     }
     assert len(kept) > 4
-    compare(comparison, tmp_path)
+    compare(dataclasses.replace(comparison, sheet=0), tmp_path)
+    assert "sheet.png" not in page.read_text()
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
     with pytest.raises(ValueError, match="trained otherwise: budget.pictures was 16, is 20"):
         compare(dataclasses.replace(comparison, budget=Budget(pictures=20)), tmp_path)

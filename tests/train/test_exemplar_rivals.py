@@ -40,7 +40,7 @@ WEIGHTS = {
     "egsc-it": {"photo_autoencoder": 10.2, "photo_decoder": 3.9, "photo_critic": 2.8},
     "stargan-v2": {"generator": 33.9, "mapping": 3.3, "style_encoder": 20.9, "critic": 20.9},
     "unit": {"photo_encoder": 3.9, "shared": 2.4, "photo_decoder": 3.9, "photo_critic": 25.1},
-    "sims": {"transformation": 14.7, "ordering": 15.3, "synthesis": 57.6},
+    "sims": {"transformation": 14.7, "ordering": 15.3, "synthesis": 57.4},
     "munit": {"photo_content": 5.4, "photo_style": 2.8, "photo_decoder": 6.9, "photo_critic": 8.3},
 }
 """Millions of weights of some networks at the paper's size."""
