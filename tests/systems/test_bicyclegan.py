@@ -9,15 +9,14 @@ from cocosnet_hf.systems import Batch, BicycleGAN, BicycleGANLosses, Networks
 from tests.support import tiny
 from tests.support.phases import PlainPhases
 
-STEPS = 150
+STEPS = 200
 
 
-def made(losses: BicycleGANLosses | None = None, lively: bool = True) -> BicycleGAN:
+def made(losses: BicycleGANLosses | None = None) -> BicycleGAN:
     torch.manual_seed(0)
     networks = BicycleGAN.make_networks(EdgeCondition(), tiny.BICYCLEGAN_SETTINGS)
     for network in networks.values():
-        if lively:
-            tiny.lively(network)
+        tiny.lively(network)
     return BicycleGAN(EdgeCondition(), networks, losses or BicycleGANLosses())
 
 
@@ -126,8 +125,8 @@ def test_an_exemplar_is_its_mean_code_and_chance_needs_none():
 @pytest.fixture(scope="module")
 def learned() -> Networks:
     """The networks after a short training on photos whose colour the condition does not say."""
-    system = made(BicycleGANLosses(adversarial=0.3, style=2), lively=False)
-    phases = PlainPhases(system, rate=3e-3)
+    system = made(BicycleGANLosses(adversarial=0.05, style=2))
+    phases = PlainPhases(system, rate=4e-3)
     for step in range(STEPS):
         torch.manual_seed(step)
         system.step(phases, batch(seed=step, count=8, side=16))
@@ -144,8 +143,8 @@ def of_chance(nets: Networks, codes: torch.Tensor) -> torch.Tensor:
 @pytest.mark.slow
 def test_codes_make_pictures_differ_because_they_are_encoded_and_recoded(learned: Networks):
     """Without both ways round, pix2pix that is fed a code ignores it (Zhu et al. 2017)."""
-    control = made(lively=False).networks
-    optimizer = torch.optim.Adam(control["generator"].parameters(), 3e-3, (0.5, 0.999))
+    control = made().networks
+    optimizer = torch.optim.Adam(control["generator"].parameters(), 4e-3, (0.5, 0.999))
     for step in range(STEPS):
         torch.manual_seed(step)
         given = batch(seed=step, count=8, side=16)
@@ -154,7 +153,7 @@ def test_codes_make_pictures_differ_because_they_are_encoded_and_recoded(learned
         optimizer.step()
     codes = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
     spread, ignored = (of_chance(nets, codes).std(0).mean() for nets in (learned, control))
-    assert spread > 5 * ignored
+    assert spread > 3 * ignored
 
 
 @pytest.mark.slow

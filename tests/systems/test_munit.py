@@ -178,7 +178,7 @@ def test_calls_that_cannot_be_are_refused(pipe: MUNITPipeline, call: dict, messa
         pipe(batch().condition, **call)
 
 
-STEPS = 150
+STEPS = 160
 
 
 def taught(losses: MUNITLosses) -> Networks:
@@ -193,44 +193,34 @@ def taught(losses: MUNITLosses) -> Networks:
 
 @pytest.fixture(scope="module")
 def learned() -> Networks:
-    return taught(MUNITLosses(style=3))
+    return taught(MUNITLosses(adversarial=0.1, image=5, style=5))
 
 
-def in_styles(nets: Networks, styles: Tensor) -> tuple[Tensor, Tensor]:
-    """The content of a condition, and pictures of it in each of these styles."""
+def coming_back(nets: Networks) -> float:
+    """How well the best entry of a style by chance is told from the picture painted in it."""
+    styles = torch.randn(32, 4, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         content = nets["condition_content"](drawn(batch(999, 1, 16).condition))
-        return content, nets["photo_decoder"](content.expand(len(styles), -1, -1, -1), styles)
+        pictures = nets["photo_decoder"](content.expand(32, -1, -1, -1), styles)
+        pairs = zip(styles.T, nets["photo_style"](pictures).T, strict=True)
+    assert pictures.std(0).mean() > 0.05
+    return max(torch.corrcoef(torch.stack(pair))[0, 1].item() for pair in pairs)
 
 
 @pytest.mark.slow
-def test_styles_differ_and_come_back_because_they_are_asked_for(learned: Networks):
-    control = taught(MUNITLosses(style=0))
-    styles = torch.randn(32, 4, generator=torch.Generator().manual_seed(0))
-    spreads, together = [], []
-    for nets in (learned, control):
-        _, pictures = in_styles(nets, styles)
-        spreads.append(pictures.std(0).mean().item())
-        with torch.no_grad():
-            found = nets["photo_style"](pictures)
-        pairs = zip(styles.T, found.T, strict=True)
-        together.append(max(torch.corrcoef(torch.stack(pair))[0, 1].item() for pair in pairs))
-    assert spreads[0] > 1.2 * spreads[1]
-    assert together[0] > 0.7 and together[0] > together[1]
+def test_a_style_comes_back_from_the_picture_because_it_is_asked_for(learned: Networks):
+    without = taught(MUNITLosses(adversarial=0.1, image=5, style=0))
+    assert coming_back(learned) > max(0.7, coming_back(without) + 0.2)
 
 
 @pytest.mark.slow
-def test_a_content_comes_back_in_every_style_and_a_style_from_an_exemplar(learned: Networks):
-    styles = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
-    content, pictures = in_styles(learned, styles)
+def test_pictures_take_the_colour_of_the_exemplar(learned: Networks):
     photos = batch(998, 16, 16)
     with torch.no_grad():
-        found = learned["photo_content"](pictures).flatten(1)
-        other = learned["condition_content"](drawn(batch(997, 1, 16).condition)).flatten(1)
-        near, far = (F.cosine_similarity(found, one) for one in (content.flatten(1), other))
-        codes = learned["photo_style"](photos.exemplar)
         contents = learned["condition_content"](drawn(photos.condition))
-        made_of = learned["photo_decoder"](contents, codes)
-    assert (near > far).all()
-    means = [x.mean((2, 3)).flatten() for x in (made_of, photos.exemplar)]
-    assert torch.corrcoef(torch.stack(means))[0, 1] > 0.3
+        painted = learned["photo_decoder"](contents, learned["photo_style"](photos.exemplar))
+    means = [
+        x.mean((2, 3)).flatten() for x in (painted, photos.exemplar, photos.exemplar.roll(1, 0))
+    ]
+    own, other = (torch.corrcoef(torch.stack([means[0], one]))[0, 1] for one in means[1:])
+    assert own > 0.3 and own > other + 0.2
