@@ -48,6 +48,9 @@ from .train import refuse, train_stage
 OWN = ("batch_size", "workers", "cache_dir")
 """Settings of the data that systems may have each their own of."""
 
+SIZES = ("image_size", "image_width", "load_size")
+"""Settings of the data that may be smaller in a stage that is not the last."""
+
 TRIED = 12
 """Steps whose times say how many fit into minutes."""
 
@@ -259,10 +262,27 @@ def stages_by_system(comparison: Comparison, base: Path) -> dict[str, list[Stage
             f"--output_dir={system_folder(comparison, name)}",
         ]
         try:
-            systems[name] = load_stages([base / path for path in entry.config], overrides)
+            systems[name] = staged([base / path for path in entry.config], overrides)
         except ValueError as error:
             raise ValueError(f"systems.{name}: {error}") from error
     return systems
+
+
+def staged(recipes: Sequence[Path], overrides: Sequence[str]) -> list[Stage]:
+    """The runs of a system, of which those that a recipe has on smaller pictures stay smaller, by
+    the share that these have of the last one's."""
+    sizes = tuple(f"--data.{name}=" for name in SIZES)
+    own = load_stages(recipes, [one for one in overrides if not one.startswith(sizes)])
+    stages = load_stages(recipes, overrides)
+    last = stages[-1].config.data
+    for place, plain in enumerate(own):
+        share = plain.config.data.image_size / own[-1].config.data.image_size
+        given = {name: getattr(last, name) for name in SIZES}
+        smaller = {name: size and round(share * size) for name, size in given.items()}
+        data = dataclasses.replace(stages[place].config.data, **smaller)
+        config = dataclasses.replace(stages[place].config, data=data)
+        stages[place] = dataclasses.replace(stages[place], config=config)
+    return stages
 
 
 def as_overrides(settings: Mapping[str, Any], prefix: str = "--") -> Iterator[str]:
@@ -308,11 +328,13 @@ def shared_settings(config: TrainConfig) -> dict[str, Any]:
 
 def require_fair(comparison: Comparison, systems: Mapping[str, Sequence[Stage]]) -> None:
     """Raise ValueError for trainings on other data, sizes or augmentation, and on tested photos."""
-    first, *others = [(name, stage) for name, stages in systems.items() for stage in stages]
-    expected = shared_settings(first[1].config)
-    for name, stage in others:
+    named = [(name, stage) for name, stages in systems.items() for stage in stages]
+    first, ends = named[0], [stages[-1] for stages in systems.values()]
+    expected = shared_settings(next(iter(systems.values()))[-1].config)
+    for name, stage in named:
         for key, value in shared_settings(stage.config).items():
-            if value != expected[key]:
+            may_differ = stage not in ends and key.removeprefix("data.") in SIZES
+            if value != expected[key] and not may_differ:
                 raise ValueError(
                     f"systems are compared on the same data, size and augmentation: {key} is "
                     f"{expected[key]} in {first[0]} and {value} in {name}; set it for all, under "

@@ -98,9 +98,10 @@ def write_comparison(
     columns = [*(name for name in shown if name not in (TARGET, EXEMPLAR)), TARGET]
     names = ["condition", "exemplar", *(shown[name] for name in columns)]
     pairs = [run.pairs[index] for index in range(min(shown_pairs, len(run.pairs)))]
-    sheet = contact_sheet(run.folder, pairs, run.pipe.condition, columns)
-    with_names(sheet, names, GAP).save(folder / "sheet.png")
-    blocks += [Heading("Pictures"), Figure("sheet.png", f"the first pairs: {', '.join(names)}")]
+    if pairs:
+        sheet = contact_sheet(run.folder, pairs, run.pipe.condition, columns)
+        with_names(sheet, names, GAP).save(folder / "sheet.png")
+        blocks += [Heading("Pictures"), Figure("sheet.png", f"the first pairs: {', '.join(names)}")]
     if named.skipped:
         blocks.append(Table(["not measured", "why"], [[*pair] for pair in named.skipped.items()]))
     blocks += made_blocks(named)

@@ -9,6 +9,7 @@ from .coupled import CoupledCritic, CoupledGenerator
 from .discriminator import MultiscaleDiscriminator
 from .efficientnet import EfficientNetLite0Features
 from .feature_encoder import FeatureEncoder
+from .layered import CanvasPainter, OrderingNetwork, SegmentTransformer
 from .many_domains import (
     DomainCritic,
     DomainStyleEncoder,
@@ -35,6 +36,7 @@ from .vgg import VGG19Features
 __all__ = [
     "BlendingOutput",
     "BlendingTranslationNetwork",
+    "CanvasPainter",
     "CoarseToFineGenerator",
     "CodeEncoder",
     "ContentEncoder",
@@ -54,11 +56,13 @@ __all__ = [
     "ImageEncoder",
     "MirroredDecoder",
     "MultiscaleDiscriminator",
+    "OrderingNetwork",
     "PatchGAN",
     "ProjectedDiscriminator",
     "RestylingGenerator",
     "SharedLatent",
     "SPADEGenerator",
+    "SegmentTransformer",
     "StyleCodeEncoder",
     "StyleEncoder",
     "StyleMapping",

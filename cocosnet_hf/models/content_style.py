@@ -52,9 +52,9 @@ class ContentEncoder(Network):
 class StyleCodeEncoder(Network):
     """What a picture looks like, as a code of a few numbers (MUNIT's).
 
-    Without a norm, which would take out the statistics that are asked for. style_channels: numbers
-    of a code. base_channels: width of the first layer, doubled by the first two halvings. 2.8 M
-    parameters as it stands.
+    style_channels: numbers of a code. base_channels: width of the first layer, doubled by the first
+    two halvings. norm: behind every convolution, none as a rule: most would take out the statistics
+    that are asked for. 2.8 M parameters as it stands.
     """
 
     @register_to_config
@@ -64,13 +64,14 @@ class StyleCodeEncoder(Network):
         style_channels: int = 8,
         base_channels: int = 64,
         halvings: int = 4,
+        norm: str = "none",
     ):
         super().__init__()
         self.stride = 2**halvings
         widths = [base_channels * 2 ** min(level, 2) for level in range(halvings + 1)]
         self.layers = nn.Sequential(
-            conv_block(channels, base_channels, 7),
-            *(conv_block(*pair, 4, stride=2) for pair in pairwise(widths)),
+            conv_block(channels, base_channels, 7, norm=norm),
+            *(conv_block(*pair, 4, stride=2, norm=norm) for pair in pairwise(widths)),
         )
         self.code = nn.Linear(widths[-1], style_channels)
         init_he_(self)
@@ -104,7 +105,8 @@ class StyledDecoder(Network):
 
     A small network turns a style into the scales and shifts of all AdaIN layers, which have no 1 +
     (unlike those of StarGAN v2). base_channels, halvings, residual_blocks: of the content encoder.
-    hidden_channels: width of the small network. 6.9 M parameters as it stands.
+    hidden_channels: width of the small network. norm: behind the doublings, with a learned scale
+    and shift. 6.9 M parameters as it stands.
     """
 
     @register_to_config
@@ -116,6 +118,7 @@ class StyledDecoder(Network):
         halvings: int = 2,
         residual_blocks: int = 4,
         hidden_channels: int = 256,
+        norm: str = "layer",
     ):
         super().__init__()
         widths = [base_channels * 2**level for level in reversed(range(halvings + 1))]
@@ -128,7 +131,7 @@ class StyledDecoder(Network):
         )
         self.blocks = nn.ModuleList(StyledResidualBlock(widths[0]) for _ in range(residual_blocks))
         self.doublings = nn.ModuleList(
-            conv_block(*pair, 5, norm="layer", affine=True) for pair in pairwise(widths)
+            conv_block(*pair, 5, norm=norm, affine=True) for pair in pairwise(widths)
         )
         self.picture = conv_block(base_channels, channels, 7, activation="tanh")
         init_he_(self)

@@ -12,6 +12,7 @@ from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffuser
 from torch import Tensor, nn
 
 from .blocks import LEAKY_SLOPE, SPADEResidualBlock, conv2d, leaky_relu_
+from .conv_blocks import UNBIASED
 from .network import Network, require_channels, require_stride, require_style
 from .norms import make_norm
 
@@ -89,7 +90,8 @@ class ImageEncoder(Network):
     Park et al. 2019, appendix A.
 
     style_channels: entries of a style. channels: widths of the n layers, each of which halves.
-    image_size: side to which photos are resized first, a multiple of 2^n.
+    image_size: side to which photos are resized first, a multiple of 2^n. norm: behind each
+    convolution, by its name in `cocosnet_hf.models.norms`, without a learned scale.
     """
 
     @register_to_config
@@ -98,8 +100,10 @@ class ImageEncoder(Network):
         style_channels: int = 256,
         channels: Sequence[int] = (64, 128, 256, 512, 512, 512),
         image_size: int = 256,
+        norm: str = "instance",
     ):
         super().__init__()
+        bias = norm not in UNBIASED
         side = image_size // 2 ** len(channels)
         if side < 2 or side * 2 ** len(channels) != image_size:
             raise ValueError(
@@ -108,8 +112,8 @@ class ImageEncoder(Network):
             )
         self.layers = nn.ModuleList(
             nn.Sequential(
-                conv2d(*width, 3, stride=2, padding=1, bias=False, spectral=True),
-                make_norm("instance", width[1]),
+                conv2d(*width, 3, stride=2, padding=1, bias=bias, spectral=True),
+                make_norm(norm, width[1]),
                 nn.LeakyReLU(LEAKY_SLOPE),
             )
             for width in pairwise([3, *channels])

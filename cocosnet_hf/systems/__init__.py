@@ -23,6 +23,7 @@ from .munit import MUNIT, MUNITLosses, MUNITPipeline
 from .paired import PairedLosses, PairedPipeline, PairedSystem
 from .pix2pix import Pix2Pix, Pix2PixPipeline
 from .pix2pixhd import Pix2PixHD, Pix2PixHDPipeline
+from .sims import SIMS, SIMSLosses, SIMSOptions, SIMSPipeline
 from .spade import Spade, SpadePipeline, SpadePlain, SpadePlainPipeline
 from .stargan_v2 import StarGANv2, StarGANv2Losses, StarGANv2Pipeline
 from .style_vector import StyleVector, StyleVectorPipeline
@@ -40,6 +41,7 @@ SYSTEMS: dict[str, type[System]] = {
     "munit": MUNIT,
     "pix2pix": Pix2Pix,
     "pix2pixhd": Pix2PixHD,
+    "sims": SIMS,
     "spade": Spade,
     "spade_plain": SpadePlain,
     "stargan-v2": StarGANv2,
@@ -119,6 +121,10 @@ __all__ = [
     "CycleGAN",
     "EGSCIT",
     "MUNIT",
+    "SIMS",
+    "SIMSLosses",
+    "SIMSOptions",
+    "SIMSPipeline",
     "SYSTEMS",
     "AdversarialSystem",
     "Batch",

@@ -160,7 +160,7 @@ def test_skips_bring_what_the_innermost_map_has_lost():
 # Critics ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("halvings", "field"), [(0, 1), (1, 16), (2, 34), (3, 70)])
+@pytest.mark.parametrize(("halvings", "field"), [(0, 1), (1, 16), (2, 34), (3, 70), (5, 286)])
 def test_a_logit_sees_exactly_its_field(halvings: int, field: int):
     side = 3 * field + 16
     network = lively(PatchGAN(0, 2, halvings, norm="none"))

@@ -50,3 +50,11 @@ def test_noise_is_drawn_in_training_and_off_in_use():
     decoder = tiny.lively(GuidedDecoder(**WIDTHS))
     painted = decoder(latent, latent, maps(3))
     assert painted.shape == picture.shape and painted.abs().max() <= 1
+
+
+def test_masks_bring_back_a_layout_that_the_code_has_lost():
+    """A code that is the same everywhere, and whose layout its masks say (Ma et al. 2019)."""
+    content = maps(1)
+    found = guided(torch.ones_like(content), content, maps(2))
+    pairs = (x.flatten(2) - x.mean((2, 3))[..., None] for x in (found, content))
+    assert (torch.cosine_similarity(*pairs, dim=2) > 0.9).all()

@@ -72,6 +72,13 @@ UNIT_SETTINGS: dict[str, Any] = {
     if not name.endswith("_autoencoder")
 }
 
+_TRUNK = {"widths": [4, 8], "depths": [1, 1]}
+SIMS_SETTINGS: dict[str, Any] = {
+    "transformation": _TRUNK,
+    "ordering": {**_TRUNK, "hidden_channels": 8},
+    "synthesis": {**_TRUNK, "decoder_widths": [8, 8, 4]},
+}
+
 COGAN_SETTINGS: dict[str, Any] = {
     "generator": {"style_channels": 6, "channels": [8, 8, 4, 4]},
     "critic": {"channels": [4, 8, 8], "hidden": 8},

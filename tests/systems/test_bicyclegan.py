@@ -5,9 +5,11 @@ import torch
 import torch.nn.functional as F
 
 from cocosnet_hf import EdgeCondition
-from cocosnet_hf.systems import Batch, BicycleGAN, BicycleGANLosses
+from cocosnet_hf.systems import Batch, BicycleGAN, BicycleGANLosses, Networks
 from tests.support import tiny
 from tests.support.phases import PlainPhases
+
+STEPS = 200
 
 
 def made(losses: BicycleGANLosses | None = None) -> BicycleGAN:
@@ -118,3 +120,56 @@ def test_an_exemplar_is_its_mean_code_and_chance_needs_none():
     seeds = [torch.Generator().manual_seed(seed) for seed in (0, 0, 1)]
     drawn = [pipe(given.condition[0], count=2, generator=seed).styles for seed in seeds]
     assert torch.equal(drawn[0], drawn[1]) and not torch.equal(drawn[0], drawn[2])
+
+
+@pytest.fixture(scope="module")
+def learned() -> Networks:
+    """The networks after a short training on photos whose colour the condition does not say."""
+    system = made(BicycleGANLosses(adversarial=0.05, style=2))
+    phases = PlainPhases(system, rate=4e-3)
+    for step in range(STEPS):
+        torch.manual_seed(step)
+        system.step(phases, batch(seed=step, count=8, side=16))
+    return {name: network.eval() for name, network in system.networks.items()}
+
+
+def of_chance(nets: Networks, codes: torch.Tensor) -> torch.Tensor:
+    """One condition painted in each of these codes."""
+    condition = batch(seed=999, side=16).condition[:1].expand(len(codes), -1, -1, -1)
+    with torch.no_grad():
+        return nets["generator"](condition, codes)
+
+
+@pytest.mark.slow
+def test_codes_make_pictures_differ_because_they_are_encoded_and_recoded(learned: Networks):
+    """Without both ways round, pix2pix that is fed a code ignores it (Zhu et al. 2017)."""
+    control = made().networks
+    optimizer = torch.optim.Adam(control["generator"].parameters(), 4e-3, (0.5, 0.999))
+    for step in range(STEPS):
+        torch.manual_seed(step)
+        given = batch(seed=step, count=8, side=16)
+        optimizer.zero_grad()
+        F.l1_loss(control["generator"](given.condition, torch.randn(8, 4)), given.image).backward()
+        optimizer.step()
+    codes = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))
+    spread, ignored = (of_chance(nets, codes).std(0).mean() for nets in (learned, control))
+    assert spread > 3 * ignored
+
+
+@pytest.mark.slow
+def test_a_code_comes_back_from_the_picture_painted_in_it(learned: Networks):
+    codes = torch.randn(64, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found, _ = learned["encoder"](of_chance(learned, codes))
+    together = [
+        torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(codes.T, found.T, strict=True)
+    ]
+    assert sum(r > 0.5 for r in together) >= 2
+    photos = batch(seed=998, count=16, side=16)
+    with torch.no_grad():
+        own, _ = learned["encoder"](photos.image)
+        errors = [
+            F.l1_loss(learned["generator"](photos.condition, code), photos.image)
+            for code in (own, codes[:16])
+        ]
+    assert errors[0] < 0.8 * errors[1]

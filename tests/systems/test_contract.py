@@ -84,6 +84,10 @@ GROUPS: dict[str, dict[str, Any]] = {
         "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.MUNIT_SETTINGS,
         "losses": {"cycle": 1},
     },
+    "sims": {
+        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.SIMS_SETTINGS,
+        "losses": {"perceptual": 0},
+    },
     "stargan-v2": {
         "data": SETTINGS["data"] | {"domain_column": "palette"},
         "networks": {"condition": {"type": "domain", "domains": list(PALETTES)}}

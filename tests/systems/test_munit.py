@@ -11,7 +11,7 @@ from cocosnet_hf import DistilledVGG19Features
 from cocosnet_hf.cards import model_card
 from cocosnet_hf.models.drawn import drawn
 from cocosnet_hf.models.norms import instance_norm
-from cocosnet_hf.systems import MUNIT, MUNITLosses, MUNITPipeline
+from cocosnet_hf.systems import MUNIT, MUNITLosses, MUNITPipeline, Networks
 from tests.support import tiny
 from tests.support.phases import PlainPhases
 from tests.support.unpaired import CONDITION, batch
@@ -176,3 +176,51 @@ def test_its_card_names_the_method_and_promises_no_matching(pipe: MUNITPipeline)
 def test_calls_that_cannot_be_are_refused(pipe: MUNITPipeline, call: dict, message: str):
     with pytest.raises(ValueError, match=message):
         pipe(batch().condition, **call)
+
+
+STEPS = 160
+
+
+def taught(losses: MUNITLosses) -> Networks:
+    """The networks after a short training on photos of many colours."""
+    system = made(losses)
+    phases = PlainPhases(system, rate=2e-3)
+    for step in range(STEPS):
+        torch.manual_seed(step)
+        system.step(phases, batch(step, 4, 16))
+    return {name: network.eval() for name, network in system.networks.items()}
+
+
+@pytest.fixture(scope="module")
+def learned() -> Networks:
+    return taught(MUNITLosses(adversarial=0.1, image=5, style=5))
+
+
+def coming_back(nets: Networks) -> float:
+    """How well the best entry of a style by chance is told from the picture painted in it."""
+    styles = torch.randn(32, 4, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        content = nets["condition_content"](drawn(batch(999, 1, 16).condition))
+        pictures = nets["photo_decoder"](content.expand(32, -1, -1, -1), styles)
+        pairs = zip(styles.T, nets["photo_style"](pictures).T, strict=True)
+    assert pictures.std(0).mean() > 0.05
+    return max(torch.corrcoef(torch.stack(pair))[0, 1].item() for pair in pairs)
+
+
+@pytest.mark.slow
+def test_a_style_comes_back_from_the_picture_because_it_is_asked_for(learned: Networks):
+    without = taught(MUNITLosses(adversarial=0.1, image=5, style=0))
+    assert coming_back(learned) > max(0.7, coming_back(without) + 0.2)
+
+
+@pytest.mark.slow
+def test_pictures_take_the_colour_of_the_exemplar(learned: Networks):
+    photos = batch(998, 16, 16)
+    with torch.no_grad():
+        contents = learned["condition_content"](drawn(photos.condition))
+        painted = learned["photo_decoder"](contents, learned["photo_style"](photos.exemplar))
+    means = [
+        x.mean((2, 3)).flatten() for x in (painted, photos.exemplar, photos.exemplar.roll(1, 0))
+    ]
+    own, other = (torch.corrcoef(torch.stack([means[0], one]))[0, 1] for one in means[1:])
+    assert own > 0.3 and own > other + 0.2

@@ -206,9 +206,21 @@ def test_the_recipes_of_the_package_are_fair(path: Path):
     comparison = read(path)
     systems = stages_by_system(comparison, path.parent)
     require_fair(comparison, systems)
-    assert [systems[name][0].config.system for name in comparison.systems] == list(
-        comparison.systems
-    )
+    chosen = [systems[name][0].config.system for name in comparison.systems]
+    assert [name.replace("_", "-") for name in chosen] == list(comparison.systems)
+
+
+def test_a_stage_on_smaller_pictures_stays_smaller_by_the_same_share(tmp_path: Path):
+    """pix2pixHD begins at half the size: at the comparison's it would learn another coarse body."""
+    system = {"config": [str(CONFIGS / "pix2pixhd.yaml")]}
+    comparison = read(written(tmp_path, systems={"pix2pixhd": system}))
+    systems = stages_by_system(comparison, tmp_path)
+    sizes = [(s.config.data.image_size, s.config.data.load_size) for s in systems["pix2pixhd"]]
+    assert sizes == [(16, 18), (32, 36), (32, 36)]
+    require_fair(comparison, systems)
+    last = dataclasses.replace(systems["pix2pixhd"][-1], config=systems["pix2pixhd"][0].config)
+    with pytest.raises(ValueError, match="data.image_size is 32 in small and 16 in pix2pixhd"):
+        require_fair(comparison, {"small": systems["pix2pixhd"][1:2], "pix2pixhd": [last]})
 
 
 def test_the_supplements_ablations_change_a_line_each():
@@ -280,7 +292,8 @@ def test_two_systems_are_trained_measured_and_shown_and_nothing_is_done_twice(tm
         for file in out.glob(pattern)
     }
     assert len(kept) > 4
-    compare(comparison, tmp_path)
+    compare(dataclasses.replace(comparison, sheet=0), tmp_path)
+    assert "sheet.png" not in page.read_text()
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
     with pytest.raises(ValueError, match="trained otherwise: budget.pictures was 16, is 20"):
         compare(dataclasses.replace(comparison, budget=Budget(pictures=20)), tmp_path)
