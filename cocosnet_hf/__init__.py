@@ -19,7 +19,9 @@ from .image_translation import ImageTranslationOutput, ImageTranslationPipeline
 from .losses import contextual_loss
 from .matching import Matching
 from .models import (
+    AttributeDecoder,
     BlendingTranslationNetwork,
+    CascadedGenerator,
     CoarseToFineGenerator,
     CodeEncoder,
     ContentEncoder,
@@ -34,8 +36,10 @@ from .models import (
     DomainEncoder,
     DomainStyleEncoder,
     FeatureEncoder,
+    ForgetfulEncoder,
     GuidedDecoder,
     ImageEncoder,
+    LatentCritic,
     MirroredDecoder,
     MultiscaleDiscriminator,
     PatchGAN,
@@ -53,15 +57,18 @@ from .models import (
 )
 from .pipeline import CoCosPipeline, CoCosPipelineOutput, PreparedExemplar
 from .presets import PRESETS, Preset
+from .restyling import semantic_style_transfer
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "PRESETS",
+    "AttributeDecoder",
     "AttributesCondition",
     "BlendingTranslationNetwork",
     "CoCosPipeline",
     "CoCosPipelineOutput",
+    "CascadedGenerator",
     "CoarseToFineGenerator",
     "CodeEncoder",
     "Condition",
@@ -79,10 +86,12 @@ __all__ = [
     "DomainStyleEncoder",
     "EdgeCondition",
     "FeatureEncoder",
+    "ForgetfulEncoder",
     "GuidedDecoder",
     "ImageEncoder",
     "ImageTranslationOutput",
     "ImageTranslationPipeline",
+    "LatentCritic",
     "MaskCondition",
     "Matching",
     "MirroredDecoder",
@@ -110,4 +119,5 @@ __all__ = [
     "condition_from_config",
     "contextual_loss",
     "open_model",
+    "semantic_style_transfer",
 ]

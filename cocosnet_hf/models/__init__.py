@@ -1,6 +1,8 @@
 """The networks: one file for each box of the design's picture."""
 
+from .attributes import AttributeDecoder, ForgetfulEncoder, LatentCritic
 from .blending import BlendingOutput, BlendingTranslationNetwork
+from .cascaded import CascadedGenerator
 from .coarse_to_fine import CoarseToFineGenerator
 from .code_encoder import CodeEncoder
 from .content_style import ContentEncoder, StyleCodeEncoder, StyledDecoder
@@ -33,8 +35,10 @@ from .unet import UNet
 from .vgg import VGG19Features
 
 __all__ = [
+    "AttributeDecoder",
     "BlendingOutput",
     "BlendingTranslationNetwork",
+    "CascadedGenerator",
     "CoarseToFineGenerator",
     "CodeEncoder",
     "ContentEncoder",
@@ -50,8 +54,10 @@ __all__ = [
     "DomainStyleEncoder",
     "EfficientNetLite0Features",
     "FeatureEncoder",
+    "ForgetfulEncoder",
     "GuidedDecoder",
     "ImageEncoder",
+    "LatentCritic",
     "MirroredDecoder",
     "MultiscaleDiscriminator",
     "PatchGAN",
