@@ -51,6 +51,7 @@ def semantic_style_transfer(
     variation_weight: float = 1e-4,
     rate: float = 5.0,
     size: int = 256,
+    positions: int = POSITIONS,
     seed: int = 0,
 ) -> Image.Image:
     """`content`, in which each region looks like the region of `style` that it is most like.
@@ -60,7 +61,8 @@ def semantic_style_transfer(
     decides the device. steps: of Adam on the picture, which begins as the content. rate: its
     learning rate, on a scale of 0..255. bandwidth: of the contextual loss; a larger one asks
     less for a match. The weights: of the loss to the style, of that to the content, and of the sum
-    of squared differences of neighbours. seed: of the positions that are compared.
+    of squared differences of neighbours. positions: of a map that are compared at most; fewer cost
+    their square less and match more coarsely. seed: which draws them.
     Raises ValueError for pictures that cannot be read and numbers that mean nothing.
     """
     if steps < 1 or not rate > 0:
@@ -85,10 +87,12 @@ def semantic_style_transfer(
         features = network(picture, layers)
         styled = joined({name: features[name] for name in STYLE_LAYERS})
         held = joined({name: features[name] for name in CONTENT_LAYERS})
-        loss = style_weight * loss_of_maps(*sampled(styled, wanted, draw), bandwidth=bandwidth)
+        loss = style_weight * loss_of_maps(
+            *sampled(styled, wanted, draw, positions), bandwidth=bandwidth
+        )
         if content_weight:
             loss = loss + content_weight * loss_of_maps(
-                *sampled(held, kept, draw), bandwidth=bandwidth
+                *sampled(held, kept, draw, positions), bandwidth=bandwidth
             )
         loss = loss + variation_weight * total_variation(picture)
         (picture.grad,) = torch.autograd.grad(loss, picture)
