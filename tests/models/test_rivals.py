@@ -1,4 +1,4 @@
-"""The networks of the systems beside CoCosNet: what each promises, and what it loses without a part."""
+"""Networks of the systems beside CoCosNet: what each promises, and what it loses without a part."""
 
 from pathlib import Path
 
