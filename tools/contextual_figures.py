@@ -14,9 +14,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from cocosnet_hf import open_model
 from cocosnet_hf.pictures import grid
 from cocosnet_hf.synthetic import NamedScenes, SyntheticExamples
+from cocosnet_hf.systems import ContextualPipeline
 from train.config import load_config
 from train.train import train
 
@@ -91,7 +91,7 @@ def figure(use: str, perceptual: Path, out: Path, steps: int) -> Image.Image:
         "output.checkpoint_every": steps,
     }
     config = load_config(recipe, [f"--{name}={value}" for name, value in settings.items()])
-    pipe = open_model(str(train(config)))
+    pipe = ContextualPipeline.from_pretrained(train(config))
     unseen = [source(1000 + at) for at in range(5)]
     rows = [[target(0), *unseen], [target(count - 1), *pipe(unseen).images]]
     size = (SHOWN, SHOWN)
