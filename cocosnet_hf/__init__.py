@@ -19,8 +19,10 @@ from .image_translation import ImageTranslationOutput, ImageTranslationPipeline
 from .losses import contextual_loss
 from .matching import Matching
 from .models import (
+    AttributeDecoder,
     BlendingTranslationNetwork,
     CanvasPainter,
+    CascadedGenerator,
     CoarseToFineGenerator,
     CodeEncoder,
     ContentEncoder,
@@ -35,8 +37,10 @@ from .models import (
     DomainEncoder,
     DomainStyleEncoder,
     FeatureEncoder,
+    ForgetfulEncoder,
     GuidedDecoder,
     ImageEncoder,
+    LatentCritic,
     MirroredDecoder,
     MultiscaleDiscriminator,
     OrderingNetwork,
@@ -56,16 +60,19 @@ from .models import (
 )
 from .pipeline import CoCosPipeline, CoCosPipelineOutput, PreparedExemplar
 from .presets import PRESETS, Preset
+from .restyling import semantic_style_transfer
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "PRESETS",
+    "AttributeDecoder",
     "AttributesCondition",
     "BlendingTranslationNetwork",
     "CanvasPainter",
     "CoCosPipeline",
     "CoCosPipelineOutput",
+    "CascadedGenerator",
     "CoarseToFineGenerator",
     "CodeEncoder",
     "Condition",
@@ -83,10 +90,12 @@ __all__ = [
     "DomainStyleEncoder",
     "EdgeCondition",
     "FeatureEncoder",
+    "ForgetfulEncoder",
     "GuidedDecoder",
     "ImageEncoder",
     "ImageTranslationOutput",
     "ImageTranslationPipeline",
+    "LatentCritic",
     "MaskCondition",
     "Matching",
     "MirroredDecoder",
@@ -116,4 +125,5 @@ __all__ = [
     "condition_from_config",
     "contextual_loss",
     "open_model",
+    "semantic_style_transfer",
 ]

@@ -211,6 +211,16 @@ def require_names(what: str, names: tuple[str, ...], least: int) -> None:
         raise ValueError(f"'{what}' must be {least} names or more, each once, got {list(names)}.")
 
 
+def require_attributes(condition: Condition) -> int:
+    """How many attributes a condition has. Raises ValueError for one that asks otherwise."""
+    if not isinstance(condition, AttributesCondition):
+        raise ValueError(
+            f"this system needs a condition of the type attributes, which names them, got "
+            f"{condition.type}: see docs/systems.md."
+        )
+    return len(condition.attributes)
+
+
 def require_domains(condition: Condition) -> int:
     """How many domains a condition may ask for. Raises ValueError for one that asks otherwise."""
     if not isinstance(condition, DomainCondition):

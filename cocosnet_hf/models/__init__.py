@@ -1,6 +1,8 @@
 """The networks: one file for each box of the design's picture."""
 
+from .attributes import AttributeDecoder, ForgetfulEncoder, LatentCritic
 from .blending import BlendingOutput, BlendingTranslationNetwork
+from .cascaded import CascadedGenerator
 from .coarse_to_fine import CoarseToFineGenerator
 from .code_encoder import CodeEncoder
 from .content_style import ContentEncoder, StyleCodeEncoder, StyledDecoder
@@ -34,9 +36,11 @@ from .unet import UNet
 from .vgg import VGG19Features
 
 __all__ = [
+    "AttributeDecoder",
     "BlendingOutput",
     "BlendingTranslationNetwork",
     "CanvasPainter",
+    "CascadedGenerator",
     "CoarseToFineGenerator",
     "CodeEncoder",
     "ContentEncoder",
@@ -52,8 +56,10 @@ __all__ = [
     "DomainStyleEncoder",
     "EfficientNetLite0Features",
     "FeatureEncoder",
+    "ForgetfulEncoder",
     "GuidedDecoder",
     "ImageEncoder",
+    "LatentCritic",
     "MirroredDecoder",
     "MultiscaleDiscriminator",
     "OrderingNetwork",

@@ -14,9 +14,16 @@ from .batch import Batch, Generated
 from .bicyclegan import BicycleGAN, BicycleGANLosses, BicycleGANPipeline
 from .cocosnet import CoCosNet, CoCosNetLosses
 from .cogan import CoGAN, CoGANLosses, CoGANPipeline
+from .contextual import (
+    Contextual,
+    ContextualLosses,
+    ContextualOptions,
+    ContextualPipeline,
+)
 from .cyclegan import CycleGAN, CycleGANLosses, CycleGANPipeline
 from .discogan import DiscoGAN, DiscoGANLosses, DiscoGANOptions, DiscoGANPipeline
 from .egsc_it import EGSCIT, EGSCITLosses, EGSCITOptions, EGSCITPipeline
+from .fader import Fader, FaderLosses, FaderOptions, FaderPipeline
 from .gcgan import GcGAN, GcGANLosses, GcGANOptions, GcGANPipeline
 from .judged import JudgedLosses, JudgedSystem
 from .munit import MUNIT, MUNITLosses, MUNITPipeline
@@ -34,9 +41,11 @@ SYSTEMS: dict[str, type[System]] = {
     "bicyclegan": BicycleGAN,
     "cocosnet": CoCosNet,
     "cogan": CoGAN,
+    "contextual": Contextual,
     "cyclegan": CycleGAN,
     "discogan": DiscoGAN,
     "egsc-it": EGSCIT,
+    "fader": Fader,
     "gcgan": GcGAN,
     "munit": MUNIT,
     "pix2pix": Pix2Pix,
@@ -108,6 +117,14 @@ __all__ = [
     "UNITPipeline",
     "UNITLosses",
     "UNIT",
+    "ContextualPipeline",
+    "ContextualOptions",
+    "ContextualLosses",
+    "Contextual",
+    "FaderPipeline",
+    "FaderOptions",
+    "FaderLosses",
+    "Fader",
     "GcGANPipeline",
     "GcGANOptions",
     "GcGANLosses",

@@ -1,4 +1,4 @@
-"""The networks of the paired rivals: what each promises, and what it loses without a part."""
+"""Networks of the systems beside CoCosNet: what each promises, and what it loses without a part."""
 
 from pathlib import Path
 
@@ -7,9 +7,13 @@ import torch
 from torch import Tensor
 
 from cocosnet_hf import (
+    AttributeDecoder,
+    CascadedGenerator,
     CoarseToFineGenerator,
     FeatureEncoder,
+    ForgetfulEncoder,
     ImageEncoder,
+    LatentCritic,
     PatchGAN,
     SPADEGenerator,
     UNet,
@@ -51,6 +55,13 @@ NETWORKS = {
         lambda: (layout(),),
     ),
     "image encoder": (lambda: ImageEncoder(3, (4, 6), image_size=16), lambda: (photo(24),)),
+    "forgetful encoder": (lambda: ForgetfulEncoder(4, 8, 2), lambda: (photo(),)),
+    "attribute decoder": (
+        lambda: AttributeDecoder(2, 4, 8, 2),
+        lambda: (normal(2, 8, 4, 4), normal(2, 2)),
+    ),
+    "latent critic": (lambda: LatentCritic(2, 8, hidden=8), lambda: (normal(2, 8, 4, 4),)),
+    "cascaded": (lambda: CascadedGenerator((8, 8, 4)), lambda: (photo(),)),
 }
 every_network = pytest.mark.parametrize("name", NETWORKS)
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cocosnet_hf import DomainCondition
+from cocosnet_hf import AttributesCondition, DomainCondition
 from cocosnet_hf.conditions.asked import planes
 from cocosnet_hf.systems import Batch
 
@@ -25,6 +25,23 @@ def photos(layout: Tensor, domain: Tensor, look: Tensor) -> Tensor:
     picture[every, domain] = 0.3 + 0.6 * layout[:, 0]
     picture[every, (domain + 1) % 3] = look[:, None, None].expand(-1, side, side)
     return picture * 2 - 1
+
+
+ATTRIBUTES = AttributesCondition(("red", "framed"))
+
+
+def attributed(seed: int = 0, count: int = 2, side: int = 32) -> Batch:
+    """Photos of blocks in blue or red, with a white frame or none, each with what it has."""
+    generator = torch.Generator().manual_seed(seed)
+    tones = 0.3 + 0.6 * layouts(count, side, generator)[:, 0]
+    has = torch.randint(2, (count, 2), generator=generator)
+    photo = torch.zeros(count, 3, side, side)
+    photo[torch.arange(count), 2 - 2 * has[:, 0]] = tones
+    inside = torch.zeros(side, side)
+    inside[side // 8 : -side // 8, side // 8 : -side // 8] = 1
+    photo = torch.where((has[:, 1, None, None, None] == 1) & (inside == 0), 1.0, photo)
+    condition = torch.cat([photo, planes(has.float(), photo)], dim=1)
+    return Batch(photo * 2 - 1, condition, photo * 2 - 1, None, torch.zeros(count))
 
 
 def batch(seed: int = 0, count: int = 2, side: int = 32) -> Batch:

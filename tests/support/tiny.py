@@ -89,6 +89,8 @@ ADAIN_SETTINGS: dict[str, Any] = {
     "decoder": {"widths": [128, 64, 32, 16]},
 }
 
+CONTEXTUAL_SETTINGS: dict[str, Any] = {"generator": {"widths": [8, 8, 4]}}
+
 _BODY = {"base_channels": 4, "halvings": 2, "blocks": 1}
 _PAIR_CRITIC = {"base_channels": 4, "halvings": 1}
 CYCLEGAN_SETTINGS: dict[str, Any] = {
@@ -126,6 +128,11 @@ STARGANV2_SETTINGS: dict[str, Any] = {
     },
     "style_encoder": {"size": 32, "base_channels": 4, "widest": 8},
     "critic": {"base_channels": 4, "widest": 8},
+}
+
+FADER_SETTINGS: dict[str, Any] = {
+    "encoder": {"base_channels": 4, "widest": 8, "halvings": 3},
+    "critic": {"hidden": 8},
 }
 
 _PATCHES = {"base_channels": 4, "halvings": 1, "scales": 2}

@@ -61,6 +61,11 @@ GROUPS: dict[str, dict[str, Any]] = {
         "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.COGAN_SETTINGS,
         "losses": {},
     },
+    "contextual": {
+        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.CONTEXTUAL_SETTINGS,
+        "losses": {},
+        "perceptual": {"network": "vgg19-distilled", "source": "vgg.safetensors"},
+    },
     "cyclegan": {
         "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.CYCLEGAN_SETTINGS,
         "losses": {},
@@ -69,6 +74,12 @@ GROUPS: dict[str, dict[str, Any]] = {
     "discogan": {
         "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.DISCOGAN_SETTINGS,
         "losses": {},
+    },
+    "fader": {
+        "networks": {"condition": {"type": "attributes", "attributes": ["sun", "night"]}}
+        | tiny.FADER_SETTINGS,
+        "losses": {"latent": 0.1},
+        "system_options": {"rising_steps": 1},
     },
     "gcgan": {
         "networks": {"condition": {"type": "picture"}} | tiny.GCGAN_SETTINGS,
