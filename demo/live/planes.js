@@ -201,11 +201,13 @@ function cubic(x, sharpness) {
   return 0;
 }
 
-// A plane at another size by a filter that looks at every pixel of what is made smaller.
-export function resampled(values, width, height, newWidth, newHeight, filter) {
+// A plane at another size by a filter that looks at every pixel of what is made smaller. bytes: as
+// Pillow does it, whole numbers of 0..255 after each axis.
+export function resampled(values, width, height, newWidth, newHeight, filter, bytes = false) {
+  const kept = (made) => (bytes ? made.map((one) => clamp(Math.floor(one + 0.5), 0, 255)) : made);
   let made = values;
-  if (newWidth !== width) made = oneAxis(made, width, height, newWidth, filter, false);
-  if (newHeight !== height) made = oneAxis(made, newWidth, height, newHeight, filter, true);
+  if (newWidth !== width) made = kept(oneAxis(made, width, height, newWidth, filter, false));
+  if (newHeight !== height) made = kept(oneAxis(made, newWidth, height, newHeight, filter, true));
   return made;
 }
 
