@@ -14,8 +14,8 @@ folder. The token is that of `hf auth login` or of the environment variable HF_T
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Sequence
-from typing import Any
 
 from huggingface_hub import CommitInfo
 
@@ -61,12 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     page = commands.add_parser("page", help="write the page that paints in the browser")
     page.set_defaults(publish=build_page)
     page.add_argument("output", help="folder for the page and all that it reads")
-    page.add_argument(
-        "--models", nargs="+", default=(), metavar="NAME", help="bundled pipelines; default: all"
-    )
 
     for command in (space, page):
         command.add_argument("--folder", default="demo", help="of the demo; default: demo")
+        command.add_argument(
+            "--models",
+            nargs="+",
+            default=(),
+            metavar="NAME",
+            help="bundled pipelines of the page that paints in the browser; default: all",
+        )
+
     for command in (folder, converted, space):
         command.add_argument(
             "--private", action="store_true", default=None, help="only for its owner"
@@ -79,15 +84,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise SystemExit(f"error: {error}") from None
 
 
-def _publish_space(static: bool, pipeline: str | None = None, **where: Any) -> CommitInfo:
+def _publish_space(
+    space_id: str,
+    static: bool,
+    models: Sequence[str],
+    folder: str,
+    pipeline: str | None,
+    private: bool | None,
+) -> CommitInfo:
     if not static:
-        return publish_space(pipeline=pipeline, **where)
+        if models:
+            raise ValueError("--models belongs to --static; a Space with a server shows all.")
+        return publish_space(space_id, pipeline, folder=folder, private=private)
     if pipeline is not None:
         raise ValueError(
             f"a static Space shows the bundled pipelines alone, got --pipeline {pipeline}; leave "
             f"out one of both."
         )
-    return publish_page(**where)
+    with tempfile.TemporaryDirectory() as made:
+        return publish_page(space_id, build_page(made, models, folder), private=private)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from ..export import export, terms_of
 from ..models.person import PersonNetwork
 from ..models.scene import SceneNetwork
 from ..transfer import commit, create_repository, own_files
+from ..whole_files import write_whole
 from .publish import PACKAGE, licence_file
 
 RUNTIME = "1.30.0"
@@ -40,13 +41,13 @@ RUNTIME_FILES = (
 )
 """What the page reads of it: with threads on the CPU, and on the GPU."""
 
-READERS: dict[str, type[SceneNetwork]] = {
-    "person-reader": PersonNetwork,
-    "mask-reader": PersonNetwork,
-    "landscape-reader": SceneNetwork,
-    "face-reader": SceneNetwork,
+READERS = {
+    "pose-to-body": ("person-reader",),
+    "mask-to-image": ("mask-reader", "person-reader"),
+    "mask-to-landscape": ("landscape-reader",),
+    "edge-to-face": ("face-reader",),
 }
-"""The networks that read photos and layouts, by the folder of their weights."""
+"""The networks that read photos and layouts for a pipeline, by the folders of their weights."""
 
 EDITORS = {"canvas": ("keeping", "pixels", "canvas"), "pose": ("keeping", "pose")}
 """The editors of the demo's page, and the scripts that they are made of."""
@@ -81,36 +82,35 @@ def build_page(
     (output / "pictures.json").write_text(json.dumps(pictures) + "\n")
     for name in names:
         _write_model(name, output / "models" / name, checks)
-    _write_readers(output / "readers")
+    for reader in sorted({reader for name in names for reader in READERS[name]}):
+        _write_reader(reader, output / "readers")
     shutil.copyfile(licence_file(), output / "LICENSE")
     return output
 
 
 def publish_page(
     space_id: str,
+    page: str | Path,
     *,
-    folder: str | Path = "demo",
-    models: Sequence[str] = (),
     private: bool | None = None,
     token: str | bool | None = None,
 ) -> CommitInfo:
     """Put the page that paints in the browser on the Hub as a static Space, which needs no server.
 
-    folder, models: as of `build_page`. Other files that the Space has are removed in the same
-    commit. Raises what `build_page`, `create_repository` and `commit` raise.
+    page: the folder that `build_page` wrote. Other files that the Space has are removed in the same
+    commit. Raises ValueError for another folder, and what `create_repository` and `commit` raise.
     """
-    with tempfile.TemporaryDirectory() as made:
-        files = own_files(build_page(made, models, folder))
-        sdk = SpaceCard.load(Path(made, CARD_FILE)).data.get("sdk")
-        if sdk != "static":
-            raise ValueError(
-                f"the header of {folder}/live/{CARD_FILE} must say `sdk: static`, got {sdk!r}."
-            )
-        space_id = create_repository(
-            space_id, repo_type="space", space_sdk="static", private=private, token=token
-        )
-        message = "Paint in the browser"
-        return commit(files, space_id, message, repo_type="space", token=token, mirror=True)
+    files = own_files(page)
+    if missing := [name for name in (CARD_FILE, "index.html") if name not in files]:
+        raise ValueError(f"{page} lacks {missing[0]}; give a folder that build_page wrote.")
+    sdk = SpaceCard.load(Path(page, CARD_FILE)).data.get("sdk")
+    if sdk != "static":
+        raise ValueError(f"the header of {page}/{CARD_FILE} must say `sdk: static`, got {sdk!r}.")
+    space_id = create_repository(
+        space_id, repo_type="space", space_sdk="static", private=private, token=token
+    )
+    message = "Paint in the browser"
+    return commit(files, space_id, message, repo_type="space", token=token, mirror=True)
 
 
 def fetch_runtime(output: Path) -> None:
@@ -191,11 +191,11 @@ def _write_model(name: str, target: Path, checks: int) -> None:
     (target / "model.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 
-def _write_readers(target: Path) -> None:
+def _write_reader(name: str, target: Path) -> None:
     from ..exporting.readers import reader_file  # needs the extra that `export` has asked for
 
-    target.mkdir(parents=True, exist_ok=True)
-    for name, kind in READERS.items():
-        folder = PACKAGE / "assets" / name
-        network = kind.from_pretrained(folder, variant="fp16", dtype=torch.float32)
-        (target / f"{name}.onnx").write_bytes(reader_file(network))
+    kinds = {kind.__name__: kind for kind in (PersonNetwork, SceneNetwork)}
+    folder = PACKAGE / "assets" / name
+    kind = kinds[json.loads((folder / "config.json").read_text())["_class_name"]]
+    network = kind.from_pretrained(folder, variant="fp16", dtype=torch.float32)
+    write_whole(target / f"{name}.onnx", reader_file(network))

@@ -21,7 +21,12 @@ export function oneHot({ set, width, height }, classes, newWidth, newHeight) {
 // Strokes as thin lines and the distance to them: (2, H, W).
 export function lines({ set, width, height }, newWidth, newHeight, reach) {
   const thin = thinned(fitted(set, width, height, newWidth, newHeight), newWidth, newHeight);
-  const far = cityBlock(thin, newWidth, newHeight);
+  return withDistance(thin, newWidth, newHeight, reach);
+}
+
+// Lines and the distance to them, as share of the model's reach.
+export function withDistance(thin, width, height, reach) {
+  const far = cityBlock(thin, width, height);
   return Float32Array.from([...thin, ...far.map((one) => Math.min(one / reach, 1))]);
 }
 

@@ -34,8 +34,9 @@ function dressedGuide(own, exemplar, grid) {
   return (width, height) => {
     const asked = atSize(own.labels, width, height);
     const pose = inCells(own.points, width, height);
+    const limbAt = nearestBone(pose, LIMBS_OF_SKIN);
     const regions = Int32Array.from(asked, (label, at) => {
-      const limb = label === SKIN ? nearestBone(pose, LIMBS_OF_SKIN, at % width, Math.floor(at / width)) : 0;
+      const limb = label === SKIN ? limbAt(at % width, Math.floor(at / width)) : 0;
       return label * LIMBS_OF_SKIN.length + limb;
     });
     return heldToRegions(moved(width, height), width, height, regions, cores, grid);

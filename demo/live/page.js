@@ -143,7 +143,8 @@ class Panel {
       name: WORDS[name] || name,
       color: this.settings.colors[number],
     }));
-    return { ...common, palette, brush: 20 };
+    const first = palette.find(({ name }) => name === this.job.brush);
+    return { ...common, palette, first: first?.color, brush: 20 };
   }
 
   // A layout of the gallery as its editor takes it.
@@ -295,6 +296,8 @@ class Panel {
 
   show() {
     if (!this.picture) return;
+    const { width, height } = this.picture;
+    this.part(".painted").style.setProperty("--ratio", width / height);
     canvasOf(this.picture, this.part(".result"));
     const over = this.part(".over");
     over.hidden = !this.part(".beneath").checked;

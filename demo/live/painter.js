@@ -4,7 +4,7 @@
 // width, height}; layouts {labels: {set, width, height}}, {strokes: {set, width, height}} or {pose:
 // {joints: 18 rows [x, y, score], width, height}}.
 
-import { canny, figure, fittedSize, greyOf, lines, oneHot } from "./encode.js";
+import { canny, figure, fittedSize, greyOf, lines, oneHot, withDistance } from "./encode.js";
 import { GUIDES, PERSON_CLASSES } from "./guides.js";
 import { resampled } from "./planes.js";
 import { cutOut, planesOf, readEdges, readFace, readLandscape, readMask, readPerson } from "./readers.js";
@@ -95,10 +95,17 @@ function strokesOf({ pixels, width, height }) {
   return { set: canny(greyOf(pixels), width, height, job.settings.condition), width, height };
 }
 
-function resized({ pixels, width, height }, newWidth, newHeight) {
+// The edges of a photo as they are encoded.
+function photoLines(photo, width, height) {
+  const small = resized(photo, width, height, "linear");
+  const set = canny(greyOf(small.pixels), width, height, job.settings.condition);
+  return withDistance(set, width, height, job.settings.condition.reach);
+}
+
+function resized({ pixels, width, height }, newWidth, newHeight, filter = "cubic") {
   const made = new Uint8ClampedArray(4 * newWidth * newHeight).fill(255);
   planesOf({ pixels }).forEach((plane, part) => {
-    const values = resampled(plane, width, height, newWidth, newHeight, "cubic", true);
+    const values = resampled(plane, width, height, newWidth, newHeight, filter, true);
     values.forEach((value, at) => (made[4 * at + part] = value));
   });
   return { pixels: made, width: newWidth, height: newHeight };
@@ -113,7 +120,13 @@ async function prepare({ photo, layout }) {
     pixels[4 * (at % places) + Math.floor(at / places)] / 255,
   );
   const exemplar = new ort.Tensor("float32", values, [1, 3, height, width]);
-  const { style } = await job.prepare.run({ exemplar });
+  const given = { exemplar };
+  if (job.prepare.inputNames.includes("exemplar_condition")) {
+    const [wide, high] = [width, height].map((side) => side / job.settings.matching_scale);
+    const made = photoLines(photo, wide, high);
+    given.exemplar_condition = new ort.Tensor("float32", made, [1, job.settings.channels, high, wide]);
+  }
+  const { style } = await job.prepare.run(given);
   const landmarks = job.settings.guided ? await landmarksOfLook(photo, layout) : null;
   look = { exemplar, style, width, height, landmarks };
   return { guided: Boolean(landmarks) };

@@ -37,8 +37,10 @@ export function nearestSet(set, width, height) {
   const nearest = new Int32Array(set.length).fill(-1);
   const look = (x, y, sign) => {
     const at = y * width + x;
-    for (const [right, down, way] of before) {
-      const [column, row] = [x + sign * right, y + sign * down];
+    for (let number = 0; number < before.length; number++) {
+      const way = before[number][2];
+      const column = x + sign * before[number][0];
+      const row = y + sign * before[number][1];
       if (column < 0 || row < 0 || column >= width || row >= height) continue;
       const other = row * width + column;
       if (far[other] + way < far[at]) {
@@ -116,7 +118,11 @@ export const erodeSquare = (set, width, height, radius) =>
 export const openDisc = (set, width, height, radius) =>
   covered(erodeDisc(set, width, height, radius), width, height, discRows(radius), true);
 
-export const count = (set) => set.reduce((total, one) => total + (one ? 1 : 0), 0);
+export function count(set) {
+  let total = 0;
+  for (let at = 0; at < set.length; at++) if (set[at]) total++;
+  return total;
+}
 
 // Numbers of the joined parts, 8 neighbours each, 0 where nothing is set, and the parts' areas.
 export function joinedParts(set, width, height) {
@@ -157,17 +163,20 @@ export const BORDERS = {
 // Weighted sums along the rows or the columns.
 export function along(values, width, height, weights, downwards, border) {
   const reach = (weights.length - 1) / 2;
+  const [side, step] = downwards ? [height, width] : [width, 1];
+  const [lines, own] = downwards ? [width, 1] : [height, width];
   const made = new Float64Array(values.length);
-  const side = downwards ? height : width;
-  for (let y = 0, at = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, at++) {
+  const line = new Float64Array(side + 2 * reach);
+  const places = Array.from(line, (_, at) => BORDERS[border](at - reach, side));
+  for (let number = 0; number < lines; number++) {
+    const first = number * own;
+    for (let at = 0; at < line.length; at++) {
+      line[at] = places[at] < 0 ? 0 : values[first + places[at] * step];
+    }
+    for (let at = 0; at < side; at++) {
       let total = 0;
-      for (let tap = -reach; tap <= reach; tap++) {
-        const place = BORDERS[border]((downwards ? y : x) + tap, side);
-        if (place < 0) continue;
-        total += weights[tap + reach] * values[downwards ? place * width + x : y * width + place];
-      }
-      made[at] = total;
+      for (let tap = 0; tap < weights.length; tap++) total += weights[tap] * line[at + tap];
+      made[first + at * step] = total;
     }
   }
   return made;
@@ -227,7 +236,8 @@ function oneAxis(values, width, height, wanted, filter, downwards) {
     const total = weights.reduce((sum, one) => sum + one, 0);
     for (let line = 0; line < lines; line++) {
       let sum = 0;
-      weights.forEach((weight, tap) => (sum += weight * values[line * own + (first + tap) * step]));
+      const begin = line * own + first * step;
+      for (let tap = 0; tap < weights.length; tap++) sum += weights[tap] * values[begin + tap * step];
       made[downwards ? place * width + line : line * wanted + place] = sum / total;
     }
   }

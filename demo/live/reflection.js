@@ -108,22 +108,24 @@ function mirrored(flow, good, beyond, width, height, deviation) {
   const smooth = ways.map((one) => blurred(one, width, height, Math.max(deviation, 0.5)));
   const found = { x: new Float64Array(good.length).fill(NaN), y: new Float64Array(good.length).fill(NaN) };
   for (const at of places) {
-    const [x, y] = [at % width, Math.floor(at / width)];
-    const both = [
-      [smooth[0][at] / smooth[2][at], smooth[1][at] / smooth[2][at]],
-      [ways[0][at], ways[1][at]],
-    ];
-    search: for (const far of MIRRORS) {
-      for (const [right, down] of both) {
-        const column = clamp(roundEven(x + far * right), 0, width - 1);
-        const row = clamp(roundEven(y + far * down), 0, height - 1);
-        const seen = row * width + column;
-        if (!good[seen]) continue;
-        found.x[at] = flow.x[seen];
-        found.y[at] = flow.y[seen];
-        break search;
-      }
-    }
+    const seen = inMirror(at, smooth, ways, good, width, height);
+    if (seen < 0) continue;
+    found.x[at] = flow.x[seen];
+    found.y[at] = flow.y[seen];
   }
   return found;
+}
+
+// The good place that one beyond sees: by the smooth way to the border, or else by the plain one.
+function inMirror(at, smooth, ways, good, width, height) {
+  const [x, y] = [at % width, Math.floor(at / width)];
+  const [right, down] = [smooth[0][at] / smooth[2][at], smooth[1][at] / smooth[2][at]];
+  for (const far of MIRRORS) {
+    for (let way = 0; way < 2; way++) {
+      const column = clamp(roundEven(x + far * (way ? ways[0][at] : right)), 0, width - 1);
+      const row = clamp(roundEven(y + far * (way ? ways[1][at] : down)), 0, height - 1);
+      if (good[row * width + column]) return row * width + column;
+    }
+  }
+  return -1;
 }

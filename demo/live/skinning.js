@@ -56,39 +56,55 @@ const length = ([x, y]) => Math.hypot(x, y);
 export const inCells = (points, width, height) =>
   points.map(([x, y]) => [x * width - 0.5, y * height - 0.5]);
 
-// The place of a bone, with its hand or foot, that is nearest to a place.
-function nearestOn(pose, bone, x, y) {
-  const [startX, startY] = pose[bone[0]];
-  const [alongX, alongY] = [pose[bone[1]][0] - startX, pose[bone[1]][1] - startY];
-  const whole = alongX * alongX + alongY * alongY;
-  const share = whole ? ((x - startX) * alongX + (y - startY) * alongY) / whole : x - startX;
-  const end = bone.goesOn ? 1 + HAND_OR_FOOT : 1;
-  const reached = clamp(share, 0, end);
-  return [startX + reached * alongX, startY + reached * alongY];
+// Bones of a pose as numbers, six each: start, way along, 1 / its square, how far they go on.
+function drawnBones(pose, bones) {
+  const numbers = new Float64Array(6 * bones.length);
+  bones.forEach((bone, at) => {
+    const [start, end] = bone.map((joint) => pose[joint]);
+    const [alongX, alongY] = minus(end, start);
+    const whole = alongX * alongX + alongY * alongY;
+    const reach = isOf(bone, [...FOREARMS, ...SHINS]) ? 1 + HAND_OR_FOOT : 1;
+    numbers.set([start[0], start[1], alongX, alongY, whole ? 1 / whole : 0, reach], 6 * at);
+  });
+  return numbers;
 }
 
-function farFrom(part, pose, x, y) {
+// How far a place is from a bone, and the way there in `off`.
+const off = new Float64Array(2);
+function farFromBone(bones, at, x, y) {
+  const [alongX, alongY] = [bones[at + 2], bones[at + 3]];
+  let share = ((x - bones[at]) * alongX + (y - bones[at + 1]) * alongY) * bones[at + 4];
+  share = share < 0 ? 0 : share > bones[at + 5] ? bones[at + 5] : share;
+  const right = x - bones[at] - share * alongX;
+  const down = y - bones[at + 1] - share * alongY;
+  off[0] = right;
+  off[1] = down;
+  return Math.sqrt(right * right + down * down);
+}
+
+function farFrom(bones, x, y) {
   let least = Infinity;
-  for (const bone of part.bones) {
-    const [nearX, nearY] = nearestOn(pose, bone, x, y);
-    least = Math.min(least, Math.hypot(x - nearX, y - nearY));
+  for (let at = 0; at < bones.length; at += 6) {
+    const far = farFromBone(bones, at, x, y);
+    if (far < least) least = far;
   }
   return least;
 }
 
-// The number of the group that has the bone nearest to a place; 0 where all are missing.
-export function nearestBone(pose, groups, x, y) {
-  let [best, least] = [0, Infinity];
-  groups.forEach((group, number) => {
-    for (const bone of group) {
-      if (!bone.every((joint) => isSeen(pose[joint]))) continue;
-      bone.goesOn = isOf(bone, [...FOREARMS, ...SHINS]);
-      const [nearX, nearY] = nearestOn(pose, bone, x, y);
-      const far = Math.hypot(x - nearX, y - nearY);
+// A function of a place: the number of the group that has the bone nearest to it, 0 where all are
+// missing.
+export function nearestBone(pose, groups) {
+  const drawn = groups.map((group) =>
+    drawnBones(pose, group.filter((bone) => bone.every((joint) => isSeen(pose[joint])))),
+  );
+  return (x, y) => {
+    let [best, least] = [0, Infinity];
+    drawn.forEach((bones, number) => {
+      const far = farFrom(bones, x, y);
       if (far < least) [best, least] = [number, far];
-    }
-  });
-  return best;
+    });
+    return best;
+  };
 }
 
 // Where each cell of a grid lies in the exemplar: {x, y}, NaN where nothing is known.
@@ -108,7 +124,7 @@ export function skinnedFlow(pose, exemplarPose, width, height) {
     }
   }
   const step = onGround.reduce((least, one) => Math.min(least, one.least), Infinity) / 8;
-  for (const one of onGround) [x[one.at], y[one.at]] = outside(exemplarPose, parts, one, step);
+  for (const one of onGround) [x[one.at], y[one.at]] = outside(parts, one, step);
   return { x, y };
 }
 
@@ -123,7 +139,8 @@ function bodyOf(pose, exemplarPose, parts) {
     part.isThigh = isOf(first, THIGHS);
     part.isLeg = part.isThigh || isOf(first, SHINS);
     part.isLeft = JOINTS[first[0]].startsWith("l_");
-    for (const bone of part.bones) bone.goesOn = isOf(bone, [...FOREARMS, ...SHINS]);
+    part.own = drawnBones(pose, part.bones);
+    part.other = drawnBones(exemplarPose, part.bones);
   }
   // Half way between two shins there is nothing; between two thighs there may be a skirt.
   const apart = parts.map((one) =>
@@ -131,28 +148,32 @@ function bodyOf(pose, exemplarPose, parts) {
       one.isLeg && two.isLeg && one.isLeft !== two.isLeft && !(one.isThigh && two.isThigh),
     ),
   );
-  return { pose, exemplarPose, parts, tall, exemplarTall, apart };
+  const away = new Float64Array(parts.length);
+  return { parts, tall, exemplarTall, apart, away };
 }
 
-function movedPlace({ pose, exemplarPose, parts, tall, exemplarTall, apart }, x, y) {
-  const away = parts.map((part) => farFrom(part, pose, x, y));
-  const closest = Math.min(...away);
-  const own = away.indexOf(closest);
+function movedPlace({ parts, tall, exemplarTall, apart, away }, x, y) {
+  let [own, closest] = [0, Infinity];
+  for (let number = 0; number < parts.length; number++) {
+    away[number] = farFrom(parts[number].own, x, y);
+    if (away[number] < closest) [own, closest] = [number, away[number]];
+  }
   const part = parts[own];
   let [total, movedX, movedY] = [0, 0, 0];
-  parts.forEach((one, number) => {
-    if (apart[number][own]) return;
+  for (let number = 0; number < parts.length; number++) {
+    if (apart[number][own]) continue;
     const share = Math.exp((closest - away[number]) / (SOFTNESS * tall));
-    const [thereX, thereY] = moved(one, x, y);
+    if (share < 1e-12) continue;
+    const { a, b, c } = parts[number];
     total += share;
-    movedX += share * thereX;
-    movedY += share * thereY;
-  });
+    movedX += share * (a[0] * x - a[1] * y + b[0] * x + b[1] * y + c[0]);
+    movedY += share * (a[1] * x + a[0] * y + b[1] * x - b[0] * y + c[1]);
+  }
   movedX /= total;
   movedY /= total;
-  const there = parts.map((one) => farFrom(one, exemplarPose, movedX, movedY));
-  const nearest = Math.min(...there);
-  let hidden = nearest < there[own] - SOFTNESS * exemplarTall;
+  let nearest = Infinity;
+  for (const one of parts) nearest = Math.min(nearest, farFrom(one.other, movedX, movedY));
+  let hidden = nearest < farFrom(part.other, movedX, movedY) - SOFTNESS * exemplarTall;
   // Before the trunk, or before the other leg, whose trouser is its like.
   if ((part.isArm || part.isLeg) && closest < LIMB * tall) hidden = false;
   const far = closest > BESIDE * tall;
@@ -161,7 +182,7 @@ function movedPlace({ pose, exemplarPose, parts, tall, exemplarTall, apart }, x,
   const place = [movedX, movedY];
   if (!hidden) return { place };
   // Between an arm and the trunk or a thigh there may be a coat or a skirt.
-  const free = away.every((one, number) => parts[number].isArm || one > BESIDE * tall);
+  const free = parts.every((one, number) => one.isArm || away[number] > BESIDE * tall);
   let second = own;
   away.forEach((one, number) => {
     if (number !== own && (second === own || one < away[second])) second = number;
@@ -171,7 +192,7 @@ function movedPlace({ pose, exemplarPose, parts, tall, exemplarTall, apart }, x,
     (far || !(part.isThigh && parts[second].isThigh));
   if (!isGround) return null;
   const least = exemplarTall * Math.max(closest / tall, GROUND);
-  return { place, way: outwards(part, exemplarPose, movedX, movedY), least };
+  return { place, way: outwards(part.other, movedX, movedY), least };
 }
 
 function moved({ a, b, c }, x, y) {
@@ -181,23 +202,23 @@ function moved({ a, b, c }, x, y) {
   ];
 }
 
-// The way from a part to a place, of length 1.
-function outwards(part, pose, x, y) {
-  let off = null;
-  for (const bone of part.bones) {
-    const [nearX, nearY] = nearestOn(pose, bone, x, y);
-    const way = [x - nearX, y - nearY];
-    if (!off || length(way) < length(off)) off = way;
+// The way from a part's bones to a place, of length 1.
+function outwards(bones, x, y) {
+  let [way, least] = [null, Infinity];
+  for (let at = 0; at < bones.length; at += 6) {
+    const far = farFromBone(bones, at, x, y);
+    if (far < least) [way, least] = [[...off], far];
   }
-  const far = Math.max(length(off), 1e-9);
-  return [off[0] / far, off[1] / far];
+  return way.map((one) => one / Math.max(least, 1e-9));
 }
 
 // A place moved along its way, by no less than a step, until all of the body is as far as it says.
-function outside(pose, parts, { place, way, least }, shortest) {
+function outside(parts, { place, way, least }, shortest) {
   let [x, y] = place;
   for (let times = 0; times < MOST_STEPS; times++) {
-    const missing = least - Math.min(...parts.map((part) => farFrom(part, pose, x, y)));
+    let nearest = Infinity;
+    for (const part of parts) nearest = Math.min(nearest, farFrom(part.other, x, y));
+    const missing = least - nearest;
     if (!(missing > 0)) break;
     const far = Math.max(missing, shortest);
     x += way[0] * far;
