@@ -10,6 +10,7 @@ import { JOINTS, LIMBS } from "./skinning.js";
 const WORDS = { legwear_long: "trousers", skirt_shorts: "skirt or shorts", outerwear: "jacket" };
 const EDITORS = { canvas: canvasEditor, pose: poseEditor };
 const LINE = "#000000";
+const PHONE = matchMedia("(max-width: 700px)");
 
 const engine = new Engine();
 let shown = null; // the panel on the page
@@ -120,7 +121,9 @@ class Panel {
       stage.addEventListener(event, () => over.classList.toggle("drawing", draws));
     }
     this.press(".layouts", layout);
-    this.part(".beneath").addEventListener("change", () => this.show());
+    const beneath = this.part(".beneath");
+    beneath.checked = PHONE.matches; // where the picture is not beside the layout
+    beneath.addEventListener("change", () => this.show());
     this.part(".strength").addEventListener("input", () => this.paint());
     this.part(".save").addEventListener("click", () => this.save());
     this.onFile(".own-layout", (photo) => this.beginWith(photo));

@@ -17,7 +17,8 @@ from cocosnet_hf.bundled import ASSETS
 from cocosnet_hf.conditions.base import Condition, Landmarks
 from cocosnet_hf.conditions.guiding import KIN
 from cocosnet_hf.landscape_reader import LANDSCAPE_CLASSES
-from tests.support.live_page import GALLERY, SOURCE, hosted
+from tests.support.live_page import GALLERY, SOURCE
+from tools.measure_live import hosted
 
 pytestmark = pytest.mark.browser
 

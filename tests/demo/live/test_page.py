@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,12 +14,14 @@ from playwright.sync_api import Browser, Page, expect
 from cocosnet_hf import bundled
 from cocosnet_hf.hub.__main__ import main
 from cocosnet_hf.hub.live import RUNTIME_FILES
+from cocosnet_hf.person_reader import read_person
 from tests.support.axe import findings
 from tests.support.browsing import drag
 from tests.support.hubs import write_files
-from tests.support.live_page import GALLERY, hosted, opened, picture, wait_for_picture
+from tests.support.live_page import GALLERY, opened
 from tests.support.loopback_hub import connected_hub
 from tests.support.paths import REPOSITORY
+from tools.measure_live import decibels, hosted, picture, wait_for_picture
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -59,11 +60,6 @@ def address(space: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory) -
 def page(browser: Browser, address: str) -> Iterator[Page]:
     with opened(browser, address, JOB) as page:
         yield page
-
-
-def decibels(found: np.ndarray, expected: Any) -> float:
-    error = np.square(found.astype(float) - np.asarray(expected, float)).mean()
-    return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
 def test_a_static_space_holds_the_page_and_all_that_it_reads(space: dict[str, bytes]):
@@ -106,4 +102,23 @@ def test_a_photo_that_is_none_is_explained_and_the_page_goes_on(page: Page, tmp_
     painted = int(page.locator(f"#panel-{JOB}").get_attribute("data-painted"))
     page.get_by_role("button", name="Look 4", exact=True).click()
     wait_for_picture(page, JOB, painted + 1)
+    assert page.complaints == []
+
+
+def test_a_pose_is_read_from_a_photo_as_the_package_reads_it(page: Page):
+    photo = GALLERY / JOB / "05.jpg"
+    reading = read_person(photo)
+    left, top, _, bottom = reading.frame
+    # As the page cuts a person out: a picture of 192 x 384.
+    wanted = (reading.joints[:, :2] - (left, top)) * 384 / (bottom - top)
+    painted = int(page.locator(f"#panel-{JOB}").get_attribute("data-painted"))
+    page.locator(".own-layout").set_input_files(photo)
+    wait_for_picture(page, JOB, painted + 1)
+    joints = np.array(page.evaluate("document.querySelector('.board').editor.value().joints"))
+    there = joints[:, 2] > 0
+    assert there.sum() >= 14
+    off = np.hypot(*(joints[there, :2] - wanted[there]).T)
+    assert np.median(off) < 3
+    page.locator(".own-look").set_input_files(GALLERY / JOB / "07.jpg")
+    wait_for_picture(page, JOB, painted + 2)
     assert page.complaints == []
