@@ -69,28 +69,32 @@ export class Engine {
 
   async prepare(given) {
     this.prepared = given;
-    const [answer] = await Promise.all([this.cpu.ask("prepare", given), this.gpu?.ask("prepare", given)]);
+    const [answer] = await Promise.all([this.cpu.ask("prepare", given), this.byGpu("prepare", given)]);
     return answer;
   }
 
-  // {picture, times, on}: of the GPU where it has taken over.
+  // {picture, times, byGpu}: of the GPU where it has taken over.
   async paint(given) {
-    if (this.gpu) {
-      const { gpu } = this;
-      try {
-        return { ...(await gpu.ask("paint", given)), on: "GPU" };
-      } catch {
-        gpu.stop(); // such as a device that was lost
-        if (this.gpu === gpu) this.gpu = null;
-      }
+    const painted = await this.byGpu("paint", given);
+    return painted ? { ...painted, byGpu: true } : { ...(await this.cpu.ask("paint", given)), byGpu: false };
+  }
+
+  // What the GPU answers; null where it has not taken over, or fails, as one that was lost does.
+  async byGpu(what, given) {
+    const { gpu } = this;
+    try {
+      return gpu && (await gpu.ask(what, given));
+    } catch {
+      gpu.stop();
+      if (this.gpu === gpu) this.gpu = null;
+      return null;
     }
-    return { ...(await this.cpu.ask("paint", given)), on: "CPU" };
   }
 
   // Let the GPU paint what the CPU has painted; whether it takes over.
   async tryGpu(given, painted) {
     const name = this.opened;
-    if (this.tried) return false;
+    if (this.tried || navigator.connection?.saveData) return false;
     this.tried = true;
     if (!(await navigator.gpu?.requestAdapter().catch(() => null))) return false;
     const gpu = new Painter("webgpu");

@@ -93,7 +93,7 @@ function regionGuide(own, exemplar, grid, kin = {}) {
   const shown = remembered((asked) => {
     for (const number of [asked, ...(kin[asked] || [])]) {
       const there = set.map((label) => (label === number ? 1 : 0));
-      if (count(there) / set.length >= LEAST) return there;
+      if (asked >= 0 && count(there) / set.length >= LEAST) return there;
     }
     return null;
   });

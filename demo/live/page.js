@@ -278,6 +278,7 @@ class Panel {
     this.part(".result").classList.add("waits");
     await this.tells(async () => {
       const given = { layout: await this.layout(), strength: Number(this.part(".strength").value) };
+      if (shown !== this) return; // the painter is another tab's by now
       const begun = performance.now();
       const painted = await engine.paint(given);
       const seconds = (performance.now() - begun) / 1000;
@@ -286,8 +287,8 @@ class Panel {
       this.part(".save").disabled = false;
       const { layout, network } = painted.times;
       Object.assign(this.element.dataset, { painted: Number(this.element.dataset.painted || 0) + 1, layout, network });
-      this.say(`Painted in ${seconds.toFixed(1)} s on the ${painted.on}.`);
-      if (painted.on === "CPU") engine.tryGpu(given, painted);
+      this.say(`Painted in ${seconds.toFixed(1)} s${painted.byGpu ? " by the graphics chip" : ""}.`);
+      if (!painted.byGpu) engine.tryGpu(given, painted);
     });
     this.part(".result").classList.remove("waits");
     this.isBusy = false;
@@ -327,6 +328,7 @@ async function start() {
     ["jobs.json", "pictures.json"].map(async (name) => (await fetch(name)).json()),
   );
   const panels = new Map();
+  let opening = Promise.resolve();
   const offered = jobs.filter(({ name }) => name in pictures);
   const tabs = document.querySelector("#tabs");
   const select = (job) => {
@@ -340,7 +342,8 @@ async function start() {
     for (const panel of panels.values()) panel.element.hidden = panel !== shown;
     const panel = shown;
     panel.isReady = false;
-    panel.tells(() => panel.open());
+    // One after another: there is one painter.
+    opening = opening.then(() => shown === panel && panel.tells(() => panel.open()));
   };
   for (const job of offered) {
     const tab = document.createElement("button");

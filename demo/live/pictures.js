@@ -46,11 +46,11 @@ const rgb = (color) => [1, 3, 5].map((start) => parseInt(color.slice(start, star
 
 // The class of each pixel of a drawing in class colours; `unpainted` where nothing is.
 export function labelsOf({ pixels, width, height }, colors, unpainted) {
-  const numbers = new Map(colors.map((color, number) => [String(rgb(color)), number]));
+  const numbers = new Map(colors.map((color, number) => [parseInt(color.slice(1), 16), number]));
   const set = Int16Array.from({ length: width * height }, (_, at) => {
-    if (pixels[4 * at + 3] < 128) return unpainted;
-    const number = numbers.get(String([pixels[4 * at], pixels[4 * at + 1], pixels[4 * at + 2]]));
-    return number ?? unpainted;
+    const [red, green, blue] = [pixels[4 * at], pixels[4 * at + 1], pixels[4 * at + 2]];
+    const number = numbers.get((red << 16) | (green << 8) | blue);
+    return pixels[4 * at + 3] < 128 || number === undefined ? unpainted : number;
   });
   return { set, width, height };
 }
