@@ -1,12 +1,16 @@
 """Static Spaces, whose page paints in the browser."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from cocosnet_hf import bundled_names
+from cocosnet_hf.bundled import ASSETS
 from cocosnet_hf.hub.__main__ import main
-from cocosnet_hf.hub.live import build_page, publish_page
+from cocosnet_hf.hub.live import READERS, build_page, publish_page
 from tests.support.loopback_hub import LoopbackHub
+from tests.support.paths import REPOSITORY
 
 SPACE = "alice/live"
 
@@ -65,3 +69,14 @@ def test_a_page_of_a_pipeline_that_there_is_not_writes_nothing(tmp_path: Path):
     with pytest.raises(ValueError, match="no bundled pipeline is nothing"):
         build_page(tmp_path / "page", ["nothing"])
     assert not (tmp_path / "page").exists()
+
+
+def test_the_page_offers_every_bundled_pipeline_and_begins_with_pictures_that_there_are():
+    demo = REPOSITORY / "demo"
+    jobs = {job["name"]: job for job in json.loads((demo / "live" / "jobs.json").read_text())}
+    assert set(jobs) == set(READERS) == set(bundled_names())
+    for name, job in jobs.items():
+        pictures = sorted((demo / "gallery" / name).glob("*.jpg"))
+        assert max(job["first"]) < len(pictures), name
+    folders = {reader for readers in READERS.values() for reader in readers}
+    assert all((ASSETS / reader / "config.json").is_file() for reader in folders)
