@@ -56,7 +56,7 @@ def hosted(folder: Path) -> Iterator[str]:
     headers: dict[str, str] = SpaceCard.load(folder / "README.md").data["custom_headers"]
 
     class Files(SimpleHTTPRequestHandler):
-        def log_message(self, *_: Any) -> None: ...
+        def log_message(self, format: str, *args: Any) -> None: ...
 
         def end_headers(self) -> None:
             for name, value in headers.items():
