@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from huggingface_hub import CommitInfo, SpaceCard
 
+from .. import face_reader
 from ..bundled import bundled_names, locate, open_model
 from ..cards import CARD_FILE
 from ..conditions.guiding import KIN
@@ -174,7 +175,7 @@ def _gallery(source: Path, output: Path) -> list[dict[str, str]]:
 
 
 def _write_model(name: str, target: Path, checks: int) -> None:
-    """Export a bundled pipeline, with what its classes look at where their own are missing."""
+    """Export a bundled pipeline; beside its settings stands what the page's scripts cannot know."""
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as made:
         terms = terms_of(locate(name)[0]) | {"source": name}
@@ -183,6 +184,7 @@ def _write_model(name: str, target: Path, checks: int) -> None:
             shutil.copyfile(Path(made, file), target / file)
     settings = json.loads((target / "model.json").read_text())
     classes = settings["classes"]
+    settings["face_side"] = face_reader.SIDE
     settings["kin"] = {
         classes.index(one): [classes.index(other) for other in kin]
         for one, kin in KIN.items()

@@ -133,7 +133,7 @@ async function prepare({ photo, layout }) {
 }
 
 async function landmarksOfLook(photo, layout) {
-  if (job.kind === "portrait") return readFace(photo, read);
+  if (job.kind === "portrait") return readFace(photo, read, job.settings.face_side);
   if (layout) return landmarksOf(layout);
   return job.kind === "regions" ? readLandscape(photo, read) : readPerson(photo, read);
 }
@@ -152,7 +152,8 @@ async function landmarksOf({ labels, strokes, pose }) {
   const [width, height] = [strokes.width, strokes.height].map(
     (side) => Math.round(Math.min(side * scale, 2 * READ_SIDE) / 16) * 16,
   );
-  return readEdges(lines(strokes, width, height, job.settings.condition.reach), width, height, read);
+  const drawn = lines(strokes, width, height, job.settings.condition.reach);
+  return readEdges(drawn, width, height, read, job.settings.face_side);
 }
 
 function encoded({ labels, strokes, pose }, width, height) {

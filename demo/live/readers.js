@@ -285,18 +285,17 @@ function seenPhoto({ pixels, width, height }, wide, high) {
   return Float32Array.from(seen.flatMap((plane) => [...plane]), (value) => value / 127.5 - 1);
 }
 
-const FACE_SIDE = 160;
 const LONGEST_FACE = 2;
 
-// The parts of a face in a photo.
-export async function readFace(photo, run) {
-  const [wide, high] = fitted(photo.width, photo.height, FACE_SIDE, LONGEST_FACE);
+// The parts of a face in a photo. side: the shorter one that the network looks at.
+export async function readFace(photo, run, side) {
+  const [wide, high] = fitted(photo.width, photo.height, side, LONGEST_FACE);
   return readParts(seenPhoto(photo, wide, high), wide, high, run);
 }
 
 // The parts of a face in edges as they are encoded, (2, H, W).
-export async function readEdges(encoded, width, height, run) {
-  const [wide, high] = fitted(width, height, FACE_SIDE, LONGEST_FACE);
+export async function readEdges(encoded, width, height, run, side) {
+  const [wide, high] = fitted(width, height, side, LONGEST_FACE);
   const places = wide * high;
   const [drawn, far] = [0, 1].map((plane) =>
     resampled(encoded.subarray(plane * width * height, (plane + 1) * width * height), width, height, wide, high, "linear"),
