@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
@@ -12,7 +12,7 @@ import onnx
 import torch
 import torch.onnx.errors
 from onnx import ModelProto, TensorProto, compose, helper, numpy_helper
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..pipeline import CoCosPipeline
 from .graphs import GUIDES, Paint, Prepare
@@ -55,6 +55,20 @@ def traced(module: Prepare | Paint, pipe: CoCosPipeline) -> ModelProto:
         channels, unit, height, width = _layout(pipe, name)
         axes[name] = {0: "batch", 2: f"{unit} {height}", 3: f"{unit} {width}"}
         example.append(torch.zeros(2, channels, unit * SIDES[height], unit * SIDES[width]))
+    return recorded(module, tuple(example), names, module.outputs, axes)
+
+
+def recorded(
+    module: nn.Module,
+    example: tuple[Tensor, ...],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    axes: Mapping[str, dict[int, str]],
+) -> ModelProto:
+    """The ONNX graph of one call of a module. axes: the free ones of its inputs, by number.
+
+    Raises ValueError as `traced` does.
+    """
     file: Any = BytesIO()  # which the exporter takes, though its types do not say so
     torch.onnx.register_custom_op_symbolic("aten::atanh", _atanh, OPSET)  # which it forgot
     with warnings.catch_warnings(), torch.no_grad():
@@ -62,11 +76,11 @@ def traced(module: Prepare | Paint, pipe: CoCosPipeline) -> ModelProto:
         try:
             torch.onnx.export(
                 module,
-                tuple(example),
+                example,
                 file,
-                input_names=list(names),
-                output_names=list(module.outputs),
-                dynamic_axes=axes,
+                input_names=list(inputs),
+                output_names=list(outputs),
+                dynamic_axes=dict(axes),
                 opset_version=OPSET,
                 dynamo=False,
             )

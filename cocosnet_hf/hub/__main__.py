@@ -4,17 +4,24 @@
     python -m cocosnet_hf.hub converted checkpoints/celebahq user/repo --private
     python -m cocosnet_hf.hub space user/space
     python -m cocosnet_hf.hub space user/space --pipeline user/repo
+    python -m cocosnet_hf.hub space user/space --static
+    python -m cocosnet_hf.hub page out/page
 
-The token is that of `hf auth login` or of the environment variable HF_TOKEN.
+A static Space needs no server: its page paints in the browser. `page` writes the same page into a
+folder. The token is that of `hf auth login` or of the environment variable HF_TOKEN.
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 from collections.abc import Sequence
+
+from huggingface_hub import CommitInfo
 
 from ..own_modules import add_import
 from ..presets import PRESETS
+from .live import build_page, publish_page
 from .publish import publish_converted, publish_folder, publish_space
 
 
@@ -44,10 +51,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     converted.add_argument("--ema", action="store_true", help="take the averaged weights")
 
     space = commands.add_parser("space", help="publish the demo as a Space")
-    space.set_defaults(publish=publish_space)
+    space.set_defaults(publish=_publish_space)
     space.add_argument("space_id", metavar="user/space")
     space.add_argument("--pipeline", metavar="user/repo", help="shown beside the bundled ones")
-    space.add_argument("--folder", default="demo", help="default: demo")
+    space.add_argument(
+        "--static", action="store_true", help="the page that paints in the browser, by no server"
+    )
+
+    page = commands.add_parser("page", help="write the page that paints in the browser")
+    page.set_defaults(publish=build_page)
+    page.add_argument("output", help="folder for the page and all that it reads")
+
+    for command in (space, page):
+        command.add_argument("--folder", default="demo", help="of the demo; default: demo")
+        command.add_argument(
+            "--models",
+            nargs="+",
+            default=(),
+            metavar="NAME",
+            help="bundled pipelines of the page that paints in the browser; default: all",
+        )
 
     for command in (folder, converted, space):
         command.add_argument(
@@ -57,8 +80,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.pop("modules", None)
     try:
         print(options.pop("publish")(**options))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         raise SystemExit(f"error: {error}") from None
+
+
+def _publish_space(
+    space_id: str,
+    static: bool,
+    models: Sequence[str],
+    folder: str,
+    pipeline: str | None,
+    private: bool | None,
+) -> CommitInfo:
+    if not static:
+        if models:
+            raise ValueError("--models belongs to --static; a Space with a server shows all.")
+        return publish_space(space_id, pipeline, folder=folder, private=private)
+    if pipeline is not None:
+        raise ValueError(
+            f"a static Space shows the bundled pipelines alone, got --pipeline {pipeline}; leave "
+            f"out one of both."
+        )
+    with tempfile.TemporaryDirectory() as made:
+        return publish_page(space_id, build_page(made, models, folder), private=private)
 
 
 if __name__ == "__main__":
