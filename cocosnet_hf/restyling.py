@@ -1,6 +1,6 @@
 """A picture in the look of another, region by region, by the contextual loss alone.
 
-Semantic style transfer of Mechrez, Talmi and Zelnik-Manor 2018, section 4.1: nothing is trained but
+Semantic style transfer of Mechrez et al. 2018, section 4.1: nothing is trained but
 the picture itself. What finds that a region of one picture is like a region of another are features
 of a perceptual network, wherever the two lie. A network that does the same in one pass, and for the
 paper's other uses, is `cocosnet_hf.systems.contextual`.

@@ -1,4 +1,4 @@
-"""The page that paints in the browser: built of `demo/live`, and published as a static Space."""
+"""The page that paints in the browser: built of the demo's folder `live`, and published as a static Space."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _editor(studio: Path, kind: str, scripts: Sequence[str]) -> str:
     template = json.dumps((studio / f"{kind}.html").read_text(encoding="utf-8"))
     source = "".join((studio / f"{name}.js").read_text(encoding="utf-8") for name in scripts)
     return (
-        f"// Made of demo/studio: {', '.join(f'{name}.js' for name in scripts)}.\n"
+        f"// Made of the demo's editors: {', '.join(f'{name}.js' for name in scripts)}.\n"
         f"export const template = {template};\n"
         f"export function attach(element, props, trigger, watch) {{\n{source}}}\n"
     )
