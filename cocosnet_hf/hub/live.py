@@ -1,4 +1,4 @@
-"""The page that paints in the browser: built of the demo's folder `live`, and published as a static Space."""
+"""The page that paints in the browser: built of the demo's `live`, shared as a static Space."""
 
 from __future__ import annotations
 
