@@ -29,15 +29,16 @@ PARTS = (
     ("hair", "hat", "l_ear", "r_ear", "ear_r", "neck", "neck_l", "cloth"),
     ("skin", "glasses"),
     ("nose",),
-    ("l_eye", "glasses"),
     ("r_eye", "glasses"),
-    ("l_brow", "glasses"),
+    ("l_eye", "glasses"),
     ("r_brow", "glasses"),
+    ("l_brow", "glasses"),
     ("mouth",),
     ("u_lip",),
     ("l_lip",),
 )
-"""For each label of the portraits, what it may be in CelebAMask-HQ's words."""
+"""For each label of the portraits, what it may be in CelebAMask-HQ's words, whose left is that of
+the person, and the portraits' first that of the picture."""
 
 HAIR_OVER = {0: 0.8, 2: 0.6}
 """How sure of hair the reader must be where the labels say ground, or skin: they miss its wisps,

@@ -14,6 +14,7 @@ from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
 from .blocks import LEAKY_SLOPE, leaky_relu_
+from .detail import DetailCurve
 from .network import Network, require_channels, require_stride
 
 TRUSTED_AT_FIRST = 2.0
@@ -27,8 +28,9 @@ WARP_CHANNELS = 8
 class BlendingOutput(BaseOutput):
     """What the network makes of a warp: image = blend * sharp + (1 - blend) * soft + change.
 
-    image (B, 3, H, W), as a picture in [-1, 1] and a little beyond; change (B, 3, H, W); blend
-    (B, 1, H, W) in 0..1: how much of the sharp warp's texture is copied.
+    image (B, 3, H, W), as a picture in [-1, 1] and a little beyond; change (B, 3, H, W): what was
+    painted, and what the curve of the detail did; blend (B, 1, H, W) in 0..1: how much of the sharp
+    warp's texture is copied.
     """
 
     image: Tensor
@@ -80,7 +82,8 @@ class BlendingTranslationNetwork(Network):
 
     condition_channels: K of the condition. channels: widths at full size, 1/2, 1/4 and 1/8, of
     which the last serves 1/16 as well. condition_width: features of the condition at 1/2; twice as
-    many at 1/4 and 1/8.
+    many at 1/4 and 1/8. detail: of its pictures, see `DetailCurve`; found
+    after the training, by what their bands lack beside those of photos.
     """
 
     stride = 16
@@ -93,8 +96,10 @@ class BlendingTranslationNetwork(Network):
         condition_channels: int,
         channels: Sequence[int] = (24, 48, 96, 128),
         condition_width: int = 16,
+        detail: Sequence[Sequence[float]] = (),
     ):
         super().__init__()
+        self.curve = DetailCurve(detail)
         if len(channels) != 4 or any(width % 8 for width in channels):
             raise ValueError(
                 f"channels must be four multiples of 8, for full size, 1/2, 1/4 and 1/8, got "
@@ -176,7 +181,9 @@ class BlendingTranslationNetwork(Network):
         )
 
         blend = torch.sigmoid(trusted)
-        return BlendingOutput(torch.lerp(soft, sharp, blend) + change, blend, change)
+        base = torch.lerp(soft, sharp, blend)
+        image = self.curve(base + change)
+        return BlendingOutput(image, blend, image - base)
 
 
 @torch.no_grad()

@@ -1,6 +1,6 @@
 // Layouts as the networks read them: planes (K, H, W) in 0..1, as cocosnet_hf/conditions makes them.
 
-import { along, bell, cityBlock, nearestOf, resampled, roundEven } from "./planes.js";
+import { along, bell, cityBlock, nearestOf, resampled, roundEven, steps } from "./planes.js";
 import { JOINTS, LIMBS } from "./skinning.js";
 
 // The smallest size that covers what the networks learned. settings: of model.json.
@@ -198,16 +198,6 @@ export function figure(pose, newWidth, newHeight, { draw_height: tall, min_score
     made.set(plane.map((value) => value / 255), (3 + number) * newWidth * newHeight);
   });
   return made;
-}
-
-// The nearest places of so many along a side, added up step by step as Pillow does.
-function steps(side, wanted) {
-  let at = side / wanted / 2;
-  return Array.from({ length: wanted }, () => {
-    const place = Math.floor(at);
-    at += side / wanted;
-    return place;
-  });
 }
 
 // Rows {y: [first, last]} of a filled circle.

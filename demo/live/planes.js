@@ -274,13 +274,21 @@ export function interpolated(values, width, height, newWidth, newHeight, isCubic
 // Whole numbers at another size, the nearest of each.
 export function nearestOf(values, width, height, newWidth, newHeight) {
   const made = new values.constructor(newWidth * newHeight);
-  for (let y = 0, at = 0; y < newHeight; y++) {
-    const row = Math.floor(((y + 0.5) * height) / newHeight) * width;
-    for (let x = 0; x < newWidth; x++, at++) {
-      made[at] = values[row + Math.floor(((x + 0.5) * width) / newWidth)];
-    }
-  }
+  const [columns, rows] = [steps(width, newWidth), steps(height, newHeight)];
+  rows.forEach((row, y) =>
+    columns.forEach((column, x) => (made[y * newWidth + x] = values[row * width + column])),
+  );
   return made;
+}
+
+// The nearest places of so many along a side, added up step by step as Pillow does.
+export function steps(side, wanted) {
+  let at = side / wanted / 2;
+  return Array.from({ length: wanted }, () => {
+    const place = Math.floor(at);
+    at += side / wanted;
+    return place;
+  });
 }
 
 // The value between four neighbours at (x, y), whose coordinates count in 32nds.

@@ -39,10 +39,11 @@ class Visitor:
         self.events = config["dependencies"]
 
     def event(self, part: str, action: str) -> dict[str, Any]:
-        """What an action on a part triggers first."""
+        """What an action on a part asks the server for first."""
         return next(
             event
             for event in self.events
+            if event["backend_fn"]
             for target, kind in event["targets"]
             if kind == action and self.parts[target].get("elem_id") == part
         )
@@ -262,9 +263,11 @@ def test_what_the_page_makes_of_a_long_file_can_be_painted(
         width, height = value["size"]
         assert width / height == aspect[0] / aspect[1], tab
 
-    portrait, canvas = visitor.do("layers-upload", "upload", photo)
+    portrait, canvas, *_ = visitor.do("layers-upload", "upload", photo)
     assert np.divide(*canvas["size"]) == pytest.approx(aspect[0] / aspect[1], rel=0.01)
-    (worn,) = visitor.do("layers-paint", "click", portrait, [{"image": exemplar, "caption": None}])
+    (worn,) = visitor.do(
+        "layers-paint", "click", portrait, [{"image": exemplar, "caption": None}], False
+    )
     (flow,) = np.array(worn["flows"])
     assert (flow >= 0).all() and (flow <= np.array(worn["grid"])[::-1] - 1).all()
 
@@ -274,9 +277,11 @@ def test_makeup_follows_the_matching_into_each_portrait(
 ):
     visitor = Visitor(address, "layers")
     portraits = [visitor.upload(files / name) for name in ("exemplar.png", "labels.png")]
-    portrait, canvas = visitor.do("layers-upload", "upload", visitor.upload(files / "photo.png"))
+    portrait, canvas, *_ = visitor.do(
+        "layers-upload", "upload", visitor.upload(files / "photo.png")
+    )
     others = [{"image": portrait, "caption": None} for portrait in portraits]
-    (worn,) = visitor.do("layers-paint", "click", portrait, others)
+    (worn,) = visitor.do("layers-paint", "click", portrait, others, False)
     pipe, grid = painting["edge-to-face"].pipe, SIZE // 4
     photo = whole_picture(files / "photo.png").resize(canvas["size"], Image.Resampling.BICUBIC)
     assert worn["grid"] == [grid, grid]
@@ -288,7 +293,7 @@ def test_makeup_follows_the_matching_into_each_portrait(
         assert np.array_equal(shown_photo, whole_picture(files / name).convert("RGB"))
         expected = pipe.match(shown_photo, photo).coherent().position[0]
         assert np.abs(np.array(flow) - expected.numpy()).max() <= 0.006
-    too_many = visitor.answer(visitor.event("layers-paint", "click"), portrait, 5 * others)
+    too_many = visitor.answer(visitor.event("layers-paint", "click"), portrait, 5 * others, False)
     assert "Choose 1 to 8 portraits, got 10" in too_many["output"]["error"]
 
 

@@ -92,7 +92,7 @@ def test_what_is_found_has_the_class_the_shape_and_of_like_shapes_the_surroundin
     beside = torch.stack([disc(16, 16, 7), disc(16, 16, 7)])
     beside[0][beside[0] == 0] = 2
     bank = SegmentBank.held(photos(2), beside)
-    assert int(bank.segments.picture[bank.nearest(query)[1].index]) == 1
+    assert int(bank.segments.picture[bank.nearest(query)[1].number]) == 1
     lacking = disc(16, 16, 5, label=7)
     assert [one is None for one in bank.nearest(segments_of(lacking[None])[0])] == [False, True]
 

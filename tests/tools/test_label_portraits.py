@@ -5,7 +5,7 @@ import numpy as np
 from cocosnet_hf.conditions.faces import CELEBAMASK_FACE_CLASSES
 from tools.label_portraits import combined
 
-PERSON, SKIN, LEFT_EYE = 1, 2, 4
+PERSON, SKIN, EYE_ON_THE_LEFT = 1, 2, 4
 
 
 def read_as(**parts: float) -> np.ndarray:
@@ -23,7 +23,10 @@ def name_of(given: int, **parts: float) -> str:
 def test_the_reader_says_what_of_a_person_it_is_and_not_whether():
     assert name_of(PERSON, background=0.7, neck=0.2, hair=0.1) == "neck"
     assert name_of(SKIN, cloth=0.9, glasses=0.06, skin=0.04) == "glasses"
-    assert name_of(LEFT_EYE, r_eye=0.9, l_eye=0.1) == "l_eye"
+
+
+def test_the_eye_on_the_left_of_a_picture_is_the_persons_right_one():
+    assert name_of(EYE_ON_THE_LEFT, l_eye=0.9, r_eye=0.1) == "r_eye"
 
 
 def test_hair_that_is_sure_lies_over_skin_and_ground():
