@@ -386,9 +386,9 @@ def measured_forms(
     options: argparse.Namespace, size: int, dtype: str
 ) -> tuple[list[dict[str, Any]], dict[str, float]]:
     """The rows of one size and precision, which are printed too, and their image PSNR."""
-    forms = [OURS] + [COMPILED, GRAPHS] * options.compile
-    if is_cuda(options.device) and find_spec("triton"):
-        forms.append(FUSED)
+    forms = [OURS] + [COMPILED] * options.compile
+    if is_cuda(options.device):
+        forms += [GRAPHS] * options.compile + [FUSED] * bool(find_spec("triton"))
     if (size // 4) ** 2 <= PLAIN_LIMIT:
         forms = [PLAIN, *forms]
     found, decibels = measure(options.preset, size, dtype, forms, options.device, options.runs)

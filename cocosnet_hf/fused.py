@@ -6,14 +6,13 @@ attention does (Dao et al. 2022); each entry costs 9 C multiplications instead o
 traffic. Which is faster, the machine must say: `python -m cocosnet_hf.benchmark --device cuda`.
 
 Not run on a GPU by us yet: Triton's interpreter (TRITON_INTERPRET=1) runs the same kernel on CPUs,
-and a test holds it to `reference`. Needs the package triton, which torch brings along on Linux with
-CUDA.
+and where triton is installed a test holds it to `reference`. torch brings triton along on Linux
+with CUDA.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 import triton
@@ -21,7 +20,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .correlation import ANYWHERE, FLOOR, Side
-from .matching import Matching, Nested
+from .matching import Matching
 
 BLOCK_ROWS, BLOCK_COLUMNS, BLOCK_CHANNELS = 64, 64, 32
 """Positions, places and channels that one program multiplies at a time."""
@@ -35,13 +34,6 @@ class FusedMatching(Matching):
 
     def _attend(self, rows: Side, columns: Side, values: Tensor) -> tuple[Tensor, Tensor]:
         return attend(rows, columns, values.float(), self.temperature)
-
-
-def warp(
-    content: Tensor, style: Tensor | Nested, values: Tensor | Nested, **settings: Any
-) -> Tensor:
-    """`FusedMatching(content, style, **settings).warp(values)`."""
-    return FusedMatching(content, style, **settings).warp(values)
 
 
 @torch.no_grad()

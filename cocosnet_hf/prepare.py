@@ -69,7 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         print(describe(made))
         if options.push is not None:
-            shared = push(made.plan, output, options.push, command, options.private)
+            shown = f"{parser.prog} FOLDER --push {options.push}"  # no path of this machine
+            shared = push(made.plan, output, options.push, shown, options.private)
             print(
                 f"the data and a recipe that reads them there are on the Hub: {shared}; here too, "
                 f"--data.source={shared} takes them from there"

@@ -177,11 +177,12 @@ def _typed(value: Any, hint: Any, name: str, metadata: Mapping[str, Any]) -> Any
     if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return build(hint, value, name + ".")
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
-        (hint,) = (kind for kind in arguments if kind is not type(None))
-        return _typed(value, hint, name, metadata)
+        kinds = [kind for kind in arguments if kind is not type(None)]
+        exact = [kind for kind in kinds if type(value) is (typing.get_origin(kind) or kind)]
+        return _typed(value, (exact or kinds)[0], name, metadata)
     if origin is Literal:
         if value is False and "no" in arguments:  # YAML reads a bare no as a boolean
             value = "no"
@@ -190,7 +191,7 @@ def _typed(value: Any, hint: Any, name: str, metadata: Mapping[str, Any]) -> Any
         return value
     if origin is tuple:
         return _typed_tuple(value, arguments, name)
-    if origin is dict:
+    if origin in (dict, Mapping):
         if not isinstance(value, Mapping):
             raise ValueError(f"{name} must be a group of settings, got {value!r}.")
         if arguments[0] is int:

@@ -48,6 +48,8 @@ def find_batch(config: TrainConfig) -> str:
     precision = config.speed.mixed_precision
     attempt = partial(measure_afresh, config, OURS, precision, warmup=WARMUP, steps=STEPS)
     rows, why = tried(attempt, Limits(photos, memory))
+    if not rows:
+        raise ValueError(f"{why}: lower speed.accumulation, or bring more photos.")
     return advice(config, rows, why)
 
 

@@ -7,7 +7,6 @@ layer norm, the map halved after each.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -17,10 +16,10 @@ from diffusers.models.modeling_utils import ModelMixin as ModelMixin  # diffuser
 from torch import Tensor, nn
 
 from .blocks import LEAKY_SLOPE
-from .conv_blocks import conv_block, halved, init_weights_
+from .content_style import init_he_
+from .conv_blocks import conv_block, halved
 from .network import Network, require_channels, require_stride, size_of
 
-init_he_ = partial(init_weights_, draw=nn.init.kaiming_normal_)
 """By He et al. 2015."""
 WIDTHS, DEPTHS = (64, 128, 256, 512, 512), (2, 2, 3, 3, 3)
 

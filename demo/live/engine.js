@@ -107,8 +107,12 @@ export class Engine {
       const again = await gpu.ask("paint", given);
       const isQuicker = again.times.network < QUICKER * painted.times.network;
       const isSame = decibels(again.picture.pixels, painted.picture.pixels) >= ALIKE;
-      if (name !== this.opened || !isQuicker || !isSame) throw new Error("The CPU goes on.");
-      if (this.prepared !== prepared) await gpu.ask("prepare", this.prepared);
+      if (!isQuicker || !isSame) throw new Error("The CPU goes on.");
+      for (let sent = prepared; sent !== this.prepared; ) {
+        sent = this.prepared; // another look may be chosen meanwhile
+        await gpu.ask("prepare", sent);
+      }
+      if (name !== this.opened) throw new Error("The CPU goes on.");
       this.gpu = gpu;
       return true;
     } catch {

@@ -252,6 +252,7 @@ class Panel {
   async prepare(look) {
     this.look = look;
     canvasOf(look.photo, this.part(".look"));
+    if (shown !== this) return; // its tab prepares it when it is opened again
     this.say("The look is prepared …");
     await engine.prepare(look);
   }

@@ -61,7 +61,10 @@ function kindOf({ condition, classes }) {
 }
 
 async function read(name, images, number, width, height) {
-  readers[name] ||= session(`./readers/${name}.onnx`, ["wasm"]);
+  readers[name] ||= session(`./readers/${name}.onnx`, ["wasm"]).catch((problem) => {
+    delete readers[name]; // asked for again with the next photo
+    throw problem;
+  });
   const reader = await readers[name];
   return reader.run({ images: new ort.Tensor("float32", images, [number, 3, height, width]) });
 }

@@ -9,9 +9,15 @@ export function canvasOf({ pixels, width, height }, canvas = document.createElem
   return canvas;
 }
 
+const MOST_ASPECT = 3; // the matching's memory grows with the square of a picture's cells
+
 // A picture of an address or a file, no longer than so many pixels. Transparent parts become white.
 export async function pixelsOf(source, longest = MOST_PIXELS, ground = "white") {
   const image = source instanceof Blob ? await decoded(source) : await loaded(source);
+  const sides = [image.width, image.height].sort((one, other) => one - other);
+  if (source instanceof Blob && sides[1] > MOST_ASPECT * sides[0]) {
+    throw new Error(`The picture is more than ${MOST_ASPECT} times as long as wide. Crop it first.`);
+  }
   const scale = Math.min(1, longest / Math.max(image.width, image.height));
   const [width, height] = [image.width, image.height].map((side) => Math.max(1, Math.round(side * scale)));
   const canvas = document.createElement("canvas");

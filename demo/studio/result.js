@@ -127,7 +127,7 @@ function show() {
 function shownView() {
   const missing = view !== "image" && (view === "sure" ? !sure : !shown[view]);
   if (missing) view = "image";
-  for (const button of element.querySelectorAll("[data-view]")) {
+  for (const button of element.querySelectorAll("button[data-view]")) {
     button.setAttribute("aria-pressed", String(button.dataset.view === view));
   }
   picture.src = new URL(view === "sure" ? shown.image : shown[view], document.baseURI);

@@ -2,11 +2,14 @@
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Optional
 
 import pytest
 import yaml
 
+from cocosnet_hf import settings_file
 from cocosnet_hf.systems import CoCosNetLosses
 from tests.support.paths import CONFIGS
 from tests.support.training import write_config
@@ -199,3 +202,20 @@ def test_patience_without_validations_is_an_error(tmp_path: Path):
     overrides = ["--schedule.patience=2", "--output.validate_every=0"]
     with pytest.raises(ValueError, match="schedule.patience counts validations: set output"):
         load_config(write_config(tmp_path), overrides)
+
+
+@dataclasses.dataclass(frozen=True)
+class Old:
+    """Settings whose types are written in the older ways."""
+
+    a: Optional[int] = None  # noqa: UP045
+    b: int | str = 0
+    c: Mapping[int, int] = dataclasses.field(default_factory=dict)
+
+
+def test_types_are_read_in_every_way_that_python_has_to_write_them():
+    read = settings_file.build(Old, {"a": 3, "b": "two", "c": {"1": 2}}, "")
+    assert read == Old(3, "two", {1: 2})
+    assert settings_file.build(Old, {"a": None, "b": 2}, "") == Old(None, 2)
+    with pytest.raises(ValueError, match="a must be int"):
+        settings_file.build(Old, {"a": "x"}, "")

@@ -71,7 +71,14 @@ def test_what_is_drawn_survives_another_threshold_and_a_reload(page: Page):
     page.wait_for_function(
         f"document.querySelector('#{editor} [data-do=undo]')?.disabled === false"
     )
-    assert canvas_color(page, tab, 0.5, 0.5)[3] > 100  # where it is, its border is soft
+    page.wait_for_function(  # the layers of the canvas are decoded one by one
+        """editor => {
+          const canvas = document.querySelector(`#${editor} canvas`);
+          const middle = [canvas.width / 2, canvas.height / 2];
+          return canvas.getContext("2d").getImageData(...middle, 1, 1).data[3] > 100;
+        }""",  # where it is, its border is soft
+        arg=editor,
+    )
 
 
 def test_limbs_keep_their_lengths_and_take_along_what_hangs_on_them(page: Page):
