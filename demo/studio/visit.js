@@ -22,11 +22,16 @@ addEventListener("hashchange", () => {
   openTab(studio.wanted()[0]);
   document.dispatchEvent(new Event("linked"));
 });
+// A tab that is there before the page's own code runs, as with a full cache, does not hear a click.
+function openOnceItHears(id, tries = 100) {
+  openTab(id);
+  if (studio.opened() !== id && tries) setTimeout(() => openOnceItHears(id, tries - 1), 100);
+}
 if (wantedTab) {
   const seen = new MutationObserver(() => {
     if (!document.querySelector("#tabs [role=tab]")) return;
     seen.disconnect();
-    requestAnimationFrame(() => openTab(wantedTab));
+    requestAnimationFrame(() => openOnceItHears(wantedTab));
   });
   seen.observe(document, { childList: true, subtree: true });
 }

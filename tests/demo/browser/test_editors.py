@@ -74,9 +74,10 @@ def test_what_is_drawn_survives_another_threshold_and_a_reload(page: Page):
     page.wait_for_function(  # the layers of the canvas are decoded one by one
         """editor => {
           const canvas = document.querySelector(`#${editor} canvas`);
-          const middle = [canvas.width / 2, canvas.height / 2];
-          return canvas.getContext("2d").getImageData(...middle, 1, 1).data[3] > 100;
-        }""",  # where it is, its border is soft
+          const [x, y] = [canvas.width / 2, canvas.height / 2 - 3];
+          const rows = canvas.getContext("2d").getImageData(x, y, 1, 6).data;
+          return rows.some((value, at) => at % 4 === 3 && value > 100);
+        }""",  # a line is thin, and its border is soft
         arg=editor,
     )
 

@@ -36,7 +36,7 @@ LOOK = """async ([kind, own, exemplar, grid, sizes, kin]) => {
   });
 }"""
 
-OFF, FAR = 0.5, 0.012
+OFF, FAR = 0.5, 0.02
 """Cells of the exemplar's grid, and the share of the places that may lie farther off: of OpenCV
 only the formulas are the same, not their rounding, which decides at borders."""
 
