@@ -22,16 +22,21 @@ addEventListener("hashchange", () => {
   openTab(studio.wanted()[0]);
   document.dispatchEvent(new Event("linked"));
 });
-// A tab that is there before the page's own code runs, as with a full cache, does not hear a click.
-function openOnceItHears(id, tries = 100) {
-  openTab(id);
-  if (studio.opened() !== id && tries) setTimeout(() => openOnceItHears(id, tries - 1), 100);
+// While the page is put together its own code may not hear a click, or take it back: what an address
+// asks for is asked for again until it stays, or the visitor does something.
+let isTouched = false;
+for (const kind of ["pointerdown", "keydown"]) {
+  addEventListener(kind, (event) => (isTouched ||= event.isTrusted), { capture: true, once: true });
 }
+studio.insist = (isSo, ask, tries = 12) => {
+  if (!isSo()) ask();
+  if (tries) setTimeout(() => isTouched || studio.insist(isSo, ask, tries - 1), 300);
+};
 if (wantedTab) {
   const seen = new MutationObserver(() => {
     if (!document.querySelector("#tabs [role=tab]")) return;
     seen.disconnect();
-    requestAnimationFrame(() => openOnceItHears(wantedTab));
+    studio.insist(() => studio.opened() === wantedTab, () => openTab(wantedTab));
   });
   seen.observe(document, { childList: true, subtree: true });
 }

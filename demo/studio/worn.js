@@ -158,14 +158,11 @@ function linked() {
   const given = Number(wanted.get("strength"));
   if (given > 0 && given <= 1) strength.value = given;
   weigh();
-  choose(Number(wanted.get("portrait") ?? -1), 100);
-}
-
-// The portraits may be drawn after this board.
-function choose(place, tries) {
-  const all = portraits();
-  if (!all.length && tries) setTimeout(choose, 100, place, tries - 1);
-  else if (all[place] && !all[place].classList.contains("selected")) all[place].click();
+  const place = Number(wanted.get("portrait") ?? -1);
+  const chosen = () => portraits()[place]; // may be drawn after this board
+  if (place >= 0) {
+    studio.insist(() => chosen()?.classList.contains("selected"), () => chosen()?.click());
+  }
 }
 
 const TAKE = {
