@@ -33,11 +33,10 @@ def main() -> None:
     options = parser.parse_args()
     detail = [[float(value) for value in band.split(",")] for band in options.detail]
     pipe = opened(options.second)
-    pipe.register_modules(
-        translation=mixed(
-            opened(options.first).translation, pipe.translation, options.share, detail
-        )
-    )
+    first, second = opened(options.first).translation, pipe.translation
+    if not isinstance(first, BlendingTranslationNetwork) or not isinstance(second, type(first)):
+        parser.error("both must be pipelines of a BlendingTranslationNetwork.")
+    pipe.register_modules(translation=mixed(first, second, options.share, detail))
     pipe.save_pretrained(options.output)
     write_card(options.output, pipe)
     pipe.to(torch.float16).save_pretrained(options.output, variant="fp16")
