@@ -151,6 +151,7 @@ function belongs() {
 }
 
 async function show() {
+  insistOnKept();
   const number = ++asked;
   const value = props.value || {};
   const dimensions = value.size || [256, 256];
@@ -431,8 +432,6 @@ showLive();
 watch("guide", showGuide);
 showGuide();
 show().then(() => {
-  const before = keptBefore(belongs());
-  if (!before) return;
-  props.value = before; // undo brings the page's own beginning back
+  if (!bringBack(belongs())) return; // undo brings the page's own beginning back
   show().then(() => props.live && !empty() && trigger("input"));
 });

@@ -129,9 +129,8 @@ function linked() {
   const [tab, text] = studio.wanted();
   if (tab !== props.name || !text || text === studio.links[tab]) return;
   const wanted = Object.fromEntries(new URLSearchParams(text));
-  const [visit] = performance.getEntriesByType("navigation");
   // The drawing of a page that was reloaded is newer than the example it began with.
-  const again = visit?.type !== "navigate" && !shown;
+  const again = studio.isReloaded() && !shown;
   if (again && localStorage.getItem(`cocosnet-${props.editor}`)) delete wanted.layout;
   ask(wanted);
 }

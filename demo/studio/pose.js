@@ -130,6 +130,7 @@ function tell() {
 }
 
 function show() {
+  insistOnKept();
   if (!props.value || !props.value.joints) return;
   if (started) remember();
   joints = props.value.joints.map((joint) => [...joint]);
@@ -299,11 +300,9 @@ watch("live", showLive);
 showLive();
 watch("guide", () => joints.length && draw());
 show();
-const before = props.bound ? null : keptBefore("");
-if (before) {
-  const first = [lengthsAtFirst, atFirst];
-  props.value = before; // undo brings the page's own beginning back
-  show();
+const first = [lengthsAtFirst, atFirst];
+if (!props.bound && bringBack("")) {
+  show(); // undo brings the page's own beginning back
   if (String(frame) === String(past[0].frame)) [lengthsAtFirst, atFirst] = first;
   if (props.live) trigger("input");
 }

@@ -28,6 +28,8 @@ let isTouched = false;
 for (const kind of ["pointerdown", "keydown"]) {
   addEventListener(kind, (event) => (isTouched ||= event.isTrusted), { capture: true, once: true });
 }
+studio.isTouched = () => isTouched;
+studio.isReloaded = () => performance.getEntriesByType("navigation")[0]?.type !== "navigate";
 studio.insist = (isSo, ask, tries = 12) => {
   if (!isSo()) ask();
   if (tries) setTimeout(() => isTouched || studio.insist(isSo, ask, tries - 1), 300);

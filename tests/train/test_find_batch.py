@@ -80,7 +80,7 @@ def test_the_command_trains_batches_that_the_data_have_and_writes_nothing(
     main(["--config", str(path), "--find-batch"])
     printed = capsys.readouterr().out
     assert re.search(r"\n +1 +\d+\.\d\d +\d+\.\d{3} +\d+% +\d+", printed), printed
-    assert "batches of 4 are more than the data" in printed
+    assert re.search(r"batches of 4 are more than the data|batches of 2 gain nothing", printed)
     assert re.search(r"take --data.batch_size=\d+; the recipe has 2", printed)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["run.yaml", "set"]
 

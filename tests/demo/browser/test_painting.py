@@ -178,6 +178,7 @@ def test_of_the_strokes_that_come_while_one_is_painted_only_the_last_is(
     for row in (0.2, 0.4, 0.6, 0.8):
         drag(page, page.locator(f"#{tab}-canvas canvas"), (0.1, row), (0.9, row))
     expect(state(page, tab)).to_have_attribute("data-state", "painting")
+    page.wait_for_timeout(1000)  # until the page has heard of the last one
     slow.may_paint.set()
     end = time.monotonic() + PATIENCE / 1000
     while slow.asked < 2 and time.monotonic() < end:
