@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .conditions.faces import CELEBAMASK_FACE_CLASSES
+from .conditions.sides import mirrored_order
 from .models.scene import SceneNetwork
 from .pictures import Picture, open_photo
 
@@ -31,16 +33,30 @@ EDGES_SIDE = 256
 they were found to learn from."""
 
 
-@torch.inference_mode()
 def read_face_parts(seen: Tensor, weights: str | PathLike[str] = WEIGHTS) -> np.ndarray:
     """The part at each place, in the order of CelebAMask-HQ's label maps: (h, w) uint8.
 
-    seen (3, h, w): of `seen_photo` or `seen_edges`. weights: the folder of the network's. Every
-    picture is read, also one without a face.
+    See `read_face_shares`.
     """
-    logits = _network(Path(weights))(seen[None])
+    return likeliest(read_face_shares(seen, weights))
+
+
+@torch.inference_mode()
+def read_face_shares(seen: Tensor, weights: str | PathLike[str] = WEIGHTS) -> Tensor:
+    """How likely each part is at each place: (K, h, w) in 0..1, in CelebAMask-HQ's order.
+
+    seen (3, h, w): of `seen_photo` or `seen_edges`, looked at mirrored as well. weights: the folder
+    of the network's. Every picture is read, also one without a face.
+    """
+    logits, mirrored = _network(Path(weights))(torch.stack([seen, seen.flip(2)])).split(1)
+    logits = (logits + mirrored.flip(3)[:, mirrored_order(CELEBAMASK_FACE_CLASSES)]) / 2
     logits = F.interpolate(logits, scale_factor=2.0, mode="bilinear")
-    return logits[0].argmax(0).numpy().astype(np.uint8)
+    return logits[0].softmax(0)
+
+
+def likeliest(shares: Tensor) -> np.ndarray:
+    """The part at each place, (h, w) uint8, of shares (K, h, w)."""
+    return shares.argmax(0).numpy().astype(np.uint8)
 
 
 def seen_photo(photo: Picture) -> Tensor:

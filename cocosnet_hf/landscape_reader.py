@@ -52,9 +52,19 @@ _SPECK = 0.002
 """Share of the picture below which a piece is taken for what is around it."""
 
 
-@torch.inference_mode()
 def read_landscape(photo: Picture, weights: str | PathLike[str] = WEIGHTS) -> np.ndarray:
     """The class of each pixel of a photo, of `LANDSCAPE_CLASSES`: (H, W) uint8.
+
+    See `landscape_logits`.
+    """
+    image = open_photo(photo)
+    logits = landscape_logits(image, weights)
+    return enlarged_labels(logits, image.height, image.width).numpy().astype(np.uint8)
+
+
+@torch.inference_mode()
+def landscape_logits(photo: Picture, weights: str | PathLike[str] = WEIGHTS) -> Tensor:
+    """Of each class of `LANDSCAPE_CLASSES` the logits in places of a photo, (K, h, w), smaller.
 
     weights: the folder of the network's. Every photo is read, also one of something else.
     """
@@ -63,11 +73,11 @@ def read_landscape(photo: Picture, weights: str | PathLike[str] = WEIGHTS) -> np
     logits = torch.zeros(1, 1, 1, 1)
     for side in _SIDES:
         images = _seen(image, side)
-        found = network(images) + network(images.flip(3)).flip(3)
+        found = (network(images) + network(images.flip(3)).flip(3)) / (2 * len(_SIDES))
         size = found.shape[2:] if side == _SIDES[0] else logits.shape[2:]
         logits = logits + F.interpolate(found, size, mode="bilinear")
     _give_up_specks(logits[0].numpy())
-    return enlarged_labels(logits[0], image.height, image.width).numpy().astype(np.uint8)
+    return logits[0]
 
 
 def _seen(image: Image.Image, side: int) -> Tensor:

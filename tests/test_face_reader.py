@@ -6,6 +6,7 @@ from PIL import Image
 
 from cocosnet_hf import EdgeCondition
 from cocosnet_hf.conditions.faces import CELEBAMASK_FACE_CLASSES
+from cocosnet_hf.conditions.sides import mirrored_order
 from cocosnet_hf.face_reader import SIDE, read_face_parts, read_size, seen_edges, seen_photo
 from tests.support.paths import REPOSITORY
 from tests.support.pictures import whole_picture
@@ -40,6 +41,13 @@ def test_other_shapes_are_read_where_they_are(size: tuple[int, int]):
     left, upper = (round(place * scale) for place in corner)
     found = read_face_parts(seen_photo(picture))[upper : upper + SIDE, left : left + SIDE]
     assert (found == read_face_parts(seen_photo(photo))).mean() > 0.8
+
+
+def test_a_mirrored_face_has_the_same_parts_mirrored_by_name():
+    seen = seen_photo(FACES[0])
+    exchanged = np.array(mirrored_order(CELEBAMASK_FACE_CLASSES))
+    mirrored = read_face_parts(seen.flip(2))
+    assert (mirrored == exchanged[read_face_parts(seen)][:, ::-1]).mean() > 0.999
 
 
 def test_a_picture_of_one_colour_shows_no_face():

@@ -72,6 +72,5 @@ def test_a_layout_of_a_photo_and_an_exemplar_without_a_mask(tmp_path, condition:
     layout, look = (str(path) for path in PAINTED[:2])
     target = tmp_path / "painted.png"
     main([layout, look, "--model", NAME, "-o", str(target), "--photo"])
-    masks = [condition.from_photo(path) for path in (layout, look)]
-    expected = bundled(NAME)(masks[0], look, masks[1]).images[0]
+    expected = bundled(NAME)(condition.from_photo(layout), look).images[0]
     assert_same_but_for_rounding(Image.open(target), expected)

@@ -30,6 +30,7 @@ from cocosnet_hf.conditions.sides import mirrored_order
 from cocosnet_hf.face_reader import SIDE, read_face_parts, seen_edges, seen_photo
 from tools.training import (
     BATCH,
+    TAKEN_BACK,
     agreement,
     class_weights,
     confusion_matrix,
@@ -59,7 +60,7 @@ def main() -> None:
             images, truth = faces.batch(rng, BATCH)
             return shares_loss(network(images), truth, weights)
 
-        train(network, loss, args.minutes, args.rate, args.output)
+        train(network, loss, args.minutes, args.rate, args.output, weights**TAKEN_BACK)
     measure(args.folders[0] / "test", args.output if args.minutes else args.start)
 
 

@@ -26,6 +26,7 @@ from torch import Tensor
 from cocosnet_hf.landscape_reader import LANDSCAPE_CLASSES, read_landscape
 from tools.training import (
     BATCH,
+    TAKEN_BACK,
     agreement,
     class_loss,
     class_weights,
@@ -58,7 +59,7 @@ def main() -> None:
             images, labels = scenes.batch(rng, BATCH, SIDES[done >= COARSE])
             return class_loss(network(images), labels, weights)
 
-        train(network, loss, args.minutes, args.rate, args.output)
+        train(network, loss, args.minutes, args.rate, args.output, weights**TAKEN_BACK)
     for folder in args.folders:
         measure(folder / "test", args.output if args.minutes else args.start)
 

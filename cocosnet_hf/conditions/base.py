@@ -54,13 +54,15 @@ class Landmarks:
 
     points (n, 2) float32: named points, (x, y) in shares of width and height, NaN where one is
     missing. labels (h, w) int16: the class of each place, where classes guide too. is_read: the
-    labels were seen in a photo by a network, which takes like classes for one another. cores: what
-    guides make of an exemplar once, see `reflection.core_of`, by the class that is asked for.
+    labels were seen in a photo by a network, which takes like classes for one another. sure (h, w)
+    bool: where it had little doubt; None where that is not known. cores: what guides make of an
+    exemplar once, see `reflection.core_of`, by the class that is asked for.
     """
 
     points: Tensor
     labels: Tensor | None = None
     is_read: bool = False
+    sure: Tensor | None = None
     cores: dict[int, tuple[np.ndarray, np.ndarray]] = dataclasses.field(
         default_factory=dict, init=False, repr=False
     )

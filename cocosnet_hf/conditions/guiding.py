@@ -7,14 +7,16 @@ import functools
 from collections.abc import Callable
 
 import numpy as np
+import torch
+from torch.nn import functional as F
 
-from ..landscape_reader import LANDSCAPE_CLASSES, read_landscape
+from ..landscape_reader import LANDSCAPE_CLASSES, landscape_logits
 from ..person_reader import PERSON_CLASSES
-from ..pictures import Picture
+from ..pictures import Picture, enlarged_labels, open_photo
 from ..propagation import Guide
 from .base import Landmarks
 from .dressed import dressed_guide, landmarks_of_mask, landmarks_of_photo
-from .regions import landmarks_of_regions, region_guide
+from .regions import kept, landmarks_of_regions, region_guide
 
 KIN = {
     "sky": ("water", "snow"),
@@ -33,6 +35,10 @@ KIN = {
 by looks alone, a mountain would be put together from pieces of everything."""
 
 
+SURE = 0.8
+"""Share above which a class of a landscape is read without much doubt, see `regions.surely`."""
+
+
 @dataclasses.dataclass(frozen=True)
 class MaskGuide:
     """Of labels (H, W) and of a photo the landmarks, None where nothing is seen in it; and
@@ -45,7 +51,12 @@ class MaskGuide:
 
 def landmarks_of_landscape(photo: Picture) -> Landmarks:
     """What a photo shows as the bundled network reads it."""
-    return dataclasses.replace(landmarks_of_regions(read_landscape(photo)), is_read=True)
+    image = open_photo(photo)
+    logits = landscape_logits(image)
+    labels = kept(enlarged_labels(logits, image.height, image.width).numpy())
+    sure = (logits.softmax(0).amax(0) > SURE).float()
+    sure = F.interpolate(sure[None, None], tuple(labels.shape), mode="nearest-exact")[0, 0] > 0
+    return Landmarks(torch.empty(0, 2), labels, is_read=True, sure=sure)
 
 
 _NUMBER = {name: number for number, name in enumerate(LANDSCAPE_CLASSES)}

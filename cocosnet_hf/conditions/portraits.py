@@ -15,12 +15,12 @@ import torch
 from scipy.interpolate import RBFInterpolator
 from torch import Tensor
 
-from ..face_reader import read_face_parts
+from ..face_reader import likeliest, read_face_shares
 from ..propagation import Guide
 from .base import Landmarks
 from .faces import CELEBAMASK_FACE_CLASSES
 from .reflection import core_of, held_to_regions
-from .regions import LEAST, at_size, kept, labels_of
+from .regions import LEAST, at_size, kept, labels_of, surely
 
 EYES, BROWS = ("l_eye", "r_eye"), ("l_brow", "r_brow")
 LIPS = ("mouth", "u_lip", "l_lip")
@@ -38,6 +38,9 @@ REGIONS = (
 
 LEAST_PART = 0.0003
 """Share of a picture below which a part is not seen."""
+
+SURE = 0.9
+"""Share above which a region is read without doubt: an exemplar's is only looked at there."""
 
 LEAST_SPREAD = 0.02
 """Standard deviation, in shares of a picture, of a face's points in every direction: with less it
@@ -59,8 +62,13 @@ _TIP = 0.02
 
 def landmarks_of_portrait(seen: Tensor) -> Landmarks:
     """What guides of a picture as `face_reader` sees it; no point where no face is seen."""
-    parts = read_face_parts(seen)
-    return Landmarks(torch.from_numpy(points_of(parts)), kept(_REGION_OF[parts]), is_read=True)
+    shares = read_face_shares(seen)
+    parts = likeliest(shares)
+    region_of = torch.from_numpy(_REGION_OF).long()
+    of_regions = torch.zeros(len(REGIONS), *parts.shape).index_add_(0, region_of, shares)
+    sure = of_regions.amax(0) > SURE
+    points = torch.from_numpy(points_of(parts))
+    return Landmarks(points, kept(_REGION_OF[parts]), is_read=True, sure=sure)
 
 
 def points_of(parts: np.ndarray) -> np.ndarray:
@@ -89,7 +97,8 @@ def portrait_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int
     def cores(region: int) -> tuple[np.ndarray, np.ndarray]:
         if region not in exemplar.cores:
             there = seen == region
-            exemplar.cores[region] = (core_of(there if there.mean() >= LEAST else seen >= 0),) * 2
+            there = surely(there, exemplar) if there.mean() >= LEAST else seen >= 0
+            exemplar.cores[region] = (core_of(there),) * 2
         return exemplar.cores[region]
 
     @functools.lru_cache(maxsize=4)  # of a call: the grid's, the window's and the picture's

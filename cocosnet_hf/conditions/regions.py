@@ -63,7 +63,7 @@ def region_guide(
         for number in (asked, *(kin or {}).get(asked, ())):
             there: np.ndarray = worn == number
             if asked >= 0 and there.mean() >= LEAST:
-                return there
+                return surely(there, exemplar)
         return np.zeros_like(worn, bool)
 
     def cores(asked: int) -> tuple[np.ndarray, np.ndarray]:
@@ -110,6 +110,17 @@ def labels_of(landmarks: Landmarks) -> np.ndarray:
             "a condition of regions is guided by landmarks with labels; these have none."
         )
     return landmarks.labels.cpu().numpy()
+
+
+def surely(there: np.ndarray, exemplar: Landmarks) -> np.ndarray:
+    """What an exemplar shows of a region (H, W) without doubt; all of it if that is next to none.
+
+    What a network takes wrongly for hair lies beside hair, where it doubts.
+    """
+    if exemplar.sure is None:
+        return there
+    sure: np.ndarray = there & exemplar.sure.cpu().numpy()
+    return sure if sure.mean() >= LEAST else there
 
 
 def at_size(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -16,13 +16,15 @@ const REGIONS = [["background"], ["hair", "hat"], [...FACE, ...EARS], ["neck", "
 const REGION_OF = CLASSES.map((name) => REGIONS.findIndex((names) => names.includes(name)));
 
 const LEAST_PART = 0.0003;
+const SURE = 0.9;
 const PARTS_FIT = 0.3;
 const OUTLINE_FITS = 1;
 const HEAD_FITS = 4;
 const TIP = 0.02;
 
-// Parts {set, width, height} -> {points [x, y, fit] in shares, labels: regions, isRead}.
-export function portraitOf(parts) {
+// Parts {set, width, height} and the logits of each -> {points [x, y, fit] in shares, labels: regions,
+// isRead, sure}, as guides take them.
+export function portraitOf(parts, logits) {
   const { set, width, height } = parts;
   const seesFace =
     sees(parts, [...EYES, "glasses"]) && sees(parts, ["nose"]) && sees(parts, LIPS);
@@ -30,7 +32,21 @@ export function portraitOf(parts) {
     const isThere = seesFace && !Number.isNaN(x + y);
     return isThere ? [(x + 0.5) / width, (y + 0.5) / height, fit] : [NaN, NaN, fit];
   });
-  return { points, labels: { set: set.map((part) => REGION_OF[part]), width, height }, isRead: true };
+  const labels = { set: set.map((part) => REGION_OF[part]), width, height };
+  return { points, labels, isRead: true, sure: surelyRead(labels.set, logits) };
+}
+
+function surelyRead(regions, logits) {
+  const places = regions.length;
+  return regions.map((_, at) => {
+    const shares = REGIONS.map(() => 0);
+    let most = -Infinity;
+    for (let part = 0; part < CLASSES.length; part++) most = Math.max(most, logits[part * places + at]);
+    for (let part = 0; part < CLASSES.length; part++) {
+      shares[REGION_OF[part]] += Math.exp(logits[part * places + at] - most);
+    }
+    return Math.max(...shares) > SURE * shares.reduce((sum, one) => sum + one) ? 1 : 0;
+  });
 }
 
 function* pointsOf(parts) {

@@ -3,7 +3,8 @@
 // As in cocosnet_hf/conditions: pose.py, dressed.py, regions.py and portraits.py. A guide is a
 // function of (width, height) that returns {x, y} in cells of the exemplar's grid {width, height},
 // NaN where nothing is known. Layouts and exemplars are {points, labels: {set, width, height},
-// isRead}: points in shares of the picture, labels a class for each pixel.
+// isRead, sure}: points in shares of the picture, labels a class for each pixel, sure where a network
+// that read them had little doubt.
 
 import { blurred, clamp, count, erodeSquare, interpolated, nearestOf, roundEven } from "./planes.js";
 import { coreOf, heldToRegions } from "./reflection.js";
@@ -93,7 +94,7 @@ function regionGuide(own, exemplar, grid, kin = {}) {
   const shown = remembered((asked) => {
     for (const number of [asked, ...(kin[asked] || [])]) {
       const there = set.map((label) => (label === number ? 1 : 0));
-      if (asked >= 0 && count(there) / set.length >= LEAST) return there;
+      if (asked >= 0 && count(there) / set.length >= LEAST) return surely(there, exemplar);
     }
     return null;
   });
@@ -188,7 +189,7 @@ function portraitGuide(own, exemplar, grid) {
   const cores = remembered((region) => {
     const there = set.map((label) => (label === region ? 1 : 0));
     const isSeen = count(there) / set.length >= LEAST;
-    const core = coreOf(isSeen ? there : there.fill(1), wide, high);
+    const core = coreOf(isSeen ? surely(there, exemplar) : there.fill(1), wide, high);
     return { may: core, continues: core };
   });
   return (width, height) => {
@@ -215,6 +216,13 @@ function portraitGuide(own, exemplar, grid) {
 }
 
 // Standard deviation of points in the direction in which they spread least; 0 of too few.
+// What an exemplar shows of a region without doubt; all of it if that is next to none.
+function surely(there, { sure }) {
+  if (!sure) return there;
+  const both = there.map((one, at) => one & sure[at]);
+  return count(both) / there.length >= LEAST ? both : there;
+}
+
 function narrowest(points) {
   if (points.length < 3) return 0;
   const [x, y] = [0, 1].map((axis) => {

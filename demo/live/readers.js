@@ -5,7 +5,7 @@
 // {pixels: RGBA, width, height}.
 
 import { portraitOf } from "./faces.js";
-import { blurred, clamp, count, interpolated, joinedParts, likeliest, resampled, roundEven } from "./planes.js";
+import { blurred, clamp, count, interpolated, joinedParts, likeliest, nearestOf, resampled, roundEven } from "./planes.js";
 import { JOINTS, MIRRORED } from "./skinning.js";
 
 const SIZE = { width: 96, height: 192 }; // that people are read at
@@ -220,6 +220,7 @@ export function cutOut({ pixels, width, height }, { person, frame }, newWidth, n
 const LANDSCAPE_SIDES = [256, 160];
 const LONGEST_LANDSCAPE = 4;
 const SPECK = 0.002;
+const SURELY_READ = 0.8; // share of a landscape's class
 
 // What a landscape shows where, as high and wide as the photo.
 export async function readLandscape(photo, run) {
@@ -244,7 +245,20 @@ export async function readLandscape(photo, run) {
   eachPlane(whole, (plane, number) => {
     planes.set(interpolated(plane, whole.width, whole.height, width, height, false), number * width * height);
   });
-  return { points: [], labels: { set: likeliest(planes, whole.count, width * height), width, height }, isRead: true };
+  const labels = { set: likeliest(planes, whole.count, width * height), width, height };
+  const sure = nearestOf(surest(whole, 2 * LANDSCAPE_SIDES.length), whole.width, whole.height, width, height);
+  return { points: [], labels, isRead: true, sure };
+}
+
+// Where one class has nearly all of the share; the planes are sums of so many logits.
+function surest({ planes, count: number, width, height }, summed) {
+  const places = width * height;
+  return Uint8Array.from({ length: places }, (_, at) => {
+    let [most, total] = [-Infinity, 0];
+    for (let plane = 0; plane < number; plane++) most = Math.max(most, planes[plane * places + at]);
+    for (let plane = 0; plane < number; plane++) total += Math.exp((planes[plane * places + at] - most) / summed);
+    return 1 > SURELY_READ * total ? 1 : 0;
+  });
 }
 
 function eachPlane({ planes, count: number, width, height }, use) {
@@ -286,6 +300,7 @@ function seenPhoto({ pixels, width, height }, wide, high) {
 }
 
 const LONGEST_FACE = 2;
+const FACE_MIRRORED = [0, 1, 2, 3, 5, 4, 7, 6, 9, 8, 10, 11, 12, 13, 14, 15, 16, 17, 18]; // parts by name
 
 // The parts of a face in a photo. side: the shorter one that the network looks at.
 export async function readFace(photo, run, side) {
@@ -306,11 +321,11 @@ export async function readEdges(encoded, width, height, run, side) {
 }
 
 async function readParts(image, width, height, run) {
-  const { data, dims } = (await run("face-reader", image, 1, width, height)).classes;
-  const [, number, high, wide] = dims;
-  const planes = new Float32Array(number * width * height);
-  eachPlane({ planes: data, count: number, width: wide, height: high }, (plane, label) => {
-    planes.set(interpolated(plane, wide, high, width, height, false), label * width * height);
+  const found = (await run("face-reader", mirroredToo(image, width), 2, width, height)).classes;
+  const both = bothWays(found, (number) => FACE_MIRRORED[number]);
+  const planes = new Float32Array(both.count * width * height);
+  eachPlane(both, (plane, label) => {
+    planes.set(interpolated(plane, both.width, both.height, width, height, false), label * width * height);
   });
-  return portraitOf({ set: likeliest(planes, number, width * height), width, height });
+  return portraitOf({ set: likeliest(planes, both.count, width * height), width, height }, planes);
 }

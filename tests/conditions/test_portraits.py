@@ -1,5 +1,6 @@
 """The parts of two faces lie on one another, and what is no face does not guide."""
 
+import dataclasses
 import pickle
 
 import cv2
@@ -74,6 +75,24 @@ def test_every_part_looks_at_its_like():
     assert (seen == own).mean() > 0.95
     for name, *_ in SHAPES:
         assert (seen == own)[own == NUMBER[name]].mean() > 0.6, name
+
+
+def test_of_the_exemplar_only_what_was_read_without_doubt_is_looked_at():
+    own, exemplar = face(0.5, 0.5, 0.55), landmarks(face(0.45, 0.52, 0.45, 1.1))
+    right = torch.arange(SIDE) > SIDE // 2
+    doubted = dataclasses.replace(exemplar, sure=~right.expand(SIDE, SIDE))
+    columns = portrait_guide(landmarks(own), doubted, GRID)((SIDE, SIDE))[..., 0]
+    assert columns.max() <= GRID[1] / 2
+
+
+def test_the_network_doubts_at_the_borders_of_regions():
+    found = EdgeCondition(guided=True).landmarks_in(FACES[0])
+    regions, sure = found.labels.numpy(), found.sure.numpy()
+    inside = np.ones_like(sure)
+    for region in np.unique(regions):
+        there = (regions == region).astype(np.uint8)
+        inside &= (there == 0) | (cv2.erode(there, np.ones((5, 5), np.uint8)) > 0)
+    assert sure[inside].mean() > 0.85 and sure[~inside].mean() < 0.5
 
 
 def test_what_the_exemplar_lacks_looks_where_the_spline_leads():

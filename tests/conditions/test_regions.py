@@ -1,5 +1,7 @@
 """A guided mask looks from each class to its like in the exemplar's own mask."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -38,6 +40,18 @@ def test_every_class_looks_only_at_its_like():
     places = (guide.numpy() + 0.5) * 2
     seen = exemplar[places[..., 1].astype(int), places[..., 0].astype(int)]
     assert np.array_equal(seen, own)
+
+
+def test_what_was_read_in_doubt_is_not_looked_at_unless_it_is_all_there_is():
+    own, exemplar = scene(20, 44), landmarks(scene(24, 48))
+    sure = torch.ones(64, 96, dtype=torch.bool)
+    sure[18:30] = False  # between sky and hills
+    doubted = dataclasses.replace(exemplar, sure=sure)
+    seen = (GUIDED.guide(landmarks(own), doubted, GRID)((64, 96))[..., 1] + 0.5) * 2 - 0.5
+    assert seen[:20].max() <= 18 and seen[20:44].min() >= 29
+    nowhere = dataclasses.replace(exemplar, sure=torch.zeros_like(sure))
+    guides = (GUIDED.guide(landmarks(own), one, GRID)((64, 96)) for one in (nowhere, exemplar))
+    assert torch.equal(*guides)
 
 
 def test_a_region_is_laid_on_the_exemplars():

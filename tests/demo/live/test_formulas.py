@@ -24,10 +24,11 @@ pytestmark = pytest.mark.browser
 
 LOOK = """async ([kind, own, exemplar, grid, sizes, kin]) => {
   const { GUIDES } = await import("./guides.js");
-  const read = ({ points, labels, isRead }) => ({
+  const read = ({ points, labels, isRead, sure }) => ({
     points: points.map((point) => point.map((one) => one ?? NaN)),
     labels: labels && { ...labels, set: Int16Array.from(labels.set) },
     isRead,
+    sure,
   });
   const guide = GUIDES[kind](read(own), read(exemplar), grid, kin);
   return sizes.map((size) => {
@@ -69,6 +70,8 @@ def sent(landmarks: Landmarks, fits: np.ndarray | None = None) -> dict[str, Any]
         height, width = landmarks.labels.shape
         made["labels"] = {"set": landmarks.labels.flatten().tolist(), "width": width}
         made["labels"]["height"] = height
+    if landmarks.sure is not None:
+        made["sure"] = landmarks.sure.flatten().int().tolist()
     return made
 
 
@@ -127,7 +130,7 @@ def test_guides_lead_where_the_package_leads(page: Page, kind: str):
 FITS = """async () => {
   const { portraitOf } = await import("./faces.js");
   const blank = { set: new Uint8Array(16), width: 4, height: 4 };
-  return portraitOf(blank).points.map(([, , fit]) => fit);
+  return portraitOf(blank, new Float32Array(19 * 16)).points.map(([, , fit]) => fit);
 }"""
 
 
