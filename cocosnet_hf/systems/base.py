@@ -194,6 +194,13 @@ class System(ABC):
         if self.losses.need_perceptual_network:
             self.perceptual = open_perceptual().to(device)
 
+    def use_forms(self, *, contextual_loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Compute terms by another form of their formulas, such as the plain one of `reference`.
+
+        contextual_loss: in the place of that of `losses`, where the system has such a term.
+        """
+        del contextual_loss
+
     @property
     def frozen(self) -> tuple[str, ...]:
         """Networks that stay as they are."""
