@@ -141,7 +141,7 @@ def contextual_loss(
             x, y = x - mean, y - mean
         similarities = [
             _BestShares.apply(item, exemplar, form, bandwidth, epsilon, memory).mean()
-            for item, exemplar in zip(_unit_rows(x), _unit_rows(y), strict=True)
+            for item, exemplar in zip(_normalized_rows(x), _normalized_rows(y), strict=True)
         ]
         return -torch.stack(similarities).log().mean()
 
@@ -358,7 +358,7 @@ def _shares(
     return share.div_(share.sum(1, keepdim=True)), gap, nearest, rate
 
 
-def _unit_rows(x: Tensor) -> Tensor:
+def _normalized_rows(x: Tensor) -> Tensor:
     """(B, C, h, w) to (B, h w, C) at unit length; next to nothing stays 0, with no gradient."""
     rows = x.flatten(2).mT
     length = torch.linalg.vector_norm(rows, dim=2, keepdim=True)
@@ -384,7 +384,7 @@ def _self_pair_l1(output: Tensor, target: Tensor, is_self_pair: Tensor) -> Tenso
 
 def _mean_over_scales(scales: Sequence[Tensor]) -> Tensor:
     if not scales:
-        raise ValueError("expected the judgements of at least one discriminator, got none.")
+        raise ValueError("expected the outputs of at least one discriminator, got none.")
     return torch.stack(list(scales)).mean()
 
 

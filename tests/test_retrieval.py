@@ -33,7 +33,7 @@ def box_mask(x: int, y: int = 20, label: int = 1, side: int = 64) -> np.ndarray:
 def random_index(count: int = 40, size: int = 6) -> ExemplarIndex:
     vectors = np.random.default_rng(0).normal(size=(count, size))
     return ExemplarIndex(
-        np.stack([retrieval.unit(vector) for vector in vectors]),
+        np.stack([retrieval.normalized(vector) for vector in vectors]),
         [f"picture {number}" for number in range(count)],
         describe=np.asarray,
     )
@@ -220,7 +220,7 @@ def test_faiss_finds_what_the_exact_search_finds(monkeypatch: pytest.MonkeyPatch
         (lambda: ExemplarIndex.build([], MASK), "at least one picture"),
         (lambda: ExemplarIndex.build([None], MASK), "at least one picture"),
         (lambda: random_index().nearest(np.ones(5)), "has 5 numbers, the index 6"),
-        (lambda: retrieval.unit(np.array([np.nan])), "finite numbers"),
+        (lambda: retrieval.normalized(np.array([np.nan])), "finite numbers"),
         (lambda: ExemplarIndex(np.ones((2, 3)), ["a"], np.asarray), "2, 3.*1 names"),
     ],
 )

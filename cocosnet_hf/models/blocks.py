@@ -87,7 +87,7 @@ def leaky_relu_(x: Tensor) -> Tensor:
     return F.leaky_relu(x, LEAKY_SLOPE, inplace=True)
 
 
-def unit_length(x: Tensor) -> Tensor:
+def normalize_features(x: Tensor) -> Tensor:
     """Each position's feature vector at length 1: x / (|x| + 2.2e-16) over dim 1.
 
     In float16, which has no number as small, 6.1e-5 is added.

@@ -1,4 +1,4 @@
-"""The recipes of the paper's rivals: small ones, and layers at their papers' sizes."""
+"""The recipes of the paper's baselines: small ones, and layers at their papers' sizes."""
 
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def millions(config: TrainConfig) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("name", PAPER_SIZES)
-def test_a_layer_brings_a_rival_at_its_papers_size_to_a_recipes_data(name: str):
+def test_a_layer_brings_a_baseline_at_its_papers_size_to_a_recipes_data(name: str):
     stages = load_stages([CONFIGS / "facades.yaml", CONFIGS / f"layers/{name}.yaml"])
     assert {stage.config.system for stage in stages} == {name}
     assert {stage.config.data.source for stage in stages} == {"labelmefacade_256"}
