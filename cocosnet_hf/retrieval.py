@@ -27,17 +27,16 @@ from .whole_files import whole
 
 __all__ = [
     "ExemplarIndex",
-    "Extractor",
+    "Descriptor",
     "Match",
     "cache_key",
-    "describe_with",
     "gradient_descriptor",
     "layout_descriptor",
     "pose_descriptor",
     "normalized",
 ]
 
-Extractor = Callable[[Any], np.ndarray]
+Descriptor = Callable[[Any], np.ndarray]
 """Makes a vector of a mask, pose or photo; equal lengths within one index."""
 
 VERSION = 1
@@ -66,7 +65,7 @@ class ExemplarIndex:
     describe: makes a query's descriptor from what `nearest` is given.
     """
 
-    def __init__(self, descriptors: np.ndarray, names: list[str], describe: Extractor) -> None:
+    def __init__(self, descriptors: np.ndarray, names: list[str], describe: Descriptor) -> None:
         if descriptors.ndim != 2 or len(descriptors) != len(names) or not names:
             raise ValueError(
                 "An exemplar index needs one descriptor and one name per picture and at least one "
@@ -86,14 +85,13 @@ class ExemplarIndex:
         sources: Iterable[Any],
         condition: Condition,
         names: list[str] | None = None,
-        extractor: Extractor | None = None,
     ) -> ExemplarIndex:
         """Describe a collection.
 
-        sources: masks, poses or photos as `describe_with(condition, extractor)` takes them; None
-        holds the place of a picture that cannot be read. Raises ValueError for an empty collection.
+        sources: masks, poses or photos as `condition.descriptor` takes them; None holds the place
+        of a picture that cannot be read. Raises ValueError for an empty collection.
         """
-        describe = describe_with(condition, extractor)
+        describe = condition.descriptor
         found = [None if source is None else normalized(describe(source)) for source in sources]
         length = next((len(vector) for vector in found if vector is not None), 0)
         if length == 0:
@@ -107,7 +105,7 @@ class ExemplarIndex:
         cls,
         key: str,
         build: Callable[[], ExemplarIndex],
-        describe: Extractor,
+        describe: Descriptor,
         cache_dir: str | os.PathLike[str] | None = None,
     ) -> ExemplarIndex:
         """The index stored under `key`, or the one that `build` makes, which is then stored.
@@ -126,7 +124,7 @@ class ExemplarIndex:
         return cls._read(path, describe)
 
     @classmethod
-    def _read(cls, path: Path, describe: Extractor) -> ExemplarIndex:
+    def _read(cls, path: Path, describe: Descriptor) -> ExemplarIndex:
         with safe_open(path, framework="np") as file:
             names = json.loads(file.metadata()["names"])
             return cls(file.get_tensor("descriptors"), names, describe)
@@ -148,7 +146,7 @@ class ExemplarIndex:
         if len(vector) != self.descriptors.shape[1]:
             raise ValueError(
                 f"The query's descriptor has {len(vector)} numbers, the index "
-                f"{self.descriptors.shape[1]}; use the condition or extractor of the index."
+                f"{self.descriptors.shape[1]}; use the condition of the index."
             )
         indices, scores = self.search(vector[None], k + len(exclude))
         found = [
@@ -203,18 +201,12 @@ class ExemplarIndex:
         return np.where(usable, indices, -1), scores
 
 
-def describe_with(condition: Condition, extractor: Extractor | None = None) -> Extractor:
-    """How a collection for this condition is described: by an extractor, else by itself."""
-    return condition.descriptor if extractor is None else extractor
-
-
-def cache_key(fingerprint: str, condition: Condition, extractor: str | None = None) -> str:
+def cache_key(fingerprint: str, condition: Condition) -> str:
     """The name under which an index is stored.
 
-    fingerprint: of the data, such as `Dataset._fingerprint`. extractor: a name for it, which must
-    change when its vectors do.
+    fingerprint: of the data, such as `Dataset._fingerprint`.
     """
-    parts = [VERSION, fingerprint, condition.unguided().to_config(), extractor]
+    parts = [VERSION, fingerprint, condition.unguided().to_config()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -232,7 +224,7 @@ def faiss_dataset(descriptors: np.ndarray) -> Any:
     import datasets
     import faiss
 
-    rows = datasets.Dataset.from_dict({"place": np.arange(len(descriptors))})
+    rows = datasets.Dataset.from_dict({"index": np.arange(len(descriptors))})
     rows.add_faiss_index_from_external_arrays(
         descriptors, "descriptor", metric_type=faiss.METRIC_INNER_PRODUCT
     )

@@ -106,8 +106,8 @@ def save(network: SceneNetwork, averaged: dict[str, Tensor], output: Path, exces
 
 def in_other_light(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
     """Another brightness, contrast, saturation and white balance."""
-    colour = 0 if rng.random() < 0.05 else rng.uniform(0.5, 1.4)
-    matrix = np.full((3, 3), (1 - colour) / 3) + colour * np.eye(3)
+    color = 0 if rng.random() < 0.05 else rng.uniform(0.5, 1.4)
+    matrix = np.full((3, 3), (1 - color) / 3) + color * np.eye(3)
     contrast = rng.uniform(0.7, 1.25)
     matrix *= contrast * rng.uniform(0.9, 1.1, (3, 1))
     offset = np.full((3, 1), 128 * (1 - contrast) + rng.uniform(-30, 30))

@@ -189,7 +189,7 @@ class SpeedConfig:
 
     accumulation: batches whose gradients are averaged for each step. compile: with
     `torch.compile`, which takes minutes in the first step, and on a CPU a C++ compiler.
-    gradient_checkpointing: less memory for more time, see `recompute`.
+    gradient_checkpointing: less memory for more time, see `Network`.
     """
 
     mixed_precision: Precision = "no"

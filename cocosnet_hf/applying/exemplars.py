@@ -17,7 +17,7 @@ from ..descriptor_store import DescriptorStore
 from ..image_translation import ImageTranslationPipeline
 from ..pipeline import CoCosPipeline
 from ..prepared import PreparedExemplar
-from ..retrieval import cache_key, describe_with, normalized
+from ..retrieval import cache_key, normalized
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class RetrievedExemplars:
 
     @staticmethod
     def _descriptor(reader: Reader, layout: Any) -> np.ndarray:
-        return normalized(describe_with(reader.layout)(layout))
+        return normalized(reader.layout.descriptor(layout))
 
     def query(self, row: Mapping[str, Any], position: int, example: Example) -> np.ndarray:
         """The descriptor that it is found by, (D,)."""

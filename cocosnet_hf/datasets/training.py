@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, Sampler
 from tqdm.auto import tqdm
 
 from ..conditions import Condition
-from ..retrieval import ExemplarIndex, cache_key, describe_with
+from ..retrieval import ExemplarIndex, cache_key
 from .asked import DomainRows
 from .composing import TrainingExample, compose
 from .reading import BrokenCount, BrokenExample, Example, Reader, TooManyBroken, file_name
@@ -220,7 +220,7 @@ def build_index(rows: Rows, reader: Reader, settings: DataSettings) -> ExemplarI
     groups = settings.label_groups or ""
     person = f" {settings.person_column}" if settings.person_column else ""
     key = cache_key(f"{fingerprint} {columns}{groups}{person}", reader.layout)
-    return ExemplarIndex.cached(key, build, describe_with(reader.layout), settings.cache_dir)
+    return ExemplarIndex.cached(key, build, reader.layout.descriptor, settings.cache_dir)
 
 
 def row_names(rows: Rows, settings: DataSettings) -> list[set[str]]:

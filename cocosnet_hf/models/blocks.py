@@ -3,7 +3,8 @@
 Every convolution starts Xavier-normal with gain 0.02 and zero bias, as the official networks do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -52,6 +53,20 @@ class SpectralNorm(nn.Module):
             u, v = self._u.to(matrix, copy=True), self._v.to(matrix, copy=True)
             sigma = torch.dot(u, torch.mv(matrix, v))
             return weight / sigma.to(weight.dtype)
+
+    def used(self) -> tuple[Tensor, Tensor]:
+        """See `recompute.MovingNorm`."""
+        return self._u.clone(), self._v.clone()
+
+    @contextmanager
+    def as_used(self, used: tuple[Tensor, Tensor]) -> Iterator[None]:
+        """See `recompute.MovingNorm`."""
+        now = self._u, self._v, self.training
+        self._u, self._v, self.training = *used, False
+        try:
+            yield
+        finally:
+            self._u, self._v, self.training = now
 
     @torch.no_grad()
     def _power_iteration(self, matrix: Tensor) -> None:

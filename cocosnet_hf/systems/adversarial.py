@@ -41,6 +41,8 @@ class PictureLosses(JudgedLosses):
     whose channel 0 holds lines of photos, as that of edges does.
     """
 
+    perceptual_terms = ("pseudo_exemplar", "perceptual", "contextual")
+
     adversarial: float = 10.0
     pseudo_exemplar: float = 10.0
     perceptual: float = 0.001
@@ -48,11 +50,6 @@ class PictureLosses(JudgedLosses):
     self_pixel: float = 0.0
     self_laplacian: float = 0.0
     line_consistency: float = 0.0
-
-    @property
-    def need_perceptual_network(self) -> bool:
-        """Whether any term compares features of a perceptual network."""
-        return any((self.pseudo_exemplar, self.perceptual, self.contextual))
 
 
 class AdversarialSystem(JudgedSystem):

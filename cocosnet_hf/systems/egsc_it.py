@@ -97,17 +97,14 @@ class EGSCITLosses(LossWeights):
     stage.
     """
 
+    perceptual_terms = ("content", "style")
+
     adversarial: float = 10.0
     image: float = 100.0
     cycle: float = 100.0
     latent: float = 0.1
     content: float = 10.0
     style: float = 5000.0
-
-    @property
-    def need_perceptual_network(self) -> bool:
-        """Whether any term compares features of a perceptual network."""
-        return any((self.content, self.style))
 
 
 @dataclass(frozen=True)

@@ -217,11 +217,6 @@ class PairedLosses(JudgedLosses):
     perceptual: float = 10.0
     pixel: float = 0.0
 
-    @property
-    def need_perceptual_network(self) -> bool:
-        """Whether any term compares features of a perceptual network."""
-        return self.perceptual != 0
-
 
 class PairedSystem(JudgedSystem):
     """A system whose painted picture is compared with the true photo, and judged beside it."""
