@@ -20,7 +20,7 @@ from tests.support.official_objective import (
 from tests.support.paths import SHARED_PARITY
 
 RECORDED = 2e-6  # relative, float32 against float32
-ONE_ROW, SOME_ROWS, EVERYTHING = 1, 4_000, 2**25  # bytes of a strip
+ONE_ROW, SOME_ROWS, EVERYTHING = 1, 4_000, 2**25  # bytes of a chunk
 needs_shared = pytest.mark.skipif(not SHARED_PARITY.is_dir(), reason=f"needs {SHARED_PARITY}")
 
 
