@@ -100,7 +100,7 @@ def save(network: SceneNetwork, averaged: dict[str, Tensor], output: Path, exces
     copy = deepcopy(network)
     copy.load_state_dict(averaged)
     with torch.no_grad():
-        copy.class_head.bias -= excess.log()
+        copy.get_parameter("class_head.bias").sub_(excess.log())
     copy.half().save_pretrained(output, variant="fp16")
 
 
