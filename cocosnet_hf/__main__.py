@@ -187,8 +187,8 @@ def of_several(
     if person is None and frame is None:
         return source
     flag = f"{prefix}frame" if person is None else f"{prefix}person"
-    place = int(frame) if frame is not None and frame.isdecimal() else frame
-    return for_keypoints(pipe.condition.of_several(source, person, place), source, pipe, flag)
+    wanted = int(frame) if frame is not None and frame.isdecimal() else frame
+    return for_keypoints(pipe.condition.of_several(source, person, wanted), source, pipe, flag)
 
 
 def for_keypoints(known: Any | None, source: Any, pipe: ImageTranslationPipeline, flag: str) -> Any:

@@ -40,7 +40,7 @@ PROBES = 64
 """Lists of the index that a search looks into."""
 
 NOTHING = -1
-"""The place of no picture."""
+"""The index of no picture."""
 
 
 class DescriptorStore:
@@ -66,7 +66,7 @@ class DescriptorStore:
         return math.ceil(self.count / self.part)
 
     def rows(self, number: int) -> range:
-        """The places in the collection that part `number` describes."""
+        """The indices in the collection that part `number` describes."""
         return range(number * self.part, min((number + 1) * self.part, self.count))
 
     def has(self, number: int) -> bool:
@@ -87,7 +87,7 @@ class DescriptorStore:
             )
         length = next((len(vector) for vector in found if vector is not None), 0)
         rows = [np.zeros(length, np.float32) if one is None else one for one in found]
-        with whole(self._file(number)) as place, place.open("wb") as file:
+        with whole(self._file(number)) as path, path.open("wb") as file:
             np.save(file, np.stack(rows).astype(np.float16))
 
     def build(self) -> None:
@@ -105,8 +105,8 @@ class DescriptorStore:
         index = trained_index(self._sample(self._lists * PER_LIST), self._lists)
         for number in range(self.parts):
             index.add(self._rows_at(np.asarray(self.rows(number))))
-        with whole(path) as place:
-            faiss.write_index(index, str(place))
+        with whole(path) as unfinished:
+            faiss.write_index(index, str(unfinished))
 
     def require_whole(self) -> None:
         """Raise ValueError unless every part is there and at least one picture can be found."""
@@ -140,18 +140,18 @@ class DescriptorStore:
         if self._index is None:
             return self.exact_search(vectors, k)
         _, candidates = self._index.search(vectors, max(k, CANDIDATES))
-        places, scores = no_answers(len(vectors), k)
+        indices, scores = no_answers(len(vectors), k)
         for number, found in enumerate(candidates):
             found = np.sort(found[found >= 0])
             rows = self._rows_at(found)
             usable = rows.any(1)
             best = best_of(found[usable], rows[usable] @ vectors[number], k)
-            places[number, : len(best[0])], scores[number, : len(best[0])] = best
-        return places, scores
+            indices[number, : len(best[0])], scores[number, : len(best[0])] = best
+        return indices, scores
 
     def exact_search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """As `search`, comparing with every picture, a part at a time."""
-        places, scores = no_answers(len(vectors), k)
+        indices, scores = no_answers(len(vectors), k)
         for number in range(self.parts):
             rows = self._read(number)
             if rows.shape[1] == 0:  # nothing of this part could be read
@@ -159,11 +159,13 @@ class DescriptorStore:
             index = ExemplarIndex(rows, [""] * len(rows), np.asarray)
             found, found_scores = index.search(vectors, k)
             found = np.where(found >= 0, found + self.rows(number).start, NOTHING)
-            places, scores = (np.hstack(pair) for pair in ((places, found), (scores, found_scores)))
-            scores[places < 0] = -np.inf
+            indices, scores = (
+                np.hstack(pair) for pair in ((indices, found), (scores, found_scores))
+            )
+            scores[indices < 0] = -np.inf
             order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-            places, scores = (np.take_along_axis(one, order, 1) for one in (places, scores))
-        return places, scores
+            indices, scores = (np.take_along_axis(one, order, 1) for one in (indices, scores))
+        return indices, scores
 
     # Its parts ----------------------------------------------------------------------------------
 
@@ -193,11 +195,11 @@ class DescriptorStore:
     def _opened(self) -> list[np.ndarray]:
         return [self._read(number) for number in range(self.parts)]
 
-    def _rows_at(self, places: np.ndarray) -> np.ndarray:
-        """The descriptors at these places, (n, D) float32; a part without any has zeros."""
-        rows = np.zeros((len(places), self.dimension), np.float32)
-        for number, place in enumerate(places.tolist()):
-            row = self._opened[place // self.part][place % self.part]
+    def _rows_at(self, indices: np.ndarray) -> np.ndarray:
+        """The descriptors of these indices, (n, D) float32; a part without any has zeros."""
+        rows = np.zeros((len(indices), self.dimension), np.float32)
+        for number, index in enumerate(indices.tolist()):
+            row = self._opened[index // self.part][index % self.part]
             rows[number, : len(row)] = row
         return rows
 
@@ -228,7 +230,7 @@ def no_answers(queries: int, k: int) -> tuple[np.ndarray, np.ndarray]:
     return np.full((queries, k), NOTHING), np.full((queries, k), -np.inf, np.float32)
 
 
-def best_of(places: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-    """The k best of these places, best first; of equal ones the first."""
+def best_of(indices: np.ndarray, scores: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """The k best of these indices, best first; of equal ones the first."""
     order = np.argsort(-scores, kind="stable")[:k]
-    return places[order], scores[order]
+    return indices[order], scores[order]

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from .conditions.faces import CELEBAMASK_FACE_CLASSES
 from .conditions.sides import mirrored_order
 from .models.scene import SceneNetwork
-from .pictures import Picture, open_photo
+from .pictures import Picture, open_photo, to_tensor
 
 WEIGHTS = Path(__file__).parent / "assets" / "face-reader"
 
@@ -63,8 +63,7 @@ def seen_photo(photo: Picture) -> Tensor:
     """A photo as the network takes it, (3, h, w) in -1..1; `SIDE` pixels high or wide, or more."""
     image = open_photo(photo)
     # Pillow's filter looks at every pixel of what is made smaller.
-    seen = np.array(image.resize(_fitted(image.height, image.width, SIDE)[::-1]))
-    return torch.from_numpy(seen).permute(2, 0, 1).float() / 127.5 - 1
+    return to_tensor(image.resize(_fitted(image.height, image.width, SIDE)[::-1]))
 
 
 def seen_edges(edges: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class GanLoss:
 
     def _over(self, part: Callable[[Tensor], Tensor], judged: DiscriminatorOutputs) -> Tensor:
         if not judged:
-            raise ValueError("expected the judgements of at least one discriminator, got none.")
+            raise ValueError("expected the outputs of at least one discriminator, got none.")
         scales = torch.stack([part(outputs[-1].float()) for outputs in judged])
         return scales.sum() if self.adds_scales else scales.mean()
 

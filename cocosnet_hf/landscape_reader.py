@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .models.scene import SceneNetwork
-from .pictures import Picture, enlarged_labels, open_photo
+from .pictures import Picture, enlarged_labels, open_photo, to_tensor
 
 LANDSCAPE = "landscape"
 """What names this network where else a transformers model is named."""
@@ -87,8 +87,7 @@ def _seen(image: Image.Image, side: int) -> Tensor:
         round(min(length * scale, _LONGEST * side) / _STRIDE) * _STRIDE for length in image.size
     )
     # Pillow's filter looks at every pixel of what is made smaller.
-    seen = np.array(image.resize((width, height)))
-    return torch.from_numpy(seen).permute(2, 0, 1)[None].float() / 127.5 - 1
+    return to_tensor(image.resize((width, height)))[None]
 
 
 def _give_up_specks(logits: np.ndarray) -> None:

@@ -118,7 +118,7 @@ def contextual_loss(
     (Mechrez et al. 2018); None nothing.
     bandwidth, epsilon: h and epsilon of Mechrez et al. 2018, whose loss for training on data that
     is not aligned is `form="original", centering="channel", epsilon=1e-5`.
-    tile_memory: bytes for the strips of A in work, by default 32 MiB on a CPU, 512 MiB elsewhere.
+    tile_memory: bytes for the chunks of A in work, by default 32 MiB on a CPU, 512 MiB elsewhere.
 
     A is made some rows at a time and made again for the gradient, never held whole; nothing is
     approximated. Raises ValueError for shapes that do not fit and settings without meaning.
@@ -141,7 +141,7 @@ def contextual_loss(
             x, y = x - mean, y - mean
         similarities = [
             _BestShares.apply(item, exemplar, form, bandwidth, epsilon, memory).mean()
-            for item, exemplar in zip(_unit_rows(x), _unit_rows(y), strict=True)
+            for item, exemplar in zip(_normalized_rows(x), _normalized_rows(y), strict=True)
         ]
         return -torch.stack(similarities).log().mean()
 
@@ -272,7 +272,7 @@ def warped_mask_loss(
     return (counted * surprise).sum() / (counted.sum() + _MASK_EPSILON)
 
 
-# The strips of the contextual loss ---------------------------------------------------------------
+# The chunks of the contextual loss ---------------------------------------------------------------
 
 
 class _BestShares(torch.autograd.Function):
@@ -298,7 +298,7 @@ class _BestShares(torch.autograd.Function):
         by_row = form == "forward"
         best = x.new_zeros(len(x) if by_row else len(y))
         where = torch.zeros_like(best, dtype=torch.long)
-        for rows in _strips(len(x), ctx.length):
+        for rows in _chunks(len(x), ctx.length):
             share = _shares(x[rows], y, bandwidth, epsilon)[0]
             if by_row:
                 best[rows], where[rows] = share.max(1)
@@ -320,9 +320,9 @@ class _BestShares(torch.autograd.Function):
             wants_x, wants_y = ctx.needs_input_grad[:2]
             d_x, d_y = torch.zeros_like(x), torch.zeros_like(y)
             v = best_columns
-            for rows in _strips(len(x), ctx.length):
+            for rows in _chunks(len(x), ctx.length):
                 share, gap, nearest, rate = _shares(x[rows], y, bandwidth, epsilon)
-                # Those of other strips add 0 somewhere: picking them out would wait for the device.
+                # Those of other chunks add 0 somewhere: picking them out would wait for the device.
                 u = (best_rows - rows.start).clamp(0, len(share) - 1)
                 inside = u == best_rows - rows.start
                 chosen = torch.where(inside, share[u, v] * gradient, 0)
@@ -342,7 +342,7 @@ class _BestShares(torch.autograd.Function):
         return d_x if wants_x else None, d_y if wants_y else None, None, None, None, None
 
 
-def _strips(count: int, length: int) -> Iterator[slice]:
+def _chunks(count: int, length: int) -> Iterator[slice]:
     return (slice(start, min(start + length, count)) for start in range(0, count, length))
 
 
@@ -358,7 +358,7 @@ def _shares(
     return share.div_(share.sum(1, keepdim=True)), gap, nearest, rate
 
 
-def _unit_rows(x: Tensor) -> Tensor:
+def _normalized_rows(x: Tensor) -> Tensor:
     """(B, C, h, w) to (B, h w, C) at unit length; next to nothing stays 0, with no gradient."""
     rows = x.flatten(2).mT
     length = torch.linalg.vector_norm(rows, dim=2, keepdim=True)
@@ -384,7 +384,7 @@ def _self_pair_l1(output: Tensor, target: Tensor, is_self_pair: Tensor) -> Tenso
 
 def _mean_over_scales(scales: Sequence[Tensor]) -> Tensor:
     if not scales:
-        raise ValueError("expected the judgements of at least one discriminator, got none.")
+        raise ValueError("expected the outputs of at least one discriminator, got none.")
     return torch.stack(list(scales)).mean()
 
 

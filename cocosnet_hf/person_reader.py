@@ -117,14 +117,14 @@ def read_person(photo: Picture) -> PersonReading:
     pixels = np.asarray(small)
     frames = _first_frames(*small.size)
     people = [_largest(classes) for classes, _ in _looked(pixels, frames)]
-    place = int(np.argmax([found.sum() for found in people]))
+    index = int(np.argmax([found.sum() for found in people]))
     nobody = NotFoundInPhotoError(
         f"No person is seen in the photo of {image.width} x {image.height} pixels: take one that "
         "shows a single person from head to feet, who fills most of its height."
     )
-    if people[place].mean() < LEAST_SHARE:
+    if people[index].mean() < LEAST_SHARE:
         raise nobody
-    frame = _around(people[place], frames[place])
+    frame = _around(people[index], frames[index])
     ((classes, places),) = _looked(pixels, [frame])
     logits = _laid_back(classes, frame, small.size)
     person = 1 - logits.softmax(0)[0].numpy()

@@ -125,31 +125,31 @@ def _bare_png(data: bytes) -> Iterator[bytes]:
 
 
 def _bare_jpeg(data: bytes) -> Iterator[bytes]:
-    place = len(JPEG_START)
-    while place + 4 <= len(data) and data[place] == 0xFF:
-        marker, size = struct.unpack_from(">xBH", data, place)
+    offset = len(JPEG_START)
+    while offset + 4 <= len(data) and data[offset] == 0xFF:
+        marker, size = struct.unpack_from(">xBH", data, offset)
         if marker == 0xFF:  # filling
-            place += 1
+            offset += 1
             continue
         if marker == 0xDA:  # from here on lie the pixels
             break
-        body, whole = data[place + 4 : place + 2 + size], data[place : place + 2 + size]
+        body, whole = data[offset + 4 : offset + 2 + size], data[offset : offset + 2 + size]
         if body.startswith(b"Exif\0\0"):
             exif = b"Exif\0\0" + only_orientation(body)
             yield struct.pack(">BBH", 0xFF, marker, 2 + len(exif)) + exif
         elif not (0xE0 <= marker <= 0xEF or marker == 0xFE) or _tells_colors(body):
             yield whole
-        place += 2 + size
-    yield data[place:]
+        offset += 2 + size
+    yield data[offset:]
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bytes]]:
     """The kind and body of each chunk of a PNG, and the whole of it."""
-    place = len(PNG_START)
-    while place + 12 <= len(data):
-        size, kind = struct.unpack_from(">I4s", data, place)
-        yield kind, data[place + 8 : place + 8 + size], data[place : place + 12 + size]
-        place += 12 + size
+    offset = len(PNG_START)
+    while offset + 12 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, offset)
+        yield kind, data[offset + 8 : offset + 8 + size], data[offset : offset + 12 + size]
+        offset += 12 + size
 
 
 def _tells_colors(body: bytes) -> bool:

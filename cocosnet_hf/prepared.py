@@ -79,13 +79,13 @@ class ExemplarPhotos:
         for each exemplar. Raises ValueError for another number of generators, and for several
         beside exemplars of different sizes.
         """
-        places = [(i, j) for i, item in enumerate(self.photos) for j in range(len(item))]
+        indices = [(i, j) for i, item in enumerate(self.photos) for j in range(len(item))]
         by_size: dict[tuple[int, ...], list[tuple[int, int]]] = {}
-        for i, j in places:
+        for i, j in indices:
             by_size.setdefault(tuple(self.photos[i][j].shape), []).append((i, j))
-        if isinstance(generator, list) and len(generator) != len(places):
+        if isinstance(generator, list) and len(generator) != len(indices):
             raise ValueError(
-                f"got {len(generator)} generators for {len(places)} exemplars; pass one for each, "
+                f"got {len(generator)} generators for {len(indices)} exemplars; pass one for each, "
                 f"or a single one."
             )
         if isinstance(generator, list) and len(by_size) > 1:

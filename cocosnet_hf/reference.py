@@ -22,7 +22,7 @@ from .models.inference import FoldedShortcut
 EPSILON = torch.finfo(torch.float64).eps
 
 
-def unit_patches(features: Tensor, size: int) -> Tensor:
+def normalized_patches(features: Tensor, size: int) -> Tensor:
     """(B, C, h, w) to centred patches of unit length, zeros outside: (B, h w, C size^2)."""
     patches = F.unfold(features, size, padding=size // 2)
     patches = patches - patches.mean(dim=1, keepdim=True)
@@ -31,7 +31,8 @@ def unit_patches(features: Tensor, size: int) -> Tensor:
 
 def correlation(content: Tensor, style: Tensor, patch_size: int = 3) -> Tensor:
     """M (B, N, N') of Zhang et al. 2020, equation 2, between patches of two maps, all at once."""
-    return unit_patches(content.float(), patch_size) @ unit_patches(style.float(), patch_size).mT
+    rows, columns = (normalized_patches(x.float(), patch_size) for x in (content, style))
+    return rows @ columns.mT
 
 
 def seen_through(

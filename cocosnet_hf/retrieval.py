@@ -20,24 +20,23 @@ from .conditions import Condition
 from .conditions.descriptors import (
     gradient_descriptor,
     layout_descriptor,
+    normalized,
     pose_descriptor,
-    unit,
 )
 from .whole_files import whole
 
 __all__ = [
     "ExemplarIndex",
-    "Extractor",
+    "Descriptor",
     "Match",
     "cache_key",
-    "describe_with",
     "gradient_descriptor",
     "layout_descriptor",
     "pose_descriptor",
-    "unit",
+    "normalized",
 ]
 
-Extractor = Callable[[Any], np.ndarray]
+Descriptor = Callable[[Any], np.ndarray]
 """Makes a vector of a mask, pose or photo; equal lengths within one index."""
 
 VERSION = 1
@@ -52,7 +51,7 @@ BLOCK = 512
 
 @dataclasses.dataclass(frozen=True)
 class Match:
-    """One found picture: its place in the collection, its name, its similarity (1: the same)."""
+    """One found picture: its index in the collection, its name, its similarity (1: the same)."""
 
     index: int
     name: str
@@ -66,7 +65,7 @@ class ExemplarIndex:
     describe: makes a query's descriptor from what `nearest` is given.
     """
 
-    def __init__(self, descriptors: np.ndarray, names: list[str], describe: Extractor) -> None:
+    def __init__(self, descriptors: np.ndarray, names: list[str], describe: Descriptor) -> None:
         if descriptors.ndim != 2 or len(descriptors) != len(names) or not names:
             raise ValueError(
                 "An exemplar index needs one descriptor and one name per picture and at least one "
@@ -86,15 +85,14 @@ class ExemplarIndex:
         sources: Iterable[Any],
         condition: Condition,
         names: list[str] | None = None,
-        extractor: Extractor | None = None,
     ) -> ExemplarIndex:
         """Describe a collection.
 
-        sources: masks, poses or photos as `describe_with(condition, extractor)` takes them; None
-        holds the place of a picture that cannot be read. Raises ValueError for an empty collection.
+        sources: masks, poses or photos as `condition.descriptor` takes them; None holds the place
+        of a picture that cannot be read. Raises ValueError for an empty collection.
         """
-        describe = describe_with(condition, extractor)
-        found = [None if source is None else unit(describe(source)) for source in sources]
+        describe = condition.descriptor
+        found = [None if source is None else normalized(describe(source)) for source in sources]
         length = next((len(vector) for vector in found if vector is not None), 0)
         if length == 0:
             raise ValueError("An exemplar index needs at least one picture that can be read.")
@@ -107,7 +105,7 @@ class ExemplarIndex:
         cls,
         key: str,
         build: Callable[[], ExemplarIndex],
-        describe: Extractor,
+        describe: Descriptor,
         cache_dir: str | os.PathLike[str] | None = None,
     ) -> ExemplarIndex:
         """The index stored under `key`, or the one that `build` makes, which is then stored.
@@ -126,7 +124,7 @@ class ExemplarIndex:
         return cls._read(path, describe)
 
     @classmethod
-    def _read(cls, path: Path, describe: Extractor) -> ExemplarIndex:
+    def _read(cls, path: Path, describe: Descriptor) -> ExemplarIndex:
         with safe_open(path, framework="np") as file:
             names = json.loads(file.metadata()["names"])
             return cls(file.get_tensor("descriptors"), names, describe)
@@ -134,39 +132,39 @@ class ExemplarIndex:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write descriptors (as float16) and names to one safetensors file, all or nothing."""
         tensors = {"descriptors": self.descriptors.astype(np.float16)}
-        with whole(Path(path)) as place:
-            save_file(tensors, place, {"names": json.dumps(self.names)})
+        with whole(Path(path)) as unfinished:
+            save_file(tensors, unfinished, {"names": json.dumps(self.names)})
 
     def nearest(self, query: Any, k: int = 1, exclude: Collection[int] = ()) -> list[Match]:
         """The `k` nearest pictures, best first; fewer where the collection is smaller.
 
         query: a mask, pose or photo like those of the collection, or a descriptor (D,). exclude:
-        places in the collection that must not be found, such as the query's own.
+        indices in the collection that must not be found, such as the query's own.
         """
         is_vector = isinstance(query, np.ndarray) and query.ndim == 1
-        vector = unit(query if is_vector else self.describe(query))
+        vector = normalized(query if is_vector else self.describe(query))
         if len(vector) != self.descriptors.shape[1]:
             raise ValueError(
                 f"The query's descriptor has {len(vector)} numbers, the index "
-                f"{self.descriptors.shape[1]}; use the condition or extractor of the index."
+                f"{self.descriptors.shape[1]}; use the condition of the index."
             )
-        places, scores = self.search(vector[None], k + len(exclude))
+        indices, scores = self.search(vector[None], k + len(exclude))
         found = [
-            Match(int(place), self.names[place], float(score))
-            for place, score in zip(places[0], scores[0], strict=True)
-            if place >= 0 and place not in exclude
+            Match(int(index), self.names[index], float(score))
+            for index, score in zip(indices[0], scores[0], strict=True)
+            if index >= 0 and index not in exclude
         ]
         return found[:k]
 
     def search(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Places (Q, k) and scores (Q, k) for descriptors (Q, D), best first.
+        """Indices (Q, k) and scores (Q, k) for descriptors (Q, D), best first.
 
         Exact up to `EXACT_LIMIT` pictures or without FAISS. -1 where there is no further picture.
         """
         k = min(k, len(self))
         if len(self) > EXACT_LIMIT and has_faiss():
             return self._search_faiss(vectors, k)
-        places, scores = [], []
+        indices, scores = [], []
         for start in range(0, len(vectors), BLOCK):
             score = vectors[start : start + BLOCK] @ self.descriptors.T
             score[:, ~self.usable] = -np.inf
@@ -174,10 +172,10 @@ class ExemplarIndex:
             best.sort(axis=1)
             order = np.argsort(-np.take_along_axis(score, best, 1), axis=1, kind="stable")
             best = np.take_along_axis(best, order, 1)
-            places.append(best)
+            indices.append(best)
             scores.append(np.take_along_axis(score, best, 1))
-        place, score = np.concatenate(places), np.concatenate(scores)
-        return np.where(np.isfinite(score), place, -1), score
+        index, score = np.concatenate(indices), np.concatenate(scores)
+        return np.where(np.isfinite(score), index, -1), score
 
     @cached_property
     def usable(self) -> np.ndarray:
@@ -186,35 +184,29 @@ class ExemplarIndex:
 
     def neighbours(self, k: int) -> np.ndarray:
         """The `k` nearest others of each picture of the collection, best first: (N, k), or -1."""
-        places, _ = self.search(self.descriptors, k + 1)
-        own = places == np.arange(len(self))[:, None]
+        indices, _ = self.search(self.descriptors, k + 1)
+        own = indices == np.arange(len(self))[:, None]
         # Where a twin has pushed the picture itself out of its list, the last one goes.
         own[~own.any(1), -1] = True
-        places = places[~own].reshape(len(self), -1)
-        missing = k - places.shape[1]
-        return np.pad(places, ((0, 0), (0, missing)), constant_values=-1) if missing else places
+        indices = indices[~own].reshape(len(self), -1)
+        missing = k - indices.shape[1]
+        return np.pad(indices, ((0, 0), (0, missing)), constant_values=-1) if missing else indices
 
     def _search_faiss(self, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         if self._faiss is None:
             self._faiss = faiss_dataset(self.descriptors)
         found = self._faiss.search_batch("descriptor", vectors, k=k)
-        places, scores = np.array(found.total_indices), np.array(found.total_scores)
-        usable = (places >= 0) & self.usable[places]
-        return np.where(usable, places, -1), scores
+        indices, scores = np.array(found.total_indices), np.array(found.total_scores)
+        usable = (indices >= 0) & self.usable[indices]
+        return np.where(usable, indices, -1), scores
 
 
-def describe_with(condition: Condition, extractor: Extractor | None = None) -> Extractor:
-    """How a collection for this condition is described: by an extractor, else by itself."""
-    return condition.descriptor if extractor is None else extractor
-
-
-def cache_key(fingerprint: str, condition: Condition, extractor: str | None = None) -> str:
+def cache_key(fingerprint: str, condition: Condition) -> str:
     """The name under which an index is stored.
 
-    fingerprint: of the data, such as `Dataset._fingerprint`. extractor: a name for it, which must
-    change when its vectors do.
+    fingerprint: of the data, such as `Dataset._fingerprint`.
     """
-    parts = [VERSION, fingerprint, condition.unguided().to_config(), extractor]
+    parts = [VERSION, fingerprint, condition.unguided().to_config()]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
 
@@ -232,7 +224,7 @@ def faiss_dataset(descriptors: np.ndarray) -> Any:
     import datasets
     import faiss
 
-    rows = datasets.Dataset.from_dict({"place": np.arange(len(descriptors))})
+    rows = datasets.Dataset.from_dict({"index": np.arange(len(descriptors))})
     rows.add_faiss_index_from_external_arrays(
         descriptors, "descriptor", metric_type=faiss.METRIC_INNER_PRODUCT
     )

@@ -208,7 +208,7 @@ def _typed_tuple(value: Any, kinds: tuple[Any, ...], name: str) -> tuple[Any, ..
         map(str, range(len(value)))
     ):
         named = _string_keys(value)
-        value = [named[str(place)] for place in range(len(named))]
+        value = [named[str(index)] for index in range(len(named))]
     count = None if Ellipsis in kinds else len(kinds)
     if not isinstance(value, list) or count not in (None, len(value)):
         wanted = "values" if count is None else f"{count} values"

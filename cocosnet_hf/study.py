@@ -136,14 +136,14 @@ class StudyPage(BaseHTTPRequestHandler):
         """/, /state, /picture/TRIAL/SIDE and /beside/TRIAL/NAME's index."""
         if not self._is_own():
             return
-        kind, *place = self.path.strip("/").split("/")
+        kind, *numbers = self.path.strip("/").split("/")
         if not kind:
             self._send(PAGE.read_bytes(), "text/html; charset=utf-8")
         elif kind == "state":
             self._send_state()
         else:
             try:
-                trial, index = map(int, place)
+                trial, index = map(int, numbers)
                 self._send(self._picture(kind, trial, index), "image/png")
             except (ValueError, IndexError, OSError) as error:
                 self.send_error(HTTPStatus.NOT_FOUND, explain=str(error))

@@ -33,8 +33,8 @@ def whole(target: Path, unfinished: Path | None = None) -> Iterator[Path]:
 
 def write_whole(path: Path, content: str | bytes) -> None:
     """Write a file; text is written as UTF-8."""
-    with whole(path) as place:
-        place.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with whole(path) as unfinished:
+        unfinished.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
 def _remove(path: Path) -> None:

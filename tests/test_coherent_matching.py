@@ -10,7 +10,7 @@ from torch import Tensor
 from cocosnet_hf import Matching
 from cocosnet_hf.coherence import CoherentFlow
 from cocosnet_hf.propagation import FARTHEST, SMOOTHNESS, SUBCELL_TEMPERATURE
-from tests.support.flows import grid, plain_crowding, same, unit_patches
+from tests.support.flows import grid, normalized_patches, plain_crowding, same
 from tests.support.tensors import maps
 
 pytestmark = pytest.mark.usefixtures("correlations_kept")
@@ -118,9 +118,9 @@ def reference(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Exemplar (h, w), position (h, w, 2), score and consistency (h, w), by N x N and loops."""
     height, width = content.shape[-2:]
-    left = unit_patches(content, patch_size)
+    left = normalized_patches(content, patch_size)
     correlation = [
-        (left @ unit_patches(style, patch_size).t()).view(height, width, *style.shape[-2:])
+        (left @ normalized_patches(style, patch_size).t()).view(height, width, *style.shape[-2:])
         for style in styles
     ]
 

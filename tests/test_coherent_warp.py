@@ -10,7 +10,7 @@ from torch import Tensor
 from cocosnet_hf import Matching
 from cocosnet_hf.coherence import CoherentFlow
 from cocosnet_hf.propagation import Pin
-from tests.support.flows import grid, same, unit_patches
+from tests.support.flows import grid, normalized_patches, same
 from tests.support.tensors import maps
 
 pytestmark = pytest.mark.usefixtures("correlations_kept")
@@ -218,7 +218,7 @@ def test_the_grids_are_those_of_the_condition_and_of_each_exemplar():
 def plain_log_share(content: Tensor, style: Tensor, places: Tensor, spread: float) -> Tensor:
     """sum_v w(v) log softmax(M / temperature)_uv with normal weights w, by N x N and loops."""
     height, width = style.shape[-2:]
-    logits = unit_patches(content, 3) @ unit_patches(style, 3).t() / 0.05
+    logits = normalized_patches(content, 3) @ normalized_patches(style, 3).t() / 0.05
     logs = logits.log_softmax(1)
     shares = []
     for log, (x, y) in zip(logs, places.flatten(0, 1), strict=True):

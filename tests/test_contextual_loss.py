@@ -19,7 +19,7 @@ from tests.support.tensors import normal
 FORMS = ["forward", "original"]
 CENTERINGS = ["position", "channel", None]
 ROUNDING = 1e-6  # of a float32 product of unit vectors, with slack
-ONE_ROW, SOME_ROWS, EVERYTHING = 1, 4_000, 2**25  # bytes of a strip
+ONE_ROW, SOME_ROWS, EVERYTHING = 1, 4_000, 2**25  # bytes of a chunk
 
 examples = settings(max_examples=60, deadline=None, derandomize=True, database=None)
 

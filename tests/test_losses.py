@@ -70,7 +70,7 @@ def test_large_half_precision_features_do_not_overflow():
 # Discriminator -------------------------------------------------------------------------------
 
 
-def judgements(*logits: float) -> list[list[Tensor]]:
+def outputs_of(*logits: float) -> list[list[Tensor]]:
     """One scale for each value, its feature maps and logits constant."""
     return [[torch.full((2, 3, 4, 4), value), torch.full((2, 1, 3, 3), value)] for value in logits]
 
@@ -82,13 +82,13 @@ def judgements(*logits: float) -> list[list[Tensor]]:
 def test_the_hinge_losses_have_their_known_values(
     logits: tuple[float, ...], generator: float, fake: float, real: float
 ):
-    judged = judgements(*logits)
+    judged = outputs_of(*logits)
     assert HINGE.for_painter(judged).item() == generator
     assert [half.item() for half in HINGE.for_critic(judged, judged)] == [fake, real]
 
 
 def test_feature_matching_sums_layers_averages_scales_and_leaves_out_the_logits():
-    fake, real = judgements(1.0, 2.0), judgements(0.0, 0.0)
+    fake, real = outputs_of(1.0, 2.0), outputs_of(0.0, 0.0)
     fake[0].insert(0, torch.full((2, 3, 8, 8), 5.0))
     real[0].insert(0, torch.full((2, 3, 8, 8), 1.0))
     assert losses.discriminator_feature_matching_loss(fake, real).item() == (1 + 4 + 2) / 2
@@ -96,7 +96,7 @@ def test_feature_matching_sums_layers_averages_scales_and_leaves_out_the_logits(
 
 def test_judgements_of_other_discriminators_are_refused():
     with pytest.raises(ValueError, match="one discriminator"):
-        losses.discriminator_feature_matching_loss(judgements(1.0, 2.0), judgements(1.0))
+        losses.discriminator_feature_matching_loss(outputs_of(1.0, 2.0), outputs_of(1.0))
     with pytest.raises(ValueError, match="at least one discriminator"):
         HINGE.for_painter([])
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from cocosnet_hf import VGG19Features, losses
 from cocosnet_hf.gan_losses import HINGE
 from cocosnet_hf.losses import contextual_loss
-from cocosnet_hf.models.blocks import unit_length
+from cocosnet_hf.models.blocks import normalize_features
 from tests.support.goldens import indices
 from tests.support.official_objective import (
     TASK_WEIGHTS,
@@ -20,7 +20,7 @@ from tests.support.official_objective import (
 from tests.support.paths import SHARED_PARITY
 
 RECORDED = 2e-6  # relative, float32 against float32
-ONE_ROW, SOME_ROWS, EVERYTHING = 1, 4_000, 2**25  # bytes of a strip
+ONE_ROW, SOME_ROWS, EVERYTHING = 1, 4_000, 2**25  # bytes of a chunk
 needs_shared = pytest.mark.skipif(not SHARED_PARITY.is_dir(), reason=f"needs {SHARED_PARITY}")
 
 
@@ -60,7 +60,7 @@ def test_every_generator_term_is_the_recorded_one(
     fake, real, exemplar = (tensor(f"{name}_u8") for name in ("fake", "real", "ref"))
     terms = {
         "no_vgg_feat": losses.domain_alignment_loss(
-            unit_length(tensor("feat_a")), unit_length(tensor("feat_b"))
+            normalize_features(tensor("feat_a")), normalize_features(tensor("feat_b"))
         ),
         "G_warp_cycle": losses.cyclic_warp_loss(tensor("warp_cycle"), exemplar),
         "G_warp_self": losses.self_warp_loss(tensor("warp_out"), real, is_self_pair),

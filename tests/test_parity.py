@@ -21,7 +21,7 @@ from cocosnet_hf import (
 from cocosnet_hf.convert import convert_checkpoint
 from cocosnet_hf.models import inference
 from cocosnet_hf.models.blocks import SPADE
-from cocosnet_hf.reference import unit_patches
+from cocosnet_hf.reference import normalized_patches
 from tests.support import reference
 from tests.support.goldens import (
     SLIM,
@@ -187,8 +187,8 @@ def run_pipeline(
 
 def record_matching(projections: dict[str, Tensor], record: Recorder) -> None:
     """The unfolded patches and their products, which the package never holds."""
-    theta = unit_patches(projections["content"], 3).mT
-    phi = unit_patches(projections["style"], 3).mT
+    theta = normalized_patches(projections["content"], 3).mT
+    phi = normalized_patches(projections["style"], 3).mT
     record("corr/theta", theta)
     record("corr/phi", phi)
     record("corr/f_rows", theta.mT @ phi)

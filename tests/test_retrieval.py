@@ -14,7 +14,6 @@ from cocosnet_hf.conditions import EdgeCondition, MaskCondition, PoseCondition
 from cocosnet_hf.retrieval import (
     ExemplarIndex,
     cache_key,
-    describe_with,
     gradient_descriptor,
     layout_descriptor,
     pose_descriptor,
@@ -33,7 +32,7 @@ def box_mask(x: int, y: int = 20, label: int = 1, side: int = 64) -> np.ndarray:
 def random_index(count: int = 40, size: int = 6) -> ExemplarIndex:
     vectors = np.random.default_rng(0).normal(size=(count, size))
     return ExemplarIndex(
-        np.stack([retrieval.unit(vector) for vector in vectors]),
+        np.stack([retrieval.normalized(vector) for vector in vectors]),
         [f"picture {number}" for number in range(count)],
         describe=np.asarray,
     )
@@ -104,13 +103,13 @@ def test_joints_below_the_minimal_score_do_not_count():
     assert not pose_descriptor(low, min_score=0.5).any()
 
 
-def test_an_extractor_of_your_own_replaces_the_descriptor():
+def test_vectors_of_your_own_can_be_searched():
     def mean_color(photo: Image.Image) -> np.ndarray:
-        return np.asarray(photo).mean((0, 1))
+        return retrieval.normalized(np.asarray(photo).mean((0, 1)))
 
     colors = ["#c81e1e", "#1ec81e", "#1e1ec8"]
     photos = [Image.new("RGB", (16, 16), color) for color in colors]
-    index = ExemplarIndex.build(photos, MASK, colors, extractor=mean_color)
+    index = ExemplarIndex(np.stack([mean_color(photo) for photo in photos]), colors, mean_color)
     assert index.nearest(Image.new("RGB", (16, 16), "#2828a0"))[0].name == "#1e1ec8"
 
 
@@ -165,9 +164,7 @@ def test_the_index_is_built_once_and_then_read_from_the_disk(tmp_path: Path):
         return ExemplarIndex.build([box_mask(0), box_mask(40)], MASK, ["a", "b"])
 
     key = cache_key("data", MASK)
-    first, second = (
-        ExemplarIndex.cached(key, build, describe_with(MASK), tmp_path) for _ in range(2)
-    )
+    first, second = (ExemplarIndex.cached(key, build, MASK.descriptor, tmp_path) for _ in range(2))
     assert len(builds) == 1
     assert second.names == first.names
     assert second.nearest(box_mask(38))[0].name == "b"
@@ -185,19 +182,18 @@ def test_a_damaged_index_file_is_built_again(tmp_path: Path):
     for content in (b"half a fi", *(save(descriptors, one) for one in metadata)):
         path.write_bytes(content)
         for _ in range(2):
-            index = ExemplarIndex.cached("key", build, describe_with(MASK), tmp_path)
+            index = ExemplarIndex.cached("key", build, MASK.descriptor, tmp_path)
             assert index.names == ["a"]
 
 
-def test_the_cache_key_changes_with_data_condition_and_extractor():
+def test_the_cache_key_changes_with_data_and_condition():
     other = MaskCondition.from_names(["ground", "left", "middle"])
     keys = [
         cache_key("data", MASK),
         cache_key("more data", MASK),
         cache_key("data", other),
-        cache_key("data", MASK, "vgg19"),
     ]
-    assert len(set(keys)) == 4
+    assert len(set(keys)) == 3
     assert keys[0] == cache_key("data", MaskCondition.from_names(["ground", "left", "right"]))
 
 
@@ -220,7 +216,7 @@ def test_faiss_finds_what_the_exact_search_finds(monkeypatch: pytest.MonkeyPatch
         (lambda: ExemplarIndex.build([], MASK), "at least one picture"),
         (lambda: ExemplarIndex.build([None], MASK), "at least one picture"),
         (lambda: random_index().nearest(np.ones(5)), "has 5 numbers, the index 6"),
-        (lambda: retrieval.unit(np.array([np.nan])), "finite numbers"),
+        (lambda: retrieval.normalized(np.array([np.nan])), "finite numbers"),
         (lambda: ExemplarIndex(np.ones((2, 3)), ["a"], np.asarray), "2, 3.*1 names"),
     ],
 )

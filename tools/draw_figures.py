@@ -25,12 +25,12 @@ def main(arguments: list[str] | None = None) -> None:
     masks, poses = folder / "masks", folder / "poses"
     for kind in (masks, poses):
         kind.mkdir(parents=True, exist_ok=True)
-    for place, figure in enumerate(FIGURES):
-        draw_layout(figure).save(masks / f"{place:02d}.png", optimize=True)
+    for number, figure in enumerate(FIGURES):
+        draw_layout(figure).save(masks / f"{number:02d}.png", optimize=True)
         numbers = joints(figure).round(2).flatten().tolist()
         people = [{"pose_keypoints_2d": numbers}]
         content = {"people": people, "canvas_width": WIDTH, "canvas_height": HEIGHT}
-        (poses / f"{place:02d}.json").write_text(json.dumps(content) + "\n")
+        (poses / f"{number:02d}.json").write_text(json.dumps(content) + "\n")
 
 
 if __name__ == "__main__":

@@ -81,16 +81,16 @@ def damaged(content: bytes, rng: random.Random) -> bytes:
     """Bytes with some changed, cut off, doubled or put elsewhere."""
     data = bytearray(content)
     for _ in range(rng.choice((0, 0, 1, 3, 30))):
-        place = rng.randrange(len(data) + 1)
+        offset = rng.randrange(len(data) + 1)
         change = rng.randrange(4)
-        if change == 0 and place < len(data):
-            data[place] ^= 1 << rng.randrange(8)
+        if change == 0 and offset < len(data):
+            data[offset] ^= 1 << rng.randrange(8)
         elif change == 1:
-            data[place : place + rng.randrange(20)] = rng.randbytes(rng.randrange(20))
+            data[offset : offset + rng.randrange(20)] = rng.randbytes(rng.randrange(20))
         elif change == 2 and rng.random() < 0.3:
-            del data[place:]
+            del data[offset:]
         else:
-            data[place:place] = data[place : place + rng.randrange(200)]
+            data[offset:offset] = data[offset : offset + rng.randrange(200)]
     return bytes(data)
 
 
@@ -131,8 +131,8 @@ def changed(value: Any, rng: random.Random) -> Any:
             return {name: item for name, item in value.items() if name != key}
         return value | {key: changed(value[key], rng)}
     if isinstance(value, list) and value and rng.random() < 0.8:
-        place = rng.randrange(len(value))
-        return [*value[:place], changed(value[place], rng), *value[place + 1 :]]
+        index = rng.randrange(len(value))
+        return [*value[:index], changed(value[index], rng), *value[index + 1 :]]
     return rng.choice(STRANGE)
 
 

@@ -146,9 +146,9 @@ def write_files(folder: Path, files: int, rows_each: int) -> None:
         rows = [
             {
                 "image": Image.fromarray(noise.integers(0, 256, (SIDE, SIDE, 3)).astype(np.uint8)),
-                "id": place,
+                "id": row,
             }
-            for place in range(number * rows_each, (number + 1) * rows_each)
+            for row in range(number * rows_each, (number + 1) * rows_each)
         ]
         table = datasets.Dataset.from_list(rows, features=features)
         table.to_parquet(str(folder / f"train-{number:05d}.parquet"))

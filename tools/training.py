@@ -100,14 +100,14 @@ def save(network: SceneNetwork, averaged: dict[str, Tensor], output: Path, exces
     copy = deepcopy(network)
     copy.load_state_dict(averaged)
     with torch.no_grad():
-        copy.class_head.bias -= excess.log()
+        copy.get_parameter("class_head.bias").sub_(excess.log())
     copy.half().save_pretrained(output, variant="fp16")
 
 
 def in_other_light(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
     """Another brightness, contrast, saturation and white balance."""
-    colour = 0 if rng.random() < 0.05 else rng.uniform(0.5, 1.4)
-    matrix = np.full((3, 3), (1 - colour) / 3) + colour * np.eye(3)
+    color = 0 if rng.random() < 0.05 else rng.uniform(0.5, 1.4)
+    matrix = np.full((3, 3), (1 - color) / 3) + color * np.eye(3)
     contrast = rng.uniform(0.7, 1.25)
     matrix *= contrast * rng.uniform(0.9, 1.1, (3, 1))
     offset = np.full((3, 1), 128 * (1 - contrast) + rng.uniform(-30, 30))

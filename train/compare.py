@@ -275,13 +275,13 @@ def staged(recipes: Sequence[Path], overrides: Sequence[str]) -> list[Stage]:
     own = load_stages(recipes, [one for one in overrides if not one.startswith(sizes)])
     stages = load_stages(recipes, overrides)
     last = stages[-1].config.data
-    for place, plain in enumerate(own):
+    for index, plain in enumerate(own):
         share = plain.config.data.image_size / own[-1].config.data.image_size
         given = {name: getattr(last, name) for name in SIZES}
         smaller = {name: size and round(share * size) for name, size in given.items()}
-        data = dataclasses.replace(stages[place].config.data, **smaller)
-        config = dataclasses.replace(stages[place].config, data=data)
-        stages[place] = dataclasses.replace(stages[place], config=config)
+        data = dataclasses.replace(stages[index].config.data, **smaller)
+        config = dataclasses.replace(stages[index].config, data=data)
+        stages[index] = dataclasses.replace(stages[index], config=config)
     return stages
 
 

@@ -189,7 +189,7 @@ class SpeedConfig:
 
     accumulation: batches whose gradients are averaged for each step. compile: with
     `torch.compile`, which takes minutes in the first step, and on a CPU a C++ compiler.
-    gradient_checkpointing: less memory for more time, see `recompute`.
+    gradient_checkpointing: less memory for more time, see `Network`.
     """
 
     mixed_precision: Precision = "no"
@@ -411,12 +411,12 @@ def overridden(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str,
         if not override.startswith("--") or not equals:
             raise ValueError(f"an override must look like --data.batch_size=4, got {override!r}.")
         *outer, last = name.split(".")
-        place = settings
+        inner = settings
         for group in outer:
-            place = place.setdefault(group, {})
-            if not isinstance(place, dict):
+            inner = inner.setdefault(group, {})
+            if not isinstance(inner, dict):
                 raise ValueError(f"{name} cannot be set: {group} is a value, not a group.")
-        place[last] = parsed(value, override)
+        inner[last] = parsed(value, override)
     return settings
 
 

@@ -11,7 +11,6 @@ from cocosnet_hf.systems import System
 
 from .config import TrainConfig
 from .mistakes import RunError
-from .recompute import recompute_activations
 from .report import require_loggers
 
 
@@ -53,8 +52,8 @@ def largest(accelerator: Accelerator, number: int) -> int:
 def wrapped(config: TrainConfig, system: System, accelerator: Accelerator) -> dict[str, nn.Module]:
     """The networks that are trained, as accelerate wraps them; the others stand still."""
     for network in system.networks.values():
-        if config.speed.gradient_checkpointing:
-            recompute_activations(network)
+        if config.speed.gradient_checkpointing and network.recomputed:
+            network.enable_gradient_checkpointing()
         if config.speed.compile:
             network.compile()
     trained = dict(system.networks)

@@ -77,14 +77,14 @@ def curve(name: str, points: Sequence[tuple[float, float]]) -> str:
     low, high = min(values), max(values)
     across = (WIDTH - 2 * MARGIN) / (max(steps) - min(steps) or 1)
     up = (HEIGHT - 2 * MARGIN) / (high - low or 1)
-    places = " ".join(
+    line = " ".join(
         f"{MARGIN + (step - min(steps)) * across:.1f},{HEIGHT - MARGIN - (value - low) * up:.1f}"
         for step, value in points
     )
     caption = f"{html.escape(name)}: {values[-1]:.4g} ({low:.4g} to {high:.4g})"
     return (
         f'<figure><svg width="{WIDTH}" height="{HEIGHT}" role="img" '
-        f'aria-label="{html.escape(name)}"><polyline points="{places}"/></svg>'
+        f'aria-label="{html.escape(name)}"><polyline points="{line}"/></svg>'
         f"<figcaption>{caption}</figcaption></figure>"
     )
 

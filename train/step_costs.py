@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 
 from cocosnet_hf import DistilledVGG19Features, VGG19Features, reference
 from cocosnet_hf.memory import process_peak
-from cocosnet_hf.systems import AdversarialSystem, System
+from cocosnet_hf.systems import System
 
 from .config import (
     OutputConfig,
@@ -82,8 +82,7 @@ def random_weights(config: PerceptualConfig, folder: Path) -> PerceptualConfig:
 def use_plain_form(system: System) -> None:
     """Let a system compute by the formulas as they are written down, see `reference`."""
     reference.use_reference(*system.networks.values())
-    if isinstance(system, AdversarialSystem):
-        system.contextual_loss = reference.contextual_loss
+    system.use_forms(contextual_loss=reference.contextual_loss)
 
 
 def measure(config: TrainConfig, form: str, warmup: int) -> Row | None:

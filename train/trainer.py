@@ -81,7 +81,7 @@ class Trainer:
         self.tracker = Report(self.accelerator, config, self.step, self.total)
         self.watch = Watch(self.total)
 
-    # The lines of the loop -----------------------------------------------------------------------
+    # One step ------------------------------------------------------------------------------------
 
     def steps(self) -> Iterator[Iterator[Batch]]:
         """The batches of each step that is left, after setting rates and random numbers for it."""
@@ -212,7 +212,7 @@ class Trainer:
             torch.compiler.reset()
         self.stopping.close()
 
-    # Their parts ---------------------------------------------------------------------------------
+    # Checkpoints, validation and what is logged ---------------------------------------------------
 
     def save(self) -> None:
         """Write a checkpoint from which `--resume` goes on exactly."""

@@ -17,16 +17,16 @@ from ..descriptor_store import DescriptorStore
 from ..image_translation import ImageTranslationPipeline
 from ..pipeline import CoCosPipeline
 from ..prepared import PreparedExemplar
-from ..retrieval import cache_key, describe_with, unit
+from ..retrieval import cache_key, normalized
 
 logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """An exemplar of a row: a place in the collection and a score, or the row's own example."""
+    """An exemplar of a row: an index in the collection and a score, or the row's own example."""
 
-    place: int | None = None
+    index: int | None = None
     score: float | None = None
     own: Example | None = None
 
@@ -76,19 +76,19 @@ class RetrievedExemplars:
     def describe(self, number: int) -> None:
         """Make part `number` of the descriptors, unless it is there."""
         if not self.store.has(number):
-            places = self.store.rows(number)
-            self.store.write(number, [self._descriptor_of(place) for place in places])
+            indices = self.store.rows(number)
+            self.store.write(number, [self._descriptor_of(index) for index in indices])
 
-    def _descriptor_of(self, place: int) -> np.ndarray | None:
+    def _descriptor_of(self, index: int) -> np.ndarray | None:
         try:
-            return self._descriptor(self.reader, self.reader.read_layout(self.rows[place], place))
+            return self._descriptor(self.reader, self.reader.read_layout(self.rows[index], index))
         except (BrokenExample, ValueError, OSError) as error:
             logger.warning("Not among the exemplars: %s", error)
             return None
 
     @staticmethod
     def _descriptor(reader: Reader, layout: Any) -> np.ndarray:
-        return unit(describe_with(reader.layout)(layout))
+        return normalized(reader.layout.descriptor(layout))
 
     def query(self, row: Mapping[str, Any], position: int, example: Example) -> np.ndarray:
         """The descriptor that it is found by, (D,)."""
@@ -97,20 +97,20 @@ class RetrievedExemplars:
 
     def choose(self, queries: Sequence[Any], positions: Sequence[int]) -> list[Chosen]:
         """The nearest of the collection to each descriptor. Raises ValueError if there is none."""
-        places, scores = self.store.search(np.stack(queries), 2 if self.exclude_own else 1)
+        indices, scores = self.store.search(np.stack(queries), 2 if self.exclude_own else 1)
         if self.exclude_own:
-            own = places[:, 0] == np.asarray(positions)
-            places[own, 0], scores[own, 0] = places[own, 1], scores[own, 1]
-        if (places[:, 0] < 0).any():
+            own = indices[:, 0] == np.asarray(positions)
+            indices[own, 0], scores[own, 0] = indices[own, 1], scores[own, 1]
+        if (indices[:, 0] < 0).any():
             raise ValueError(
                 "There is no exemplar to choose: the collection holds no other photo that can be "
                 "read."
             )
-        return [Chosen(int(p), float(s)) for p, s in zip(places[:, 0], scores[:, 0], strict=True)]
+        return [Chosen(int(p), float(s)) for p, s in zip(indices[:, 0], scores[:, 0], strict=True)]
 
-    def read(self, place: int) -> Example:
-        """The exemplar at a place. Raises BrokenExample."""
-        return self.reader.read(self.rows[place], place)
+    def read(self, index: int) -> Example:
+        """The exemplar of this index. Raises BrokenExample."""
+        return self.reader.read(self.rows[index], index)
 
 
 Exemplars = ColumnExemplars | RetrievedExemplars
@@ -141,15 +141,15 @@ class Preparation:
         """Raises BrokenExample or ValueError for an exemplar that cannot be used."""
         if chosen.own is not None:
             return self._make(chosen.own, 0)
-        if chosen.place is None or not isinstance(self.exemplars, RetrievedExemplars):
+        if chosen.index is None or not isinstance(self.exemplars, RetrievedExemplars):
             raise ValueError("An exemplar is the row's own, or has a place in a collection.")
-        if chosen.place not in self._kept:
-            made = self._make(self.exemplars.read(chosen.place), chosen.place)
-            self._kept[chosen.place] = made
+        if chosen.index not in self._kept:
+            made = self._make(self.exemplars.read(chosen.index), chosen.index)
+            self._kept[chosen.index] = made
             if len(self._kept) > self.kept:
                 self._kept.popitem(last=False)
-        self._kept.move_to_end(chosen.place)
-        return self._kept[chosen.place]
+        self._kept.move_to_end(chosen.index)
+        return self._kept[chosen.index]
 
     def _make(self, example: Example, seed: int) -> Ready:
         if not isinstance(self.pipe, CoCosPipeline):

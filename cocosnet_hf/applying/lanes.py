@@ -69,9 +69,9 @@ class Shards:
         shard = f"{lane:06d}"
         first, end = lane * self.items, min((lane + 1) * self.items, self.length)
         for start in range(first, end, self.window):
-            places = range(start, min(start + self.window, end))
-            found = [Row(place - first, place, self.rows[place]) for place in places]
-            yield Window(shard, found, places.stop == end, is_last=True)
+            indices = range(start, min(start + self.window, end))
+            found = [Row(index - first, index, self.rows[index]) for index in indices]
+            yield Window(shard, found, indices.stop == end, is_last=True)
 
 
 class StreamedShards:

@@ -213,7 +213,7 @@ class Painter:
             width=picture.width,
             height=picture.height,
             exemplar=work.ready.name,
-            exemplar_position=work.chosen.place,
+            exemplar_position=work.chosen.index,
             score=work.chosen.score,
         )
 
@@ -221,7 +221,7 @@ class Painter:
 def _batched_by(pair: tuple[Item, Chosen]) -> tuple[Any, ...]:
     """By size, then by exemplar, so that one that is prepared serves several; then as they came."""
     item, chosen = pair
-    return item.size, -1 if chosen.place is None else chosen.place, item.row.number
+    return item.size, -1 if chosen.index is None else chosen.index, item.row.number
 
 
 def _batches(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:

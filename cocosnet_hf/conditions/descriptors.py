@@ -41,7 +41,7 @@ def layout_descriptor(mask: Any, condition: Encoder) -> np.ndarray:
     share = encoded.reshape(condition.channels, grid, 4, grid, 4).mean((2, 4))
     layout = np.sqrt(share.reshape(condition.channels, -1))
     area = share.sum((1, 2))[:, None]
-    return unit((layout / np.maximum(area, 1e-12) ** 0.25).reshape(-1))
+    return normalized((layout / np.maximum(area, 1e-12) ** 0.25).reshape(-1))
 
 
 def pose_descriptor(pose: Pose, min_score: float = 0.0) -> np.ndarray:
@@ -55,7 +55,8 @@ def pose_descriptor(pose: Pose, min_score: float = 0.0) -> np.ndarray:
     blobs = along[:, 1, :, None] * along[:, 0, None, :]
     blobs[~(pose.joints[:, 2] > min_score)] = 0
     blobs = blobs.reshape(len(blobs), -1)
-    return unit((blobs / np.maximum(np.linalg.norm(blobs, axis=1), 1e-12)[:, None]).reshape(-1))
+    lengths = np.linalg.norm(blobs, axis=1, keepdims=True)
+    return normalized((blobs / np.maximum(lengths, 1e-12)).reshape(-1))
 
 
 def gradient_descriptor(photo: Any) -> np.ndarray:
@@ -75,10 +76,10 @@ def gradient_descriptor(photo: Any) -> np.ndarray:
     np.add.at(cells, (row, column, lower), strength * (1 - upper_share))
     np.add.at(cells, (row, column, (lower + 1) % 8), strength * upper_share)
     # The root keeps one strong border from outweighing everything else.
-    return unit(np.sqrt(cells).reshape(-1))
+    return normalized(np.sqrt(cells).reshape(-1))
 
 
-def unit(vector: np.ndarray) -> np.ndarray:
+def normalized(vector: np.ndarray) -> np.ndarray:
     """A vector at length 1, float32; all zeros stay. Raises ValueError unless it is finite, 1-D."""
     vector = np.asarray(vector, dtype=np.float32)
     if vector.ndim != 1 or not np.isfinite(vector).all():

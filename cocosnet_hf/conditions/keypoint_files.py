@@ -223,11 +223,11 @@ def _frames_of_coco(content: Mapping[str, Any]) -> list[Frame]:
 def _names_in(content: Mapping[str, Any]) -> Names:
     """The joints' names, in order, that a file of MMPose tells."""
     meta = content.get("meta_info")
-    by_place = meta.get("keypoint_id2name") if isinstance(meta, Mapping) else None
-    if not isinstance(by_place, Mapping):
+    by_index = meta.get("keypoint_id2name") if isinstance(meta, Mapping) else None
+    if not isinstance(by_index, Mapping):
         return None
     try:
-        return [str(by_place[key]) for key in sorted(by_place, key=int)]
+        return [str(by_index[key]) for key in sorted(by_index, key=int)]
     except (TypeError, ValueError):
         return None
 
@@ -252,6 +252,6 @@ def _transposed(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
     lists = {key: value for key, value in columns.items() if isinstance(value, (list, tuple))}
     count = max(map(len, lists.values()), default=0)
     return [
-        {key: value[place] for key, value in lists.items() if place < len(value)}
-        for place in range(count)
+        {key: value[index] for key, value in lists.items() if index < len(value)}
+        for index in range(count)
     ]

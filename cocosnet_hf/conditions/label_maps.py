@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..pictures import Picture, check_sides, open_image, resize_plane, to_numpy
-from .meaning import NEAR, OPAQUE, ClassCode, color_codes, hexadecimal, strip_rows, strips
+from .meaning import NEAR, OPAQUE, ClassCode, chunk_rows, chunks, color_codes, hexadecimal
 
 NEAREST = Image.Resampling.NEAREST
 
@@ -27,7 +27,7 @@ MOST_BORDER = 1 / 3
 """Share of a mask's pixels above which they are no borders, but a photo that meets some colours."""
 
 BEYOND = 2 * BORDER
-"""Rows around a strip that say what its own borders are between."""
+"""Rows around a chunk that say what its own borders are between."""
 
 MOST_COLORS = 1 << 20
 """Colours of a picture that are counted; with more it is a photo."""
@@ -48,7 +48,7 @@ def classes_of_plane(image: Image.Image, code: ClassCode, size: tuple[int, int])
     if image.mode == "L":
         found = np.flatnonzero(image.histogram())
     else:
-        found = np.unique(np.concatenate([np.unique(np.asarray(p)) for _, p in strips(image)]))
+        found = np.unique(np.concatenate([np.unique(np.asarray(p)) for _, p in chunks(image)]))
     _known_indices(found, code)
     return classes_of_values(np.asarray(_nearest(image, size)), code)
 
@@ -60,7 +60,7 @@ def classes_of_values(values: np.ndarray, code: ClassCode) -> np.ndarray:
     """
     if values.dtype == bool:
         values = values.astype(np.uint8)
-    rows = strip_rows(values.shape[1])
+    rows = chunk_rows(values.shape[1])
     parts = [values[top : top + rows] for top in range(0, len(values), rows)]
     found = np.unique(np.concatenate([np.unique(part) for part in parts]))
     small = _known_indices(found, code)
@@ -125,7 +125,7 @@ def classes_of_colors(image: Image.Image, code: ClassCode, size: tuple[int, int]
 def _census(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
     """The colours of what is visible, as codes in order, and how many pixels each has."""
     found, counts = np.empty(0, np.uint32), np.empty(0, np.int64)
-    for _, part in strips(image):
+    for _, part in chunks(image):
         rgba = np.asarray(part.convert("RGBA"))
         own, own_counts = np.unique(color_codes(rgba)[rgba[:, :, 3] >= OPAQUE], return_counts=True)
         both, place = np.unique(np.concatenate([found, own]), return_inverse=True)
@@ -155,12 +155,12 @@ def _with_borders(
     """The classes as a picture (mode L or I), borders as the nearest class; colours of no class."""
     labels = Image.new("L" if len(code.names) <= 256 else "I", image.size)
     left: set[int] = set()
-    for top, part in strips(image, BEYOND):
+    for top, part in chunks(image, BEYOND):
         rgba = np.asarray(part.convert("RGBA"))
         own = _looked_up(rgba, found, indices, code)
         own, strange = _without_borders(rgba, own, rgba[:, :, 3] >= OPAQUE)
         first = min(top, BEYOND)
-        last = first + strip_rows(image.width)
+        last = first + chunk_rows(image.width)
         left.update(np.unique(color_codes(rgba[first:last][strange[first:last]])).tolist())
         kind = np.uint8 if labels.mode == "L" else np.int32
         labels.paste(Image.fromarray(own[first:last].clip(0).astype(kind)), (0, top))

@@ -32,7 +32,7 @@ MEDIAPIPE = {
     "l_knee": 25, "r_knee": 26, "l_ankle": 27, "r_ankle": 28,
 }  # fmt: skip
 
-OPENPOSE = {name: place for place, name in enumerate(JOINTS)}
+OPENPOSE = {name: index for index, name in enumerate(JOINTS)}
 
 LAYOUTS: dict[int, Mapping[str, int]] = {
     17: COCO,
@@ -102,9 +102,9 @@ def to_openpose(
         columns = (2, 3, 4) if scores is not None else columns_of(len(array))
         if not known or array.shape[1] not in columns:
             raise ValueError(f"Joints must be {KNOWN}, got shape {array.shape}.")
-        places = LAYOUTS[len(array)]
+        indices = LAYOUTS[len(array)]
     else:
-        places = places_of(names)
+        indices = indices_of(names)
         if array.ndim != 2 or len(array) != len(names) or array.shape[1] not in (2, 3, 4):
             raise ValueError(
                 f"Joints with {len(names)} names must be ({len(names)}, 2|3), got shape "
@@ -120,8 +120,8 @@ def to_openpose(
     rows = np.column_stack([array[:, :2], scores])
     rows[~(rows[:, 2] > 0) | np.isnan(rows).any(1)] = np.nan
     joints = np.full((len(JOINTS), 3), np.nan)
-    for name, place in places.items():
-        joints[OPENPOSE[name]] = rows[place]
+    for name, index in indices.items():
+        joints[OPENPOSE[name]] = rows[index]
     neck = OPENPOSE["neck"]
     from_openpose = names is None and len(array) in (18, 25)  # which looks for necks itself
     if np.isnan(joints[neck, 0]) and not from_openpose:
@@ -130,21 +130,21 @@ def to_openpose(
     return joints
 
 
-def places_of(names: Sequence[str]) -> dict[str, int]:
+def indices_of(names: Sequence[str]) -> dict[str, int]:
     """Where the 18 joints lie among joints of these names; those that are not there are left out.
 
     Raises ValueError where none is there.
     """
-    places: dict[str, int] = {}
-    for place, name in enumerate(names):
+    indices: dict[str, int] = {}
+    for index, name in enumerate(names):
         if (joint := joint_of(name)) is not None:
-            places.setdefault(joint, place)
-    if not places:
+            indices.setdefault(joint, index)
+    if not indices:
         raise ValueError(
             f"None of the joints' names is known, got {list(map(str, names))[:5]}; they are called "
             "such as nose, left_shoulder or r_hip."
         )
-    return places
+    return indices
 
 
 def joint_of(name: Any) -> str | None:

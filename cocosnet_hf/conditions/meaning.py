@@ -29,7 +29,7 @@ areas by a few steps, quantising to the 216 colours of the web by up to 25 in ea
 OPAQUE = 128
 """Alpha from which a pixel is visible."""
 
-STRIP = 1 << 20
+CHUNK = 1 << 20
 """Pixels that are looked at a time; all of a large map at once would take gigabytes."""
 
 ADVICE = "Save it as an index map in mode L to be sure."
@@ -95,7 +95,7 @@ def meaning_of(image: Image.Image, code: ClassCode) -> Meaning:
     if image.mode in ("1", "L", "I") or image.mode.startswith("I;16"):
         return _of_plane(image, code)
     if image.mode == "F":
-        for _, part in strips(image):
+        for _, part in chunks(image):
             values = np.asarray(part)
             if (strange := values[(values != np.rint(values)) | ~(np.abs(values) < 1 << 31)]).size:
                 raise ValueError(
@@ -136,17 +136,17 @@ def color_codes(rgb: np.ndarray) -> np.ndarray:
     return codes
 
 
-def strip_rows(width: int) -> int:
-    """How many rows of this width make a strip."""
-    return max(1, STRIP // max(1, width))
+def chunk_rows(width: int) -> int:
+    """How many rows of this width make a chunk."""
+    return max(1, CHUNK // max(1, width))
 
 
-def strips(image: Image.Image, beyond: int = 0) -> Iterator[tuple[int, Image.Image]]:
+def chunks(image: Image.Image, beyond: int = 0) -> Iterator[tuple[int, Image.Image]]:
     """A picture in pieces of whole rows, from top to bottom, and the row that each begins at.
 
     beyond: rows of the neighbours that each piece has at its top and bottom as well.
     """
-    rows = strip_rows(image.width)
+    rows = chunk_rows(image.width)
     for top in range(0, image.height, rows):
         first, last = max(0, top - beyond), min(image.height, top + rows + beyond)
         yield top, image.crop((0, first, image.width, last))
@@ -157,7 +157,7 @@ def _whole(image: Image.Image) -> Image.Image:
     low, high = cast("tuple[float, float]", image.getextrema())  # of one plane
     mode, kind = ("L", np.uint8) if low >= 0 and high < 256 else ("I", np.int32)
     plane = Image.new(mode, image.size)
-    for top, part in strips(image):
+    for top, part in chunks(image):
         plane.paste(Image.fromarray(np.asarray(part).astype(kind)), (0, top))
     return plane
 
@@ -168,7 +168,7 @@ def _colors_in(image: Image.Image) -> np.ndarray | None:
         found: set[Any] = {color for _, color in image.getcolors(MANY) or []}
     else:
         found = set()
-        for _, part in strips(image):
+        for _, part in chunks(image):
             found.update(color for _, color in part.convert("RGBA").getcolors(MANY) or [])
             if not found or len(found) > MANY:
                 return None

@@ -74,8 +74,8 @@ def choose_frame(
                 f"{called}."
             )
         frames = [chosen]
-    places = [place for place, frame in enumerate(frames) if _somebody(frame)]
-    if not places:
+    indices = [index for index, frame in enumerate(frames) if _somebody(frame)]
+    if not indices:
         unread = next((frame.unread for frame in frames if frame.unread), ())
         if unread:
             raise ValueError(
@@ -86,15 +86,15 @@ def choose_frame(
         if people:  # of whom no joint was found: encoding says so, by its own min_score
             return next(frame for frame in frames if frame.people), []
         raise ValueError(f"{label}: found 0 people; there is nobody to draw.")
-    first = frames[places[0]]
+    first = frames[indices[0]]
     if len(frames) == 1:
         return first, []
     called = "" if first.name is None else f", '{first.name}'"
     return first, [
         Note(
             "frames",
-            f"{label} has {len(frames)} frames; frame {places[0]}{called}, the first with somebody "
-            f"in it, is taken: {FRAME_REMEDY}.",
+            f"{label} has {len(frames)} frames; frame {indices[0]}{called}, the first with "
+            f"somebody in it, is taken: {FRAME_REMEDY}.",
         )
     ]
 

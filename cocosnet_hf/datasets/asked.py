@@ -26,7 +26,7 @@ class DomainRows:
     """
 
     rows: Any  # of `cocosnet_hf.datasets.sources`
-    places: tuple[tuple[int, ...], ...]  # of each domain's photos
+    indices: tuple[tuple[int, ...], ...]  # of each domain's photos
     domains: tuple[str, ...]
     settings: DataSettings
     length: int
@@ -56,10 +56,10 @@ class DomainRows:
             raise IndexError(f"Row {index} of {self.length}.")
         count, settings = len(self.domains), self.settings
         domain, source = index % count, int(rng.integers(count))
-        own = self.places[domain]
+        own = self.indices[domain]
         at = index // count % len(own)
         other = own[(at + 1 + int(rng.integers(max(1, len(own) - 1)))) % len(own)]
-        picture = self.rows[int(rng.choice(self.places[source]))][settings.image_column]
+        picture = self.rows[int(rng.choice(self.indices[source]))][settings.image_column]
         return {
             **self.rows[own[at]],
             str(settings.condition_column): {"picture": picture, "asked": self.domains[domain]},
@@ -125,12 +125,12 @@ def asked_rows(
             "label, and exemplar_column: exemplar."
         )
     found = np.array(domains_of(rows, settings))
-    places = [tuple(np.flatnonzero(found == name).tolist()) for name in condition.names]
-    if not all(places):
+    indices = [tuple(np.flatnonzero(found == name).tolist()) for name in condition.names]
+    if not all(indices):
         raise ValueError(
             f"'{settings.source}' must have pictures of each of {list(condition.names)}; its "
             f"column '{settings.domain_column}' says {sorted(set(found.tolist()))}. Name those as "
             f"networks.condition.domains."
         )
-    length = len(places) * max(map(len, places))
-    return DomainRows(rows, tuple(places), condition.names, settings, length)
+    length = len(indices) * max(map(len, indices))
+    return DomainRows(rows, tuple(indices), condition.names, settings, length)

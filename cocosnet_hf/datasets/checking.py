@@ -151,8 +151,8 @@ def _chosen(
         return enumerate(taken), limit or SHOWN
     if limit is None or limit >= len(rows):
         return enumerate(iterate(rows)), len(rows)
-    places = np.unique(np.linspace(0, len(rows) - 1, limit).round().astype(int)).tolist()
-    return ((place, rows[place]) for place in places), len(places)
+    indices = np.unique(np.linspace(0, len(rows) - 1, limit).round().astype(int)).tolist()
+    return ((index, rows[index]) for index in indices), len(indices)
 
 
 def _labels(example: Example, condition: Condition, settings: DataSettings) -> np.ndarray | None:

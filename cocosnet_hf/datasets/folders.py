@@ -99,11 +99,11 @@ def label_maps_in(folder: Path) -> set[Path]:
     labels = {path for path in paths if _is_label_folder(path.parent.relative_to(folder))}
     if len(labels) == len(paths):  # nothing beside them: the user has named such a folder
         return set()
-    places: dict[Path, dict[str, list[Path]]] = {}
+    folders: dict[Path, dict[str, list[Path]]] = {}
     for path in paths:
         if path not in labels:
-            places.setdefault(path.parent, {}).setdefault(_plain(path.stem), []).append(path)
-    alike = [group for groups in places.values() for group in groups.values() if len(group) > 1]
+            folders.setdefault(path.parent, {}).setdefault(_plain(path.stem), []).append(path)
+    alike = [group for groups in folders.values() for group in groups.values() if len(group) > 1]
     labels |= {
         path
         for group in alike
@@ -117,9 +117,9 @@ def label_maps_in(folder: Path) -> set[Path]:
         others = [path for path in by_suffix if path.suffix != suffix]
         if others and _are_planes(own) and not _are_planes(others):
             labels.update(own)
-    for place, groups in places.items():
-        for other, beside in places.items():
-            if place.parent == other.parent and place != other and groups.keys() == beside.keys():
+    for one, groups in folders.items():
+        for other, beside in folders.items():
+            if one.parent == other.parent and one != other and groups.keys() == beside.keys():
                 own = [path for group in groups.values() for path in group]
                 if _are_planes(own) and not _are_planes([path[0] for path in beside.values()]):
                     labels.update(own)
@@ -142,8 +142,8 @@ def _has_metadata(folder: Path) -> bool:
     return any(next(folder.rglob(name), None) for name in METADATA)
 
 
-def _is_label_folder(place: Path) -> bool:
-    return any(LABEL_FOLDER.fullmatch(part.lower()) for part in place.parts)
+def _is_label_folder(folder: Path) -> bool:
+    return any(LABEL_FOLDER.fullmatch(part.lower()) for part in folder.parts)
 
 
 def _plain(stem: str) -> str:

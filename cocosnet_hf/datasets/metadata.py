@@ -55,9 +55,9 @@ def metadata_files(folder: Path) -> list[Path]:
     return sorted(path for name in NAMES for path in folder.rglob(name))
 
 
-def split_of(place: Path) -> str | None:
+def split_of(path: Path) -> str | None:
     """The split that the names of folders tell, such as train of images/training/a.jpg."""
-    for part in place.parts[:-1]:
+    for part in path.parts[:-1]:
         words = re.split(r"[^a-z]+", part.lower())
         for split, known in SPLITS.items():
             if any(word in words for word in known):
@@ -244,4 +244,4 @@ def _is_picture(kind: pa.DataType) -> bool:
 
     if not pa.types.is_struct(kind):
         return False
-    return {kind.field(place).name for place in range(kind.num_fields)} == {"bytes", "path"}
+    return {kind.field(index).name for index in range(kind.num_fields)} == {"bytes", "path"}

@@ -182,9 +182,9 @@ def _unpaired(photos: Any, settings: DataSettings, seed: int) -> UnpairedRows:
         photos = of_domain(photos, settings, settings.condition_domain, others=True)
         return UnpairedRows.of(photos, other, settings)
     size = {"image_size": settings.image_size, "load_size": settings.load_size}
-    place = {"split": settings.split, "cache_dir": settings.cache_dir}
+    shared = {"split": settings.split, "cache_dir": settings.cache_dir}
     column, source = settings.image_column, settings.condition_source or ""
-    alone = DataSettings(source=source, image_column=column, **place, **size)  # type: ignore[arg-type]
+    alone = DataSettings(source=source, image_column=column, **shared, **size)  # type: ignore[arg-type]
     return UnpairedRows.of(photos, open_source(alone, PictureCondition(), seed), settings)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from torch.utils.data import IterableDataset, get_worker_info
 
 from ..conditions import Condition
-from ..retrieval import ExemplarIndex, describe_with, unit
+from ..retrieval import ExemplarIndex, normalized
 from .composing import TrainingExample, compose
 from .reading import BrokenCount, BrokenExample, Example, Reader
 from .settings import DataSettings
@@ -191,7 +191,7 @@ class TrainingStream(IterableDataset[TrainingExample]):
 
     def _descriptor(self, example: Example) -> np.ndarray:
         """What the nearest example is found by: the mask, label map, pose or photo."""
-        return unit(describe_with(self.reader.layout)(self.reader.layout_of(example)))
+        return normalized(self.reader.layout.descriptor(self.reader.layout_of(example)))
 
     def _nothing_to_read(self) -> str:
         worker = get_worker_info()

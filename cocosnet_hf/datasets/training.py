@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, Sampler
 from tqdm.auto import tqdm
 
 from ..conditions import Condition
-from ..retrieval import ExemplarIndex, cache_key, describe_with
+from ..retrieval import ExemplarIndex, cache_key
 from .asked import DomainRows
 from .composing import TrainingExample, compose
 from .reading import BrokenCount, BrokenExample, Example, Reader, TooManyBroken, file_name
@@ -127,16 +127,18 @@ class TrainingExamples(Dataset[TrainingExample]):
             return nothing, nothing
         index = build_index(self.pool, self.reader, settings)
         if self.pool is self.rows:
-            places = index.neighbours(max(settings.easy_candidates, settings.hard_rank))
+            indices = index.neighbours(max(settings.easy_candidates, settings.hard_rank))
         else:
             queries = build_index(self.rows, self.reader, settings)
             count = max(settings.easy_candidates, settings.hard_rank)
-            places, _ = index.search(queries.descriptors, count)
-            places[~queries.usable] = -1
+            indices, _ = index.search(queries.descriptors, count)
+            indices[~queries.usable] = -1
         # In a small set the last one there is takes the place of the rank that is not.
-        there = (places >= 0).sum(1)
+        there = (indices >= 0).sum(1)
         last = np.minimum(settings.hard_rank, np.maximum(there, 1)) - 1
-        return places[:, : settings.easy_candidates], places[np.arange(len(places)), last][:, None]
+        return indices[:, : settings.easy_candidates], indices[np.arange(len(indices)), last][
+            :, None
+        ]
 
 
 class EndlessBatches(Sampler[list[Key]]):
@@ -218,7 +220,7 @@ def build_index(rows: Rows, reader: Reader, settings: DataSettings) -> ExemplarI
     groups = settings.label_groups or ""
     person = f" {settings.person_column}" if settings.person_column else ""
     key = cache_key(f"{fingerprint} {columns}{groups}{person}", reader.layout)
-    return ExemplarIndex.cached(key, build, describe_with(reader.layout), settings.cache_dir)
+    return ExemplarIndex.cached(key, build, reader.layout.descriptor, settings.cache_dir)
 
 
 def row_names(rows: Rows, settings: DataSettings) -> list[set[str]]:
@@ -252,12 +254,12 @@ def read_exemplar_list(
     """
     if not Path(path).is_file():
         raise ValueError(f"There is no exemplar list '{path}'.")
-    images, references = _places(names), _places(pool)
+    images, references = _indices(names), _indices(pool)
     easy = np.full((len(names), 1), -1)
     hard = np.full((len(names), 1), -1)
 
-    def place(places: dict[str, int], name: str, line: int) -> int:
-        found = places.get(name.lstrip("./"))
+    def index_of(indices: dict[str, int], name: str, line: int) -> int:
+        found = indices.get(name.lstrip("./"))
         if found is None or found < 0:
             why = "is the name of several examples" if found else "names no example"
             raise ValueError(
@@ -272,16 +274,16 @@ def read_exemplar_list(
             continue
         if len(entries) < 2:
             raise ValueError(f"Line {number} of '{path}' must be `image, ref1, ...`, got {line!r}.")
-        image = place(images, entries[0], number)
-        easy[image] = place(references, entries[1], number)
-        hard[image] = place(references, entries[-1], number)
+        image = index_of(images, entries[0], number)
+        easy[image] = index_of(references, entries[1], number)
+        hard[image] = index_of(references, entries[-1], number)
     return easy, hard
 
 
-def _places(names: list[set[str]]) -> dict[str, int]:
+def _indices(names: list[set[str]]) -> dict[str, int]:
     """Name -> position, -1 where several rows have it."""
-    places: dict[str, int] = {}
+    indices: dict[str, int] = {}
     for position, tails in enumerate(names):
         for tail in tails:
-            places[tail] = -1 if tail in places else position
-    return places
+            indices[tail] = -1 if tail in indices else position
+    return indices

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .intervals import Estimate, draws, interval
-from .picture_sets import Pictures, open_pair, unit_range
+from .picture_sets import Pictures, open_pair, to_float
 
 LEAST_SIDE = 16
 """Short side of the coarsest level that `swd_levels` compares."""
@@ -87,7 +87,7 @@ def patch_corners(
     picture: Tensor, level: int, room: tuple[int, int], count: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows and columns of a picture's patches on one level; room: how many places there are."""
-    content = zlib.crc32(unit_range(picture).cpu().numpy().tobytes())
+    content = zlib.crc32(to_float(picture).cpu().numpy().tobytes())
     rng = np.random.default_rng([seed, level, content])
     return rng.integers(room[0], size=count), rng.integers(room[1], size=count)
 

@@ -14,7 +14,7 @@ from ..models import DistilledVGG19Features
 from ..models.perceptual import PerceptualNetwork
 from ..models.vgg import open_perceptual
 from .mobilenet import MobileNetV2
-from .picture_sets import Pictures, open_pictures, unit_range
+from .picture_sets import Pictures, open_pictures, to_float
 
 INCEPTION, MOBILENET = "Inception", "MobileNetV2"
 
@@ -106,7 +106,7 @@ def extract(
     found = []
     for start in range(0, len(pictures), batch_size):
         stop = min(start + batch_size, len(pictures))
-        batch = torch.stack([unit_range(pictures[index]) for index in range(start, stop)])
+        batch = torch.stack([to_float(pictures[index]) for index in range(start, stop)])
         found.append(extractor.network(batch.to(device)).float().cpu())
     return torch.cat(found)
 

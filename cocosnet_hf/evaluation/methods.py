@@ -25,7 +25,7 @@ from .extractors import import_function
 from .fingerprints import files_fingerprint, fingerprint
 from .opening import open_pipeline
 from .pairs import EvaluationPairs, Pair, Sample
-from .picture_sets import SUFFIXES, unit_range
+from .picture_sets import SUFFIXES, to_float
 
 TARGET, PIPELINE, WARPED = "target", "pipeline", "warped exemplar"
 SHARP, EXEMPLAR, NEAREST = "sharp exemplar", "exemplar", "nearest photo"
@@ -61,7 +61,7 @@ class GeneratedBatch:
     @classmethod
     def of(cls, pictures: Tensor | Sequence[Tensor]) -> GeneratedBatch:
         """Of B pictures (3, H, W), uint8 or in 0..1, without scores."""
-        stacked = torch.stack([unit_range(picture).cpu() for picture in pictures])
+        stacked = torch.stack([to_float(picture).cpu() for picture in pictures])
         return cls(stacked, [Scores() for _ in pictures])
 
 
@@ -131,7 +131,7 @@ def sharp_exemplars(out: ImageTranslationOutput, pairs: Sequence[Pair]) -> Tenso
     As sharp as the photos, of the size of the pictures, and not trained, whichever warp the
     pipeline learned with; of one that warps coherently these are its warped exemplars.
     """
-    photos = torch.stack([unit_range(pair.exemplar.photo) for pair in pairs])
+    photos = torch.stack([to_float(pair.exemplar.photo) for pair in pairs])
     flow = flow_of(out) or matching_of(out).coherent()
     return flow.warp(photos.to(flow.position.device), size_of(_tensor(out.images)))
 
@@ -169,7 +169,7 @@ def run_pipeline(pipe: ImageTranslationPipeline, pairs: Sequence[Pair]) -> Image
     takes_condition = pipe.takes_exemplar_condition
     return pipe(
         [pair.target.source for pair in pairs],
-        [unit_range(pair.exemplar.photo) for pair in pairs],
+        [to_float(pair.exemplar.photo) for pair in pairs],
         [pair.exemplar.source for pair in pairs] if takes_condition else None,
         generator=[torch.Generator().manual_seed(pair.index) for pair in pairs],
         output_type="pt",

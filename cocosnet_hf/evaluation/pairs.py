@@ -106,7 +106,7 @@ class EvaluationPairs:
         self.reader = Reader(self.settings, condition)
         every = open_source(self.settings, condition, seed)
         self.rows, self.fingerprint = _first(every, limit), _fingerprint(every)
-        self._places = self._choose(every)
+        self._exemplars = self._choose(every)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -117,8 +117,8 @@ class EvaluationPairs:
         try:
             row = self.rows[index]
             target = self.reader.read(row, index)
-            if self._places is not None:
-                return Pair(index, self._sample(target), self._pool_sample(self._places[index]))
+            if self._exemplars is not None:
+                return Pair(index, self._sample(target), self._pool_sample(self._exemplars[index]))
             exemplar = self.reader.read_exemplar(row, index)
         except BrokenExample as error:
             raise ValueError(f"An evaluation needs every item: {error}") from error
@@ -153,9 +153,9 @@ class EvaluationPairs:
     def _nearest(self) -> np.ndarray:
         """Place in the pool of the nearest photo to each item, never the item itself."""
         queries = self._index(self.rows)
-        places, _ = self._index(self.pool).search(queries.descriptors, 2)
-        own = np.arange(len(places)) if self._pool_holds_items else np.full(len(places), -1)
-        first = np.where(places[:, 0] == own, places[:, -1], places[:, 0])
+        indices, _ = self._index(self.pool).search(queries.descriptors, 2)
+        own = np.arange(len(indices)) if self._pool_holds_items else np.full(len(indices), -1)
+        first = np.where(indices[:, 0] == own, indices[:, -1], indices[:, 0])
         if not queries.usable.all() or (first < 0).any() or (first == own).any():
             raise ValueError(
                 f"Some items have no nearest photo in '{self.train_split}': they are broken, or it "
@@ -176,35 +176,35 @@ class EvaluationPairs:
         if self.exemplars == RANDOM:
             return self._draw()
         names = [row_names(rows, self.settings) for rows in (every, self.pool)]
-        places, _ = read_exemplar_list(self.exemplars, *names)
-        places = places[: len(self), 0]
-        if (places < 0).any():
-            missing = self.reader.name(self.rows[int(np.argmin(places))], int(np.argmin(places)))
+        indices, _ = read_exemplar_list(self.exemplars, *names)
+        indices = indices[: len(self), 0]
+        if (indices < 0).any():
+            missing = self.reader.name(self.rows[int(np.argmin(indices))], int(np.argmin(indices)))
             raise ValueError(
-                f"'{self.exemplars}' names no exemplar for {(places < 0).sum()} of {len(self)} "
+                f"'{self.exemplars}' names no exemplar for {(indices < 0).sum()} of {len(self)} "
                 f"items, such as '{missing}'; add a line `{missing}, exemplar` for each."
             )
-        return places
+        return indices
 
     def _draw(self) -> np.ndarray:
         """One place for each item, the same whatever the other items are."""
         choices = len(self.pool) - self._pool_holds_items
         if choices < 1:
             raise ValueError(f"'{self.train_split}' holds no other photo to draw exemplars from.")
-        places = np.array(
+        indices = np.array(
             [np.random.default_rng([self.seed, i]).integers(choices) for i in range(len(self))]
         )
         if self._pool_holds_items:
-            places += places >= np.arange(len(self))
-        return places
+            indices += indices >= np.arange(len(self))
+        return indices
 
     def _index(self, rows: Rows) -> ExemplarIndex:
         return build_index(rows, self.reader, self.settings)
 
-    def _pool_sample(self, place: int) -> Sample:
-        row: Any = self.pool[int(place)]
+    def _pool_sample(self, index: int) -> Sample:
+        row: Any = self.pool[int(index)]
         try:
-            return self._sample(self.reader.read(row, int(place)))
+            return self._sample(self.reader.read(row, int(index)))
         except BrokenExample as error:
             raise ValueError(f"An exemplar cannot be read: {error}") from error
 

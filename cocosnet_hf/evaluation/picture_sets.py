@@ -88,6 +88,6 @@ def open_pair(pictures: Pictures, targets: Pictures) -> tuple[Opened, Opened]:
     return first, second
 
 
-def unit_range(pictures: Tensor) -> Tensor:
+def to_float(pictures: Tensor) -> Tensor:
     """Pictures as float32 in 0..1, from uint8 or floating ones."""
     return pictures.float() if pictures.is_floating_point() else pictures.float() / 255

@@ -75,8 +75,8 @@ def diversity(features: Sequence[Tensor]) -> float:
     count = len(features[0])
     if count < 2:
         raise ValueError(f"Diversity needs at least two pictures of a condition, got {count}.")
-    first, second = (list(places) for places in zip(*combinations(range(count), 2), strict=True))
-    pairs = [[layer[places] for layer in features] for places in (first, second)]
+    first, second = (list(indices) for indices in zip(*combinations(range(count), 2), strict=True))
+    pairs = [[layer[indices] for layer in features] for indices in (first, second)]
     return perceptual_distance(*pairs).mean().item()
 
 

@@ -40,7 +40,7 @@ from .methods import (
 from .metric_networks import load_metric_networks
 from .opening import open_pipeline
 from .pairs import COLUMN, RANDOM, RETRIEVAL, EvaluationPairs, Pair
-from .picture_sets import unit_range
+from .picture_sets import to_float
 from .pictures import diversity
 from .report import write_report
 from .results import Evaluation
@@ -210,7 +210,7 @@ class Run:
         """The name of each method's pictures with a row for each pair and format."""
         stems = [pair.file_stem for pair in pairs]
         photos, exemplars = (
-            torch.stack([unit_range(sample.photo) for sample in samples])
+            torch.stack([to_float(sample.photo) for sample in samples])
             for samples in zip(*((pair.target, pair.exemplar) for pair in pairs), strict=True)
         )
         references = {

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..pictures import to_image
 from ..whole_files import whole, write_whole
-from .picture_sets import PictureFiles, unit_range
+from .picture_sets import PictureFiles, to_float
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -132,7 +132,7 @@ class RunFolder:
             paths[0].parent.mkdir(parents=True, exist_ok=True)
             for path, picture in zip(paths, pictures, strict=True):
                 save_picture(to_image(picture, low=0), path)
-            saved[kind] = torch.stack([unit_range(one) for one in PictureFiles(paths)])
+            saved[kind] = torch.stack([to_float(one) for one in PictureFiles(paths)])
         return saved
 
 
@@ -163,8 +163,8 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write rows as parquet; one without a column has no value there."""
     import pandas
 
-    with whole(path) as place:
-        pandas.DataFrame(rows).to_parquet(place)
+    with whole(path) as unfinished:
+        pandas.DataFrame(rows).to_parquet(unfinished)
 
 
 def save_picture(picture: Image.Image, path: Path) -> None:

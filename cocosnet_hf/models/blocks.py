@@ -3,7 +3,8 @@
 Every convolution starts Xavier-normal with gain 0.02 and zero bias, as the official networks do.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -53,6 +54,20 @@ class SpectralNorm(nn.Module):
             sigma = torch.dot(u, torch.mv(matrix, v))
             return weight / sigma.to(weight.dtype)
 
+    def used(self) -> tuple[Tensor, Tensor]:
+        """See `recompute.MovingNorm`."""
+        return self._u.clone(), self._v.clone()
+
+    @contextmanager
+    def as_used(self, used: tuple[Tensor, Tensor]) -> Iterator[None]:
+        """See `recompute.MovingNorm`."""
+        now = self._u, self._v, self.training
+        self._u, self._v, self.training = *used, False
+        try:
+            yield
+        finally:
+            self._u, self._v, self.training = now
+
     @torch.no_grad()
     def _power_iteration(self, matrix: Tensor) -> None:
         v = F.normalize(torch.mv(matrix.t(), self._u.to(matrix)), dim=0, eps=1e-12)
@@ -87,7 +102,7 @@ def leaky_relu_(x: Tensor) -> Tensor:
     return F.leaky_relu(x, LEAKY_SLOPE, inplace=True)
 
 
-def unit_length(x: Tensor) -> Tensor:
+def normalize_features(x: Tensor) -> Tensor:
     """Each position's feature vector at length 1: x / (|x| + 2.2e-16) over dim 1.
 
     In float16, which has no number as small, 6.1e-5 is added.

@@ -23,7 +23,7 @@ from .blocks import (
     SPADEResidualBlock,
     conv2d,
     leaky_relu_,
-    unit_length,
+    normalize_features,
 )
 from .network import Network, require_channels, require_stride
 from .norms import instance_norm
@@ -106,7 +106,7 @@ class DomainAdaptor(nn.Module):
         features = self._with_context(instance_norm(self.layers[-1](features)))
         for block in self.blocks:
             features = block(features, x)
-        return unit_length(features)
+        return normalize_features(features)
 
     def _with_context(self, features: Tensor) -> Tensor:
         """Add what coarser and coarser maps see around each position: a line needs its face."""

@@ -10,14 +10,14 @@ GOLDEN = 0.618034
 def drawn(condition: Tensor) -> Tensor:
     """Conditions (B, K, H, W) in 0..1 as pictures (B, 3, H, W) in [-1, 1], on black.
 
-    Each channel in its own colour of `channel_colours`; where several are on, colours add up to at
+    Each channel in its own colour of `channel_colors`; where several are on, colours add up to at
     most white.
     """
-    colours = channel_colours(condition.shape[1]).to(condition)
-    return torch.einsum("bkhw,kc->bchw", condition, colours).clamp(0, 1) * 2 - 1
+    colors = channel_colors(condition.shape[1]).to(condition)
+    return torch.einsum("bkhw,kc->bchw", condition, colors).clamp(0, 1) * 2 - 1
 
 
-def channel_colours(count: int) -> Tensor:
+def channel_colors(count: int) -> Tensor:
     """(count, 3) in 0..1: red, green and blue of three, so that a picture is drawn as itself.
 
     Of any other number bright hues, each third of them darker.

@@ -160,13 +160,13 @@ class EfficientNetLite0Features(Network):
 def _names() -> dict[str, tuple[str, str]]:
     """Each of our convolutions, and the names of its convolution and batch norm in the package."""
     names = {"stem": ("_conv_stem", "_bn0")}
-    place = 0
+    block = 0
     for stage, (_, _, _, expansion, count) in enumerate(_STAGES):
         for number in range(count):
-            ours, theirs = f"stages.{stage}.{number}", f"_blocks.{place}"
+            ours, theirs = f"stages.{stage}.{number}", f"_blocks.{block}"
             if expansion > 1:
                 names[f"{ours}.expand"] = (f"{theirs}._expand_conv", f"{theirs}._bn0")
             names[f"{ours}.depthwise"] = (f"{theirs}._depthwise_conv", f"{theirs}._bn1")
             names[f"{ours}.project"] = (f"{theirs}._project_conv", f"{theirs}._bn2")
-            place += 1
+            block += 1
     return names

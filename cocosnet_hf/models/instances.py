@@ -32,11 +32,11 @@ def boundaries(instances: Tensor) -> Tensor:
 class Instances(NamedTuple):
     """The instances of a batch, M in all.
 
-    place (B, H, W): of each pixel's instance among them. picture, number, area (M,): to which item
+    row (B, H, W): of each pixel's instance among them. picture, number, area (M,): to which item
     it belongs, its number in the map and its pixels.
     """
 
-    place: Tensor
+    row: Tensor
     picture: Tensor
     number: Tensor
     area: Tensor
@@ -46,23 +46,23 @@ class Instances(NamedTuple):
         """Those of a map (B, H, W)."""
         items = torch.arange(len(instances), device=instances.device)[:, None, None]
         pairs = torch.stack([items.expand_as(instances), instances.long()]).flatten(1)
-        found, place, area = torch.unique(pairs, dim=1, return_inverse=True, return_counts=True)
-        return cls(place.view(instances.shape), found[0], found[1], area)
+        found, row, area = torch.unique(pairs, dim=1, return_inverse=True, return_counts=True)
+        return cls(row.view(instances.shape), found[0], found[1], area)
 
     def means(self, features: Tensor) -> Tensor:
         """The mean of each instance's features: (B, F, H, W) -> (M, F), in float32."""
         rows = features.float().movedim(1, -1).flatten(0, 2)
         sums = rows.new_zeros(len(self.area), rows.shape[1])
-        return sums.index_add(0, self.place.flatten(), rows) / self.area[:, None]
+        return sums.index_add(0, self.row.flatten(), rows) / self.area[:, None]
 
     def spread(self, values: Tensor) -> Tensor:
         """One row for each instance, (M, F), on all of its pixels: (B, F, H, W)."""
-        return values[self.place].movedim(-1, 1)
+        return values[self.row].movedim(-1, 1)
 
     def classes(self, labels: Tensor) -> Tensor:
         """The class (M,) of each instance: of labels (B, H, W) the largest that it covers."""
         found = torch.zeros_like(self.area)
-        return found.scatter_reduce(0, self.place.flatten(), labels.flatten().long(), "amax")
+        return found.scatter_reduce(0, self.row.flatten(), labels.flatten().long(), "amax")
 
 
 def means_by_class(features: Tensor, classes: Tensor | None, wanted: Tensor) -> Tensor:

@@ -188,12 +188,11 @@ class CanvasPainter(Network):
         require_channels("condition", condition, self.config.condition_channels)
         require_stride("condition", condition, self.stride)
         given = torch.cat([condition, canvas, filled], dim=1)
-        x: Tensor | None = None
+        coarser: list[Tensor] = []
         for layers, own in zip(self.decoder, reversed(self.trunk(given)), strict=True):
-            seen = F.interpolate(given, size_of(own), mode="bilinear", align_corners=False)
-            joined = [seen, own]
-            if x is not None:
-                joined.append(F.interpolate(x, size_of(own), mode="bilinear", align_corners=False))
-            x = layers(torch.cat(joined, dim=1))
-        assert x is not None
-        return self.colours(x), self.labels(x)
+            seen, *below = (
+                F.interpolate(x, size_of(own), mode="bilinear", align_corners=False)
+                for x in (given, *coarser)
+            )
+            coarser = [layers(torch.cat([seen, own, *below], dim=1))]
+        return self.colours(coarser[0]), self.labels(coarser[0])

@@ -40,10 +40,10 @@ def laid(
     for number, one in enumerate(found):
         if one is None:
             continue
-        colours, mask = bank.cut(one.number)
+        colors, mask = bank.cut(one.number)
         place = query.pixels(number, size)
         sides = [part.stop - part.start for part in place]
-        given = torch.cat([colours, mask[None].float()])[None]
+        given = torch.cat([colors, mask[None].float()])[None]
         scaled = F.interpolate(given, sides, mode="bilinear", align_corners=False)[0]
         inside = (scaled[3:] > 0.5).float()
         layers[number][..., place[0], place[1]] = torch.cat([scaled[:3] * inside, inside])
@@ -77,8 +77,8 @@ def overlaid(
     canvas, on_top = torch.zeros_like(layers[0, :3]), torch.full_like(wanted, -1)
     for number in order:
         inside = layers[number, 3] > 0.5
-        colours = layers[number, :3] / layers[number, 3:].clamp(min=0.5)
-        canvas = torch.where(inside, colours, canvas)
+        colors = layers[number, :3] / layers[number, 3:].clamp(min=0.5)
+        canvas = torch.where(inside, colors, canvas)
         on_top = torch.where(inside, labels[number], on_top)
     filled = (on_top == wanted)[None].to(canvas)
     return canvas * filled, filled

@@ -1,4 +1,4 @@
-"""The patch critics of the rivals, by number of halvings, norm and scales."""
+"""The patch critics of the baselines, by number of halvings, norm and scales."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class PerceptualNetwork(Network):
     widths: tuple[int, ...]
 
     @classmethod
-    def places(cls) -> list[str]:
+    def convolution_names(cls) -> list[str]:
         """Stage and number of each convolution in network order: "1_1", "1_2", ..., "2_1", ..."""
         counts = enumerate(cls.convolutions, start=1)
         return [f"{stage}_{number}" for stage, count in counts for number in range(1, count + 1)]
@@ -48,9 +48,9 @@ class PerceptualNetwork(Network):
     def add_convolutions(self, **options: Any) -> None:
         """Make "conv1_1", "conv1_2", ... with these options of `nn.Conv2d`."""
         channels = 3
-        for place in self.places():
-            width = self.widths[int(place[0]) - 1]
-            self.add_module(f"conv{place}", nn.Conv2d(channels, width, 3, padding=1, **options))
+        for layer in self.convolution_names():
+            width = self.widths[int(layer[0]) - 1]
+            self.add_module(f"conv{layer}", nn.Conv2d(channels, width, 3, padding=1, **options))
             channels = width
 
     @abstractmethod
@@ -65,7 +65,7 @@ class PerceptualNetwork(Network):
         """
         require_channels("images", images, 3)
         wanted = set(self.layers if layers is None else layers)
-        known = [f"relu{place}" for place in self.places()]
+        known = [f"relu{layer}" for layer in self.convolution_names()]
         if not wanted or not wanted <= set(known):
             raise ValueError(
                 f"unknown layers {sorted(wanted - set(known))}; {type(self).__name__} has "
@@ -73,12 +73,12 @@ class PerceptualNetwork(Network):
             )
         features: dict[str, Tensor] = {}
         x = self.preprocess(images)
-        for place in self.places():
-            if place.endswith("_1") and place != "1_1":
+        for layer in self.convolution_names():
+            if layer.endswith("_1") and layer != "1_1":
                 x = F.max_pool2d(x, 2)
-            x = F.relu(getattr(self, f"conv{place}")(x))
-            if f"relu{place}" in wanted:
-                features[f"relu{place}"] = x
+            x = F.relu(getattr(self, f"conv{layer}")(x))
+            if f"relu{layer}" in wanted:
+                features[f"relu{layer}"] = x
                 if features.keys() == wanted:
                     break
         return features

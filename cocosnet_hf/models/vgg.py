@@ -46,8 +46,8 @@ class VGG19Features(PerceptualNetwork):
         model = cls(preprocessing="torchvision")
         keys = {
             # A ReLU follows each convolution, a pooling each stage.
-            f"conv{place}.{kind}": f"features.{2 * number + int(place[0]) - 1}.{kind}"
-            for number, place in enumerate(cls.places())
+            f"conv{layer}.{kind}": f"features.{2 * number + int(layer[0]) - 1}.{kind}"
+            for number, layer in enumerate(cls.convolution_names())
             for kind in ("weight", "bias")
         }
         with safe_open(path, framework="pt") as file:

@@ -193,8 +193,8 @@ def _classes(
 
 def _sizes(items: Sequence[Item]) -> list[tuple[int, int]]:
     """(width, height) of some of the photos. Raises LayoutError if none can be read."""
-    places = np.unique(np.linspace(0, len(items) - 1, MEASURED).round().astype(int))
-    sizes = [size_of(items[place].photo) for place in places]
+    indices = np.unique(np.linspace(0, len(items) - 1, MEASURED).round().astype(int))
+    sizes = [size_of(items[index].photo) for index in indices]
     found = [size for size in sizes if size is not None]
     if not found:
         raise LayoutError(f"None of the photos can be read, such as {items[0].photo}.")

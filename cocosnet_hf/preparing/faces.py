@@ -31,29 +31,33 @@ def find_celebamask(folder: Path) -> Found | None:
     The parts will be merged by `merged`, in which a class has its number by its name, so that no
     order can be mistaken.
     """
-    place = next(folder.rglob("*mask-anno"), None)
-    if place is None:
+    annotations = next(folder.rglob("*mask-anno"), None)
+    if annotations is None:
         return None
-    photos = place.parent / "CelebA-HQ-img"
+    photos = annotations.parent / "CelebA-HQ-img"
     if not photos.is_dir():
         raise LayoutError(
-            f"{folder} has the parts of CelebAMask-HQ ({place.name}) and not its photos: unpack "
-            f"CelebA-HQ-img beside {place.name}."
+            f"{folder} has the parts of CelebAMask-HQ ({annotations.name}) and not its photos: "
+            f"unpack CelebA-HQ-img beside {annotations.name}."
         )
     parts: dict[int, dict[str, Path]] = defaultdict(dict)
-    for path in sorted(place.rglob("*.png")):
+    for path in sorted(annotations.rglob("*.png")):
         match = PART.fullmatch(path.name)
         if match is None or match[2] not in ORDER:
             raise LayoutError(
                 f"{path} is no part file of CelebAMask-HQ, such as 00000_skin.png; its parts are "
-                f"{', '.join(ORDER)}. Move it out of {place.name}."
+                f"{', '.join(ORDER)}. Move it out of {annotations.name}."
             )
         parts[int(match[1])][match[2]] = path
     pictures = [photo for photo in pictures_in(photos) if photo.stem.isdigit()]
     pictures.sort(key=lambda photo: int(photo.stem))
     found = {photo: parts[int(photo.stem)] for photo in pictures if int(photo.stem) in parts}
     notes = require_most(
-        pictures, found, folder, "part files", f"Unpack all of {place.name} (folders 0 to 14)."
+        pictures,
+        found,
+        folder,
+        "part files",
+        f"Unpack all of {annotations.name} (folders 0 to 14).",
     )
     items = [
         Item(photo, parts=tuple((name, own[name]) for name in ORDER if name in own))

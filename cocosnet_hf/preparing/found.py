@@ -90,16 +90,16 @@ def matched(
     Names are compared with the folders they lie in, as far as needed to be unambiguous, but without
     those that only say photo or label map. stem: takes from the others' names what photos' lack.
     """
-    places: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+    by_key: dict[tuple[str, ...], list[Path]] = defaultdict(list)
     for photo in photos:
         key = _key(photo, root, photo.stem)
         for start in range(len(key)):
-            places[key[start:]].append(photo)
+            by_key[key[start:]].append(photo)
     found: dict[Path, Path] = {}
     for other in others:
         key = _key(other, root, stem(other.stem))
         for start in range(len(key)):
-            candidates = places.get(key[start:], [])
+            candidates = by_key.get(key[start:], [])
             if len(candidates) == 1:
                 found.setdefault(candidates[0], other)
             if candidates:

@@ -56,8 +56,8 @@ def survey(paths: Sequence[Path], limit: int = 400) -> Survey:
     mix numbers and colours.
     """
     if len(paths) > limit:
-        places = np.linspace(0, len(paths) - 1, limit).round().astype(int)
-        paths = [paths[place] for place in places]
+        indices = np.linspace(0, len(paths) - 1, limit).round().astype(int)
+        paths = [paths[index] for index in indices]
     numbers: Counter[int] = Counter()
     colors: Counter[int] = Counter()
     palette: dict[int, str] = {}
@@ -125,7 +125,7 @@ def mask_of(found: Survey, folder: Path) -> tuple[MaskCondition, tuple[str, ...]
         )
     mapping: dict[int, int] = {}
     if not names and count > SPARSE * len(known):
-        mapping = {value: place for place, value in enumerate(known)}
+        mapping = {value: index for index, value in enumerate(known)}
         names = tuple(f"label_{value}" for value in known)
         count = len(known)
         notes.append(
@@ -139,7 +139,7 @@ def mask_of(found: Survey, folder: Path) -> tuple[MaskCondition, tuple[str, ...]
     if not colors and not mapping and set(range(len(names))) <= found.palette.keys():
         colors = tuple(found.palette[number] for number in range(len(names)))
         notes.append("The colours of the classes are those of the maps' palette.")
-    mapping = {value: place for value, place in mapping.items() if value != place}
+    mapping = {value: index for value, index in mapping.items() if value != index}
     return MaskCondition(names, colors if len(colors) == len(names) else (), values=mapping), tuple(
         notes
     )
@@ -150,8 +150,8 @@ def names_in(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...], str | None
 
     Raises LayoutError for a file that cannot be read as such.
     """
-    places = [path for path in sorted(folder.glob("*")) + sorted(folder.glob("*/*"))]
-    path = next((path for path in places if NAME_FILES.fullmatch(path.name)), None)
+    paths = [path for path in sorted(folder.glob("*")) + sorted(folder.glob("*/*"))]
+    path = next((path for path in paths if NAME_FILES.fullmatch(path.name)), None)
     if path is None:
         return (), (), None
     try:

@@ -28,10 +28,10 @@ def find_pairs(folder: Path, labels: str | None = None) -> Found | None:
     """
     pictures = pictures_in(folder)
     if labels is not None:
-        place = folder / labels
-        maps = [path for path in pictures if place in path.parents]
+        map_folder = folder / labels
+        maps = [path for path in pictures if map_folder in path.parents]
         if not maps:
-            raise LayoutError(f"{place} holds no pictures; name the folder of the label maps.")
+            raise LayoutError(f"{map_folder} holds no pictures; name the folder of the label maps.")
         others = label_maps_in(folder)
     else:
         maps = sorted(label_maps_in(folder) & set(pictures))

@@ -82,8 +82,8 @@ def find_people(folder: Path) -> Found | None:
 
 def _poses_of(split: Path) -> Path | None:
     """The folder of a VITON split's keypoints."""
-    places = [split / name for name in ("openpose_json", "openpose-json", "pose", "openpose-pose")]
-    return next((path for path in places if next(path.rglob("*.json"), None)), None)
+    folders = [split / name for name in ("openpose_json", "openpose-json", "pose", "openpose-pose")]
+    return next((path for path in folders if next(path.rglob("*.json"), None)), None)
 
 
 def _keypoints(photos: Sequence[Path], files: Sequence[Path], root: Path) -> dict[Path, str]:
@@ -101,9 +101,9 @@ def _keypoints(photos: Sequence[Path], files: Sequence[Path], root: Path) -> dic
         return found
     for path in files:
         named = {Path(frame.name).as_posix(): frame for frame in _frames(path) if frame.name}
-        places = {root / name: frame for name, frame in named.items() if frame.people}
-        inside = matched(photos, list(places), root)
-        found |= {photo: _text(places[place]) for photo, place in inside.items()}
+        paths = {root / name: frame for name, frame in named.items() if frame.people}
+        inside = matched(photos, list(paths), root)
+        found |= {photo: _text(paths[path]) for photo, path in inside.items()}
     return found
 
 

@@ -44,9 +44,9 @@ def find_cityscapes(folder: Path) -> Found | None:
     ]
     found = {}
     for photo in pictures:
-        place = photo.relative_to(photos).parent
+        city = photo.relative_to(photos).parent
         name = photo.name.replace("_leftImg8bit", f"_gtFine_{kind}")
-        if (label := labels / place / name).is_file():
+        if (label := labels / city / name).is_file():
             found[photo] = label
     notes = require_most(
         pictures, found, folder, f"*_gtFine_{kind}.png", "Unpack all of gtFine_trainvaltest.zip."

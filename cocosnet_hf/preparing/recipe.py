@@ -116,9 +116,9 @@ def recipe(plan: Plan) -> dict[str, Any]:
         "batch_size": plan.batch,
     }
     labelled = float(plan.has_labels)
-    places = {"image_size": height // 2, "load_size": _larger(height // 2)}
+    smaller = {"image_size": height // 2, "load_size": _larger(height // 2)}
     if narrow:
-        places["image_width"] = side // 2
+        smaller["image_width"] = side // 2
     matching, painting, whole = _steps(plan.photos)
     is_pose = plan.kind == "pose"  # which does not say what lies where: the exemplar does
     by_class = float(plan.has_labels and not is_pose)
@@ -173,7 +173,7 @@ def recipe(plan: Plan) -> dict[str, Any]:
         "stages": [
             {
                 "name": "matching",
-                "data": places | {"matching_scale": 1, "flow_stride": 4},
+                "data": smaller | {"matching_scale": 1, "flow_stride": 4},
                 "losses": {
                     "adversarial": 0.0,
                     "feature_matching": 0.0,

@@ -41,6 +41,8 @@ class PictureLosses(JudgedLosses):
     whose channel 0 holds lines of photos, as that of edges does.
     """
 
+    perceptual_terms = ("pseudo_exemplar", "perceptual", "contextual")
+
     adversarial: float = 10.0
     pseudo_exemplar: float = 10.0
     perceptual: float = 0.001
@@ -48,11 +50,6 @@ class PictureLosses(JudgedLosses):
     self_pixel: float = 0.0
     self_laplacian: float = 0.0
     line_consistency: float = 0.0
-
-    @property
-    def need_perceptual_network(self) -> bool:
-        """Whether any term compares features of a perceptual network."""
-        return any((self.pseudo_exemplar, self.perceptual, self.contextual))
 
 
 class AdversarialSystem(JudgedSystem):
@@ -63,7 +60,7 @@ class AdversarialSystem(JudgedSystem):
 
     losses: PictureLosses
     Losses = PictureLosses
-    contextual_loss: Callable[[Tensor, Tensor], Tensor] = staticmethod(default_contextual_loss)
+    _contextual_loss: Callable[[Tensor, Tensor], Tensor] = staticmethod(default_contextual_loss)
 
     @classmethod
     def require_known(
@@ -106,6 +103,10 @@ class AdversarialSystem(JudgedSystem):
                 {name: makers[name]().to(device) for name in discriminator.config.backbones}
             )
 
+    def use_forms(self, *, contextual_loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """See `System`."""
+        self._contextual_loss = contextual_loss
+
     def picture_terms(
         self, nets: Networks, batch: Batch, generated: Generated
     ) -> dict[str, Callable[[], Tensor]]:
@@ -141,7 +142,7 @@ class AdversarialSystem(JudgedSystem):
             ),
             "perceptual": lambda: losses.perceptual_loss(output_maps[layer], target_maps[layer]),
             "contextual": lambda: losses.layered_contextual_loss(
-                output_maps[2:], exemplar_maps[2:], loss=self.contextual_loss
+                output_maps[2:], exemplar_maps[2:], loss=self._contextual_loss
             ),
             "self_pixel": lambda: losses.self_warp_loss(output, self_target, batch.is_self_pair),
             "self_laplacian": lambda: sharpness.laplacian_pyramid_loss(

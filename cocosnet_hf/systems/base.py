@@ -34,6 +34,8 @@ class LossWeights:
 
     least: ClassVar[float] = 0
     """Below which no weight may be."""
+    perceptual_terms: ClassVar[tuple[str, ...]] = ("perceptual",)
+    """Those of the terms, where there are any, that compare features of a perceptual network."""
 
     def __post_init__(self) -> None:
         weights = {item.name: getattr(self, item.name) for item in fields(self)}
@@ -46,7 +48,7 @@ class LossWeights:
     @property
     def need_perceptual_network(self) -> bool:
         """Whether any term compares features of a perceptual network."""
-        return False
+        return any(getattr(self, name, 0) for name in self.perceptual_terms)
 
     @property
     def need_labels(self) -> bool:
@@ -193,6 +195,13 @@ class System(ABC):
         """
         if self.losses.need_perceptual_network:
             self.perceptual = open_perceptual().to(device)
+
+    def use_forms(self, *, contextual_loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """Compute terms by another form of their formulas, such as the plain one of `reference`.
+
+        contextual_loss: in the place of that of `losses`, where the system has such a term.
+        """
+        del contextual_loss
 
     @property
     def frozen(self) -> tuple[str, ...]:

@@ -56,13 +56,10 @@ class ContextualLosses(LossWeights):
     same of the picture's source at the coarser of them.
     """
 
+    perceptual_terms = ("target", "source")
+
     target: float = 1.0
     source: float = 1.0
-
-    @property
-    def need_perceptual_network(self) -> bool:
-        """Always."""
-        return True
 
 
 @dataclass(frozen=True)

@@ -97,17 +97,14 @@ class EGSCITLosses(LossWeights):
     stage.
     """
 
+    perceptual_terms = ("content", "style")
+
     adversarial: float = 10.0
     image: float = 100.0
     cycle: float = 100.0
     latent: float = 0.1
     content: float = 10.0
     style: float = 5000.0
-
-    @property
-    def need_perceptual_network(self) -> bool:
-        """Whether any term compares features of a perceptual network."""
-        return any((self.content, self.style))
 
 
 @dataclass(frozen=True)
@@ -335,7 +332,7 @@ def content_loss(maps: Sequence[Tensor], source_maps: Sequence[Tensor]) -> Tenso
     """
     pairs = zip(maps, source_maps, strict=True)
     return summed(
-        level / len(LAYERS) * F.l1_loss(unit_maps(one), unit_maps(other))
+        level / len(LAYERS) * F.l1_loss(normalized_maps(one), normalized_maps(other))
         for level, (one, other) in enumerate(pairs, start=1)
     )
 
@@ -347,13 +344,13 @@ def style_loss(maps: Sequence[Tensor], exemplar_maps: Sequence[Tensor]) -> Tenso
     """
 
     def gram(maps: Tensor) -> Tensor:
-        flat = unit_maps(maps).flatten(2)
+        flat = normalized_maps(maps).flatten(2)
         return flat @ flat.mT
 
     pairs = zip(maps, exemplar_maps, strict=True)
     return summed(F.l1_loss(gram(one), gram(other)) for one, other in pairs)
 
 
-def unit_maps(maps: Tensor) -> Tensor:
+def normalized_maps(maps: Tensor) -> Tensor:
     """Each channel of (B, C, h, w) at length 1 over its positions; one that is 0 stays so."""
     return F.normalize(maps.float().flatten(2), dim=2).unflatten(2, maps.shape[2:])

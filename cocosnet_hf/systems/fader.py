@@ -78,7 +78,7 @@ class FaderPipeline(ConditionPipeline):
         sliders, and those beyond exaggerate. A list of such: of each photo, or of several pictures
         of one photo.
         Without, each condition says its own, {"picture": photo, "asked": attributes}, in 0..1.
-        exemplar, exemplar_condition, generator: of no use here; taken so that rivals can be called
+        exemplar, exemplar_condition, generator: of no use here; taken so that all can be called
         alike. height, width: of the picture. output_type: "pil", "np" or "pt". The output's styles
         are the numbers. Raises ValueError for input that cannot be used.
         """

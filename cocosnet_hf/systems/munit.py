@@ -88,11 +88,6 @@ class MUNITLosses(LossWeights):
     cycle: float = 0.0
     perceptual: float = 0.0
 
-    @property
-    def need_perceptual_network(self) -> bool:
-        """Whether any term compares features of a perceptual network."""
-        return self.perceptual != 0
-
 
 class MUNIT(UnpairedSystem):
     """Six networks that paint, two critics; one step teaches the critics, then the others."""

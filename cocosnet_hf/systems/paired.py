@@ -1,4 +1,4 @@
-"""What the paired rivals share: pipelines that need no exemplar, and the terms of a picture."""
+"""What the paired baselines share: pipelines that need no exemplar, and the terms of a picture."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class ConditionPipeline(PairedPipeline):
         """Paint `condition`.
 
         condition: one or a list, as `CoCosPipeline` reads it. exemplar, exemplar_condition: of no
-        use here; taken so that rivals can be called alike. count: pictures of each condition, which
+        use here; taken so that all can be called alike. count: pictures of each condition, which
         differ by what the method has of chance. generator: of that chance, one, one for each
         condition or one for each picture; without, nothing is random. height, width: of the
         picture. output_type: "pil", "np" or "pt". Raises ValueError for input that cannot be used.
@@ -216,11 +216,6 @@ class PairedLosses(JudgedLosses):
 
     perceptual: float = 10.0
     pixel: float = 0.0
-
-    @property
-    def need_perceptual_network(self) -> bool:
-        """Whether any term compares features of a perceptual network."""
-        return self.perceptual != 0
 
 
 class PairedSystem(JudgedSystem):

@@ -160,11 +160,11 @@ class Pix2PixHDPipeline(PairedPipeline):
                 f"got {len(styles) // count}."
             )
         keys = list(zip(found.picture.tolist(), found.number.tolist(), strict=True))
-        places = {key: place for place, key in enumerate(keys)}
+        indices = {key: index for index, key in enumerate(keys)}
         for picture, chosen in enumerate(styles):
             for number, look in chosen.items():
-                if (picture, number) not in places:
-                    known = [one for at, one in places if at == picture]
+                if (picture, number) not in indices:
+                    known = [one for at, one in indices if at == picture]
                     raise ValueError(
                         f"style names the instance {number}, and condition {picture // count} has "
                         f"{known}."
@@ -175,7 +175,7 @@ class Pix2PixHDPipeline(PairedPipeline):
                         f"the style of an instance must be {values.shape[1]} numbers, got "
                         f"{tuple(vector.shape)} for instance {number}."
                     )
-                values[places[picture, number]] = vector
+                values[indices[picture, number]] = vector
         return found.spread(values)
 
 

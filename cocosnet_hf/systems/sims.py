@@ -59,7 +59,7 @@ TRIES = 100
 """Foreign masks among which the likest cuts a segment of the training canvas."""
 ITSELF = 0.999
 """Overlap from which a mask is the segment's own, seen before, and no foreign one."""
-RECOLOURED = 0.2
+RECOLORED = 0.2
 """Share of the segments that take the colours of the foreign one."""
 ERASED = 0.05
 """Of the height: how wide a stripe along the borders of segments the canvas lacks."""
@@ -181,8 +181,8 @@ class SIMSPipeline(PairedPipeline):
 
     def _read(self, photo: Any, condition: Any) -> tuple[Tensor, Tensor]:
         read = self._reader
-        colours = read.photo(opened(photo), 1.0)
-        return colours, read.encode(condition, *size_of(colours)).argmax(0)
+        colors = read.photo(opened(photo), 1.0)
+        return colors, read.encode(condition, *size_of(colors)).argmax(0)
 
 
 def composed(
@@ -214,11 +214,6 @@ class SIMSLosses(LossWeights):
     pixel: float = 1.0
     perceptual: float = 1.0
     labels: float = 10.0
-
-    @property
-    def need_perceptual_network(self) -> bool:
-        """Whether any term compares features of a perceptual network."""
-        return self.perceptual != 0
 
 
 @dataclass(frozen=True)
@@ -381,8 +376,8 @@ class SIMS(System):
             picture, label = int(segments.picture[number]), int(segments.label[number])
             place = segments.pixels(number, size)
             own = numbers[picture][place] == number
-            colours = canvas[picture][..., place[0], place[1]]
-            stats = _colours(batch.image[picture].cpu()[..., place[0], place[1]][:, own])
+            colors = canvas[picture][..., place[0], place[1]]
+            stats = _colors(batch.image[picture].cpu()[..., place[0], place[1]][:, own])
             seen.append((label, segments.masks[number], stats))
             if label not in self.kept:
                 continue
@@ -395,13 +390,13 @@ class SIMS(System):
             best = tried[(alike * foreign).argmax()]
             cut = F.interpolate(masks[best][None, None], own.shape, mode="nearest")[0, 0] > 0.5
             filled[picture, 0][place] *= (~own | cut).float()
-            if torch.rand(()) < RECOLOURED:
+            if torch.rand(()) < RECOLORED:
                 (spread, mean), (new_spread, new_mean) = stats, known[best]
-                changed = (colours - mean[:, None, None]) / spread[:, None, None]
+                changed = (colors - mean[:, None, None]) / spread[:, None, None]
                 changed = (changed * new_spread[:, None, None] + new_mean[:, None, None]).clamp(
                     -1, 1
                 )
-                colours.copy_(torch.where(own, changed, colours))
+                colors.copy_(torch.where(own, changed, colors))
         for label, mask, stats in seen:
             self._keep(label, mask, stats)
         reach = 2 * round(ERASED * size[0] / 2) + 1
@@ -413,11 +408,11 @@ class SIMS(System):
         """Remember a mask (G, G) and the colours' deviations and means (2, 3) of a class."""
         empty = mask.new_zeros(0, GRID, GRID), stats.new_zeros(0, 2, 3)
         pasts = self.kept.get(label, empty)
-        masks, colours = (
+        masks, colors = (
             torch.cat([past, new[None]])[-KEPT:]
             for past, new in zip(pasts, (mask, stats), strict=True)
         )
-        self.kept[label] = masks, colours
+        self.kept[label] = masks, colors
 
     def _perceptual(self, image: Tensor, target: Tensor) -> Tensor:
         """The sum of mean differences at five layers, each divided by its usual size."""
@@ -439,6 +434,6 @@ class SIMS(System):
         self.kept = {label: (one[0], one[1]) for label, one in state["kept"].items()}
 
 
-def _colours(pixels: Tensor) -> Tensor:
+def _colors(pixels: Tensor) -> Tensor:
     """Deviations and means (2, 3) of the colours of pixels (3, n)."""
     return torch.cat(moments(pixels[None, :, :, None].float()))

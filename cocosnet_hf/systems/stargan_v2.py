@@ -32,7 +32,7 @@ from .augment import diff_augment
 from .base import LossWeights, Networks, Phase, System
 from .batch import Batch, Generated, needed
 from .paired import PairedOutput, generators_for
-from .styled import StyledPipeline, together
+from .styled import StyledPipeline, require_one_style, together
 
 
 class StarGANv2Pipeline(StyledPipeline):
@@ -90,15 +90,9 @@ class StarGANv2Pipeline(StyledPipeline):
         """
         del exemplar_condition
         require_output_type(output_type)
-        if exemplar is not None and style is not None:
-            raise ValueError("a picture has one style: pass an exemplar or a style, not both.")
+        require_one_style(exemplar, style, count)
         if style is not None and domain is not None:
             raise ValueError("a style is of a domain already: pass a style or a domain, not both.")
-        if count != 1 and (exemplar is not None or style is not None):
-            raise ValueError(
-                f"count must be 1 where the exemplar or the style says how the picture is to look, "
-                f"got {count}; leave it out, or leave those out."
-            )
         given = self._given(condition, count=count, height=height, width=width, generator=generator)
         guide = given.condition
         if exemplar is not None:

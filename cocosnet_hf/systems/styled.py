@@ -68,14 +68,7 @@ class StyledPipeline(PairedPipeline):
         """
         del exemplar_condition
         require_output_type(output_type)
-        is_given = exemplar is not None or style is not None
-        if exemplar is not None and style is not None:
-            raise ValueError("a picture has one style: pass an exemplar or a style, not both.")
-        if is_given and count != 1:
-            raise ValueError(
-                f"count must be 1 where the exemplar or the style says how the picture is to look, "
-                f"got {count}; leave it out, or leave those out."
-            )
+        require_one_style(exemplar, style, count)
         given = self._given(condition, count=count, height=height, width=width, generator=generator)
         guide = given.condition
         if exemplar is not None:
@@ -124,6 +117,17 @@ class StyledPipeline(PairedPipeline):
                 f"{tuple(style.shape)}; pipe.sample and pipe.encode make such codes."
             )
         return given.to(self._execution_device, self.dtype)
+
+
+def require_one_style(exemplar: Any, style: Any, count: int) -> None:
+    """Raise ValueError for two things that say the style, and for several pictures in one."""
+    if exemplar is not None and style is not None:
+        raise ValueError("a picture has one style: pass an exemplar or a style, not both.")
+    if count != 1 and (exemplar is not None or style is not None):
+        raise ValueError(
+            f"count must be 1 where the exemplar or the style says how the picture is to look, "
+            f"got {count}; leave it out, or leave those out."
+        )
 
 
 def together(guide: Tensor, looks: Tensor) -> tuple[Tensor, Tensor]:

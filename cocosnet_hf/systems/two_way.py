@@ -61,7 +61,7 @@ class TwoWayPipeline(ConditionPipeline):
         """Translate `condition`.
 
         condition: one or a list, as `CoCosPipeline` reads it; with direction="b2a" photos.
-        exemplar, exemplar_condition, generator: of no use here; taken so that rivals can be called
+        exemplar, exemplar_condition, generator: of no use here; taken so that all can be called
         alike. reconstruct: whether the output also has the pictures translated back. height, width:
         of the picture. output_type: "pil", "np" or "pt". Raises ValueError for input that cannot be
         used.

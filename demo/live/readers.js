@@ -74,7 +74,7 @@ function firstFrames(width, height) {
 async function looked(name, planes, width, height, { left, top, bottom }, run, isPhoto) {
   const scale = SIZE.height / (bottom - top);
   const places = SIZE.width * SIZE.height;
-  const images = new Float32Array(6 * places);
+  const image = new Float32Array(3 * places);
   planes.forEach((plane, part) => {
     const source =
       scale < 0.6 ? blurred(plane, width, height, 0.35 / scale, true).map(roundEven) : plane;
@@ -83,13 +83,9 @@ async function looked(name, planes, width, height, { left, top, bottom }, run, i
       (x + 0.5) / scale + left - 0.5,
       (y + 0.5) / scale + top - 0.5,
     ], border);
-    cut.forEach((value, at) => {
-      const seen = roundEven(value) / 127.5 - 1;
-      images[part * places + at] = seen;
-      images[(3 + part) * places + at + SIZE.width - 1 - 2 * (at % SIZE.width)] = seen;
-    });
+    cut.forEach((value, at) => (image[part * places + at] = roundEven(value) / 127.5 - 1));
   });
-  const found = await run(name, images, 2, SIZE.width, SIZE.height);
+  const found = await run(name, mirroredToo(image, SIZE.width), 2, SIZE.width, SIZE.height);
   return {
     classes: bothWays(found.classes, (number) => number),
     joints: bothWays(found.joints, (number) => MIRRORED[number]),
@@ -266,6 +262,7 @@ function eachPlane({ planes, count: number, width, height }, use) {
   for (let plane = 0; plane < number; plane++) use(planes.subarray(plane * places, (plane + 1) * places), plane);
 }
 
+// An image (3, H, W) and its mirror image, one after the other.
 function mirroredToo(image, width) {
   const both = new Float32Array(2 * image.length);
   image.forEach((value, at) => {

@@ -72,10 +72,10 @@ def _layout(
     condition: EdgeCondition = painter.condition
 
     def shown(
-        picture: Image.Image, threshold: float, traced: bool, place: int | None = None
+        picture: Image.Image, threshold: float, traced: bool, index: int | None = None
     ) -> gr.HTML:
         return gr.HTML(
-            as_canvas(edge_drawing(painter, picture, threshold)) | {"example": place},
+            as_canvas(edge_drawing(painter, picture, threshold)) | {"example": index},
             guide=_traced(picture) if traced else "",
         )
 
@@ -114,16 +114,16 @@ def _layout(
     def cropped(file: dict[str, Any] | None, high: float, beneath: bool) -> tuple:
         return begun(crop_to_face(read_photo(file, "photo")), high, beneath)
 
-    def example(place: int, high: float, beneath: bool) -> list[Any]:
-        picture = gallery[place].picture
-        return [as_file(picture), shown(picture, high, beneath, place)]
+    def example(index: int, high: float, beneath: bool) -> list[Any]:
+        picture = gallery[index].picture
+        return [as_file(picture), shown(picture, high, beneath, index)]
 
     @explained
     def find_again(file: dict[str, Any], high: float) -> dict[str, Any]:
         picture = read_photo(file, "photo")
         found = as_canvas(edge_drawing(painter, picture, high))
         # What the visitor drew stays.
-        return found | {"redrawn": True, "example": gallery.place_of(picture)}
+        return found | {"redrawn": True, "example": gallery.index_of(picture)}
 
     @explained
     def trace_again(file: dict[str, Any], beneath: bool) -> gr.HTML:

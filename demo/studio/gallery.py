@@ -55,7 +55,7 @@ TOLD = {
 TOLD_OF_DRAWN = "Drawn by a program, since there are no pictures for this model's classes."
 
 LOOK = 1
-"""The place of a tab's first exemplar: not that of its first layout, so that something happens."""
+"""The index of a tab's first exemplar: not that of its first layout, so that something happens."""
 
 DRAWN = 8
 """How many pictures are drawn where a tab has none in its folder."""
@@ -95,20 +95,20 @@ class Gallery:
         """Whose picture is a tab's first exemplar."""
         return self.exhibits[LOOK]
 
-    def __getitem__(self, place: int) -> Exhibit:
-        return self.exhibits[place]
+    def __getitem__(self, index: int) -> Exhibit:
+        return self.exhibits[index]
 
     def find(self, picture: Image.Image) -> Exhibit | None:
         """Whose picture this is, pixel for pixel; None if it is no exhibit's."""
-        place = self.place_of(picture)
-        return None if place is None else self.exhibits[place]
+        index = self.index_of(picture)
+        return None if index is None else self.exhibits[index]
 
-    def place_of(self, picture: Image.Image) -> int | None:
-        """The place of the exhibit whose picture this is; None if it is no exhibit's."""
+    def index_of(self, picture: Image.Image) -> int | None:
+        """The index of the exhibit whose picture this is; None if it is no exhibit's."""
         wanted = np.asarray(picture.convert("RGB"))
-        for place, exhibit in enumerate(self.exhibits):
+        for index, exhibit in enumerate(self.exhibits):
             if np.array_equal(wanted, np.asarray(exhibit.picture.convert("RGB"))):
-                return place
+                return index
         return None
 
     @property
@@ -159,7 +159,7 @@ def real_face() -> Image.Image:
 def _first_pair_first(tab: str, exhibits: list[Exhibit]) -> list[Exhibit]:
     if max(FIRST_PAIRS[tab]) >= len(exhibits):
         return exhibits  # another gallery
-    pair = [exhibits[place] for place in FIRST_PAIRS[tab]]
+    pair = [exhibits[index] for index in FIRST_PAIRS[tab]]
     return pair + [exhibit for exhibit in exhibits if exhibit not in pair]
 
 
@@ -183,8 +183,8 @@ def store(exhibits: list[Exhibit], folder: Path, condition: Condition) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for old in exhibit_files(folder):
         old.unlink()
-    for place, exhibit in enumerate(exhibits):
-        path = folder / f"{place:02d}.jpg"
+    for index, exhibit in enumerate(exhibits):
+        path = folder / f"{index:02d}.jpg"
         exhibit.picture.save(path, quality=95)
         if condition.stored_as is not None:
             own = path.with_suffix(condition.stored_as)

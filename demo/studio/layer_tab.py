@@ -60,7 +60,7 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     if not painter.pipe.has_matching:
         gr.Markdown(NO_MATCHING, elem_classes="absent")
         return
-    real = gallery.place_of(real_face())
+    real = gallery.index_of(real_face())
     first = _portrait(real_face())
     exemplar = kept_picture(first, f"{tab}-portrait")
     with gr.Row(equal_height=False):
@@ -93,7 +93,7 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             )
     with card(3, "Choose whose faces", f"Up to {MOST_PHOTOS}: upload photos, or remove some."):
         photos = gr.Gallery(
-            [gallery[place].picture for place in FIRST_PHOTOS if place < len(gallery)],
+            [gallery[index].picture for index in FIRST_PHOTOS if index < len(gallery)],
             label="Faces",
             columns=MOST_PHOTOS,
             height=180,

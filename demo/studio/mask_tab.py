@@ -158,8 +158,8 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
             photo = upload_button("Label a photo", f"{tab}-photo")
             loads.append(photo.upload(by_model, photo, editor, **SLOW))
 
-    def example(place: int) -> list[Any]:
-        return [on_canvas(gallery[place].condition, condition) | {"example": place}]
+    def example(index: int) -> list[Any]:
+        return [on_canvas(gallery[index].condition, condition) | {"example": index}]
 
     @explained
     def uploaded(file: dict[str, Any] | None) -> dict[str, Any]:

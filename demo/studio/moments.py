@@ -33,18 +33,18 @@ def moments_board(tab: str, editor: gr.HTML, numbers: Mapping[str, gr.Slider]) -
 
 
 def example_of(value: Mapping[str, Any] | None) -> int | None:
-    """The place of the example that an editor's drawing began with; None for another layout."""
+    """The index of the example that an editor's drawing began with; None for another layout."""
     began = start_of(value) or {}
-    return place_in(began.get("example"), MOST)
+    return index_in(began.get("example"), MOST)
 
 
-def place_in(given: Any, count: int) -> int | None:
-    """A place among `count`, of a link or an entry of the strip; None for anything else."""
+def index_in(given: Any, count: int) -> int | None:
+    """An index below `count`, of a link or an entry of the strip; None for anything else."""
     try:
-        place = int(given)
+        index = int(given)
     except (TypeError, ValueError):
         return None
-    return place if 0 <= place < count else None
+    return index if 0 <= index < count else None
 
 
 def number_for(given: Any, slider: gr.Slider) -> float | None:

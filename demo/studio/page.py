@@ -36,7 +36,7 @@ class Layout:
     """The column of the condition.
 
     editor: holds it, and tells of each stroke in live mode. examples: layouts to start from, of
-    which `example` makes the values of `parts` by the place and the settings' values. read: makes
+    which `example` makes the values of `parts` by the index and the settings' values. read: makes
     the pipeline's condition of the editor's value, query: what a gallery is searched by, began: the
     condition that the editor had before it was changed. loads: the events that put another layout
     into the editor. The last two are for tabs where an edited picture can be kept. numbers: those

@@ -129,9 +129,9 @@ def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
         label="Person in the file", choices=[], visible=False, elem_id=f"{tab}-person"
     )
 
-    def example(place: int) -> list[Any]:
-        posed_so = figure(gallery[place].condition, condition)
-        return [gr.HTML(posed_so | {"example": place}, guide="")]
+    def example(index: int) -> list[Any]:
+        posed_so = figure(gallery[index].condition, condition)
+        return [gr.HTML(posed_so | {"example": index}, guide="")]
 
     @explained
     def uploaded(file: dict[str, Any] | None) -> gr.HTML:
@@ -140,12 +140,12 @@ def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
     @explained
     def choices(file: dict[str, Any] | None) -> gr.Dropdown:
         found = people_of(file, condition.min_score)
-        named = [(f"Person {place}", place) for place in found.people]
+        named = [(f"Person {index}", index) for index in found.people]
         return gr.Dropdown(named, value=found.person, visible=len(named) > 1)
 
     @explained
-    def choose(file: dict[str, Any] | None, place: int | None) -> gr.HTML:
-        pose = read_keypoints(file, condition.min_score, person=place)
+    def choose(file: dict[str, Any] | None, index: int | None) -> gr.HTML:
+        pose = read_keypoints(file, condition.min_score, person=index)
         return gr.HTML(figure(pose, condition), guide="")
 
     @explained

@@ -28,13 +28,13 @@ def strip() -> bytes:
     """The layout, the look and the picture of the page's first sight, as JPEG."""
     sheet = Image.new("RGB", SIZE, "white")
     width = SIZE[0] // len(PICTURES)
-    for place, name in enumerate(PICTURES):
+    for index, name in enumerate(PICTURES):
         with Image.open(FOLDER / TAB / FIRST / name) as picture:
             scale = min(width / picture.width, SIZE[1] / picture.height)
             shown = picture.convert("RGB").resize(
                 (round(scale * picture.width), round(scale * picture.height))
             )
-        left = place * width + (width - shown.width) // 2
+        left = index * width + (width - shown.width) // 2
         sheet.paste(shown, (left, (SIZE[1] - shown.height) // 2))
     return encoded(sheet, PATH)
 

@@ -42,10 +42,10 @@ class SecondLook:
         """What changes with the choice, as `shown` and `left_out` do."""
         return [self.picture, self.drop, self.taken, self.picker]
 
-    def shown(self, photo: Image.Image, classes: list[int], place: int | None) -> tuple:
-        """With a photo, of this place in the gallery or the visitor's own."""
+    def shown(self, photo: Image.Image, classes: list[int], index: int | None) -> tuple:
+        """With a photo, of this index in the gallery or the visitor's own."""
         picture = gr.Image(as_file(photo), visible=True)
-        return picture, gr.Button(visible=True), classes, gr.Gallery(selected_index=place)
+        return picture, gr.Button(visible=True), classes, gr.Gallery(selected_index=index)
 
     def left_out(self) -> tuple:
         """Without a second look."""

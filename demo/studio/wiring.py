@@ -12,7 +12,7 @@ from .correspondence import pairs_of, takes_points
 from .first_sight import first_sight
 from .gallery import Exhibit, Gallery
 from .inputs import explained, read_photo
-from .moments import example_of, number_for, place_in
+from .moments import example_of, index_in, number_for
 from .page import PAINTING, PRIVATE, RAW, ExemplarColumn, ExemplarCondition, Layout
 from .painters import Painter
 from .result import Result, as_address, as_file, asked_of, board_value, look_of
@@ -57,22 +57,22 @@ def wire(
         exhibit = gallery.find(photo)
         known = own.read(*values) if own.parts else exhibit and exhibit.condition
         looks = [Exhibit(photo, known)]
-        places: dict[str, Any] = {"layout": example_of(value), "look": gallery.place_of(photo)}
+        entries: dict[str, Any] = {"layout": example_of(value), "look": gallery.index_of(photo)}
         knobs: dict[str, Any] = {}
         if second and values[0]:
             other, classes = read_photo(values[0], "second look"), values[1] or []
             found = gallery.find(other)
             looks.append(Exhibit(other, found and found.condition))
             knobs = {"second": looks[1], "regions": regions_of(condition, classes)}
-            places |= {"second": gallery.place_of(other), "taken": ".".join(map(str, classes))}
+            entries |= {"second": gallery.index_of(other), "taken": ".".join(map(str, classes))}
         if takes_points(painter.pipe):
             pictures = [one.picture for one in looks]
             knobs |= {"strength": strength, "points": pairs_of(sent, look_of(*pictures))}
         before = layout.began(value) if keep else None
         painting = painter.paint(condition, photo, known, before, **knobs)
         shown = board_value(painting, painter, condition, looks, as_address)
-        places |= {"keep": 1} if keep else {}
-        link = {name: place for name, place in places.items() if place is not None}
+        entries |= {"keep": 1} if keep else {}
+        link = {name: index for name, index in entries.items() if index is not None}
         return shown | {"asked": asked_of(sent), "link": link, "painted": told(link)}
 
     def follow(sent: dict[str, Any] | None, *values: Any) -> dict[str, Any]:
@@ -98,8 +98,8 @@ def wire(
 
     started = layout.examples.select(start, layout.settings, layout.parts, **PRIVATE)
 
-    def chosen(place: int) -> list[Any]:
-        exhibit = gallery[place]
+    def chosen(index: int) -> list[Any]:
+        exhibit = gallery[index]
         return [as_file(exhibit.picture), False, *own.offer(exhibit)]
 
     @explained
@@ -116,11 +116,11 @@ def wire(
         )
 
     def unsort(file: dict[str, Any] | None) -> tuple:
-        return in_first_order(gallery.place_of(read_photo(file, "exemplar")) if file else None)
+        return in_first_order(gallery.index_of(read_photo(file, "exemplar")) if file else None)
 
-    def in_first_order(place: int | None) -> tuple:
+    def in_first_order(index: int | None) -> tuple:
         return (
-            gr.Gallery(gallery.pictures, selected_index=place),
+            gr.Gallery(gallery.pictures, selected_index=index),
             list(range(len(gallery))),
             gr.Button(visible=False),
         )
@@ -152,23 +152,23 @@ def wire(
             if (number := number_for(sent.get(name), slider)) is not None
         }
         parts = [gr.skip()] * len(layout.parts)
-        layout_place = place_in(sent.get("layout"), len(gallery))
-        if layout_place is not None:
+        layout_index = index_in(sent.get("layout"), len(gallery))
+        if layout_index is not None:
             wanted = zip(layout.settings, values, strict=True)
-            parts = layout.example(layout_place, *(given.get(part, own) for part, own in wanted))
+            parts = layout.example(layout_index, *(given.get(part, own) for part, own in wanted))
         if isinstance(sent.get("editor"), dict):
             parts = [*parts[:-1], sent["editor"]]
         shown_looks, exemplar = [gr.skip()] * len(shown), [gr.skip()] * len(choice)
-        look_place = place_in(sent.get("look"), len(gallery))
-        if look_place is not None:
-            shown_looks, exemplar = list(in_first_order(look_place)), chosen(look_place)
+        look_index = index_in(sent.get("look"), len(gallery))
+        if look_index is not None:
+            shown_looks, exemplar = list(in_first_order(look_index)), chosen(look_index)
         elif sent.get("photo"):
             exemplar[0] = as_file(read_photo(sent["photo"], "look"))
             shown_looks = list(in_first_order(None))
         exemplar[1] = bool(sent.get("keep"))
         return [
             *parts,
-            gr.Gallery(selected_index=layout_place),
+            gr.Gallery(selected_index=layout_index),
             *shown_looks,
             *exemplar,
             *(given.get(slider, gr.skip()) for slider in numbers.values()),
@@ -176,13 +176,13 @@ def wire(
         ]
 
     def bring_second(sent: dict[str, Any], second: SecondLook) -> tuple:
-        place = place_in(sent.get("second"), len(gallery))
-        if place is None and not sent.get("second_photo"):
+        index = index_in(sent.get("second"), len(gallery))
+        if index is None and not sent.get("second_photo"):
             return second.left_out()
-        photo = gallery[place].picture if place is not None else None
+        photo = gallery[index].picture if index is not None else None
         photo = photo or read_photo(sent["second_photo"], "second look")
         classes = classes_of(sent.get("taken"), second)
-        return second.shown(photo, classes, place)
+        return second.shown(photo, classes, index)
 
     brought = [*layout.parts, layout.examples, *shown, *choice, *numbers.values()]
     brought += second.outputs if second else []

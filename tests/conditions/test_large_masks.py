@@ -44,24 +44,24 @@ def pictures() -> dict[str, Image.Image]:
 @pytest.mark.filterwarnings("ignore:The mask")  # says what was read
 @pytest.mark.parametrize("size", [(120, 120), (48, 32)])
 @pytest.mark.parametrize("form", pictures())
-def test_a_mask_read_in_strips_has_the_classes_of_one_read_at_once(
+def test_a_mask_read_in_chunks_has_the_classes_of_one_read_at_once(
     form: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ):
     expected = SHAPES.labels(LABELS, *size)
-    for strip in (120, 700, 1 << 20):
-        monkeypatch.setattr(meaning, "STRIP", strip)
+    for chunk in (120, 700, 1 << 20):
+        monkeypatch.setattr(meaning, "CHUNK", chunk)
         assert (SHAPES.labels(pictures()[form], *size) == expected).all()
 
 
-def test_borders_that_jpeg_made_are_the_same_in_strips(
+def test_borders_that_jpeg_made_are_the_same_in_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     reader = MaskCondition(SHAPES.classes, SHAPES.colors, unknown=0, snap_colors=True)
     pictures()["RGB"].save(tmp_path / "mask.jpg", quality=70)
     whole = reader.labels(tmp_path / "mask.jpg", 120, 120)
     assert (whole.numpy() == LABELS).mean() > 0.95
-    for strip in (120, 1000, 5000):
-        monkeypatch.setattr(meaning, "STRIP", strip)
+    for chunk in (120, 1000, 5000):
+        monkeypatch.setattr(meaning, "CHUNK", chunk)
         assert (reader.labels(tmp_path / "mask.jpg", 120, 120) == whole).all()
 
 

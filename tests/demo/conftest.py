@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,21 @@ from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
     from gradio_client import Client
+    from playwright.sync_api import Browser
     from studio.painters import Painter
+
+if not (find_spec("playwright") and find_spec("gradio")):
+    collect_ignore_glob = ["browser/*", "live/*"]
+
+
+# For a module: while it is open, no other test of the process may run an event loop.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium."""
+    from tests.support.browsing import started
+
+    with started() as running:
+        yield running
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_the_stored_pictures_are_of_the_bundled_models_and_galleries(tab: str):
 def test_no_face_is_painted_from_a_painted_one_at_first():
     gallery = gallery_of("edge-to-face", CONDITIONS["edge-to-face"])
     assert np.array_equal(gallery.look.picture, real_face())
-    assert gallery.place_of(real_face()) not in FIRST_PHOTOS and "NASA" in gallery.told
+    assert gallery.index_of(real_face()) not in FIRST_PHOTOS and "NASA" in gallery.told
 
 
 @pytest.mark.parametrize("tab", bundled_names())

@@ -17,7 +17,7 @@ from cocosnet_hf.models.blocks import (
     SPADEResidualBlock,
     conv2d,
     leaky_relu_,
-    unit_length,
+    normalize_features,
 )
 from cocosnet_hf.models.inference import plain_conv2d, reflect_pad, without_spectral_norm
 from cocosnet_hf.models.norms import instance_norm, positional_norm
@@ -173,19 +173,19 @@ def test_instance_norm_and_its_gradient_equal_torchs(layout: torch.memory_format
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
 
 
-def test_unit_length_makes_every_position_one_long_and_leaves_zeros():
+def test_normalizing_makes_every_position_one_long_and_leaves_zeros():
     x = normal(2, 5, 3, 4)
     x[0, :, 1, 2] = 0
-    lengths = unit_length(x).norm(dim=1)
+    lengths = normalize_features(x).norm(dim=1)
     assert lengths[0, 1, 2] == 0
     lengths[0, 1, 2] = 1
     torch.testing.assert_close(lengths, torch.ones(2, 3, 4))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_unit_length_leaves_zeros_in_half_precision(dtype: torch.dtype):
+def test_normalizing_leaves_zeros_in_half_precision(dtype: torch.dtype):
     zeros = torch.zeros(1, 4, 2, 2, dtype=dtype)
-    assert torch.equal(unit_length(zeros), zeros)
+    assert torch.equal(normalize_features(zeros), zeros)
 
 
 def plain_positional_norm(x: Tensor) -> Tensor:

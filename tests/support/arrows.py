@@ -1,6 +1,7 @@
 """What the modules of this repository import."""
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,16 +16,35 @@ def within(module: str, package: str) -> bool:
     return module == package or module.startswith(package + ".")
 
 
-def imported_modules(source: str, module: str, is_package: bool) -> Iterator[str]:
-    """Absolute names of everything a module imports, at its top or inside a function."""
+@functools.cache  # several tests ask for all of the repository
+def imported_modules(
+    source: str, module: str, is_package: bool, types: bool = True
+) -> tuple[str, ...]:
+    """Absolute names of everything a module imports, at its top or inside a function.
+
+    types: also what is for type checkers only.
+    """
     package = module if is_package else module.rpartition(".")[0]
-    for node in ast.walk(ast.parse(source)):
+    names = []
+    for node in walked(ast.parse(source), types):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             parts = package.split(".")[: len(package.split(".")) - node.level + 1]
             base = ".".join([*(parts if node.level else []), *filter(None, [node.module])])
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            names += [f"{base}.{alias.name}" for alias in node.names]
+    return tuple(names)
+
+
+def walked(tree: ast.AST, types: bool) -> Iterator[ast.AST]:
+    """All nodes; without `types` none of what is under `if TYPE_CHECKING:`."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        for_types = isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+        if types or not for_types:
+            yield node
+            waiting += ast.iter_child_nodes(node)
 
 
 def import_graph() -> dict[str, set[str]]:

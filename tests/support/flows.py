@@ -23,7 +23,7 @@ def plain_crowding(correlations: list[Tensor]) -> list[Tensor]:
     return [part.view(each.shape[2:]) for part, each in zip(parts, correlations, strict=True)]
 
 
-def unit_patches(features: Tensor, size: int) -> Tensor:
+def normalized_patches(features: Tensor, size: int) -> Tensor:
     """(C, h, w) to centred patches of unit length, zeros outside, (h w, C size^2)."""
     patches = F.unfold(features[None], size, padding=size // 2)[0].t()
     return F.normalize(patches - patches.mean(1, keepdim=True), dim=1)

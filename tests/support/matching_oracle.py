@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from cocosnet_hf.reference import unit_patches
+from cocosnet_hf.reference import normalized_patches
 from tests.support.tensors import maps
 
 FORWARD_TOLERANCE = 1e-5
@@ -21,8 +21,8 @@ def oracle(
     regions: tuple[Tensor, list[Tensor]] | None = None,
 ) -> Tensor:
     """Logits (h w, all positions of all exemplars), from (C, h, w) and a list of (C, h', w')."""
-    rows = unit_patches(content[None], patch_size)[0]
-    columns = torch.cat([unit_patches(style[None], patch_size)[0] for style in styles])
+    rows = normalized_patches(content[None], patch_size)[0]
+    columns = torch.cat([normalized_patches(style[None], patch_size)[0] for style in styles])
     logits = rows @ columns.t() / temperature
     if regions is not None:
         wanted = regions[0].flatten()[:, None]

@@ -1,4 +1,4 @@
-"""Systems, batches and a trainer's phases for the tests of the paired rivals."""
+"""Systems, batches and a trainer's phases for the tests of the paired baselines."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

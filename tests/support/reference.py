@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cocosnet_hf.reference import unit_patches
+from cocosnet_hf.reference import normalized_patches
 from tests.support.official import Official
 
 State = dict[str, Tensor]
@@ -151,8 +151,8 @@ def correspondence(
     content, style = shared_blocks(state, content), shared_blocks(state, style)
     record("corr/cont_features", content)
     record("corr/ref_features", style)
-    theta = unit_patches(conv(state, "theta", content), 3).mT
-    phi = unit_patches(conv(state, "phi", style), 3).mT
+    theta = normalized_patches(conv(state, "theta", content), 3).mT
+    phi = normalized_patches(conv(state, "phi", style), 3).mT
     record("corr/theta", theta)
     record("corr/phi", phi)
     correlation = theta.mT @ phi

@@ -115,6 +115,7 @@ def apart(painted: Tensor, others: Tensor) -> float:
     return F.l1_loss(first, second).item()
 
 
+@pytest.mark.slow
 def test_one_target_moves_as_the_source_does_because_both_are_asked_for(
     network: DistilledVGG19Features,
 ):

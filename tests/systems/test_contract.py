@@ -44,6 +44,8 @@ pytestmark = pytest.mark.usefixtures("fresh_process")
 
 REPO = "alice/painter"
 TOY = "tests.support.toy_system:Toy"
+OWN_CONDITION = "tests.support.toy_condition:Brightness"
+"""A system and a condition as users write them, a file each, of which nothing here knows more."""
 CRITIC = {"base_channels": 4, "halvings": 1, "scales": 1}
 SPADE = {"channels": [8, 8, 4], "spade_channels": 4, "start": [4, 4], "norm": "batch"}
 GROUPS: dict[str, dict[str, Any]] = {
@@ -153,7 +155,7 @@ GROUPS: dict[str, dict[str, Any]] = {
         "losses": {},
     },
     TOY: {
-        "networks": {"condition": SETTINGS["networks"]["condition"], "shifter": {"width": 6}},
+        "networks": {"condition": {"type": OWN_CONDITION, "levels": 6}, "shifter": {"width": 6}},
         "losses": {"novelty": 0.5},
     },
 }

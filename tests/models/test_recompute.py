@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from cocosnet_hf import ProjectedDiscriminator, TranslationNetwork
+from cocosnet_hf.models import StyleEncoder
 from cocosnet_hf.models.efficientnet import EfficientNetLite0Features
 from tests.support import tiny
-from train.recompute import recompute_activations
 
 
 def batch_normed() -> nn.Module:
@@ -39,7 +39,8 @@ def test_recomputed_activations_change_neither_gradients_nor_norms(make: Any):
     plain = make().train()
     assert any(isinstance(part, plain.recomputed) for part in plain.modules())
     sparing = copy.deepcopy(plain)
-    recompute_activations(sparing)
+    sparing.enable_gradient_checkpointing()
+    assert sparing.is_gradient_checkpointing and not plain.is_gradient_checkpointing
     torch.manual_seed(0)
     condition = torch.rand(1, 2, 48, 48)
     pictures = [torch.rand(1, 3, 48, 48), torch.rand(1, 3, 48, 48)]
@@ -56,6 +57,39 @@ def test_recomputed_activations_change_neither_gradients_nor_norms(make: Any):
             torch.testing.assert_close(other.grad, parameter.grad, rtol=1e-5, atol=1e-8)
     for ours, theirs in zip(plain.buffers(), sparing.buffers(), strict=True):
         assert torch.equal(ours, theirs)
+
+
+def test_what_is_turned_on_twice_is_turned_off_at_once():
+    network = tiny.translation().train()
+    for _ in range(2):
+        network.enable_gradient_checkpointing()
+    assert saved_bytes(network) < 0.5 * saved_bytes(tiny.translation().train())
+    network.disable_gradient_checkpointing()
+    assert not network.is_gradient_checkpointing
+    assert saved_bytes(network) == saved_bytes(tiny.translation().train())
+
+
+def test_what_cannot_be_computed_again_is_told():
+    with pytest.raises(ValueError, match="StyleEncoder has no part that is worth computing again"):
+        StyleEncoder(9, channels=[4, 8]).enable_gradient_checkpointing()
+    with pytest.raises(ValueError, match="would move the norms on once more"):
+        tiny.translation().enable_gradient_checkpointing(torch.utils.checkpoint.checkpoint)
+
+
+def saved_bytes(network: nn.Module) -> int:
+    """What a training pass keeps for its backward pass, without weights."""
+    own = {parameter.data_ptr() for parameter in network.parameters()}
+    kept: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.data_ptr() not in own:
+            kept[tensor.data_ptr()] = tensor.nbytes
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        outputs = network(torch.rand(1, 3, 32, 32), torch.rand(1, 2, 32, 32))
+        assert outputs.requires_grad
+    return sum(kept.values())
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Every norm is a setting of every network of the rivals, and another is another network."""
+"""Every norm is a setting of every network of the baselines, and another is another network."""
 
 import inspect
 from itertools import combinations
@@ -16,10 +16,19 @@ from tests.support.tiny import lively
 from tests.systems.test_contract import GROUPS
 
 CONDITION = MaskCondition.from_names(list(SCENE_CLASSES))
-RIVALS = ["pix2pix", "pix2pixhd", "spade", "spade_plain", "bicyclegan", "munit", "egsc-it", "sims"]
+BASELINES = [
+    "pix2pix",
+    "pix2pixhd",
+    "spade",
+    "spade_plain",
+    "bicyclegan",
+    "munit",
+    "egsc-it",
+    "sims",
+]
 
 
-@pytest.mark.parametrize("name", RIVALS)
+@pytest.mark.parametrize("name", BASELINES)
 @torch.no_grad()
 def test_every_norm_is_a_setting_of_all_its_networks(name: str):
     kind, settings = SYSTEMS[name], GROUPS[name]["networks"]
