@@ -39,7 +39,7 @@ REGIONS = (
 LEAST_PART = 0.0003
 """Share of a picture below which a part is not seen."""
 
-SURE = 0.9
+SURE = 0.75
 """Share above which a region is read without doubt: an exemplar's is only looked at there."""
 
 LEAST_SPREAD = 0.02

@@ -16,7 +16,7 @@ const REGIONS = [["background"], ["hair", "hat"], [...FACE, ...EARS], ["neck", "
 const REGION_OF = CLASSES.map((name) => REGIONS.findIndex((names) => names.includes(name)));
 
 const LEAST_PART = 0.0003;
-const SURE = 0.9;
+const SURE = 0.75;
 const PARTS_FIT = 0.3;
 const OUTLINE_FITS = 1;
 const HEAD_FITS = 4;

@@ -92,7 +92,7 @@ def test_the_network_doubts_at_the_borders_of_regions():
     for region in np.unique(regions):
         there = (regions == region).astype(np.uint8)
         inside &= (there == 0) | (cv2.erode(there, np.ones((5, 5), np.uint8)) > 0)
-    assert sure[inside].mean() > 0.85 and sure[~inside].mean() < 0.5
+    assert sure[inside].mean() > 0.85 and sure[~inside].mean() < sure[inside].mean() - 0.2
 
 
 def test_what_the_exemplar_lacks_looks_where_the_spline_leads():
