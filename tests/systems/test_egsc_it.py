@@ -40,6 +40,15 @@ def critic(n: Networks, domain: str, picture: Tensor) -> Tensor:
     return n[f"{domain}_critic"](picture[:, :0], picture)[0][-1]
 
 
+def plain_critics(n: Networks, real: dict[str, Tensor], fakes: dict[str, Tensor]) -> dict:
+    """Least squares of both critics, ten times."""
+    return {
+        f"{name}_{part}": 10 * (critic(n, name, pictures[name]) - wanted).square().mean()
+        for name in real
+        for part, pictures, wanted in (("fake", fakes, 0), ("real", real, 1))
+    }
+
+
 def plain_terms(n: Networks, perceptual: DistilledVGG19Features, a: Tensor, b: Tensor) -> dict:
     """The second stage's terms, written out for both domains."""
 
@@ -89,7 +98,17 @@ def test_the_terms_of_the_second_stage_are_the_papers_computed_plainly():
     pictures = drawn(given.condition), given.exemplar
     with torch.no_grad():
         expected = plain_terms(system.networks, system.perceptual, *pictures)
+        both = dict(zip(("condition", "photo"), pictures, strict=True))
+        n = system.networks
+        shared = {d: n["shared"](n[f"{d}_encoder"](both[d]))[0] for d in both}
+        seen = {d: n[f"{d}_autoencoder"].features(both[d]) for d in both}
+        fakes = {
+            d: n[f"{d}_decoder"](shared[other], seen[other], seen[d])
+            for d, other in (("condition", "photo"), ("photo", "condition"))
+        }
+        critics = plain_critics(n, both, fakes)
     torch.testing.assert_close(phases.terms["generators"], expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(phases.terms["critics"], critics)
 
 
 def test_the_terms_of_the_first_stage_are_those_of_two_autoencoders():
@@ -97,15 +116,18 @@ def test_the_terms_of_the_first_stage_are_those_of_two_autoencoders():
     phases, given = PlainPhases(system), batch()
     system.step(phases, given)
     n, pictures = system.networks, {"condition": drawn(given.condition), "photo": given.exemplar}
-    expected = {"adversarial": 0.0, "image": 0.0, "latent": 0.0}
+    expected, fakes = {"adversarial": 0.0, "image": 0.0, "latent": 0.0}, {}
     with torch.no_grad():
         for name, picture in pictures.items():
             decoded, mean = n[f"{name}_autoencoder"](picture)
+            fakes[name] = decoded
             logits = critic(n, name, decoded)
             expected["adversarial"] += 10 * (logits - 1).square().mean()
             expected["image"] += 100 * F.l1_loss(decoded, picture)
             expected["latent"] += 0.1 * mean.square().mean()
+        critics = plain_critics(n, pictures, fakes)
     torch.testing.assert_close(phases.terms["autoencoders"], expected)
+    torch.testing.assert_close(phases.terms["critics"], critics)
     assert phases.gradients["autoencoders"] == {"condition_autoencoder", "photo_autoencoder"}
 
 
