@@ -74,9 +74,10 @@ def components(labels: Tensor) -> Tensor:
 
 def _numbered(labels: Tensor) -> tuple[Tensor, list[int]]:
     """What `components` returns, and the class of each segment."""
-    planes, classes = [], []
+    planes: list[np.ndarray] = []
+    classes: list[int] = []
     for plane in labels.cpu().numpy():
-        numbers, own = np.zeros(plane.shape, np.int64), []
+        numbers, own = np.zeros(plane.shape, np.int64), list[int]()
         for label in np.unique(plane):
             found, parts = ndimage.label(plane == label)
             numbers[found > 0] = found[found > 0] - 1 + len(own)
