@@ -57,9 +57,9 @@ def arranged(areas: Tensor, ahead: Tensor) -> list[int]:
     first lies before the second. Where these contradict each other, the largest is first too.
     """
     waiting = areas.argsort(descending=True, stable=True).tolist()
-    order: list[int] = []
+    before, order = ahead.tolist(), list[int]()
     while waiting:
-        free = (n for n in waiting if not any(ahead[n, other] for other in waiting if other != n))
+        free = (n for n in waiting if not any(before[n][other] for other in waiting if other != n))
         chosen = next(free, waiting[0])
         waiting.remove(chosen)
         order.append(chosen)

@@ -3,6 +3,10 @@
 A segment is a connected part (by the four neighbours of a pixel) of one class in one label map. Of
 each its box, its mask in its box and the labels around it are kept on a grid, so that segments of
 any size compare. Qi et al. 2018 (SIMS), section 4.
+
+Decided where the paper leaves it open: a label map has at most `MOST` segments, its largest parts,
+as each is laid by itself and compared with every other. The specks that are left belong to what
+surrounds them, and are no part of its class: a canvas is a hole there.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ from .network import size_of
 
 GRID = 16
 """Cells on a side of the masks and surroundings that are compared."""
+MOST = 100
+"""Segments of a label map."""
 READ = 32
 """Photos of a bank that are kept open, the latest."""
 
@@ -59,23 +65,44 @@ class Segments(NamedTuple):
 def components(labels: Tensor) -> Tensor:
     """The segment of each pixel: (B, H, W) labels -> (B, H, W) whole numbers from 0 on.
 
-    They go on from one picture to the next, so that no two segments of the batch share one.
+    They go on from one picture to the next, so that no two segments of the batch share one. Of a
+    picture of more than `MOST` parts the largest count; each pixel of another is the nearest's of
+    these.
     """
-    planes, count = [], 0
+    return _numbered(labels)[0]
+
+
+def _numbered(labels: Tensor) -> tuple[Tensor, list[int]]:
+    """What `components` returns, and the class of each segment."""
+    planes: list[np.ndarray] = []
+    classes: list[int] = []
     for plane in labels.cpu().numpy():
-        numbers = np.zeros(plane.shape, np.int64)
+        numbers, own = np.zeros(plane.shape, np.int64), list[int]()
         for label in np.unique(plane):
             found, parts = ndimage.label(plane == label)
-            numbers[found > 0] = found[found > 0] - 1 + count
-            count += parts
-        planes.append(numbers)
-    return torch.from_numpy(np.stack(planes))
+            numbers[found > 0] = found[found > 0] - 1 + len(own)
+            own += [int(label)] * parts
+        if len(own) > MOST:
+            numbers, kept = _largest(numbers)
+            own = [own[number] for number in kept]
+        planes.append(numbers + len(classes))
+        classes += own
+    return torch.from_numpy(np.stack(planes)), classes
+
+
+def _largest(numbers: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """The numbers (H, W) of the `MOST` largest parts, counted anew, and which ones these are."""
+    kept = np.sort(np.argsort(-np.bincount(numbers.ravel()), kind="stable")[:MOST])
+    nearest = ndimage.distance_transform_edt(
+        ~np.isin(numbers, kept), return_distances=False, return_indices=True
+    )
+    return np.searchsorted(kept, numbers[tuple(nearest)]), kept.tolist()
 
 
 def segments_of(labels: Tensor) -> tuple[Segments, Tensor]:
     """The segments of label maps (B, H, W), on the CPU, and the number of each pixel's."""
     labels = labels.cpu()
-    numbers, (height, width) = components(labels), size_of(labels)
+    (numbers, classes), (height, width) = _numbered(labels), size_of(labels)
     rows = []
     for picture, plane in enumerate(numbers):
         boxes = enumerate(ndimage.find_objects(plane.numpy() + 1))
@@ -90,17 +117,16 @@ def segments_of(labels: Tensor) -> tuple[Segments, Tensor]:
             rows.append(
                 (
                     picture,
-                    labels[picture][place][own][0],
                     own.sum() / plane.numel(),
                     torch.tensor([top / height, left / width, bottom / height, right / width]),
                     F.interpolate(own[None, None].float(), (GRID, GRID), mode="area")[0, 0],
                     _around(labels[picture], (top, left, bottom, right)),
                 )
             )
-    pictures, own, areas, places, masks, contexts = zip(*rows, strict=True)
+    pictures, areas, places, masks, contexts = zip(*rows, strict=True)
     return Segments(
         torch.tensor(pictures),
-        torch.stack(own).long(),
+        torch.tensor(classes),
         torch.stack(areas),
         torch.stack(places).double(),
         torch.stack(masks),
@@ -225,7 +251,9 @@ class SegmentBank:
 
     def _open(self, picture: int) -> tuple[Tensor, Tensor]:
         photo, labels = self._read(*self.sources[picture])
-        return photo.cpu(), components(labels[None])[0]
+        (numbers,), classes = _numbered(labels[None])
+        of_its_class = torch.tensor(classes)[numbers] == labels.cpu()
+        return photo.cpu(), numbers.where(of_its_class, -1)
 
     def save(self, path: str | Path) -> None:
         """Write masks, surroundings and the names of the files, but no pixels, as safetensors.

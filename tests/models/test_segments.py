@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cocosnet_hf.models.laying import arranged, laid, overlaid
 from cocosnet_hf.models.segments import (
+    MOST,
     SegmentBank,
     components,
     crossed,
@@ -62,6 +63,38 @@ def test_components_are_the_connected_parts_of_each_class_and_of_each_picture():
         cropped = torch.zeros_like(inside[picture])
         cropped[rows, columns] = True
         assert not (inside[picture] & ~cropped).any()
+
+
+def speckled() -> Tensor:
+    """A label map of two halves, (H, W), with discs of a third class and specks of a fourth."""
+    labels = (torch.arange(SIDE) >= SIDE // 2).long().expand(SIDE, SIDE).clone()
+    labels[1::2, ::2] = 3
+    labels[disc(8, 8, 5) + disc(24, 24, 6) > 0] = 2
+    return labels
+
+
+def test_of_many_specks_the_largest_parts_are_kept_and_the_rest_are_their_surroundings():
+    labels = speckled()
+    segments, (numbers, others) = segments_of(torch.stack([labels, maps()[0]]))
+    own = (segments.picture == 0).nonzero()[:, 0]
+    assert (labels == 3).sum() > 2 * MOST and len(own) == MOST
+    assert torch.equal(numbers.unique(), own) and others.unique().tolist() == [MOST, MOST + 1]
+    assert segments.label[MOST:].tolist() == [0, 1]
+    large = own[segments.area[own] > 0.05]
+    assert segments.label[large].tolist() == [0, 1, 2, 2]
+    for number in large[2:].tolist():  # whole, and at most the specks at their borders more
+        inside = numbers == number
+        assert (labels[inside] == 2).sum() in (disc(8, 8, 5).sum(), disc(24, 24, 6).sum())
+    kept = segments.label[numbers]
+    assert (kept == labels)[labels != 3].all()
+    lost = (labels == 3) & (kept != 3)
+    assert lost.sum() == (labels == 3).sum() - (MOST - 4)
+    assert (kept[lost] != 3).all()
+    bank = SegmentBank.held(photos(1), labels[None])
+    laid_pixels = torch.zeros(SIDE, SIDE, dtype=torch.bool)
+    for number in range(len(bank)):
+        laid_pixels[segments.pixels(number, (SIDE, SIDE))] |= bank.cut(number)[1]
+    assert torch.equal(laid_pixels, ~lost)  # no pixel is laid as of another class
 
 
 def test_overlap_is_intersection_over_union():

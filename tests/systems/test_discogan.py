@@ -59,10 +59,18 @@ def test_every_third_step_teaches_the_critics_with_half_of_their_loss():
     assert taught == [critics, generators, generators] * 2
     phases.step = 0
     system.step(phases, given)
-    n, fake = system.networks, system.networks["photo_generator"](drawn(given.condition))
-    logits = n["photo_critic"](fake[:, :0], fake)[0][-1]
-    expected = F.softplus(logits).mean() / 2
-    torch.testing.assert_close(phases.terms["critics"]["photo_fake"], expected)
+    n, pictures = system.networks, {"condition": drawn(given.condition), "photo": given.exemplar}
+    fakes = {
+        "condition": n["condition_generator"](pictures["photo"]),
+        "photo": n["photo_generator"](pictures["condition"]),
+    }
+
+    def said(name: str, picture: Tensor) -> Tensor:
+        return n[f"{name}_critic"](picture[:, :0], picture)[0][-1].sigmoid()
+
+    expected = {f"{name}_fake": -(1 - said(name, fakes[name])).log().mean() / 2 for name in fakes}
+    expected |= {f"{name}_real": -said(name, pictures[name]).log().mean() / 2 for name in fakes}
+    torch.testing.assert_close(phases.terms["critics"], expected)
 
 
 def test_a_critic_of_64_pixels_says_one_number():

@@ -1,15 +1,20 @@
 """EGSC-IT: its terms, what is frozen in which stage, and that the exemplar guides."""
 
 import copy
+import functools
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from cocosnet_hf import DistilledVGG19Features, MaskCondition
+from cocosnet_hf import DistilledVGG19Features, MaskCondition, PictureCondition
 from cocosnet_hf.models.drawn import drawn
+from cocosnet_hf.models.shared_latent import guided
 from cocosnet_hf.systems import EGSCIT, Batch, EGSCITLosses, EGSCITOptions, Networks
+from cocosnet_hf.systems.egsc_it import painted
 from tests.support import tiny
 from tests.support.phases import PlainPhases
 
@@ -38,6 +43,15 @@ def batch(seed: int = 0, side: int = 32) -> Batch:
 
 def critic(n: Networks, domain: str, picture: Tensor) -> Tensor:
     return n[f"{domain}_critic"](picture[:, :0], picture)[0][-1]
+
+
+def plain_critics(n: Networks, real: dict[str, Tensor], fakes: dict[str, Tensor]) -> dict:
+    """Least squares of both critics, ten times."""
+    return {
+        f"{name}_{part}": 10 * (critic(n, name, pictures[name]) - wanted).square().mean()
+        for name in real
+        for part, pictures, wanted in (("fake", fakes, 0), ("real", real, 1))
+    }
 
 
 def plain_terms(n: Networks, perceptual: DistilledVGG19Features, a: Tensor, b: Tensor) -> dict:
@@ -89,7 +103,17 @@ def test_the_terms_of_the_second_stage_are_the_papers_computed_plainly():
     pictures = drawn(given.condition), given.exemplar
     with torch.no_grad():
         expected = plain_terms(system.networks, system.perceptual, *pictures)
+        both = dict(zip(("condition", "photo"), pictures, strict=True))
+        n = system.networks
+        shared = {d: n["shared"](n[f"{d}_encoder"](both[d]))[0] for d in both}
+        seen = {d: n[f"{d}_autoencoder"].features(both[d]) for d in both}
+        fakes = {
+            d: n[f"{d}_decoder"](shared[other], seen[other], seen[d])
+            for d, other in (("condition", "photo"), ("photo", "condition"))
+        }
+        critics = plain_critics(n, both, fakes)
     torch.testing.assert_close(phases.terms["generators"], expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(phases.terms["critics"], critics)
 
 
 def test_the_terms_of_the_first_stage_are_those_of_two_autoencoders():
@@ -97,15 +121,18 @@ def test_the_terms_of_the_first_stage_are_those_of_two_autoencoders():
     phases, given = PlainPhases(system), batch()
     system.step(phases, given)
     n, pictures = system.networks, {"condition": drawn(given.condition), "photo": given.exemplar}
-    expected = {"adversarial": 0.0, "image": 0.0, "latent": 0.0}
+    expected, fakes = {"adversarial": 0.0, "image": 0.0, "latent": 0.0}, {}
     with torch.no_grad():
         for name, picture in pictures.items():
             decoded, mean = n[f"{name}_autoencoder"](picture)
+            fakes[name] = decoded
             logits = critic(n, name, decoded)
             expected["adversarial"] += 10 * (logits - 1).square().mean()
             expected["image"] += 100 * F.l1_loss(decoded, picture)
             expected["latent"] += 0.1 * mean.square().mean()
+        critics = plain_critics(n, pictures, fakes)
     torch.testing.assert_close(phases.terms["autoencoders"], expected)
+    torch.testing.assert_close(phases.terms["critics"], critics)
     assert phases.gradients["autoencoders"] == {"condition_autoencoder", "photo_autoencoder"}
 
 
@@ -177,3 +204,116 @@ def test_the_picture_has_the_layout_of_the_condition_and_the_look_of_the_exempla
     assert (other - pictures[0]).abs().max() > 1e-2
     large = torch.rand(3, 64, 48)
     assert pipe(given.condition[0], large, output_type="pt").images.shape == (1, 3, 32, 32)
+
+
+# Both stages, on pictures of 4 x 4 and networks that see one position at a time -------------------
+
+WIDTH = 8
+
+
+def coloured(seed: int, count: int = 16) -> Batch:
+    """Conditions of a pattern in white on blue, photos of another in a colour each."""
+    generator = torch.Generator().manual_seed(seed)
+    pattern, other = torch.rand(2, count, 1, 4, 4, generator=generator)
+    condition = torch.cat([pattern, pattern, torch.ones_like(pattern)], dim=1)
+    colour = 0.1 + 0.9 * torch.rand(count, 3, 1, 1, generator=generator)
+    photo = (0.15 + 0.85 * other) * colour * 2 - 1
+    return Batch(photo, condition, photo, None, torch.zeros(count))
+
+
+def layers(*widths: int) -> nn.Sequential:
+    parts = (
+        nn.Sequential(nn.Conv2d(*pair, 1), nn.LeakyReLU(0.2) if pair[1] > 3 else nn.Tanh())
+        for pair in pairwise(widths)
+    )
+    return nn.Sequential(*parts)
+
+
+class Noisy(nn.Module):
+    """What both domains share."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before, self.behind = nn.Conv2d(WIDTH, WIDTH, 1), nn.Conv2d(WIDTH, WIDTH, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        mean = self.before(x)
+        return self.behind(mean + torch.randn_like(mean) * self.training), mean
+
+
+class Autoencoder(nn.Module):
+    """Of one domain."""
+
+    taught: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.latent, self.decoder = layers(3, 16, WIDTH), Noisy(), layers(8, 16, 3)
+        self.register_buffer("taught", torch.zeros((), dtype=torch.bool))
+
+    def forward(self, picture: Tensor) -> tuple[Tensor, Tensor]:
+        x, mean = self.latent(self.features(picture))
+        return self.decoder(x), mean
+
+
+class Guided(nn.Module):
+    """A decoder. masked: whether the content's mask is looked at."""
+
+    def __init__(self, masked: bool):
+        super().__init__()
+        self.layers, self.masked = layers(WIDTH, 16, 3), masked
+
+    def forward(self, x: Tensor, content: Tensor, exemplar: Tensor) -> Tensor:
+        mask = content if self.masked else torch.full_like(content, 50.0)
+        return self.layers(guided(x, mask, exemplar))
+
+
+@functools.cache
+def small(masked: bool) -> Networks:
+    """The networks after 60 and 100 steps without a game, whose codes are to say nothing."""
+    torch.manual_seed(0)
+    networks: dict[str, nn.Module] = {"shared": Noisy()}
+    for domain in ("condition", "photo"):
+        networks |= {
+            f"{domain}_autoencoder": Autoencoder(),
+            f"{domain}_encoder": layers(3, 16, WIDTH),
+            f"{domain}_decoder": Guided(masked),
+            f"{domain}_critic": nn.Linear(1, 1),
+        }
+    losses = EGSCITLosses(adversarial=0, content=0, style=0, latent=300)
+    second = EGSCITOptions(generator_updates=1)
+    for options, steps in ((FIRST, 60), (second, 100)):
+        weights = replace(losses, latent=0.1) if options is FIRST else losses
+        system = EGSCIT(PictureCondition(), networks, weights, options=options)
+        phases = PlainPhases(system, rate=5e-3)
+        for step in range(steps):
+            torch.manual_seed(step)
+            system.step(phases, coloured(step))
+    return networks
+
+
+def translation(nets: Networks) -> tuple[Batch, Tensor]:
+    """Unseen pictures, and what they become with noise in their codes."""
+    given = coloured(999, 64)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        return given, painted(nets, drawn(given.condition), given.exemplar)
+
+
+def test_a_trained_translation_has_the_colour_of_its_exemplar_and_not_of_another():
+    given, made_of_it = translation(small(masked=True))
+    colours = [x.mean((2, 3)) for x in (made_of_it, given.exemplar, given.exemplar.roll(1, 0))]
+    colours = [(x - x.mean(0)).flatten() for x in colours]
+    own, other = (torch.corrcoef(torch.stack([colours[0], x]))[0, 1] for x in colours[1:])
+    assert own > 0.4 and own > other + 0.4
+
+
+def test_layouts_stay_because_masks_say_what_codes_do_not():
+    """Patterns of pictures and of their translations, which may turn from bright to dark."""
+    kept = []
+    for masked in (True, False):
+        given, made_of_it = translation(small(masked))
+        patterns = [x.mean(1).flatten(1) for x in (made_of_it, given.condition)]
+        patterns = [x - x.mean(1, keepdim=True) for x in patterns]
+        kept.append(F.cosine_similarity(*patterns, dim=1).abs().mean().item())
+    assert kept[0] > 0.8 and kept[0] > kept[1] + 0.25, kept

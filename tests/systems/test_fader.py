@@ -4,11 +4,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
-from cocosnet_hf import AttributeDecoder, EdgeCondition, ForgetfulEncoder, LatentCritic
+from cocosnet_hf import (
+    AttributeDecoder,
+    AttributesCondition,
+    EdgeCondition,
+    ForgetfulEncoder,
+    LatentCritic,
+)
 from cocosnet_hf.cards import model_card
+from cocosnet_hf.conditions.asked import planes
 from cocosnet_hf.systems import (
+    Batch,
     Fader,
     FaderLosses,
     FaderOptions,
@@ -212,3 +220,64 @@ def test_an_attribute_goes_over_because_the_encoder_was_made_to_forget_it():
             assert (steps.mean(1) > 0.1).all() and (steps > 0).float().mean() > 0.9
             assert F.mse_loss(own, x) < 0.1 * x.var()
     assert swapped[0] > 0.95 and swapped[1] < 0.75
+
+
+def tones(seed: int, count: int = 64) -> Batch:
+    """Photos of 4 x 4 tones, bright or dark ones, in red or in blue."""
+    generator = torch.Generator().manual_seed(seed)
+    gains = 0.4 + 0.6 * torch.rand(count, 1, 1, generator=generator)
+    red = torch.randint(2, (count, 1), generator=generator)
+    photo = torch.zeros(count, 3, 4, 4)
+    photo[torch.arange(count), 2 - 2 * red[:, 0]] = gains * torch.rand(
+        count, 4, 4, generator=generator
+    )
+    condition = torch.cat([photo, planes(red.float(), photo)], dim=1)
+    return Batch(photo * 2 - 1, condition, photo * 2 - 1, None, torch.zeros(count))
+
+
+class OneColour(nn.Module):
+    """A decoder of maps of one channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(2, 16, 1), nn.LeakyReLU(0.2), nn.Conv2d(16, 3, 1), nn.Tanh()
+        )
+
+    def forward(self, latent: Tensor, values: Tensor) -> Tensor:
+        return self.layers(torch.cat([latent, planes(values, latent)], dim=1))
+
+
+def probed(latent: float) -> float:
+    """How often a linear probe is right about red, by the map of an encoder that told it once.
+
+    The map has one channel, so that nothing can be hidden in what one channel says of another.
+    """
+    torch.manual_seed(0)
+    encoder = nn.Conv2d(3, 1, 1)
+    with torch.no_grad():
+        encoder.weight.copy_(torch.tensor([1, 0, -0.3]).view(1, 3, 1, 1))
+    critic = nn.Sequential(nn.Flatten(), nn.Linear(16, 32), nn.LeakyReLU(0.2), nn.Linear(32, 1))
+    networks = {"encoder": encoder, "decoder": OneColour(), "critic": critic}
+    losses = FaderLosses(latent=latent)
+    system = Fader(AttributesCondition(("red",)), networks, losses, options=FaderOptions(50))
+    phases = PlainPhases(system, 5e-3)
+    phases.optimizers["critic"].param_groups[0]["lr"] = 2e-2
+    for step in range(300):
+        phases.step = step
+        system.step(phases, tones(step))
+    with torch.no_grad():
+        known, unseen = (
+            (
+                F.pad(encoder(given.image).flatten(1), (0, 1), value=1.0),
+                given.condition[:, 3:, 0, 0] * 2 - 1,
+            )
+            for given in (tones(7001, 1024), tones(7002, 1024))
+        )
+        probe = torch.linalg.lstsq(*known).solution
+        assert F.mse_loss(system.generate(networks, tones(7003)).image, tones(7003).image) < 0.1
+    return ((unseen[0] @ probe > 0) == (unseen[1] > 0)).float().mean().item()
+
+
+def test_a_probe_cannot_tell_the_attribute_from_the_map_because_the_critic_was_fooled():
+    assert probed(0.1) < 0.85 and probed(0.0) > 0.95

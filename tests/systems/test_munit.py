@@ -1,17 +1,19 @@
 """MUNIT: its terms, who learns from them, its pipeline, and that styles are seen."""
 
+import functools
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from cocosnet_hf import DistilledVGG19Features
+from cocosnet_hf import DistilledVGG19Features, PictureCondition
 from cocosnet_hf.cards import model_card
 from cocosnet_hf.models.drawn import drawn
-from cocosnet_hf.models.norms import instance_norm
-from cocosnet_hf.systems import MUNIT, MUNITLosses, MUNITPipeline, Networks
+from cocosnet_hf.models.norms import adaptive_norm, instance_norm
+from cocosnet_hf.systems import MUNIT, Batch, MUNITLosses, MUNITPipeline, Networks
 from tests.support import tiny
 from tests.support.phases import PlainPhases
 from tests.support.unpaired import CONDITION, batch
@@ -224,3 +226,110 @@ def test_pictures_take_the_colour_of_the_exemplar(learned: Networks):
     ]
     own, other = (torch.corrcoef(torch.stack([means[0], one]))[0, 1] for one in means[1:])
     assert own > 0.3 and own > other + 0.2
+
+
+# What its terms are for, on pictures of 4 x 4 and networks that see one position at a time --------
+
+
+def coloured(seed: int, count: int = 16) -> Batch:
+    """Conditions of two patterns, in red and green; photos of one, each in a colour."""
+    generator = torch.Generator().manual_seed(seed)
+    first, second, other = torch.rand(3, count, 1, 4, 4, generator=generator)
+    condition = torch.cat([first, second, torch.ones_like(first)], dim=1)
+    colour = 0.2 + 0.8 * torch.rand(count, 3, 1, 1, generator=generator)
+    photo = (0.2 + 0.8 * other) * colour * 2 - 1
+    return Batch(photo, condition, photo, None, torch.zeros(count))
+
+
+class Pattern(nn.Module):
+    """A content encoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 8, 1), nn.LeakyReLU(0.2), nn.Conv2d(8, 2, 1))
+
+    def forward(self, picture: Tensor) -> Tensor:
+        return instance_norm(self.layers(picture))
+
+
+class Colour(nn.Module):
+    """A style encoder."""
+
+    config = SimpleNamespace(style_channels=2)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 16, 1), nn.LeakyReLU(0.2))
+        self.last = nn.Linear(16, 2)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        return self.last(self.layers(picture).mean((2, 3)))
+
+
+class Painter(nn.Module):
+    """A decoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(2, 8, 1)
+        self.modulation = nn.Sequential(nn.Linear(2, 16), nn.ReLU(), nn.Linear(16, 16))
+        self.last = nn.Sequential(nn.LeakyReLU(0.2), nn.Conv2d(8, 3, 1), nn.Tanh())
+
+    def forward(self, content: Tensor, style: Tensor) -> Tensor:
+        return self.last(adaptive_norm(self.first(content), *self.modulation(style).chunk(2, 1)))
+
+
+@functools.cache
+def small(content: float = 3.0, style: float = 3.0) -> Networks:
+    """The networks after 100 steps without a game, with these weights of what is to come back."""
+    torch.manual_seed(0)
+    kinds = {"content": Pattern, "style": Colour, "decoder": Painter}
+    domains = ("condition", "photo")
+    networks = {f"{domain}_{part}": kind() for part, kind in kinds.items() for domain in domains}
+    networks |= {f"{domain}_critic": nn.Linear(1, 1) for domain in domains}
+    losses = MUNITLosses(adversarial=0, image=5, content=content, style=style)
+    system = MUNIT(PictureCondition(), networks, losses)
+    phases = PlainPhases(system, rate=5e-3)
+    for step in range(100):
+        torch.manual_seed(step)
+        system.step(phases, coloured(step))
+    return networks
+
+
+@torch.no_grad()
+def in_eight_styles(nets: Networks) -> tuple[Tensor, Tensor, Tensor]:
+    """Conditions, their contents, and their pictures (8, B, 3, 4, 4) in styles by chance."""
+    picture = drawn(coloured(999).condition)
+    content = nets["condition_content"](picture)
+    styles = torch.randn(8, 1, 2, generator=torch.Generator().manual_seed(1))
+    painted = [nets["photo_decoder"](content, one.expand(16, -1)) for one in styles]
+    return picture, content, torch.stack(painted)
+
+
+def test_eight_styles_differ_more_because_styles_are_to_come_back():
+    spreads = [in_eight_styles(small(style=weight))[2].std(0).mean() for weight in (3.0, 0.0)]
+    assert spreads[0] > 1.2 * spreads[1]
+
+
+def test_content_comes_back_in_every_style_and_its_labels_with_it_because_it_is_asked_for():
+    """Of a control without the term half of what is not in photos anyway is gone.
+
+    Labels: which of both patterns are bright, told by the nearest content of other conditions.
+    """
+    found = []
+    known = drawn(coloured(998, 64).condition)
+    for weight in (3.0, 0.0):
+        nets = small(content=weight)
+        picture, content, painted = in_eight_styles(nets)
+        with torch.no_grad():
+            back = torch.stack([nets["photo_content"](one) for one in painted])
+            reference = nets["condition_content"](known).movedim(1, 3).reshape(-1, 2)
+        likeness = F.cosine_similarity(back.flatten(2), content.flatten(1), dim=2).mean(1)
+        bright = [(x[:, :2] > 0).movedim(1, 3).reshape(-1, 2) for x in (known, picture)]
+        kept = []
+        for one in back:
+            nearest = torch.cdist(one.movedim(1, 3).reshape(-1, 2), reference).argmin(1)
+            kept.append((bright[0][nearest] == bright[1]).float().mean().item())
+        found.append((likeness.min().item(), min(kept)))
+    assert found[0][0] > 0.9 > found[1][0] + 0.3
+    assert found[0][1] > found[1][1] + 0.1

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from cocosnet_hf import EdgeCondition
+from cocosnet_hf import DistilledVGG19Features, EdgeCondition
 from cocosnet_hf.models.instances import Instances, boundaries
 from cocosnet_hf.systems import PairedLosses, Pix2PixHD, Pix2PixHDPipeline
 from tests.support.paired import CLASSES, NETWORKS, SIDE, Phases, batch, layouts, made
@@ -60,6 +60,29 @@ def test_a_step_is_the_published_losses_computed_plainly():
     chosen.step(phases, seen)
     assert phases.order == ["generator", "discriminator"]
     assert phases.seen == pytest.approx({k: v.item() for k, v in expected.items()}, rel=1e-4)
+
+
+def test_the_terms_of_features_and_pixels_are_plain_differences():
+    losses = PairedLosses(adversarial=0, feature_matching=0, perceptual=10, pixel=3)
+    chosen, small = made(Pix2PixHD, "pix2pixhd", losses), batch()
+    enlarged = (F.interpolate(x, scale_factor=2) for x in (small.image, small.condition))
+    seen = replace(small, **dict(zip(("image", "condition"), enlarged, strict=True)))
+    chosen.perceptual = lively(DistilledVGG19Features()).requires_grad_(False)
+    shares = {"relu1_1": 32, "relu2_1": 16, "relu3_1": 8, "relu4_1": 4, "relu5_1": 1}
+    with torch.no_grad():
+        fake = chosen.learned(chosen.networks, seen)[0].image
+        features = [chosen.perceptual(image, shares) for image in (fake, seen.image)]
+    expected = {
+        "generator/perceptual": 10
+        * sum(
+            (features[0][name] - features[1][name]).abs().mean().item() / share
+            for name, share in shares.items()
+        ),
+        "generator/pixel": 3 * (fake - seen.image).abs().mean().item(),
+    }
+    phases = Phases(chosen, rate=0)
+    chosen.step(phases, seen)
+    assert phases.seen == pytest.approx(expected, rel=1e-4)
 
 
 def test_two_steps_lower_the_loss():

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from cocosnet_hf import DistilledVGG19Features, EdgeCondition, MaskCondition
 from cocosnet_hf.models.layered import moved
-from cocosnet_hf.models.segments import segments_of
+from cocosnet_hf.models.segments import MOST, segments_of
 from cocosnet_hf.systems import SIMS, Batch, SIMSLosses, SIMSPipeline
 from cocosnet_hf.systems.sims import ERASED, KEPT, LEAST_AREA
 from tests.support import tiny
@@ -305,6 +305,24 @@ def test_a_taught_order_decides_what_lies_in_front():
         names = [out.segments[0][n][0] for n in out.orders[0]]
         covered.append(names.index(1) < names.index(2))
     assert covered == [False, True]
+
+
+@torch.no_grad()
+def test_a_layout_of_hundreds_of_specks_is_laid_of_the_largest_and_its_specks_are_holes():
+    pipe, given = pipeline(), batch(count=1)
+    moves: list[int] = []
+    pipe.transformation.register_forward_hook(lambda *_: moves.append(1))
+    photo = (given.image.clamp(-1, 1) + 1) / 2
+    labels = layouts(1)[0].repeat_interleave(2, 0).repeat_interleave(2, 1)
+    specks = torch.zeros_like(labels, dtype=torch.bool)
+    specks[::2, ::2] = labels[::2, ::2] == 0
+    labels[specks] = 2
+    layout = F.one_hot(labels, 3).permute(2, 0, 1).float()
+    out = pipe(layout, photo, given.condition, output_type="pt")
+    assert specks.sum() > 4 * MOST
+    assert len(out.orders[0]) == len(out.segments[0]) == len(moves) == MOST
+    assert out.images.isfinite().all()
+    assert (out.filled[0, 0] == 0)[specks].sum() >= specks.sum() - MOST
 
 
 def test_a_bank_of_many_photos_and_its_files(tmp_path: Path):

@@ -1,14 +1,27 @@
 """StarGAN v2: its terms, who learns in which phase, its calls, and what its styles are for."""
 
+import functools
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from cocosnet_hf import EdgeCondition
 from cocosnet_hf.cards import model_card
-from cocosnet_hf.systems import StarGANv2, StarGANv2Losses, StarGANv2Pipeline, SystemSettings
+from cocosnet_hf.conditions.asked import planes
+from cocosnet_hf.models.norms import adaptive_norm
+from cocosnet_hf.systems import (
+    Batch,
+    Networks,
+    StarGANv2,
+    StarGANv2Losses,
+    StarGANv2Pipeline,
+    SystemSettings,
+)
 from tests.support import tiny
 from tests.support.asked import DOMAINS, batch
 from tests.support.paths import CONFIGS
@@ -108,7 +121,7 @@ def test_diversity_counts_less_towards_the_end_and_nothing_there():
 def test_the_mapping_network_learns_at_a_hundredth_of_the_rate():
     config = load_config(CONFIGS / "stargan-v2.yaml")
     system = build_system(config)
-    wanted = {"generator": 1e-4, "mapping": 1e-6, "style_encoder": 1e-4, "critic": 1e-4}
+    wanted = {"generator": 2e-3, "mapping": 2e-5, "style_encoder": 2e-3, "critic": 2e-3}
     rates = {name: make_optimizer(config, system, name)[1] for name in wanted}
     assert rates == pytest.approx(wanted)
 
@@ -218,3 +231,146 @@ def test_pictures_in_two_styles_differ_because_diversity_is_asked_for():
         back.append(phases.terms["generator_latent"]["cycle"].item())
     assert apart[0] > 1.5 * apart[1]
     assert back[0] < 1 and back[1] < 1
+
+
+# Domains, on pictures of 4 x 4 and networks that see one position at a time -----------------------
+
+
+def tones(seed: int, count: int = 12) -> Batch:
+    """Patterns in red, green or blue, before as much of the next colour as each look has."""
+    generator = torch.Generator().manual_seed(seed)
+    source, domain = torch.randint(3, (2, count), generator=generator)
+    every = torch.arange(count)
+
+    def photo(numbers: Tensor) -> Tensor:
+        look = 0.5 * torch.rand(count, 1, 1, generator=generator)
+        picture = torch.zeros(count, 3, 4, 4)
+        picture[every, numbers] = 0.3 + 0.6 * torch.rand(count, 4, 4, generator=generator)
+        picture[every, (numbers + 1) % 3] = look.expand(-1, 4, 4)
+        return picture * 2 - 1
+
+    picture, image, exemplar = photo(source), photo(domain), photo(domain)
+    asked = planes(F.one_hot(domain, 3).float(), picture)
+    condition = torch.cat([picture / 2 + 0.5, asked], dim=1)
+    return Batch(image, condition, exemplar, None, torch.zeros(count), source_domain=source)
+
+
+class Restyler(nn.Module):
+    """A generator."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Conv2d(3, 16, 1), nn.Conv2d(16, 16, 1)])
+        self.read = nn.ModuleList([nn.Linear(4, 32), nn.Linear(4, 32)])
+        self.last = nn.Conv2d(16, 3, 1)
+
+    def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        for layer, read in zip(self.layers, self.read, strict=True):
+            scale, shift = read(style).chunk(2, dim=1)
+            x = F.leaky_relu(adaptive_norm(layer(x), 1 + scale, shift), 0.2)
+        return self.last(x)
+
+
+class OfDomains(nn.Module):
+    """What layers say of colours, or of noise, a head for each domain."""
+
+    config = SimpleNamespace(latent_channels=4)
+
+    def __init__(self, outputs: int, *, of_pictures: bool = True):
+        super().__init__()
+        self.first = nn.Conv2d(3 if of_pictures else 4, 32, 1)
+        self.second = nn.Conv2d(32, 32, 1)
+        self.last, self.outputs = nn.Linear(32, 3 * outputs), outputs
+
+    def forward(self, x: Tensor, domain: Tensor) -> Tensor:
+        maps = x if x.ndim == 4 else x[..., None, None]
+        maps = F.leaky_relu(self.second(F.leaky_relu(self.first(maps), 0.2)), 0.2)
+        said = self.last(maps.mean((2, 3))).view(len(x), 3, self.outputs)
+        said = said[torch.arange(len(x)), domain]
+        return said if self.outputs > 1 else said[:, 0]
+
+
+@functools.cache
+def small(adversarial: float) -> Networks:
+    """The networks after 200 steps by the weights of the recipe, but for the critic's."""
+    torch.manual_seed(0)
+    networks = {
+        "generator": Restyler(),
+        "mapping": OfDomains(4, of_pictures=False),
+        "style_encoder": OfDomains(4),
+        "critic": OfDomains(1),
+    }
+    recipe = load_config(CONFIGS / "stargan-v2.yaml")
+    losses = replace(recipe.losses, adversarial=adversarial)
+    system = StarGANv2(DOMAINS, networks, losses, SystemSettings(image_size=4))
+    phases = PlainPhases(system, 5e-3)
+    for name, optimizer in phases.optimizers.items():
+        optimizer.param_groups[0]["betas"] = tuple(recipe.optimizer.betas)
+        optimizer.param_groups[0]["lr"] *= system.rates.get(name, 1.0)
+    for step in range(200):
+        phases.share = step / 200
+        torch.manual_seed(step)
+        system.step(phases, tones(step, recipe.data.batch_size))
+    return networks
+
+
+def classified(pictures: Tensor) -> Tensor:
+    """The domains of pictures, told by their mean colours: a linear model of true ones."""
+    true = tones(5001, 300)
+    colours = [F.pad(x.mean((2, 3)), (0, 1), value=1.0) for x in (true.image, pictures)]
+    wanted = F.one_hot(true.condition[:, 3:, 0, 0].argmax(1), 3).float()
+    return (colours[1] @ torch.linalg.lstsq(colours[0], wanted).solution).argmax(1)
+
+
+@torch.no_grad()
+def repainted(nets: Networks, by_chance: bool) -> tuple[Batch, Tensor, Tensor]:
+    """Unseen examples, what each is to become, and what it became."""
+    given = tones(5002, 300)
+    domain = given.condition[:, 3:, 0, 0].argmax(1)
+    latent = torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
+    if by_chance:
+        style = nets["mapping"](latent, domain)
+    else:
+        style = nets["style_encoder"](given.exemplar, domain)
+    picture = given.condition[:, :3] * 2 - 1
+    return given, domain, nets["generator"](picture, style).clamp(-1, 1)
+
+
+@pytest.mark.slow
+def test_pictures_are_of_the_domain_that_is_asked_for_because_a_critic_of_each_says_so():
+    """By the recipe's settings, in styles by chance and of photos; by chance not without it."""
+    given = tones(5003, 300)
+    true = given.condition[:, 3:, 0, 0].argmax(1)
+    assert (classified(given.image) == true).float().mean() > 0.95
+    found = {}
+    for adversarial in (1.0, 0.0):
+        for by_chance in (True, False):
+            _, domain, made_of_it = repainted(small(adversarial), by_chance)
+            right = (classified(made_of_it) == domain).float().mean().item()
+            found[adversarial, by_chance] = right
+    assert found[1, True] > 0.8 and found[1, False] > 0.8
+    assert found[0, True] < 0.7
+
+
+@pytest.mark.slow
+def test_a_picture_has_the_colours_of_its_exemplar_and_keeps_its_pattern():
+    """Nearer to its own than to another of the domain; patterns may turn from bright to dark."""
+    given, domain, painted = repainted(small(1.0), by_chance=False)
+    kinds = [(domain == number).nonzero()[:, 0] for number in range(3)]
+    means = [x.mean((2, 3)) for x in (painted, given.exemplar)]
+    own, other = (
+        torch.cat([(means[0][k] - means[1][k.roll(by)]).norm(dim=1) for k in kinds]).mean()
+        for by in (0, 1)
+    )
+    assert own < 0.68 * other
+    every = torch.arange(len(domain))
+    patterns = [
+        x[every, number].flatten(1)
+        for x, number in ((painted, domain), (given.condition, given.source_domain))
+    ]
+    patterns = [x - x.mean(1, keepdim=True) for x in patterns]
+    kept, foreign = (
+        F.cosine_similarity(patterns[0], patterns[1].roll(by, 0), dim=1).abs().mean()
+        for by in (0, 1)
+    )
+    assert kept > 0.6 and kept > foreign + 0.25

@@ -5,10 +5,12 @@ from itertools import pairwise
 import pytest
 import torch
 
-from cocosnet_hf import EdgeCondition
+from cocosnet_hf import DistilledVGG19Features, EdgeCondition
 from cocosnet_hf.models import StyleEncoder
-from cocosnet_hf.systems import StyleVectorPipeline
+from cocosnet_hf.systems import Batch, StyleVector, StyleVectorPipeline
+from cocosnet_hf.systems.adversarial import PictureLosses
 from tests.support import tiny
+from tests.support.phases import PlainPhases
 
 
 def photo(seed: int, side: int = 64) -> torch.Tensor:
@@ -77,3 +79,51 @@ def test_exemplars_of_a_batch_have_one_size(encoder: StyleEncoder):
         pipe(conditions, [torch.rand(3, 32, 32), torch.rand(3, 64, 64)])
     with pytest.raises(ValueError, match="output_type must be"):
         pipe(conditions, torch.rand(3, 32, 32), output_type="jpg")
+
+
+def test_a_step_is_the_published_losses_computed_plainly():
+    """Those of CoCosNet's picture, of which the contextual one is tested by itself."""
+    torch.manual_seed(0)
+    settings = {
+        "style_encoder": {"style_channels": 9, "channels": [4, 8]},
+        "translation": tiny.NETWORK_SETTINGS["translation"],
+        "discriminator": tiny.NETWORK_SETTINGS["discriminator"],
+    }
+    networks = StyleVector.make_networks(EdgeCondition(), settings)
+    for network in networks.values():  # so that each computation sees the same singular vectors
+        tiny.lively(network)
+    losses = PictureLosses(
+        adversarial=2, feature_matching=3, pseudo_exemplar=4, perceptual=5, contextual=0
+    )
+    network = tiny.lively(DistilledVGG19Features()).requires_grad_(False)
+    system = StyleVector(EdgeCondition(), networks, losses, perceptual=network)
+    condition = torch.rand(2, 2, 32, 32)
+    target, exemplar = (torch.cat([photo(seed, 32), photo(seed + 1, 32)]) for seed in (0, 2))
+    given = Batch(target, condition, exemplar, None, torch.tensor([1.0, 0.0]))
+    with torch.no_grad():
+        fake = system.generate(networks, given).image
+        (false,), (true,) = (
+            networks["discriminator"](condition, image) for image in (fake, target)
+        )
+        found, wanted = (list(network.calibrated(one).values()) for one in (fake, target))
+        own = zip((1 / 32, 1 / 16, 1 / 8, 1 / 4, 1), found, wanted, strict=True)
+        expected = {
+            "adversarial": -2 * false[-1].mean(),
+            "feature_matching": 3
+            * sum((x - y).abs().mean() for x, y in zip(false[:-1], true[:-1], strict=True)),
+            # Of two pictures the first is its own exemplar.
+            "pseudo_exemplar": 4 * sum(w * (x - y)[0].abs().mean() / 2 for w, x, y in own),
+            "perceptual": 5 * (found[3] - wanted[3]).square().mean(),
+        }
+        critic = {
+            "fake": 2 * (1 + false[-1]).clamp(min=0).mean(),
+            "real": 2 * (1 - true[-1]).clamp(min=0).mean(),
+        }
+    phases = PlainPhases(system)
+    system.step(phases, given)
+    torch.testing.assert_close(phases.terms["generator"], expected, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(phases.terms["discriminator"], critic, rtol=1e-3, atol=1e-5)
+    assert phases.gradients == {
+        "generator": {"style_encoder", "translation"},
+        "discriminator": {"discriminator"},
+    }

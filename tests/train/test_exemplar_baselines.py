@@ -8,6 +8,7 @@ import yaml
 
 from cocosnet_hf import open_model
 from cocosnet_hf.synthetic import SyntheticExamples
+from cocosnet_hf.systems import Batch
 from tests.support.paths import CONFIGS
 from train.config import load_config
 from train.machine import make_optimizer
@@ -56,11 +57,18 @@ def test_a_layer_is_the_system_at_the_papers_size_on_the_data_of_a_recipe(name: 
     for stage in load_stages([recipe, layer]):
         chosen, plain = stage.config, load_config(recipe)
         assert chosen.system == name and chosen.ema == AVERAGED.get(name, 0)
+        assert not chosen.diff_augment and not chosen.perceptual_shift
         assert chosen.data.condition_column == plain.data.condition_column
         assert chosen.losses == type(chosen.losses)()
         assert chosen.networks.make_condition() == plain.networks.make_condition()
-    with torch.device("meta"):
-        networks = build_system(load_config([recipe, layer])).networks
+    with torch.device("meta"), torch.no_grad():
+        system = build_system(load_config([recipe, layer]))
+        networks, side = system.networks, chosen.data.image_size
+        if name not in ("sims", "cogan"):  # which look at labels, and for the nearest pair
+            picture = torch.zeros(2, 3, side, side)
+            asked = torch.zeros(2, system.condition.channels, side, side)
+            given = Batch(picture, asked, picture, None, torch.zeros(2))
+            assert system.generate(networks, given).image.shape == picture.shape
     counts = {key: sum(p.numel() for p in networks[key].parameters()) for key in WEIGHTS[name]}
     assert {key: round(count / 1e6, 1) for key, count in counts.items()} == WEIGHTS[name]
 
