@@ -12,11 +12,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cocosnet_hf.coherence import CoherentFlow
-from cocosnet_hf.photos import crop_to_face
 from cocosnet_hf.pictures import open_photo
 
 from .correspondence import packed
 from .first_sight import made_of
+from .fitting import face_of
 from .gallery import FIRST, FOLDER, Gallery, exhibit_files, real_face
 from .inputs import as_canvas, as_url, canvas_size, empty_canvas, explained, read_photo
 from .page import (
@@ -55,9 +55,6 @@ a portrait of 768 pixels."""
 
 FIRST_PHOTOS = (3, 11, 6, 5, 7, 8)
 """Whom the page shows in it: chosen by eye."""
-
-MUCH_ELSE = 0.75
-"""A face's frame is cut out of a photo whose shorter side it takes less of."""
 
 MODEL = "edge-to-face"
 """Whose matching is followed."""
@@ -187,7 +184,9 @@ def worn_value(photos: list[str], flows: Sequence[CoherentFlow]) -> dict[str, An
     return {
         "photos": photos,
         "cells": [list(position.shape[:2]) for position in positions],
-        "flows": [packed(np.round(each / last * 65535).astype("<u2")) for each in positions],
+        "flows": [
+            packed(np.round((each / last).clip(0, 1) * 65535).astype("<u2")) for each in positions
+        ],
         "grid": grid,
     }
 
@@ -218,15 +217,6 @@ def _made_of() -> str:
 
 def _equal(one: Image.Image, other: Image.Image) -> bool:
     return np.array_equal(one.convert("RGB"), other.convert("RGB"))
-
-
-def face_of(photo: Image.Image) -> Image.Image:
-    """The face that is matched well: cut out of a photo that shows much else, else the photo."""
-    try:
-        face = crop_to_face(photo)
-    except ValueError:
-        return photo
-    return face if face.width < MUCH_ELSE * min(photo.size) else photo
 
 
 def first_layer(width: int, height: int) -> Image.Image:
