@@ -27,7 +27,6 @@ from .inputs import (
     read_start,
 )
 from .page import (
-    PRIVATE,
     RAW,
     ExemplarCondition,
     Layout,
@@ -135,7 +134,8 @@ def _layout(
 
     def example(index: int, high: float, beneath: bool) -> list[Any]:
         picture = gallery[index].picture
-        return [as_file(picture), shown(picture, high, beneath, index)]
+        canvas = shown(picture, high, beneath, index)
+        return [as_file(picture), *buttons(is_cropped=False), canvas]
 
     @explained
     def find_again(file: dict[str, Any], high: float) -> dict[str, Any]:
@@ -155,7 +155,6 @@ def _layout(
         crop.click(cropped, [photo, *settings], fitted, **RAW),
         undo.click(explained(trace), [whole, *settings], parts, **RAW),
     ]
-    examples.select(lambda: buttons(is_cropped=False), None, [crop, undo], **PRIVATE)
     # By pointer, by keys and by typing.
     threshold.change(find_again, [photo, threshold], editor, trigger_mode="always_last", **RAW)
     traced.change(trace_again, [photo, traced], editor, **RAW)
@@ -171,7 +170,7 @@ def _layout(
         editor,
         examples,
         example,
-        [photo, editor],
+        [photo, crop, undo, editor],
         read,
         query,
         lines_before,

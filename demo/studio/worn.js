@@ -226,8 +226,8 @@ function face(address, number) {
   download.type = "button";
   download.className = "save";
   download.innerHTML = "<span>↓</span>";
-  download.title = "Download";
-  download.setAttribute("aria-label", `Download portrait ${number}`);
+  download.title = "Save";
+  download.setAttribute("aria-label", `Save portrait ${number}`);
   download.addEventListener("click", () => {
     const { naturalWidth: width, naturalHeight: height } = photo;
     save(dressed(photo, canvas, width, height), `makeup-${number}.png`);
@@ -275,7 +275,9 @@ async function begin() {
     if (!answer?.ok) return trigger("input");
     const value = await answer.json();
     value.photos = value.photos.map((name) => new URL(name, answer.url).href);
-    if (!isAsked) props.value = value;
+    if (isAsked) return;
+    props.value = value;
+    show();
   } catch (_) {
     trigger("input");
   }

@@ -251,7 +251,7 @@ def test_what_the_page_makes_of_a_long_file_can_be_painted(
     (tmp_path / "pose.json").write_text(json.dumps(content))
 
     (mask,) = visitor.do("mask-to-image-upload", "upload", visitor.upload(tmp_path / "labels.png"))
-    _, edges = visitor.do("edge-to-face-upload", "upload", photo, 0.2, False)
+    _, edges, *_ = visitor.do("edge-to-face-upload", "upload", photo, 0.2, False)
     (joints,) = visitor.do("pose-to-body-upload", "upload", visitor.upload(tmp_path / "pose.json"))
     own = as_figure(pose(), pose().joints[:, :2] / SIZE)
     for tab, editor, more in (
