@@ -49,7 +49,7 @@ def test_pins_take_one_row_of_a_phone(phone: Page):
     expect(phone.locator(f"#{TAB}-result .links .dot")).to_have_count(10)  # and none over them
 
 
-@pytest.mark.parametrize("size", [(1024, 768), (768, 1024), (390, 844)])
+@pytest.mark.parametrize("size", [(1440, 900), (1024, 768), (768, 1024), (390, 844)])
 def test_a_point_and_where_it_came_from_are_both_on_the_screen(
     browser: Browser, address: str, size: tuple[int, int]
 ):
@@ -63,6 +63,13 @@ def test_a_point_and_where_it_came_from_are_both_on_the_screen(
         for dot in (dots.first, dots.last):
             x, y = (float(dot.get_attribute(name)) for name in ("cx", "cy"))
             assert 0 <= x <= size[0] and 0 <= y <= size[1], (tab, x, y)
+        for share in (0.3, 0.5, 0.7):  # pins are below, and the card becomes longer
+            box = result(page, tab).bounding_box()
+            page.mouse.click(box["x"] + box["width"] / 2, box["y"] + share * box["height"])
+        expect(page.locator(f"#{tab}-result .pins li")).to_have_count(3)
+        page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+        expect(page.locator(f"#{tab}-result .painted")).to_be_in_viewport(ratio=0.99)
+        page.evaluate("window.scrollTo(0, 0)")
     # The large one, once it is there to be pointed at.
     look = page.locator(f"#{tab}-exemplar img")
     look.scroll_into_view_if_needed()
