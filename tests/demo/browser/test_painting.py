@@ -203,7 +203,7 @@ def test_a_painting_that_takes_a_while_is_seen_to_be_made(slow_page: tuple[Page,
     }"""
     page.wait_for_timeout(1000)  # until the page has heard that it waits
     assert 0.2 < result(page, tab).evaluate(faint) < 0.9
-    for part in (".said", "[data-view=image]", ".busy"):
+    for part in (".said", "button[data-view=image]", ".busy"):
         assert page.locator(f"#{tab}-result {part}").evaluate(faint) == 1, part
     slow.may_paint.set()
     painted(page, tab)
