@@ -216,7 +216,8 @@ def _made_of() -> str:
 
 
 def _equal(one: Image.Image, other: Image.Image) -> bool:
-    return np.array_equal(one.convert("RGB"), other.convert("RGB"))
+    pixels = [np.asarray(picture.convert("RGB")) for picture in (one, other)]
+    return np.array_equal(*pixels)
 
 
 def first_layer(width: int, height: int) -> Image.Image:
