@@ -216,8 +216,8 @@ def _made_of() -> str:
 
 
 def _equal(one: Image.Image, other: Image.Image) -> bool:
-    pixels = [np.asarray(picture.convert("RGB")) for picture in (one, other)]
-    return np.array_equal(*pixels)
+    first, second = (np.asarray(picture.convert("RGB")) for picture in (one, other))
+    return np.array_equal(first, second)
 
 
 def first_layer(width: int, height: int) -> Image.Image:
