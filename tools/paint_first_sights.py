@@ -13,6 +13,7 @@ import argparse
 from cocosnet_hf import bundled
 from demo.studio.first_sight import store
 from demo.studio.gallery import gallery_of
+from demo.studio.layer_tab import MODEL, store_first
 from demo.studio.painters import TABS, Painter
 
 
@@ -24,7 +25,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("tabs", nargs="*", default=list(TABS), help="by default all of them")
     for tab in parser.parse_args(arguments).tabs:
         painter = Painter(bundled(tab), is_bundled=True)
-        store(tab, painter, gallery_of(tab, painter.condition))
+        gallery = gallery_of(tab, painter.condition)
+        store(tab, painter, gallery)
+        if tab == MODEL:
+            store_first(painter, gallery)
 
 
 if __name__ == "__main__":

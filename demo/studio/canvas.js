@@ -56,7 +56,7 @@ function draw() {
   canvas.height = scale * sheet.height;
   // So that a tall one fits the screen.
   const stage = element.querySelector(".stage");
-  stage.style.setProperty("--widest", `${(30 * sheet.width) / sheet.height}rem`);
+  stage.style.setProperty("--ratio", sheet.width / sheet.height);
   shown.imageSmoothingEnabled = Boolean(props.paper || props.bound);
   shown.drawImage(ground, 0, 0, canvas.width, canvas.height);
   for (const one of strokes) smooth(one, 0);

@@ -14,7 +14,7 @@ from cocosnet_hf import EdgeCondition
 from cocosnet_hf.call_inputs import MAX_ASPECT
 from cocosnet_hf.photos import crop_to_face
 
-from .fitting import fit_row
+from .fitting import face_of, fit_row
 from .gallery import Gallery
 from .inputs import (
     CANVAS_SIDE,
@@ -51,7 +51,7 @@ def edge_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     photo = kept_picture(gallery.layout.picture, f"{tab}-photo")
     with gr.Row(equal_height=False):
         with card(1, "Draw the lines", "Draw, or change the lines of a face that fills its photo."):
-            layout, trace = _layout(tab, painter, gallery, photo)
+            layout, trace, traced = _layout(tab, painter, gallery, photo)
         with card(2, "Choose the look", "One face. Yours is cropped as the model knows faces."):
             look = look_column(tab, gallery)
             fit_row(tab, look, "Crop to the face", crop_to_face)
@@ -60,15 +60,15 @@ def edge_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     look.edit.click(
         explained(lambda *values: (*trace(*values), True)),
         [look.exemplar, *layout.settings],
-        [photo, layout.editor, look.keep],
+        [*traced, look.keep],
         **RAW,
     )
 
 
 def _layout(
     tab: str, painter: Painter, gallery: Gallery, photo: gr.Image
-) -> tuple[Layout, Callable[..., tuple]]:
-    """The layout, and what makes the photo and the canvas of a file and its settings."""
+) -> tuple[Layout, Callable[..., tuple], list[gr.components.Component]]:
+    """The layout, what traces a file with its settings, and the parts of the page that it sets."""
     condition: EdgeCondition = painter.condition
 
     def shown(
@@ -92,6 +92,8 @@ def _layout(
     with gr.Row(elem_classes="buttons"):
         upload = upload_button("Take a photo's edges", f"{tab}-upload")
         crop = gr.Button("Crop it to the face", size="sm", elem_id=f"{tab}-crop")
+        whole = kept_picture(gallery.layout.picture, f"{tab}-uncropped")
+        undo = gr.Button("Undo the crop", size="sm", visible=False, elem_id=f"{tab}-uncrop")
     threshold = gr.Slider(
         0.02,
         0.5,
@@ -108,15 +110,32 @@ def _layout(
         return as_file(picture), shown(picture, high, beneath)
 
     def trace(file: dict[str, Any] | None, high: float, beneath: bool) -> tuple:
-        return begun(read_photo(file, "photo").convert("RGB"), high, beneath)
+        picture = read_photo(file, "photo").convert("RGB")
+        return *begun(picture, high, beneath), *buttons(is_cropped=False)
+
+    def buttons(is_cropped: bool) -> tuple[gr.Button, gr.Button]:
+        return gr.Button(visible=not is_cropped), gr.Button(visible=is_cropped)
+
+    @explained
+    def uploaded(file: dict[str, Any] | None, high: float, beneath: bool) -> tuple:
+        picture = read_photo(file, "photo").convert("RGB")
+        face = face_of(picture)
+        return (
+            *begun(face.copy(), high, beneath),
+            as_file(picture),
+            *buttons(is_cropped=face is not picture),
+        )
 
     @explained
     def cropped(file: dict[str, Any] | None, high: float, beneath: bool) -> tuple:
-        return begun(crop_to_face(read_photo(file, "photo")), high, beneath)
+        picture = read_photo(file, "photo")
+        face = crop_to_face(picture)
+        return *begun(face, high, beneath), as_file(picture), *buttons(is_cropped=True)
 
     def example(index: int, high: float, beneath: bool) -> list[Any]:
         picture = gallery[index].picture
-        return [as_file(picture), shown(picture, high, beneath, index)]
+        canvas = shown(picture, high, beneath, index)
+        return [as_file(picture), *buttons(is_cropped=False), canvas]
 
     @explained
     def find_again(file: dict[str, Any], high: float) -> dict[str, Any]:
@@ -130,9 +149,11 @@ def _layout(
         return gr.HTML(guide=_traced(read_photo(file, "photo")) if beneath else "")
 
     settings: list[gr.components.Component] = [threshold, traced]
+    fitted, parts = [photo, editor, whole, crop, undo], [photo, editor, crop, undo]
     loads = [
-        upload.upload(explained(trace), [upload, *settings], [photo, editor], **RAW),
-        crop.click(cropped, [photo, *settings], [photo, editor], **RAW),
+        upload.upload(uploaded, [upload, *settings], fitted, **RAW),
+        crop.click(cropped, [photo, *settings], fitted, **RAW),
+        undo.click(explained(trace), [whole, *settings], parts, **RAW),
     ]
     # By pointer, by keys and by typing.
     threshold.change(find_again, [photo, threshold], editor, trigger_mode="always_last", **RAW)
@@ -149,7 +170,7 @@ def _layout(
         editor,
         examples,
         example,
-        [photo, editor],
+        [photo, crop, undo, editor],
         read,
         query,
         lines_before,
@@ -157,7 +178,7 @@ def _layout(
         settings,
         {"contrast": threshold},
     )
-    return layout, trace
+    return layout, trace, parts
 
 
 def lines_before(value: dict[str, Any] | None) -> Any:

@@ -10,8 +10,22 @@ import gradio as gr
 from gradio.events import Dependency
 from PIL import Image
 
+from cocosnet_hf.photos import crop_to_face
+
 from .inputs import explained, read_photo
 from .page import PRIVATE, RAW, ExemplarColumn, as_file, kept_picture
+
+MUCH_ELSE = 0.75
+"""A face's frame is cut out of a photo whose shorter side it takes less of."""
+
+
+def face_of(photo: Image.Image) -> Image.Image:
+    """The face as models know faces: cut out of a photo that shows much else, else the photo."""
+    try:
+        face = crop_to_face(photo)
+    except ValueError:
+        return photo
+    return face if face.width < MUCH_ELSE * min(photo.size) else photo
 
 
 def fit_row(

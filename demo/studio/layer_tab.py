@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Sequence
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
+import numpy as np
 from PIL import Image, ImageDraw
 
-from cocosnet_hf.photos import crop_to_face
+from cocosnet_hf.coherence import CoherentFlow
+from cocosnet_hf.pictures import open_photo
 
-from .gallery import Gallery, real_face
+from .correspondence import packed
+from .first_sight import made_of
+from .fitting import face_of
+from .gallery import FIRST, FOLDER, Gallery, exhibit_files, real_face
 from .inputs import as_canvas, as_url, canvas_size, empty_canvas, explained, read_photo
 from .page import (
     PAINTING,
@@ -49,8 +56,11 @@ a portrait of 768 pixels."""
 FIRST_PHOTOS = (3, 11, 6, 5, 7, 8)
 """Whom the page shows in it: chosen by eye."""
 
-MUCH_ELSE = 0.75
-"""A face's frame is cut out of a photo whose shorter side it takes less of."""
+MODEL = "edge-to-face"
+"""Whose matching is followed."""
+
+WORN = FOLDER / MODEL / FIRST / "worn.json"
+"""What the first faces wear of the first portrait, so that nobody need wait for it."""
 
 NO_MATCHING = "Makeup follows a matching, and the model of Edge to face paints without one."
 
@@ -64,7 +74,7 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     first = _portrait(real_face())
     exemplar = kept_picture(first, f"{tab}-portrait")
     with gr.Row(equal_height=False):
-        with card(1, "Paint on a portrait", "The brush is live: look at the faces beside it."):
+        with card(1, "Paint on a portrait", "The brush is live: the other faces wear each stroke."):
             editor = board(
                 "canvas",
                 as_canvas(first_layer(*first.size)),
@@ -88,6 +98,7 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
                 {},
                 f"{tab}-results",
                 source=f"{tab}-canvas",
+                first=first_address(painter),
                 gallery=f"{tab}-gallery",
                 tab=tab,
             )
@@ -140,11 +151,7 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
         if crop:
             others = [face_of(other) for other in others]
         flows = painter.flows(portrait, others)
-        return {
-            "photos": [f"gradio_api/file={as_file(other)}" for other in others],
-            "flows": [flow.position[0].numpy().round(2).tolist() for flow in flows],
-            "grid": list(flows[0].grids[0][0]),
-        }
+        return worn_value([f"gradio_api/file={as_file(other)}" for other in others], flows)
 
     changes: list[Callable[..., Any]] = [
         picker.select(choose, None, [exemplar, editor, undo], **PRIVATE).success,
@@ -169,13 +176,48 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
         done.failure(**tells("failed"), **PRIVATE)
 
 
-def face_of(photo: Image.Image) -> Image.Image:
-    """The face that is matched well: cut out of a photo that shows much else, else the photo."""
-    try:
-        face = crop_to_face(photo)
-    except ValueError:
-        return photo
-    return face if face.width < MUCH_ELSE * min(photo.size) else photo
+def worn_value(photos: list[str], flows: Sequence[CoherentFlow]) -> dict[str, Any]:
+    """Photos by their addresses and where their places lie on a portrait, as `worn.js` takes it."""
+    grid = list(flows[0].grids[0][0])
+    last = np.maximum(np.array(grid[::-1]) - 1, 1)
+    positions = [flow.position[0].numpy() for flow in flows]
+    return {
+        "photos": photos,
+        "cells": [list(position.shape[:2]) for position in positions],
+        "flows": [
+            packed(np.round((each / last).clip(0, 1) * 65535).astype("<u2")) for each in positions
+        ],
+        "grid": grid,
+    }
+
+
+def first_address(painter: Painter) -> str:
+    """Where the page finds what is worn at first; "" where the model must be asked."""
+    if not painter.is_bundled or not WORN.is_file():
+        return ""
+    is_of_now = json.loads(WORN.read_text())["made_of"] == _made_of()
+    return f"gradio_api/file={quote(str(WORN))}" if is_of_now else ""
+
+
+def store_first(painter: Painter, gallery: Gallery) -> None:
+    """Match the first faces and keep that beside the gallery, whose files the page shows."""
+    files = exhibit_files(FOLDER / MODEL)
+    photos = [gallery[place].picture for place in FIRST_PHOTOS]
+    names = [
+        next(file.name for file in files if _equal(open_photo(file), photo)) for photo in photos
+    ]
+    flows = painter.flows(_portrait(real_face()), [photo.convert("RGB") for photo in photos])
+    value = worn_value([f"../{name}" for name in names], flows)
+    WORN.write_text(json.dumps({"made_of": _made_of()} | value) + "\n")
+
+
+def _made_of() -> str:
+    return f"{made_of(MODEL)}-{FIRST_PHOTOS}"
+
+
+def _equal(one: Image.Image, other: Image.Image) -> bool:
+    first, second = (np.asarray(picture.convert("RGB")) for picture in (one, other))
+    return np.array_equal(first, second)
 
 
 def first_layer(width: int, height: int) -> Image.Image:

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cocosnet_hf.call_inputs import MAX_ASPECT
 
+from .gallery import FOLDER
 from .inputs import FORMATS, MAX_SIDE, READABLE
 from .preview import LinkPreview
 
@@ -83,7 +84,8 @@ def health(models: Sequence[str]) -> Callable[[Request], Awaitable[JSONResponse]
 
 
 def in_browser() -> str:
-    """The script of the page's head, `visit.js`, which refuses what the server could not read."""
+    """The page's head: the script `visit.js`, which refuses what the server could not read, and
+    the look of what is outside the page proper."""
     known = {
         "formats": FORMATS,
         "readable": READABLE,
@@ -91,9 +93,11 @@ def in_browser() -> str:
         "maxAspect": MAX_ASPECT,
         "maxSide": 2 * MAX_SIDE,
     }
-    script = (Path(__file__).parent / "visit.js").read_text()
+    here = Path(__file__).parent
+    script = (here / "visit.js").read_text()
+    style = f"<style>{(here / 'outside.css').read_text()}</style>"
     known_there = f"<script>window.studio = {json.dumps(known)};</script>"
-    return f'{known_there}<script type="module">{script}</script>'
+    return f'{style}{known_there}<script type="module">{script}</script>'
 
 
 def limits(title: str, description: str, models: Sequence[str] = ()) -> dict[str, Any]:
@@ -112,6 +116,7 @@ def limits(title: str, description: str, models: Sequence[str] = ()) -> dict[str
                 Middleware(LinkPreview, title=title, description=description),
             ],
         },
+        "allowed_paths": [str(FOLDER)],
         "state_session_capacity": 64,
         "run_history": False,
         "enable_monitoring": False,

@@ -61,7 +61,7 @@ function draw() {
   const unit = Math.max(width, height) / 100;
   svg.setAttribute("viewBox", "0 0 " + width + " " + height);
   svg.style.aspectRatio = width + " / " + height;
-  svg.parentElement.style.setProperty("--widest", `${(34 * width) / height}rem`);
+  svg.parentElement.style.setProperty("--ratio", width / height);
   svg.replaceChildren();
   if (props.guide) {
     add("image", { href: props.guide, width, height, opacity: 0.6, preserveAspectRatio: "none" });

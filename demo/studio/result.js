@@ -14,6 +14,9 @@ const COLORS = ["#ff4d5e", "#ffb000", "#22c55e", "#3b9dff", "#c77dff"];
 const PAUSE = 60;
 const KEY_PAUSE = 500;
 const THERE = ["there", "second"]; // the names of the looks' cells
+const POINTING = matchMedia("(pointer: coarse)").matches
+  ? "Tap to see what came from where"
+  : "Point to see what came from where; click to pin";
 const STEP = 0.01;
 const SVG = "http://www.w3.org/2000/svg";
 const ALT = {
@@ -99,7 +102,7 @@ function show() {
   for (const name of ["warped", "changed"]) find(`[data-view=${name}]`).hidden = !value[name];
   find("[data-view=sure]").hidden = !sure;
   pane.style.aspectRatio = value.size.join(" / ");
-  pane.style.setProperty("--ratio", value.size[0] / value.size[1]);
+  board.style.setProperty("--ratio", value.size[0] / value.size[1]);
   [value.exemplar, value.secondLook].forEach((address, number) => {
     const look = element.querySelectorAll(".look img")[number];
     look.hidden = !address;
@@ -205,19 +208,32 @@ function words(link) {
 
 function say() {
   const hint = flow
-    ? "Point to see what came from where; click to pin" +
-      (shown.movable ? ", drag to correct." : ".")
+    ? POINTING + (shown.movable ? ", drag to correct." : ".")
     : "This model paints without a matching: no part came from one place.";
   find(".said").textContent = cursor ? words(cursor) : hint;
 }
 
 // --- Dots and lines ------------------------------------------------------------------------------
 
-function lookPicture(number) {
-  const inside = element.querySelectorAll(".look img")[number];
-  if (inside.getClientRects().length) return inside;
+const isShown = (one) => Boolean(one?.getClientRects().length);
+
+// Where a look is shown: small beside the picture, where there is no room for more, and in its card.
+function lookPictures(number) {
+  const small = element.querySelectorAll(".look img")[number];
   const own = document.querySelector(`#${props.name}-${["exemplar", "second"][number]} img`);
-  return own?.getClientRects().length ? own : null;
+  return [own, small].filter(isShown);
+}
+
+// Whether nothing lies over its middle, and that is on the screen.
+function isSeen(image) {
+  const { left, top, width, height } = image.getBoundingClientRect();
+  const there = document.elementsFromPoint(left + width / 2, top + height / 2);
+  return there.find((one) => !links.contains(one)) === image;
+}
+
+function lookPicture(number) {
+  const all = lookPictures(number);
+  return all.find(isSeen) || all[all.length - 1];
 }
 
 // Where a picture is on the screen, within the room that its element keeps for it.
@@ -373,7 +389,7 @@ function linkAt(event) {
     const point = shareOf(event, picture);
     return point && forward(point);
   }
-  const look = [0, 1].find((number) => lookPicture(number) === event.target);
+  const look = [0, 1].find((number) => lookPictures(number).includes(event.target));
   const point = look !== undefined && shareOf(event, event.target);
   return point ? backward(point, look) : null;
 }
@@ -388,7 +404,11 @@ document.addEventListener("pointermove", (event) => {
 });
 document.addEventListener("click", (event) => {
   if (event.target.closest?.(`#${props.name}-paint`)) state("painting");
-  else if (pane.getClientRects().length) pin(linkAt(event));
+  else if (isShown(pane)) {
+    pin(linkAt(event));
+    cursor = null; // it would lie on the pin
+    draw();
+  }
 });
 
 const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };

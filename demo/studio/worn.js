@@ -1,11 +1,13 @@
 // Portraits that wear what is painted on another one, while it is painted.
 //
-// props: value {photos: their addresses, flows: for each the places of its cells in the painted
-// portrait, (h, w, 2) as `CoherentFlow.position` has them, grid: [h, w] of that portrait's cells};
-// source: the id of the canvas that is painted on; gallery: of the portraits to choose from; tab: the
+// props: value {photos: their addresses; cells: [h, w] of each; flows: for each the places (x, y) of
+// its cells in the painted portrait, 16 bits each, in shares of the way from that portrait's first
+// cell to its last; grid: [h, w] of its cells}; first: the address of a file of such a value, which the page
+// begins with, its photos' addresses from that file's, or ""; source: the id of the canvas that is painted on; gallery: of the portraits to choose from; tab: the
 // name in links, which tell of the portrait and the strength.
 // The server says once where each face's places lie on the portrait; strokes follow in the browser,
-// as `CoherentFlow.warp` would have them. An empty value is asked for when it comes into sight.
+// as `CoherentFlow.warp` would have them. Without `first` the server is asked when this comes into
+// sight.
 const faces = element.querySelector(".faces");
 const strength = element.querySelector("input");
 const said = element.querySelector(".said");
@@ -14,12 +16,12 @@ const SEEN = 512; // longer side at which the painted layer is looked at
 let worn = []; // for each portrait its layer and where its pixels look
 let waiting = false;
 let shows = 0;
+let isAsked = false; // the server
 const WAITING = "Finding out where each face has what…";
 const GAP = 12; // between the pictures of a saved strip
 
 // For each pixel the four nearest cells' places as indices of the layer, and their shares.
-function lookups(flow, [rows, columns], width, height) {
-  const [h, w] = [flow.length, flow[0].length];
+function lookups(flow, [h, w], [rows, columns], width, height) {
   const index = new Int32Array(4 * SIDE * SIDE);
   const share = new Float32Array(4 * SIDE * SIDE);
   for (let pixel = 0; pixel < SIDE * SIDE; pixel++) {
@@ -29,7 +31,9 @@ function lookups(flow, [rows, columns], width, height) {
       const [right, down] = [corner & 1, corner >> 1];
       const column = Math.min(Math.max(Math.floor(x) + right, 0), w - 1);
       const row = Math.min(Math.max(Math.floor(y) + down, 0), h - 1);
-      const [placeX, placeY] = flow[row][column];
+      const cell = 2 * (row * w + column);
+      const placeX = (flow[cell] / 65535) * Math.max(columns - 1, 1);
+      const placeY = (flow[cell + 1] / 65535) * Math.max(rows - 1, 1);
       const left = Math.floor(((placeX + x - column + 0.5) / columns) * width);
       const top = Math.floor(((placeY + y - row + 0.5) / rows) * height);
       const [partX, partY] = [x - Math.floor(x), y - Math.floor(y)];
@@ -63,7 +67,8 @@ function carry() {
   for (const face of worn) {
     if (face.width !== layer.width || face.height !== layer.height) {
       [face.width, face.height] = [layer.width, layer.height];
-      Object.assign(face, lookups(face.flow, props.value.grid, layer.width, layer.height));
+      const { width, height } = layer;
+      Object.assign(face, lookups(face.flow, face.cells, props.value.grid, width, height));
     }
     const out = new ImageData(SIDE, SIDE);
     for (let pixel = 0; pixel < SIDE * SIDE; pixel++) {
@@ -220,9 +225,9 @@ function face(address, number) {
   const download = document.createElement("button");
   download.type = "button";
   download.className = "save";
-  download.textContent = "↓";
-  download.title = "Download";
-  download.setAttribute("aria-label", `Download portrait ${number}`);
+  download.innerHTML = "<span>↓</span>";
+  download.title = "Save";
+  download.setAttribute("aria-label", `Save portrait ${number}`);
   download.addEventListener("click", () => {
     const { naturalWidth: width, naturalHeight: height } = photo;
     save(dressed(photo, canvas, width, height), `makeup-${number}.png`);
@@ -232,9 +237,12 @@ function face(address, number) {
 }
 
 function show() {
-  const { photos, flows } = props.value || {};
+  const { photos, flows, cells } = props.value || {};
   if (!photos) return;
-  worn = photos.map((address, place) => ({ ...face(address, place + 1), flow: flows[place] }));
+  worn = photos.map((address, place) => {
+    const bytes = Uint8Array.from(atob(flows[place]), (letter) => letter.charCodeAt(0));
+    return { ...face(address, place + 1), flow: new Uint16Array(bytes.buffer), cells: cells[place] };
+  });
   faces.replaceChildren(...worn.map((one) => one.figure));
   if (shows++) state(); // the page's own beginning needs no link
   said.textContent = `Worn by ${photos.length} ${photos.length === 1 ? "portrait" : "portraits"}`;
@@ -251,15 +259,33 @@ document.addEventListener("drawn", (event) => {
   if (event.target.closest("#" + props.source)) soon();
 });
 for (const [event, text] of [["waiting", WAITING], ["failed", "The faces were not matched."]]) {
-  element.querySelector(".board").addEventListener(event, () => (said.textContent = text));
+  element.querySelector(".board").addEventListener(event, () => {
+    isAsked = true;
+    said.textContent = text;
+  });
 }
 watch("value", show);
 weigh();
 show();
+
+async function begin() {
+  said.textContent = WAITING;
+  try {
+    const answer = props.first && (await fetch(props.first));
+    if (!answer?.ok) return trigger("input");
+    const value = await answer.json();
+    value.photos = value.photos.map((name) => new URL(name, answer.url).href);
+    if (isAsked) return;
+    props.value = value;
+    show();
+  } catch (_) {
+    trigger("input");
+  }
+}
+
 new IntersectionObserver((entries, observer) => {
   if (!entries.some((entry) => entry.isIntersecting)) return;
   observer.disconnect();
-  if (!props.value?.photos) trigger("input");
-  if (!props.value?.photos) said.textContent = WAITING;
+  if (!props.value?.photos) begin();
 }).observe(element);
 linked();

@@ -22,7 +22,7 @@ from studio.gallery import (  # noqa: E402
     gallery_of,
     real_face,
 )
-from studio.layer_tab import FIRST_PHOTOS  # noqa: E402
+from studio.layer_tab import FIRST_PHOTOS, MODEL, WORN, first_address  # noqa: E402
 from studio.painters import DemoResult, Painter  # noqa: E402
 
 
@@ -56,6 +56,22 @@ def test_no_face_is_painted_from_a_painted_one_at_first():
     gallery = gallery_of("edge-to-face", CONDITIONS["edge-to-face"])
     assert np.array_equal(gallery.look.picture, real_face())
     assert gallery.index_of(real_face()) not in FIRST_PHOTOS and "NASA" in gallery.told
+
+
+def test_what_is_worn_at_first_is_of_the_bundled_model_and_its_gallery():
+    # Otherwise: python -m tools.paint_first_sights edge-to-face
+    pipe = tiny.pipeline(CONDITIONS[MODEL], SIZE)
+    assert first_address(Painter(pipe)) == ""
+    assert first_address(Painter(pipe, is_bundled=True)).endswith("/worn.json")
+    value = json.loads(WORN.read_text())
+    gallery = gallery_of(MODEL, CONDITIONS[MODEL])
+    for place, name in zip(FIRST_PHOTOS, value["photos"], strict=True):
+        assert np.array_equal(Image.open(WORN.parent / name), gallery[place].picture)
+    for (rows, columns), flow in zip(value["cells"], value["flows"], strict=True):
+        places = np.frombuffer(base64.b64decode(flow), "<u2").reshape(rows, columns, 2)
+        # Portraits are alike: where a face has its middle the other one has a place near it.
+        middle = places[rows // 3 : -rows // 3, columns // 3 : -columns // 3] / 65535
+        assert np.abs(middle.mean((0, 1)) - 0.5).max() < 0.15
 
 
 @pytest.mark.parametrize("tab", bundled_names())

@@ -39,10 +39,13 @@ def test_the_exemplar_is_cropped_to_the_face_and_put_back(address: str, portrait
 def test_a_layout_is_traced_from_the_face_alone(address: str, portrait: Path):
     visitor = Visitor(address, "tracing")
     photo = visitor.upload(portrait)
-    cropped, canvas = visitor.do(f"{TAB}-crop", "click", photo, 0.2, False)
-    assert same(cropped, crop_to_face(portrait))
-    width, height = canvas["size"]
-    assert width == height
+    for button, event in (("upload", "upload"), ("crop", "click")):
+        cropped, canvas, whole, *_ = visitor.do(f"{TAB}-{button}", event, photo, 0.2, False)
+        assert same(cropped, crop_to_face(portrait))
+        width, height = canvas["size"]
+        assert width == height
+    back, canvas, *_ = visitor.do(f"{TAB}-uncrop", "click", whole, 0.2, False)
+    assert same(back, Image.open(portrait)) and canvas["size"][0] > canvas["size"][1]
 
 
 def test_a_photo_without_a_face_is_refused_with_the_remedy(address: str, files: Path):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page
+from skimage import data
 
 from tests.support.browsing import be_live, drag, opened_at, result, started, upload
 from tests.support.load_demo import free_port
@@ -92,6 +93,96 @@ def makeup(page: Page, tab: str) -> None:
     page.wait_for_timeout(400)
 
 
+def held(page: Page, tab: str) -> None:
+    first(page, tab)
+    page.locator(f"#{tab}-results .hold").nth(1).hover()
+    page.mouse.down()
+
+
+def portrait(page: Page, tab: str) -> None:
+    """Another portrait, of the visitor's, in which a face is looked for."""
+    first(page, tab)
+    path = Path("/tmp/portrait.png")
+    Image.fromarray(data.astronaut()).save(path)
+    upload(page, f"#{tab}-upload", path)
+    page.wait_for_timeout(4000)
+
+
+def hover(page: Page, tab: str) -> None:
+    box = result(page, tab).bounding_box()
+    page.mouse.move(box["x"] + 0.55 * box["width"], box["y"] + 0.4 * box["height"])
+    page.wait_for_timeout(200)
+
+
+def painting(page: Page, tab: str) -> None:
+    page.route("**/queue/data*", lambda _: None)  # no answer
+    page.locator(f"#{tab}-gallery button.thumbnail-item").nth(4).click()
+    page.locator(f"#{tab}-paint").click()
+    page.wait_for_timeout(1500)
+    page.evaluate("window.scrollTo(0, 0)")
+
+
+def large(page: Page, tab: str) -> None:
+    path = Path("/tmp/large.jpg")
+    if not path.exists():
+        Image.fromarray(data.astronaut()).resize((6000, 6000)).save(path)
+    upload(page, f"#{tab}-exemplar-upload", path)
+    page.wait_for_timeout(3000)
+    settled(page, tab)
+    page.evaluate("window.scrollTo(0, 0)")
+
+
+def second(page: Page, tab: str) -> None:
+    page.locator(f"#{tab}-second-look button").first.click()
+    page.locator(f"#{tab}-second-gallery button.thumbnail-item").nth(5).click()
+    settled(page, tab)
+    page.locator(f"#{tab}-second-look").scroll_into_view_if_needed()
+
+
+def stroke(page: Page, tab: str) -> None:
+    """Where the visitor is just after a stroke, or the move of a joint."""
+    if tab == "pose-to-body":
+        joint = page.locator(f"#{tab}-pose [data-joint='4']")
+        drag(page, joint, (0.5, 0.5), (4, -4))
+    else:
+        drag(page, page.locator(f"#{tab}-canvas canvas"), (0.2, 0.5), (0.8, 0.6))
+    settled(page, tab)
+
+
+def undone(page: Page, tab: str) -> None:
+    stroke(page, tab)
+    editor = "pose" if tab == "pose-to-body" else "canvas"
+    page.locator(f"#{tab}-{editor} [data-do=undo]").click()
+    settled(page, tab)
+
+
+def edited(page: Page, tab: str) -> None:
+    page.locator(f"#{tab}-edit").click()
+    settled(page, tab)
+    if tab != "pose-to-body":
+        drag(page, page.locator(f"#{tab}-canvas canvas"), (0.2, 0.5), (0.8, 0.6))
+        settled(page, tab)
+
+
+def linked(page: Page, tab: str) -> None:
+    page.evaluate(f"location.hash = '{tab}?layout=3&look=4'")
+    settled(page, tab)
+
+
+def end(page: Page, tab: str) -> None:
+    """The lower end of the page, after some pictures."""
+    if tab != "layers":
+        another(page, tab)
+    page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+    page.wait_for_timeout(300)
+
+
+def joints(page: Page, tab: str) -> None:
+    page.locator(f"#{tab}-joints button").first.click()
+    page.locator(f"#{tab}-joints").scroll_into_view_if_needed()
+    page.wait_for_timeout(500)
+
+
 STATES: dict[str, Callable[[Page, str], None]] = {
     "first": first,
     "pinned": pinned,
@@ -102,13 +193,28 @@ STATES: dict[str, Callable[[Page, str], None]] = {
     "refused": refused,
     "own-photo": own_photo,
     "makeup": makeup,
+    "held": held,
+    "portrait": portrait,
+    "hover": hover,
+    "painting": painting,
+    "large": large,
+    "second": second,
+    "stroke": stroke,
+    "undone": undone,
+    "edited": edited,
+    "linked": linked,
+    "joints": joints,
+    "end": end,
 }
+
+MAKEUP_ONLY = {"makeup", "held", "portrait"}
 
 
 def states_of(tab: str) -> list[str]:
     if tab == "layers":
-        return ["first", "makeup"]
-    left_out = {"makeup"} | ({"problem"} if tab == "pose-to-body" else set())
+        return ["first", *(state for state in STATES if state in MAKEUP_ONLY), "end"]
+    left_out = MAKEUP_ONLY | (set() if tab.startswith("mask") else {"second"})
+    left_out |= {"problem"} if tab == "pose-to-body" else {"joints"}
     return [state for state in STATES if state not in left_out]
 
 

@@ -13,9 +13,11 @@ from studio.gallery import gallery_of
 from studio.inputs import as_canvas, as_url, read_drawing
 from studio.layer_tab import FIRST_PHOTOS, LIPS
 from studio.mask_tab import largest
+from studio.painters import Painter
 
+from tests.support import tiny
 from tests.support.browsing import MAKEUP, canvas_color, drag, open_tab, opened_at, read
-from tests.support.demo_page import CONDITIONS, SIZE
+from tests.support.demo_page import CONDITIONS, SIZE, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -182,6 +184,29 @@ def test_makeup_is_worn_while_it_is_painted(page: Page):
     saved = np.asarray(Image.open(download.value.path()).convert("RGB"), int)
     expected = 0.7 * np.asarray(photo, float) + 0.3 * np.array(ImageColor.getrgb(LIPS))
     assert np.abs(saved - expected).max() <= 2
+
+
+def test_makeup_opens_with_what_is_worn_and_asks_nobody(browser: Browser):
+    painter = Painter(tiny.pipeline(CONDITIONS["edge-to-face"], SIZE), is_bundled=True)
+    with served(dict.fromkeys(CONDITIONS) | {"edge-to-face": painter}) as address:
+        context = browser.new_context(viewport={"width": 1280, "height": 900})
+        page = context.new_page()
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto(f"{address}#layers")
+        faces = page.locator("#layers-results .face")
+        expect(faces).to_have_count(len(FIRST_PHOTOS))
+        expect(page.locator("#layers-results .said")).to_have_text("Worn by 6 portraits")
+        page.wait_for_function(
+            "[...document.querySelectorAll('#layers-results canvas')].every((canvas) =>"
+            " canvas.getContext('2d').getImageData(0, 0, 256, 256).data.some((level) => level))"
+        )
+        assert all(
+            image.evaluate("image => image.complete && image.naturalWidth > 0")
+            for image in faces.locator("img").all()
+        )
+        assert not [url for url in asked if "queue/join" in url]
+        context.close()
 
 
 def test_a_thumb_scrolls_past_the_canvas(browser: Browser, address: str):

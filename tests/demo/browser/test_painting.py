@@ -194,7 +194,17 @@ def test_a_painting_that_takes_a_while_is_seen_to_be_made(slow_page: tuple[Page,
     expect(busy).not_to_be_visible()
     page.locator(f"#{tab}-paint").click()
     expect(busy).to_have_text("Painting…")
-    assert result(page, tab).evaluate("picture => getComputedStyle(picture).opacity") < "0.9"
+    faint = """one => {
+      let opacity = 1;
+      for (let part = one; part; part = part.parentElement) {
+        opacity *= getComputedStyle(part).opacity;
+      }
+      return opacity;
+    }"""
+    page.wait_for_timeout(1000)  # until the page has heard that it waits
+    assert 0.2 < result(page, tab).evaluate(faint) < 0.9
+    for part in (".said", "button[data-view=image]", ".busy"):
+        assert page.locator(f"#{tab}-result {part}").evaluate(faint) == 1, part
     slow.may_paint.set()
     painted(page, tab)
     expect(busy).not_to_be_visible()
