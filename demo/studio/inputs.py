@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import html
 import io
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,13 +76,21 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+# A decoded picture, a network that looks at one and a painting take 100 MB and more for a moment.
+_working = threading.RLock()
+
+
 def explained(handler: Callable[P, R]) -> Callable[P, R]:
-    """Show a visitor what the library says about bad input, instead of a plain "error"."""
+    """Show a visitor what the library says about bad input, instead of a plain "error".
+
+    One such handler works at a time, so that many requests take no more memory than the largest.
+    """
 
     @functools.wraps(handler)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return handler(*args, **kwargs)
+            with _working:
+                return handler(*args, **kwargs)
         except (ValueError, OSError, ImportError) as error:
             raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from error
 

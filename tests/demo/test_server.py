@@ -101,7 +101,7 @@ def test_few_handlers_read_pictures_at_once():
     ]
     assert len(reading) > 20
     assert {handler.concurrency_id for handler in reading} == {"painting", "reading"}
-    assert {handler.concurrency_limit for handler in reading} == {1, 2}
+    assert {handler.concurrency_limit for handler in reading} == {1}
     assert {handler.preprocess for handler in reading} == {
         False
     }  # gradio would read without limits
