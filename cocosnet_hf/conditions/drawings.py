@@ -104,11 +104,11 @@ def _on_paper(pixels: np.ndarray) -> tuple[np.ndarray | None, list[Note]]:
     """The ink of an opaque drawing (H, W, 3), None where nothing stands out; and what was taken."""
     everywhere = np.ones(pixels.shape[:2], bool)
     lines = _ink(pixels, everywhere)
-    is_filled = lines is not None and _is_thick(lines, FILLED)
-    if lines is not None and not is_filled and _is_even(pixels):
+    filled = lines if lines is not None and _is_thick(lines, FILLED) else None
+    if lines is not None and filled is None and _is_even(pixels):
         return lines, []
     local = _ink(pixels, everywhere, _tone(pixels))
-    is_ink = is_filled and lines.mean() <= MOST_INK and not _lie_on(local, lines)
+    is_ink = filled is not None and filled.mean() <= MOST_INK and not _lie_on(local, filled)
     if local is not None and not is_ink and not _is_thick(local):
         text = (
             "The paper of the drawing is not of one tone, as in a photo with shadows: the lines "
@@ -116,14 +116,14 @@ def _on_paper(pixels: np.ndarray) -> tuple[np.ndarray | None, list[Note]]:
             "are missing or too many."
         )
         return local, [Note("shade", text)]
-    if not is_filled:
+    if filled is None:
         return lines, []
     text = (
-        f"Much of the ink, {lines.mean():.0%} of the drawing, is wider than a stroke; of such an "
+        f"Much of the ink, {filled.mean():.0%} of the drawing, is wider than a stroke; of such an "
         "area its middle is drawn. Crop off what lies beside the sheet, and draw outlines of what "
         "is filled."
     )
-    return lines, [Note("areas", text)]
+    return filled, [Note("areas", text)]
 
 
 def _tone(pixels: np.ndarray, side: int = LARGE) -> np.ndarray:

@@ -32,6 +32,7 @@ from cocosnet_hf.person_reader import PERSON
 from cocosnet_hf.picture_files import register_heic
 from cocosnet_hf.pictures import Refused, Unreadable
 
+from .memory import give_small_blocks_back
 from .shrinking import shrunk
 from .words import no_mask, no_pose
 
@@ -90,7 +91,10 @@ def explained(handler: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             with _working:
-                return handler(*args, **kwargs)
+                try:
+                    return handler(*args, **kwargs)
+                finally:
+                    give_small_blocks_back()
         except (ValueError, OSError, ImportError) as error:
             raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from error
 

@@ -11,6 +11,9 @@ and the most arenas, of which each keeps what its threads freed; see malloc.h of
 
 ARENAS = 2
 
+NOT_GLIBC = (OSError, AttributeError, TypeError)
+"""What asking another system's library raises."""
+
 
 def give_memory_back() -> None:
     """Let glibc, where it is the allocator, give large blocks back as soon as they are free, and
@@ -18,7 +21,13 @@ def give_memory_back() -> None:
 
     By itself it keeps ever larger ones, in an arena for nearly each of a server's many threads.
     """
-    with contextlib.suppress(OSError, AttributeError, TypeError):  # another system's library
+    with contextlib.suppress(*NOT_GLIBC):
         library = ctypes.CDLL(None)
         library.mallopt(M_MMAP_THRESHOLD, 2**20)
         library.mallopt(M_ARENA_MAX, ARENAS)
+
+
+def give_small_blocks_back() -> None:
+    """Let glibc give back what is free between the small blocks that are in use; takes some ms."""
+    with contextlib.suppress(*NOT_GLIBC):
+        ctypes.CDLL(None).malloc_trim(0)
