@@ -8,7 +8,6 @@ import dataclasses
 import functools
 import html
 import io
-import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -32,7 +31,7 @@ from cocosnet_hf.person_reader import PERSON
 from cocosnet_hf.picture_files import register_heic
 from cocosnet_hf.pictures import Refused, Unreadable
 
-from .memory import give_small_blocks_back
+from .memory import alone
 from .shrinking import shrunk
 from .words import no_mask, no_pose
 
@@ -77,10 +76,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-# A decoded picture, a network that looks at one and a painting take 100 MB and more for a moment.
-_working = threading.RLock()
-
-
 def explained(handler: Callable[P, R]) -> Callable[P, R]:
     """Show a visitor what the library says about bad input, instead of a plain "error".
 
@@ -90,11 +85,8 @@ def explained(handler: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(handler)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            with _working:
-                try:
-                    return handler(*args, **kwargs)
-                finally:
-                    give_small_blocks_back()
+            with alone():
+                return handler(*args, **kwargs)
         except (ValueError, OSError, ImportError) as error:
             raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from error
 
