@@ -21,7 +21,9 @@ def shrunk(
     factor = max(picture.size) // (side * GAP)
     if picture.mode in ("RGBA", "LA") and factor > 1 and resample != Image.Resampling.NEAREST:
         picture = _in_strips(picture, factor)
-    picture.thumbnail((side, side), resample)
+    # Pillow reduces every mode but these by whole factors first.
+    gap = None if picture.mode.startswith("I;16") else float(GAP)
+    picture.thumbnail((side, side), resample, gap)
     return picture
 
 
