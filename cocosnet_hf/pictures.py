@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .color_profiles import to_srgb
-from .orientation import TURNED, orientation, turned_by, upright
+from .orientation import ORIENTATION, TURNED, orientation, turned_by, upright
 from .pairing import Frame
 from .picture_files import is_heic, loaded, read_file
 
@@ -46,15 +46,17 @@ def open_image(
     *,
     formats: tuple[str, ...] | None = None,
     before: Callable[[Image.Image], None] | None = None,
+    decoded: Callable[[Image.Image], Image.Image] | None = None,
 ) -> Image.Image:
     """Open a picture, load it fully and turn it upright by its orientation tag.
 
     source: PIL image, path, binary file, array (H, W[, C]) or tensor ([C,] H, W); arrays and
     tensors are uint8 0..255, uint16 0..65535 or floating 0..1. `what` names the picture in error
     messages. The mode of an image file is kept, and no colour profile is applied. formats, before:
-    of a file, see `read_file`. Raises ValueError for a file that is no image or whose pixels are
-    damaged, a file beyond Pillow's size limit (PIL.Image.MAX_IMAGE_PIXELS), a side below MIN_SIDE
-    and arrays with NaN or values out of range, but not for damaged metadata; FileNotFoundError.
+    of a file, see `read_file`; decoded: makes of a file's pixels what is to be turned, such as a
+    smaller picture. Raises ValueError for a file that is no image or whose pixels are damaged, a
+    file beyond Pillow's size limit (PIL.Image.MAX_IMAGE_PIXELS), a side below MIN_SIDE and arrays
+    with NaN or values out of range, but not for damaged metadata; FileNotFoundError.
     """
     if isinstance(source, (np.ndarray, Tensor)):
         return _image_from_array(source, what)
@@ -75,7 +77,7 @@ def open_image(
             image = upright(loaded(source))
         else:
             with read_file(source, formats, before) as file:  # one of several frames stays open
-                image = upright(file, own=True)
+                image = upright(file if decoded is None else _made(decoded, file), own=True)
     except Image.DecompressionBombError as error:
         raise Unreadable(
             f"{label} has more pixels than Pillow's limit of {Image.MAX_IMAGE_PIXELS:,}; make it "
@@ -93,6 +95,16 @@ def open_image(
         raise ValueError(f"{label} is damaged or truncated: {error}.") from error
     check_sides(image.height, image.width, label)
     return image
+
+
+def _made(decoded: Callable[[Image.Image], Image.Image], file: Image.Image) -> Image.Image:
+    """What is made of a file's pixels, to be turned as the file is."""
+    tag, picture = orientation(file), decoded(file)
+    if picture is not file:  # a TIFF says it outside of its `info`
+        exif = Image.Exif()
+        exif[ORIENTATION] = tag
+        picture.info = picture.info | {"exif": exif.tobytes()}
+    return picture
 
 
 def open_photo(source: Picture, what: str = "photo") -> Image.Image:

@@ -23,6 +23,12 @@ CLEARER = 4.0
 STROKE = 0.03
 """Half the width of the widest stroke, as a share of the shorter side; what is wider is paper."""
 
+FILLED = 0.2
+"""Share of the ink from which what is deeper than a stroke may be a shadow, or no ink at all."""
+
+LARGE, SMALL = 1024, 128
+"""Longer sides at about which the tone of the paper is found, exactly and roughly."""
+
 AROUND = np.ones((3, 3), np.uint8)
 """A pixel and its neighbours: along its border a sheet is mixed with what lies beside it."""
 
@@ -34,15 +40,16 @@ def read_drawing(drawing: Picture) -> tuple[np.ndarray, tuple[Note, ...]]:
     """The strokes of a drawing, (H, W) bool; a bool array as it is. And what is odd about it.
 
     Ink is what differs from its paper, the commonest colour, by more than Otsu's threshold of this
-    picture; lighter or darker, in grey or in colour. With transparency, strokes are what is opaque,
-    unless that is paper with ink on it. Raises ValueError where there is no ink that is clearer
-    than what the paper varies by.
+    picture; lighter or darker, in grey or in colour. Where paper is shaded, its colour is what is
+    commonest around each place. With transparency, strokes are
+    what is opaque, unless that is paper with ink on it. Raises ValueError where there is no ink
+    that is clearer than what the paper varies by.
     """
     if is_line_array(drawing):
         # Pillow makes arrays whose true is 255, at which the thinning would read out of its bounds.
         return to_numpy(drawing, "edges").view(np.uint8) > 0, ()
     image = open_image(drawing, "drawing")
-    lines = None
+    lines, notes = None, list[Note]()
     if image.has_transparency_data:
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
         if alpha.min() < alpha.max():
@@ -55,8 +62,7 @@ def read_drawing(drawing: Picture) -> tuple[np.ndarray, tuple[Note, ...]]:
             image = image.convert("RGBA")
             image.putalpha(255)  # the same everywhere, it tells no line from paper
     if lines is None:
-        everywhere = np.ones((image.height, image.width), bool)
-        lines = _ink(np.asarray(open_photo(image, "drawing")), everywhere)
+        lines, notes = _on_paper(np.asarray(open_photo(image, "drawing")))
     if lines is None or not lines.any():
         raise ValueError(
             "The drawing has no line that is clearer than the grain of its paper; draw lines that "
@@ -67,8 +73,8 @@ def read_drawing(drawing: Picture) -> tuple[np.ndarray, tuple[Note, ...]]:
             f"{lines.mean():.0%} of the drawing would be ink, which hardly are lines; pass a photo "
             "itself, not as a drawing, to have its edges found."
         )
-        return lines, (Note("ink", text),)
-    return lines, ()
+        notes = [Note("ink", text)]
+    return lines, tuple(notes)
 
 
 def is_line_array(source: object) -> TypeGuard[np.ndarray | Tensor]:
@@ -94,22 +100,78 @@ def _with_transparency(image: Image.Image, alpha: np.ndarray) -> np.ndarray | No
     return opaque
 
 
-def _is_thick(area: np.ndarray) -> bool:
-    """Whether most of an area lies deeper than within the widest of strokes."""
+def _on_paper(pixels: np.ndarray) -> tuple[np.ndarray | None, list[Note]]:
+    """The ink of an opaque drawing (H, W, 3), None where nothing stands out; and what was taken."""
+    everywhere = np.ones(pixels.shape[:2], bool)
+    lines = _ink(pixels, everywhere)
+    filled = lines if lines is not None and _is_thick(lines, FILLED) else None
+    if lines is not None and filled is None and _is_even(pixels):
+        return lines, []
+    local = _ink(pixels, everywhere, _tone(pixels))
+    is_ink = filled is not None and filled.mean() <= MOST_INK and not _lie_on(local, filled)
+    if local is not None and not is_ink and not _is_thick(local):
+        text = (
+            "The paper of the drawing is not of one tone, as in a photo with shadows: the lines "
+            "are what differs from the paper around them. Scan it, or even out the light, if some "
+            "are missing or too many."
+        )
+        return local, [Note("shade", text)]
+    if filled is None:
+        return lines, []
+    text = (
+        f"Much of the ink, {filled.mean():.0%} of the drawing, is wider than a stroke; of such an "
+        "area its middle is drawn. Crop off what lies beside the sheet, and draw outlines of what "
+        "is filled."
+    )
+    return filled, [Note("areas", text)]
+
+
+def _tone(pixels: np.ndarray, side: int = LARGE) -> np.ndarray:
+    """The paper around each place of a picture (H, W, 3), (H, W, 3) uint8, seen at about `side`."""
+    height, width = pixels.shape[:2]
+    scale = max(1, max(height, width) // side)
+    size = (max(1, width // scale), max(1, height // scale))
+    small = np.ascontiguousarray(pixels)
+    small = small if scale == 1 else cv2.resize(small, size, interpolation=cv2.INTER_AREA)
+    # A stroke fills less than half of such a square, so that its median is the paper's.
+    reach = 2 * int(2 * STROKE * min(size)) + 3
+    tone = cv2.medianBlur(small, reach)
+    return tone if scale == 1 else cv2.resize(tone, (width, height))
+
+
+def _is_even(pixels: np.ndarray) -> bool:
+    """Whether nearly all of a picture's paper has one tone."""
+    low, high = np.percentile(_tone(pixels, SMALL).reshape(-1, 3), (5, 95), axis=0)
+    return bool((high - low).max() <= FAINTEST)
+
+
+def _lie_on(lines: np.ndarray | None, areas: np.ndarray) -> bool:
+    """Whether a good part of the lines (H, W) lies well inside of areas, not on their border."""
+    if lines is None:
+        return False
+    inside = cv2.erode(areas.astype(np.uint8), AROUND, iterations=3, borderValue=1) > 0
+    return bool((lines & inside).sum() * 20 > lines.sum())
+
+
+def _is_thick(area: np.ndarray, share: float = 0.5) -> bool:
+    """Whether more than a share of an area lies deeper than within the widest of strokes."""
     inside = cv2.copyMakeBorder(area.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
-    return bool((depth > STROKE * min(area.shape)).sum() * 2 > area.sum())
+    return bool((depth > STROKE * min(area.shape)).sum() > share * area.sum())
 
 
-def _ink(pixels: np.ndarray, paper: np.ndarray) -> np.ndarray | None:
-    """What differs from the commonest colour of a picture (H, W, 3) within an area, (H, W) bool.
+def _ink(
+    pixels: np.ndarray, paper: np.ndarray, tone: np.ndarray | None = None
+) -> np.ndarray | None:
+    """What differs from the tone of the paper in a picture (H, W, 3) within an area, (H, W) bool.
 
-    None where nothing stands out.
+    tone: of each place, (H, W, 3); by default the commonest colour. None where nothing stands out.
     """
     if not paper.any():
         return None
-    tone = np.median(pixels[paper], axis=0).astype(np.int16)
-    off = np.abs(pixels.astype(np.int16) - tone).max(2).astype(np.uint8)
+    if tone is None:
+        tone = np.median(pixels[paper], axis=0)
+    off = np.abs(pixels.astype(np.int16) - tone.astype(np.int16)).max(2).astype(np.uint8)
     found = off[paper]
     if found.min() == found.max():
         return None

@@ -75,11 +75,16 @@ def _known_indices(found: np.ndarray, code: ClassCode) -> np.ndarray:
     indices = code.of_values(found)
     if (indices < 0).any():
         count = len(code.names)
+        step = int(np.gcd.reduce(found.astype(np.int64)))
+        scaled = ""
+        if step > 1 and (code.of_values(found.astype(np.int64) // step) >= 0).all():
+            scaled = f" If they are class numbers times {step}, divide them by that."
         raise ValueError(
             f"The mask holds the labels {found[indices < 0][:10].tolist()}, but the classes are "
             f"0..{count - 1} ({count} classes); map them to classes with "
             "values={label: class} of the condition (in a recipe networks.condition.values, such "
             f"as {{{found[indices < 0][0]}: {count}}} with one class more), or correct the mask."
+            f"{scaled}"
         )
     return indices.astype(np.uint8 if len(code.names) <= 256 else np.int32)
 

@@ -45,6 +45,9 @@ LAYOUTS: dict[int, Mapping[str, int]] = {
 }
 """Where the joints lie, by how many there are: numbers that one order alone is known to have."""
 
+LEAST_SCORE = -0.1
+"""A score may be a little below 0, as some networks say it; -1 is a missing joint's."""
+
 PARTS = ("nose", "neck", "shoulder", "elbow", "wrist", "hip", "knee", "ankle", "eye", "ear")
 SIDES = {"l": "l", "left": "l", "r": "r", "right": "r"}
 
@@ -112,6 +115,13 @@ def to_openpose(
             )
     if scores is None and array.shape[1] > 2:
         scores = array[:, -1]
+        below = np.unique(scores[(scores < LEAST_SCORE) & (scores != -1)])
+        if len(below) > 1:
+            raise ValueError(
+                f"The joints' scores, the last of their {array.shape[1]} numbers, lie in 0..1, got "
+                f"{below[:3].round(3).tolist()}. If these are depths, leave them out: x and y of "
+                "each joint alone are read too."
+            )
     if scores is None:
         missing = (array == 0).all(1) | (array == -1).all(1)
         scores = np.where(missing, 0.0, 1.0)

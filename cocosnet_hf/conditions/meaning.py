@@ -193,7 +193,7 @@ def hexadecimal(code: int) -> str:
 def _of_plane(image: Image.Image, code: ClassCode) -> Meaning:
     """Numbers; greys of class colours where they can be nothing else."""
     if image.mode == "1":
-        image = Image.fromarray(np.asarray(image, np.uint8))
+        return _of_bits(Image.fromarray(np.asarray(image, np.uint8)), code)
     if image.mode == "L":
         values = np.array([value for _, value in image.getcolors(256) or []])
         greys = np.repeat(values[:, None], 3, 1)
@@ -204,6 +204,22 @@ def _of_plane(image: Image.Image, code: ClassCode) -> Meaning:
     elif image.mode != "I":
         image = _whole(image)
     return Meaning(image)
+
+
+def _of_bits(plane: Image.Image, code: ClassCode) -> Meaning:
+    """0 and 1; black and white where both are class colours under other numbers."""
+    bits = np.array([0, 1])
+    shown = code.of_colors(np.repeat(255 * bits[:, None], 3, 1))
+    if (shown < 0).any() or (shown == code.of_values(bits)).all():
+        return Meaning(plane)
+    picture = _numbered_by(plane, bits, shown, code)
+    if picture is None:
+        picture = plane.point([0] + [255] * 255).convert("RGB")
+    text = (
+        "The mask has one bit for each pixel, and black and white are the colours of classes under "
+        f"other numbers than 0 and 1; the colours were read. {ADVICE}"
+    )
+    return Meaning(picture, (Note("bits", text),))
 
 
 def _of_palette(image: Image.Image, code: ClassCode) -> Meaning:
@@ -229,12 +245,12 @@ def _of_palette(image: Image.Image, code: ClassCode) -> Meaning:
         classes[visible] = exact
         picture = _numbered_by(plane, used, classes, code) or image.convert("RGBA")
         if not (named >= 0).all():
-            return Meaning(picture)
+            return Meaning(picture, _one_class(classes, visible, code))
         text = (
             "The mask's palette has the colours of classes in another order than its numbers; the "
             f"colours were read. {ADVICE}"
         )
-        return Meaning(picture, (Note("palette", text),))
+        return Meaning(picture, (Note("palette", text), *_one_class(classes, visible, code)))
     contrary = (exact >= 0) & (exact != named) & (codes != 0)
     if (shown >= 0).sum() * 2 >= len(shown):
         contrary |= (shown >= 0) & (shown != named) & (codes != 0)
@@ -323,13 +339,15 @@ def _of_channels(image: Image.Image, code: ClassCode) -> Meaning:
             "without transparency (RGB), or as an index map in mode L."
         )
     if image.mode == "LA":
-        return _of_grey(image, bool(visible.all()), code)
+        notes = _one_class(code.of_values(colors[:, 0]), visible, code)
+        return dataclasses.replace(_of_grey(image, bool(visible.all()), code), notes=notes)
     exact = code.of_colors(colors[:, :3])
     name, numbers = _numbered(colors[:, :3])
     if (exact[visible] >= 0).all() and not (image.info.get(DEEP) and not colors[:, :3].any()):
         meant = code.of_values(numbers)
         other = name is not None and (meant >= 0).all() and (meant != exact)[visible].any()
-        return Meaning(_as_color(image), (_as_colors(name),) if other else ())
+        notes = (_as_colors(name),) if other else _one_class(exact, visible, code)
+        return Meaning(_as_color(image), notes)
     if image.info.get(DEEP):
         raise ValueError(
             "The mask has 16 bits in each of several channels, of which only the upper 8 can be "
@@ -402,6 +420,18 @@ def _as_colors(channel: str | None) -> Note:
         f"The mask is in class colours, whose {channel} could be class numbers as well; the "
         f"colours were read. {ADVICE}",
     )
+
+
+def _one_class(classes: np.ndarray, visible: np.ndarray, code: ClassCode) -> tuple[Note, ...]:
+    """Said where what is visible has the class that what is not visible counts as."""
+    if code.unknown is None or visible.all() or (classes[visible] != code.unknown).any():
+        return ()
+    text = (
+        f"What is visible in the mask is of class {code.unknown} ({code.names[code.unknown]}), "
+        "which is that of transparent pixels too, so that it is everywhere. If transparency is "
+        "what you drew with, save picture.getchannel('A') as an index map in mode L."
+    )
+    return (Note("transparent", text),)
 
 
 def _is_opaque(image: Image.Image) -> bool:

@@ -31,6 +31,8 @@ from cocosnet_hf.person_reader import PERSON
 from cocosnet_hf.picture_files import register_heic
 from cocosnet_hf.pictures import Refused, Unreadable
 
+from .memory import alone
+from .shrinking import shrunk
 from .words import no_mask, no_pose
 
 MAX_PIXELS = 25_000_000
@@ -66,8 +68,8 @@ if "HEIF" in FORMATS:
 
 PNG_URL = "data:image/png;base64,"
 
-# A picture may take 300 MB until it is made smaller, so that one is read at a time, and always by
-# one thread: what others free, the allocator keeps for each of them.
+# A picture takes 100 MB until it is made smaller, in some formats thrice that, so that one is read
+# at a time, and always by one thread: what others free, the allocator keeps for each of them.
 _reader = ThreadPoolExecutor(1, thread_name_prefix="pictures")
 
 P = ParamSpec("P")
@@ -75,14 +77,18 @@ R = TypeVar("R")
 
 
 def explained(handler: Callable[P, R]) -> Callable[P, R]:
-    """Show a visitor what the library says about bad input, instead of a plain "error"."""
+    """Show a visitor what the library says about bad input, instead of a plain "error".
+
+    One such handler works at a time, so that many requests take no more memory than the largest.
+    """
 
     @functools.wraps(handler)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return handler(*args, **kwargs)
+            with alone():
+                return handler(*args, **kwargs)
         except (ValueError, OSError, ImportError) as error:
-            raise gr.Error(html.escape(str(error)), print_exception=False) from error
+            raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from error
 
     return wrapper
 
@@ -90,14 +96,14 @@ def explained(handler: Callable[P, R]) -> Callable[P, R]:
 def read_picture(
     upload: Mapping[str, Any] | None,
     what: str,
-    shrunk: Callable[[Image.Image], Image.Image] | None = None,
+    smaller: Callable[[Image.Image], Image.Image] | None = None,
 ) -> Image.Image:
-    """What is made of an uploaded picture, which comes in its own mode, upright.
+    """An uploaded picture in its own mode, upright.
 
-    upload: gradio's description of a file. what: the picture's name in messages. shrunk: makes it
-    smaller, while no other picture of the server is as large as its file; without, it stays as it
-    is. Raises ValueError where there is none, for a file that is no picture, for one of more than
-    `MAX_PIXELS` and for one that is more than `MAX_ASPECT` times as long as wide.
+    upload: gradio's description of a file. what: the picture's name in messages. smaller: makes it
+    so before it is turned, while no other picture of the server is as large as its file; without,
+    it stays as it is. Raises ValueError where there is none, for a file that is no picture, for one
+    of more than `MAX_PIXELS` and for one that is more than `MAX_ASPECT` times as long as wide.
     """
     if not upload:
         raise ValueError(f"There is no {what} yet; upload or choose one.")
@@ -120,8 +126,7 @@ def read_picture(
     def read() -> Image.Image:
         # As a file without a name: where it lies is not the visitor's affair.
         with path.open("rb") as file:
-            picture = open_image(file, what, formats=FORMATS, before=check)
-            return picture if shrunk is None else shrunk(picture)
+            return open_image(file, what, formats=FORMATS, before=check, decoded=smaller)
 
     try:
         return _reader.submit(read).result()
@@ -144,12 +149,7 @@ def _uploaded(upload: Mapping[str, Any], what: str) -> Path:
 
 def read_photo(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
     """An uploaded photo in sRGB, at most `MAX_SIDE` pixels long. Raises as `read_picture` does."""
-
-    def shrunk(photo: Image.Image) -> Image.Image:
-        photo.thumbnail((MAX_SIDE, MAX_SIDE))
-        return open_photo(photo, what)
-
-    return read_picture(upload, what, shrunk)
+    return open_photo(read_picture(upload, what, lambda photo: shrunk(photo, MAX_SIDE)), what)
 
 
 def read_lines(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
@@ -158,13 +158,12 @@ def read_lines(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
     Raises what `read_picture` raises.
     """
 
-    def shrunk(drawing: Image.Image) -> Image.Image:
-        if max(drawing.size) > MAX_SIDE:
+    def smaller(drawing: Image.Image) -> Image.Image:
+        if max(drawing.size) > MAX_SIDE and drawing.mode not in ("RGBA", "LA"):
             drawing = drawing.convert("RGBA" if drawing.has_transparency_data else "RGB")
-            drawing.thumbnail((MAX_SIDE, MAX_SIDE))
-        return drawing
+        return shrunk(drawing, MAX_SIDE)
 
-    return read_picture(upload, what, shrunk)
+    return read_picture(upload, what, smaller)
 
 
 def read_label_map(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
@@ -173,11 +172,8 @@ def read_label_map(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
     Raises what `read_picture` raises.
     """
 
-    def shrunk(labels: Image.Image) -> Image.Image:
-        labels.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.NEAREST)
-        return labels
-
-    return read_picture(upload, what, shrunk)
+    nearest = Image.Resampling.NEAREST
+    return read_picture(upload, what, lambda labels: shrunk(labels, MAX_SIDE, nearest))
 
 
 def uploaded_mask(

@@ -172,7 +172,7 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
 
     for change in changes:
         change(**tells("waiting"), **PRIVATE)
-        done = change(matched, [exemplar, photos, cropped], worn, **PAINTING, **RAW)
+        done = change(matched, [exemplar, photos, cropped], worn, **(RAW | PAINTING))
         done.failure(**tells("failed"), **PRIVATE)
 
 

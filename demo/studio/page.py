@@ -22,7 +22,10 @@ PAINTING: dict[str, Any] = {"concurrency_id": "painting", "concurrency_limit": 1
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 """Quick handlers: a message of theirs covers none of the parts that they would have changed."""
 
-RAW: dict[str, Any] = {"preprocess": False} | PRIVATE
+READING: dict[str, Any] = {"concurrency_id": "reading", "concurrency_limit": 1}
+"""One at a time of all that read visitors' files and look at them: each takes memory."""
+
+RAW: dict[str, Any] = {"preprocess": False} | PRIVATE | READING
 """Handlers get descriptions of files, which `inputs` reads with limits and messages of its own."""
 
 SLOW: dict[str, Any] = RAW | {"show_progress": "full"}

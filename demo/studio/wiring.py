@@ -83,7 +83,7 @@ def wire(
             return {"asked": asked_of(sent), "problem": html.unescape(error.message)}
 
     # What comes while one is painted replaces the one that waits.
-    settings = {"trigger_mode": "always_last"} | PAINTING | RAW | QUEUED
+    settings = {"trigger_mode": "always_last"} | RAW | PAINTING | QUEUED
     for trigger, painted in ((result.paint.click, paint), (result.board.input, follow)):
         done = trigger(painted, everything, result.board, **settings)
         done.failure(**result.tells("failed"), **PRIVATE)

@@ -197,3 +197,44 @@ def test_a_photo_as_a_drawing_is_mentioned():
     photo = Image.fromarray(np.repeat(np.uint8([[40] * 90 + [220] * 70]), 120, 0))
     with pytest.warns(UserWarning, match="would be ink, which hardly are lines"):
         EDGES.encode({"edges": photo}, 120, 160)
+
+
+X, Y = np.meshgrid(np.linspace(0, 1, SIZE[0]), np.linspace(0, 1, SIZE[1]))
+LIGHT = {
+    "from one side": 0.3 + 0.7 * X,
+    "a lamp in the middle": 1 - 1.3 * ((X - 0.5) ** 2 + (Y - 0.5) ** 2),
+    "a soft shadow": 1 - 0.5 / (1 + np.exp((X - 0.4) * 20)),
+    "the shadow of a hand": 1 - 0.5 / (1 + np.exp((X + Y - 0.9) * 80)),
+}
+
+
+@pytest.mark.parametrize("light", LIGHT)
+@pytest.mark.parametrize(
+    ("paper", "ink"), [((232, 220, 196), (52, 70, 150)), ((70, 70, 70), (240, 240, 240))]
+)
+def test_lines_are_found_in_uneven_light(light: str, paper: tuple, ink: tuple):
+    lit = np.asarray(drawn(paper, ink)) * LIGHT[light][..., None]
+    found, _ = read_drawing(grained(Image.fromarray(lit.astype(np.uint8)), 1.5))
+    assert covers(found)
+
+
+def test_a_shadow_on_the_paper_is_mentioned():
+    lit = np.asarray(drawn((232, 220, 196), (52, 70, 150))) * LIGHT["a soft shadow"][..., None]
+    _, (note,) = read_drawing(Image.fromarray(lit.astype(np.uint8)))
+    assert note.kind == "shade" and "not of one tone" in note.text
+
+
+@pytest.mark.parametrize("beside", [(0, 0, 0), (120, 80, 50)], ids=["scanner", "desk"])
+def test_what_lies_beside_the_sheet_is_mentioned(beside: tuple):
+    pixels = np.array(drawn((240, 240, 240), (30, 30, 30)))
+    pixels[:20], pixels[:, :14] = beside, beside
+    found, (note,) = read_drawing(Image.fromarray(pixels))
+    assert found[:20].all() and note.kind == "areas" and "Crop off" in note.text
+
+
+def test_an_area_that_was_filled_stays_whole():
+    ink = INK.copy()
+    ink[60:110, 20:60] = True
+    filled = np.where(ink[..., None], 30, 250).astype(np.uint8).repeat(3, 2)
+    found, (note,) = read_drawing(Image.fromarray(filled))
+    assert np.array_equal(found, ink) and note.kind == "areas"

@@ -27,6 +27,8 @@ from tests.support.keypoints import (
 )
 
 NECK = JOINTS.index("neck")
+DEPTHS = np.column_stack([coco()[:, :2], np.linspace(-0.9, 0.8, 17)])
+"""x, y, z, as networks that lift joints into space write them."""
 PERSON = {"image_id": "a.jpg", "category_id": 1, "keypoints": flat(coco()), "score": 2.9}
 BODY = np.full((25, 3), 5.0)
 BODY[list(BODY_25)] = STANDING
@@ -190,6 +192,14 @@ def test_joints_in_other_orders_are_read_and_gain_a_neck(source: Any, tmp_path: 
     check(source, expected, tmp_path)
 
 
+def test_scores_a_little_below_0_and_minus_1_are_of_missing_joints():
+    joints = coco()
+    joints[3, 2], joints[4, 2], joints[5, 2] = -0.02, -0.05, -1
+    found = read_pose({"keypoints": joints, "size": SIZE}).joints
+    gone = [JOINTS[place] for place in np.flatnonzero(np.isnan(found[:, 0]))]
+    assert gone == ["neck", "l_shoulder", "r_ear", "l_ear"]
+
+
 def test_halpe_has_a_neck_of_its_own():
     rows = coco(count=26)
     rows[18] = (31, 22, 0.8)
@@ -282,6 +292,7 @@ def test_names_tell_the_order_where_the_number_would_tell_another():
         ({"keypoints": np.zeros((18, 2), complex), "size": SIZE}, "rows of numbers"),
         ({"keypoints": [[10**400, 2, 1]] * 18, "size": SIZE}, "rows of numbers"),
         ({"keypoints": [[1e300, 2, 1]] * 18, "size": SIZE}, "outside of the 96 x 64 picture"),
+        ({"keypoints": DEPTHS, "size": SIZE}, "scores.*lie in 0..1, got .*If these are depths"),
         ({"openpose": openpose(STANDING), "size": 512}, "size must be"),
         ({"openpose": openpose(STANDING), "size": {64, 96}}, "size must be"),
         ({"openpose": openpose(STANDING), "size": ("64", "96")}, "size must be"),

@@ -113,6 +113,26 @@ def test_a_picture_of_one_bit_holds_the_first_two_classes():
     assert np.array_equal(read(Image.fromarray(bits.astype(bool))), bits)
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "RGB"])
+@pytest.mark.filterwarnings("ignore:The mask has one bit:UserWarning")
+def test_black_on_white_is_read_by_its_colours_in_every_mode(mode: str, tmp_path: Path):
+    condition = MaskCondition(classes=("ground", "figure"), colors=("#ffffff", "#000000"))
+    figure = LABELS % 2
+    Image.fromarray(figure == 0).convert(mode).save(tmp_path / "mask.png")
+    assert np.array_equal(read(tmp_path / "mask.png", condition), figure)
+    declared = dataclasses.replace(condition, values={7: 0, 0: 1, 1: 0})
+    assert np.array_equal(read(tmp_path / "mask.png", declared), figure)
+
+
+def test_one_bit_that_may_be_numbers_or_colours_is_said_to_be_colours():
+    condition = MaskCondition(classes=("ground", "figure"), colors=("#ffffff", "#000000"))
+    picture = Image.fromarray(LABELS % 2 == 0)
+    with pytest.warns(UserWarning, match="one bit for each pixel.*the colours were read"):
+        read(picture, condition)
+    agreeing = dataclasses.replace(condition, colors=("#000000", "#ffffff"))
+    assert np.array_equal(read(picture, agreeing), 1 - LABELS % 2)  # without a word
+
+
 @SAID
 @pytest.mark.parametrize("name", ["red channel", "equal channels"])
 def test_class_numbers_are_read_from_files_and_arrays_alike(name: str, tmp_path: Path):
@@ -285,6 +305,54 @@ def test_transparent_pixels_of_grey_numbers_are_unknown():
     assert np.array_equal(read(channels(LABELS, hidden, mode="LA"), KNOWING), expected)
     with pytest.raises(ValueError, match="transparent pixels.*unknown"):
         read(channels(LABELS, hidden, mode="LA"))
+
+
+HIDING = paletted(1 + (LABELS > 2), {1: BLACK.colors[1], 2: KNOWING.colors[0]})
+HIDING.info["transparency"] = 1
+"""Class 0 by its colour beside what is hidden."""
+
+
+@SAID
+@pytest.mark.parametrize(
+    "picture",
+    [
+        channels(*(Image.new("L", LABELS.shape[::-1], level) for level in (244, 241, 234)),
+                 255 * (LABELS > 2), mode="RGBA"),
+        channels(0, 255 * (LABELS > 2), mode="LA"),
+        HIDING,
+    ],
+    ids=["RGBA", "LA", "P"],
+)  # fmt: skip
+def test_transparency_that_tells_nothing_of_the_class_beneath_is_mentioned(picture: Image.Image):
+    condition = dataclasses.replace(BLACK, unknown=0) if picture.mode == "LA" else KNOWING
+    with pytest.warns(UserWarning, match=r"visible in the mask is of class 0 \(background\)"):
+        assert not read(picture, condition).any()
+
+
+def test_a_hole_in_other_classes_is_unknown_without_a_word():
+    picture = Image.fromarray(PARTS.palette[LABELS]).convert("RGBA")
+    picture.putalpha(Image.fromarray((255 * (LABELS > 2)).astype(np.uint8)))
+    assert np.array_equal(read(picture, KNOWING), np.where(LABELS > 2, LABELS, 0))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "step"),
+    [
+        (LABELS.astype(np.uint16) * 256, 256),
+        (LABELS.astype(np.uint16) * 257, 257),
+        (LABELS * 50, 50),
+        (np.uint8(255) * (LABELS > 2), 255),
+    ],
+    ids=["upper byte", "both bytes", "made visible", "black and white"],
+)
+def test_class_numbers_that_were_spread_are_refused_with_the_factor(
+    numbers: np.ndarray, step: int, tmp_path: Path
+):
+    Image.fromarray(numbers).save(tmp_path / "mask.png")
+    with pytest.raises(ValueError, match=f"class numbers times {step}, divide"):
+        read(tmp_path / "mask.png")
+    with pytest.raises(ValueError, match="values=.*or correct the mask.$"):
+        read(Image.fromarray(LABELS + 3))  # by no factor
 
 
 def test_a_mask_that_is_transparent_everywhere_is_not_taken_for_unknown():

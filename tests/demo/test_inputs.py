@@ -109,6 +109,31 @@ def test_a_large_photo_is_made_smaller(uploads: Path, name: str):
     assert photo.size == (MAX_SIDE, MAX_SIDE // 2)
 
 
+@pytest.mark.parametrize(
+    ("mode", "name"),
+    [("RGBA", "turned.png"), ("RGBA", "turned.tif"), ("P", "turned.png"), ("RGB", "turned.jpg")],
+)
+@pytest.mark.parametrize("read", [read_photo, read_lines, read_label_map])
+def test_a_large_picture_is_made_smaller_and_turned_as_a_small_one(
+    uploads: Path, read: Callable, mode: str, name: str
+):
+    quarters = Image.fromarray(np.uint8([[[250, 0, 0, 255], [0, 0, 0, 255]],
+                                         [[0, 0, 250, 255], [250, 250, 250, 128]]]))  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found = []
+    for side in (600, 4200):
+        large = quarters.resize((side * 4 // 5, side), Image.Resampling.NEAREST).convert(mode)
+        large.save(uploads / name, exif=exif, quality=95)
+        found.append(read({"path": str(uploads / name)}, "picture"))
+    small, shrunk = found
+    assert small.size == (600, 480) and shrunk.size == (MAX_SIDE, round(MAX_SIDE * 0.8))
+    assert shrunk.mode == small.mode or read is read_lines
+    again = np.asarray(shrunk.convert("RGBA").resize(small.size, Image.Resampling.NEAREST), int)
+    off = np.abs(again - np.asarray(small.convert("RGBA"), int)).max(2)
+    assert (off < 12).mean() > 0.98  # all but the borders of the quarters
+
+
 @pytest.mark.parametrize("read", [read_picture, read_photo, read_label_map])
 def test_a_picture_that_is_far_too_long_is_refused(uploads: Path, read: Callable):
     Image.new("L", (8, 4000)).save(uploads / "strip.png")

@@ -20,7 +20,7 @@ from PIL import Image
 
 from cocosnet_hf import bundled_names
 from tests.support import tiny
-from tests.support.demo_page import CONDITIONS, DEMO, SIZE, UPLOADS, served
+from tests.support.demo_page import CONDITIONS, DEMO, SIZE, UPLOADS, painters, served
 from tests.support.pictures import whole_picture
 from tests.support.visitor import answered, painted
 
@@ -87,6 +87,24 @@ def test_so_many_wait_and_who_comes_then_is_told(files: Path):
         held.may_paint.set()
         stream = f"{url}gradio_api/call/edge_to_face/{served_ones[1].json()['event_id']}"
         assert "event: complete" in httpx.get(stream, timeout=60).text  # who waited has an answer
+
+
+def test_few_handlers_read_pictures_at_once():
+    import app
+
+    page = app.build(painters())
+    takes = (gradio.Image, gradio.UploadButton)
+    reading = [
+        handler
+        for handler in page.fns.values()
+        if handler.fn is not None and any(isinstance(part, takes) for part in handler.inputs)
+    ]
+    assert len(reading) > 20
+    assert {handler.concurrency_id for handler in reading} == {"painting", "reading"}
+    assert {handler.concurrency_limit for handler in reading} == {1}
+    assert {handler.preprocess for handler in reading} == {
+        False
+    }  # gradio would read without limits
 
 
 ARENAS_OF_THREADS = """
