@@ -39,7 +39,7 @@ FIRST = "first"
 FIRST_PAIRS = {
     "mask-to-image": (3, 9),
     "mask-to-landscape": (0, 1),
-    "edge-to-face": (10, 11),
+    "edge-to-face": (7, 11),
     "pose-to-body": (1, 2),
 }
 """Whose layout and whose look a tab shows first: chosen by eye. No look of a face is painted."""
