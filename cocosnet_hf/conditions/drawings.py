@@ -23,11 +23,18 @@ CLEARER = 4.0
 STROKE = 0.03
 """Half the width of the widest stroke, as a share of the shorter side; what is wider is paper."""
 
+LEAST_DEPTH = 3.0
+"""Pixels that a stroke may be deep in any picture, however small."""
+
 FILLED = 0.2
 """Share of the ink from which what is deeper than a stroke may be a shadow, or no ink at all."""
 
-LARGE, SMALL = 1024, 128
-"""Longer sides at about which the tone of the paper is found, exactly and roughly."""
+LARGE = 1024
+"""Longer side at about which the tone of the paper around each place is found."""
+
+TILES, SEEN = 16, 0.05
+"""In a row, by which it is told whether the paper has one tone, and the share of paper in one from
+which it counts."""
 
 AROUND = np.ones((3, 3), np.uint8)
 """A pixel and its neighbours: along its border a sheet is mixed with what lies beside it."""
@@ -41,9 +48,9 @@ def read_drawing(drawing: Picture) -> tuple[np.ndarray, tuple[Note, ...]]:
 
     Ink is what differs from its paper, the commonest colour, by more than Otsu's threshold of this
     picture; lighter or darker, in grey or in colour. Where paper is shaded, its colour is what is
-    commonest around each place. With transparency, strokes are
-    what is opaque, unless that is paper with ink on it. Raises ValueError where there is no ink
-    that is clearer than what the paper varies by.
+    commonest around each place. With transparency, strokes are what is opaque, unless that is paper
+    with ink on it. Raises ValueError where there is no ink that is clearer than what the paper
+    varies by.
     """
     if is_line_array(drawing):
         # Pillow makes arrays whose true is 255, at which the thinning would read out of its bounds.
@@ -105,7 +112,7 @@ def _on_paper(pixels: np.ndarray) -> tuple[np.ndarray | None, list[Note]]:
     everywhere = np.ones(pixels.shape[:2], bool)
     lines = _ink(pixels, everywhere)
     filled = lines if lines is not None and _is_thick(lines, FILLED) else None
-    if lines is not None and filled is None and _is_even(pixels):
+    if lines is not None and filled is None and _is_even(pixels, lines):
         return lines, []
     local = _ink(pixels, everywhere, _tone(pixels))
     is_ink = filled is not None and filled.mean() <= MOST_INK and not _lie_on(local, filled)
@@ -126,10 +133,10 @@ def _on_paper(pixels: np.ndarray) -> tuple[np.ndarray | None, list[Note]]:
     return filled, [Note("areas", text)]
 
 
-def _tone(pixels: np.ndarray, side: int = LARGE) -> np.ndarray:
-    """The paper around each place of a picture (H, W, 3), (H, W, 3) uint8, seen at about `side`."""
+def _tone(pixels: np.ndarray) -> np.ndarray:
+    """The paper around each place of a picture (H, W, 3), (H, W, 3) uint8."""
     height, width = pixels.shape[:2]
-    scale = max(1, max(height, width) // side)
+    scale = max(1, max(height, width) // LARGE)
     size = (max(1, width // scale), max(1, height // scale))
     small = np.ascontiguousarray(pixels)
     small = small if scale == 1 else cv2.resize(small, size, interpolation=cv2.INTER_AREA)
@@ -139,9 +146,17 @@ def _tone(pixels: np.ndarray, side: int = LARGE) -> np.ndarray:
     return tone if scale == 1 else cv2.resize(tone, (width, height))
 
 
-def _is_even(pixels: np.ndarray) -> bool:
-    """Whether nearly all of a picture's paper has one tone."""
-    low, high = np.percentile(_tone(pixels, SMALL).reshape(-1, 3), (5, 95), axis=0)
+def _is_even(pixels: np.ndarray, lines: np.ndarray) -> bool:
+    """Whether nearly all of a picture's paper, which is what is no line, has one tone."""
+    paper = 1 - cv2.dilate(lines.astype(np.uint8), AROUND, iterations=2).astype(np.float32)
+    size = (min(TILES, pixels.shape[1]), min(TILES, pixels.shape[0]))
+    share = cv2.resize(paper, size, interpolation=cv2.INTER_AREA)
+    # Tile by tile, since dense lines and the grain of a paper are no shade.
+    total = cv2.resize(pixels * paper[..., None], size, interpolation=cv2.INTER_AREA)
+    seen = share > SEEN
+    if not seen.any():
+        return True
+    low, high = np.percentile(total[seen] / share[seen, None], (5, 95), axis=0)
     return bool((high - low).max() <= FAINTEST)
 
 
@@ -157,7 +172,8 @@ def _is_thick(area: np.ndarray, share: float = 0.5) -> bool:
     """Whether more than a share of an area lies deeper than within the widest of strokes."""
     inside = cv2.copyMakeBorder(area.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     depth = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
-    return bool((depth > STROKE * min(area.shape)).sum() > share * area.sum())
+    widest = max(STROKE * min(area.shape), LEAST_DEPTH)
+    return bool((depth > widest).sum() > share * area.sum())
 
 
 def _ink(
