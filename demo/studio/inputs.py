@@ -33,7 +33,7 @@ from cocosnet_hf.pictures import Refused, Unreadable
 
 from .memory import alone
 from .shrinking import shrunk
-from .words import no_mask, no_pose
+from .words import in_words, no_mask, no_pose
 
 MAX_PIXELS = 25_000_000
 """Pictures with more are refused before they are decoded; most phones make 12 or 24 million."""
@@ -83,14 +83,11 @@ def explained(handler: Callable[P, R]) -> Callable[P, R]:
     """
 
     @functools.wraps(handler)
-    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            with alone():
-                return handler(*args, **kwargs)
-        except (ValueError, OSError, ImportError) as error:
-            raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from error
+    def by_itself(*args: P.args, **kwargs: P.kwargs) -> R:
+        with alone():
+            return handler(*args, **kwargs)
 
-    return wrapper
+    return in_words(by_itself)
 
 
 def read_picture(

@@ -31,14 +31,17 @@ from cocosnet_hf.pictures import open_photo
 
 from .correspondence import Correspondence, takes_points
 from .gallery import Exhibit, has_gallery
-from .inputs import explained
+from .words import in_words
 
 try:
     import spaces
 
     def on_gpu(function: Any) -> Any:
-        """ZeroGPU lends a GPU to each call; of what goes wrong there it hands on gr.Error alone."""
-        return spaces.GPU(duration=30)(explained(function))  # so many seconds
+        """ZeroGPU lends a GPU to each call; of what goes wrong there it hands on gr.Error alone.
+
+        It forks a process for it, in which a lock of this one would never be free: `in_words`.
+        """
+        return spaces.GPU(duration=30)(in_words(function))  # so many seconds
 except ImportError:
 
     def on_gpu(function: Any) -> Any:

@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import functools
+import html
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import gradio as gr
 from PIL import Image
 
 from cocosnet_hf import MaskCondition
 
 PLAIN = {"legwear_long": "trousers", "skirt_shorts": "skirt or shorts", "outerwear": "jacket"}
 """Classes that are known by another name."""
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def in_words(handler: Callable[P, R]) -> Callable[P, R]:
+    """Show a visitor what the library says about bad input, instead of a plain "error"."""
+
+    @functools.wraps(handler)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return handler(*args, **kwargs)
+        except (ValueError, OSError, ImportError) as error:
+            raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from error
+
+    return wrapper
 
 
 def plain(name: str) -> str:
