@@ -135,7 +135,7 @@ def test_the_threshold_changes_the_lines_of_the_photo(page: Page):
     open_tab(page, tab)
     lines = (
         f"[...document.querySelector('#{tab}-canvas canvas').getContext('2d')"
-        ".getImageData(0, 0, 256, 256).data].reduce((sum, level) => sum + level)"
+        ".getImageData(0, 0, 768, 768).data].reduce((sum, level) => sum + level)"
     )
     before = page.evaluate(lines)
     slider = page.locator(f"#{tab}-threshold input[type=range]")
