@@ -36,6 +36,10 @@ TILES, SEEN = 16, 0.05
 """In a row, by which it is told whether the paper has one tone, and the share of paper in one from
 which it counts."""
 
+MIXED = 0.1
+"""Share of the lines lighter than the paper around them, or darker, from which they are not of one
+drawing."""
+
 AROUND = np.ones((3, 3), np.uint8)
 """A pixel and its neighbours: along its border a sheet is mixed with what lies beside it."""
 
@@ -114,8 +118,13 @@ def _on_paper(pixels: np.ndarray) -> tuple[np.ndarray | None, list[Note]]:
     filled = lines if lines is not None and _is_thick(lines, FILLED) else None
     if lines is not None and filled is None and _is_even(pixels, lines):
         return lines, []
-    local = _ink(pixels, everywhere, _tone(pixels))
-    is_ink = filled is not None and filled.mean() <= MOST_INK and not _lie_on(local, filled)
+    tone = _tone(pixels)
+    local = _ink(pixels, everywhere, tone)
+    if local is not None:
+        lighter = (pixels.sum(2, dtype=int) > tone.sum(2, dtype=int))[local].mean()
+        # Strokes that were taken for paper make lines of the paper between them.
+        local = None if MIXED < lighter < 1 - MIXED else local
+    is_ink = filled is not None and filled.mean() <= MOST_INK and not _lie_on(local, filled, pixels)
     if local is not None and not is_ink and not _is_thick(local):
         text = (
             "The paper of the drawing is not of one tone, as in a photo with shadows: the lines "
@@ -160,12 +169,20 @@ def _is_even(pixels: np.ndarray, lines: np.ndarray) -> bool:
     return bool((high - low).max() <= FAINTEST)
 
 
-def _lie_on(lines: np.ndarray | None, areas: np.ndarray) -> bool:
-    """Whether a good part of the lines (H, W) lies well inside of areas, not on their border."""
+def _lie_on(lines: np.ndarray | None, areas: np.ndarray, pixels: np.ndarray) -> bool:
+    """Whether a good part of the lines (H, W) is drawn well inside of areas, not on their border.
+
+    The ends of bold strokes are lines as well, seen beside paper, but do not differ from the rest.
+    """
     if lines is None:
         return False
     inside = cv2.erode(areas.astype(np.uint8), AROUND, iterations=3, borderValue=1) > 0
-    return bool((lines & inside).sum() * 20 > lines.sum())
+    rest = (inside & ~lines).astype(np.float32)
+    side = 2 * int(2 * STROKE * min(areas.shape)) + 3
+    share = cv2.blur(rest, (side, side))
+    tone = cv2.blur(pixels * rest[..., None], (side, side)) / np.maximum(share, 1e-6)[..., None]
+    differs = (np.abs(pixels - tone).max(2) > FAINTEST) & (share > SEEN)
+    return bool((lines & inside & differs).sum() * 20 > lines.sum())
 
 
 def _is_thick(area: np.ndarray, share: float = 0.5) -> bool:

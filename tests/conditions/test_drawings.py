@@ -238,3 +238,18 @@ def test_an_area_that_was_filled_stays_whole():
     filled = np.where(ink[..., None], 30, 250).astype(np.uint8).repeat(3, 2)
     found, (note,) = read_drawing(Image.fromarray(filled))
     assert np.array_equal(found, ink) and note.kind == "areas"
+
+
+@pytest.mark.parametrize("inks", [["black"], ["white"], ["red", "blue", "green", "purple"]])
+@pytest.mark.parametrize("width", [20, 26, 40])
+def test_bold_strokes_are_ink_from_end_to_end(width: int, inks: list[str]):
+    """As wide as what is looked at around them, they are no paper with other lines on it."""
+    paper = "black" if inks == ["white"] else "white"
+    drawn = Image.new("RGB", (256, 256), paper)
+    pen = ImageDraw.Draw(drawn)
+    bones = [(128, 80, 128, 170), (60, 110, 196, 110), (128, 170, 80, 240), (128, 170, 176, 240)]
+    for number, bone in enumerate(bones):
+        pen.line(bone, fill=inks[number % len(inks)], width=width)
+    truth = (np.asarray(drawn) != np.asarray(Image.new("RGB", (256, 256), paper))).any(2)
+    lines, _ = read_drawing(drawn)
+    assert np.array_equal(lines, truth)
