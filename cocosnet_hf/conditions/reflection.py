@@ -22,8 +22,10 @@ SMOOTH = 0.009
 LEAST_INSIDE = 0.2
 """Share of what may be looked at below which it is too thin to leave its border out."""
 
-MIRRORS = (2.0, 1.5, 1.25, 1.0)
-"""How far to go, in ways to the border, and what to try where that is no longer in the region."""
+MIRRORS = (*[(2.0,)] * 6, (1.7, 1.4), (1.0,))
+"""How far to go, in ways to the border, round after round: what a mirror shows is mirrored again,
+which reaches some three times as far. What is left then has no region across its border; at once,
+the border itself would be drawn out to stripes."""
 
 
 def held_to_regions(
@@ -63,12 +65,16 @@ def held_to_regions(
         if not good.any():
             continue
         found = np.where(good, part, np.nan)
-        if (beyond := there & ~good).any():
-            source = good
-            if continues is not may_look:
-                source = _without_crumbs(good & _leads_into(continues, seen), height)
-                source = source if source.any() else good
-            found[beyond] = _mirrored(part, source, beyond, SMOOTH * height)
+        source = good
+        if continues is not may_look:
+            source = _without_crumbs(good & _leads_into(continues, seen), height)
+            source = source if source.any() else good
+        for mirrors in MIRRORS:
+            beyond = there & np.isnan(found)
+            if not beyond.any():
+                break
+            found[beyond] = _mirrored(found, source, beyond, mirrors, SMOOTH * height)
+            source = there & ~np.isnan(found)
         held[window][there] = found[there]
     return held
 
@@ -95,7 +101,11 @@ def _without_crumbs(good: np.ndarray, height: int) -> np.ndarray:
 
 
 def _mirrored(
-    flow: np.ndarray, good: np.ndarray, beyond: np.ndarray, deviation: float
+    flow: np.ndarray,
+    good: np.ndarray,
+    beyond: np.ndarray,
+    mirrors: tuple[float, ...],
+    deviation: float,
 ) -> np.ndarray:
     """What places beyond the good ones see in a mirror at their border, (n,) complex."""
     _, nearest = cv2.distanceTransformWithLabels(
@@ -114,10 +124,12 @@ def _mirrored(
     place = np.full(len(x), complex(np.nan, np.nan))
     last = np.array(good.shape[::-1]) - 1
     at = np.stack([x, y], axis=-1)
-    for times in MIRRORS:
+    for times in mirrors:
         for one in ways:
-            column, row = np.rint(at + times * one).clip(0, last).astype(int).T
-            seen = np.isnan(place) & good[row, column]
+            target = np.rint(at + times * one)
+            column, row = target.clip(0, last).astype(int).T
+            inside = (target == np.stack([column, row], axis=-1)).all(axis=1)
+            seen = np.isnan(place) & inside & good[row, column]
             place[seen] = flow[row[seen], column[seen]]
     return place
 

@@ -7,7 +7,7 @@ import { between, blurred, clamp, count, erodeDisc, nearestSet, openDisc, roundE
 const INSIDE = 0.006;
 const SMOOTH = 0.009;
 const LEAST_INSIDE = 0.2;
-const MIRRORS = [2, 1.5, 1.25, 1];
+const MIRRORS = [...Array(6).fill([2]), [1.7, 1.4], [1]];
 
 // A flow {x, y} of width x height places, in cells of a grid {width, height}, that looks only at
 // what each region may look at. regions: a number for each place; cores: of such a number the
@@ -44,14 +44,25 @@ export function heldToRegions(flow, width, height, regions, cores, grid) {
       source = withoutCrumbs(good.map((one, at) => one & fits[at]), across, down, height);
       if (!count(source)) source = good;
     }
-    const beyond = there.map((one, at) => (one && !good[at] ? 1 : 0));
-    const found = count(beyond) ? mirrored(part, source, beyond, across, down, SMOOTH * height) : part;
+    const beyond = there.map((one, at) => one & (good[at] ^ 1));
+    for (const mirrors of MIRRORS) {
+      if (!count(beyond)) break;
+      const { places, seen } = mirrored(source, beyond, across, down, mirrors, SMOOTH * height);
+      // What this round finds is of use to the next one alone.
+      source = there.map((one, at) => one & (beyond[at] ^ 1));
+      places.forEach((at, number) => {
+        if (seen[number] < 0) return;
+        part.x[at] = part.x[seen[number]];
+        part.y[at] = part.y[seen[number]];
+        beyond[at] = 0;
+        source[at] = 1;
+      });
+    }
     there.forEach((one, at) => {
-      if (!one) return;
+      if (!one || beyond[at]) return;
       const place = (top + Math.floor(at / across)) * width + left + (at % across);
-      const taken = good[at] ? part : found;
-      held.x[place] = taken.x[at];
-      held.y[place] = taken.y[at];
+      held.x[place] = part.x[at];
+      held.y[place] = part.y[at];
     });
   }
   return held;
@@ -93,8 +104,8 @@ function withoutCrumbs(good, width, height, whole) {
   return 2 * count(opened) > count(good) ? opened : good;
 }
 
-// What places beyond the good ones see in a mirror at their border.
-function mirrored(flow, good, beyond, width, height, deviation) {
+// Of the places beyond the good ones which good one each sees in a mirror at their border, or -1.
+function mirrored(good, beyond, width, height, mirrors, deviation) {
   const nearest = nearestSet(good, width, height);
   const ways = [new Float64Array(good.length), new Float64Array(good.length), new Float64Array(good.length)];
   const places = [];
@@ -106,25 +117,20 @@ function mirrored(flow, good, beyond, width, height, deviation) {
     ways[2][at] = 1;
   });
   const smooth = ways.map((one) => blurred(one, width, height, Math.max(deviation, 0.5)));
-  const found = { x: new Float64Array(good.length).fill(NaN), y: new Float64Array(good.length).fill(NaN) };
-  for (const at of places) {
-    const seen = inMirror(at, smooth, ways, good, width, height);
-    if (seen < 0) continue;
-    found.x[at] = flow.x[seen];
-    found.y[at] = flow.y[seen];
-  }
-  return found;
+  const seen = places.map((at) => inMirror(at, smooth, ways, good, width, height, mirrors));
+  return { places, seen };
 }
 
 // The good place that one beyond sees: by the smooth way to the border, or else by the plain one.
-function inMirror(at, smooth, ways, good, width, height) {
+function inMirror(at, smooth, ways, good, width, height, mirrors) {
   const [x, y] = [at % width, Math.floor(at / width)];
   const [right, down] = [smooth[0][at] / smooth[2][at], smooth[1][at] / smooth[2][at]];
-  for (const far of MIRRORS) {
+  for (const far of mirrors) {
     for (let way = 0; way < 2; way++) {
-      const column = clamp(roundEven(x + far * (way ? ways[0][at] : right)), 0, width - 1);
-      const row = clamp(roundEven(y + far * (way ? ways[1][at] : down)), 0, height - 1);
-      if (good[row * width + column]) return row * width + column;
+      const column = roundEven(x + far * (way ? ways[0][at] : right));
+      const row = roundEven(y + far * (way ? ways[1][at] : down));
+      const isInside = column >= 0 && column < width && row >= 0 && row < height;
+      if (isInside && good[row * width + column]) return row * width + column;
     }
   }
   return -1;

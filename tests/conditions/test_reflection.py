@@ -43,6 +43,12 @@ def test_all_of_a_region_looks_at_what_it_may_however_far_that_is():
     assert seen.all()
 
 
+def test_far_beyond_mirrors_are_mirrored_and_no_border_is_drawn_out():
+    held = held_to_regions(STILL, ALL, lambda _: both(left_of(25)), GRID)
+    step = abs(np.diff(held.real, axis=1))[60:140]  # 0 along a border that is drawn out
+    assert np.mean((step > 0.5) & (step < 2.1)) > 0.8
+
+
 def test_regions_know_nothing_of_each_other():
     regions = (Y >= 100).astype(int) + 3 * (X >= 80)
     shown = {0: left_of(30), 1: ~left_of(30), 3: np.zeros(GRID, bool), 4: left_of(200)}
