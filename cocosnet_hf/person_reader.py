@@ -81,6 +81,10 @@ _SIDE = 1024
 _SURE = 10.0
 """The logit of background beyond the frame, and less that of all else."""
 
+_PLAIN, _STEPS = 0.75, 4
+"""Share of a photo's border that has one colour, where people stand on plain ground; and by how many
+steps of 0..255 that colour varies."""
+
 _Frame: TypeAlias = tuple[float, float, float, float]
 """(left, top, right, bottom) in pixels, half as wide as high."""
 
@@ -127,6 +131,8 @@ def read_person(photo: Picture) -> PersonReading:
     frame = _around(people[index], frames[index])
     ((classes, places),) = _looked(pixels, [frame])
     logits = _laid_back(classes, frame, small.size)
+    # Between an arm and the hip plain ground would be read as a coat, and shown as one.
+    logits[0][torch.from_numpy(_plain_ground(pixels))] += 10 * _SURE
     person = 1 - logits.softmax(0)[0].numpy()
     labels: np.ndarray = logits.argmax(0).numpy().astype(np.uint8)
     joints = _joints(places, frame)
@@ -235,6 +241,18 @@ def _around(there: np.ndarray, frame: _Frame) -> _Frame:
     tall = max(high - low, 2 * (last - first)) * MARGIN
     x, y = (first + last) / 2, (low + high) / 2
     return x - tall / 4, y - tall / 2, x + tall / 4, y + tall / 2
+
+
+def _plain_ground(pixels: np.ndarray) -> np.ndarray:
+    """Where a photo (H, W, 3) has the one colour that nearly all of its border has, (H, W) bool."""
+    border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).astype(int)
+    color = np.median(border, axis=0)
+    if (np.abs(border - color).max(1) <= _STEPS).mean() < _PLAIN:
+        return np.zeros(pixels.shape[:2], bool)
+    alike = (np.abs(pixels - color).max(2) <= _STEPS).astype(np.uint8)
+    # Without the highlights of clothes.
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
+    return cv2.morphologyEx(alike, cv2.MORPH_OPEN, disc) > 0
 
 
 def _laid_back(classes: Tensor, frame: _Frame, size: tuple[int, int]) -> Tensor:

@@ -55,6 +55,23 @@ def test_masks_of_painted_people_are_found():
     assert np.mean(agreements) > 0.95
 
 
+def test_plain_ground_between_arm_and_hip_is_no_coat():
+    photo = GALLERY / "mask-to-image" / "05.jpg"
+    labels, _ = known(photo)
+    _, parts = cv2.connectedComponents((labels == 0).astype(np.uint8))
+    gap = ((parts > 0) & (parts != parts[0, 0])).astype(np.uint8)
+    inside = cv2.erode(gap, np.ones((3, 3), np.uint8)) > 0
+    assert inside.sum() > 200
+    assert (read_person(photo).labels[inside] == 0).mean() > 0.9
+
+
+def test_white_clothes_on_white_ground_are_no_ground():
+    photo = GALLERY / "mask-to-image" / "00.jpg"
+    labels, _ = known(photo)
+    shirt = labels == PERSON_CLASSES.index("top")
+    assert (read_person(photo).labels[shirt] > 0).mean() > 0.9
+
+
 def test_joints_of_painted_people_are_found_within_a_tenth_of_their_height():
     near = []
     for photo in PAINTED:

@@ -5,7 +5,7 @@
 // {pixels: RGBA, width, height}.
 
 import { portraitOf } from "./faces.js";
-import { blurred, clamp, count, interpolated, joinedParts, likeliest, nearestOf, resampled, roundEven } from "./planes.js";
+import { blurred, clamp, count, interpolated, joinedParts, likeliest, nearestOf, openDisc, resampled, roundEven } from "./planes.js";
 import { JOINTS, MIRRORED } from "./skinning.js";
 
 const SIZE = { width: 96, height: 192 }; // that people are read at
@@ -15,6 +15,8 @@ const SEEN = 0.3;
 const SURE = 0.1;
 const LEAST_JOINTS = 10;
 const OUTSIDE = 10;
+const PLAIN = 0.75;
+const STEPS = 4;
 const MASK_COLORS = [
   [255, 255, 255], [230, 180, 150], [90, 50, 20], [250, 220, 0], [0, 0, 0], [220, 20, 60], [0, 90, 200],
   [150, 0, 200], [0, 150, 70], [255, 130, 0], [70, 70, 90], [0, 200, 220], [255, 105, 180],
@@ -39,8 +41,24 @@ export async function readPerson(photo, run) {
   const points = pointsOf(joints, frame, width, height);
   if (!points) return null;
   const logits = laidBack(classes, frame, width, height);
+  plainGround(planes, width, height).forEach((one, at) => (logits[at] += one * 10 * OUTSIDE));
   const labels = { set: likeliest(logits, classes.count, width * height), width, height };
   return { points, labels, isRead: true, person: notGround(logits, classes.count, width * height), frame };
+}
+
+// Where a photo has the one colour that nearly all of its border has.
+function plainGround(planes, width, height) {
+  const border = [];
+  for (let x = 0; x < width; x++) border.push(x, (height - 1) * width + x);
+  for (let y = 0; y < height; y++) border.push(y * width, y * width + width - 1);
+  const color = planes.map((plane) => {
+    const sorted = border.map((at) => plane[at]).sort((one, two) => one - two);
+    return (sorted[border.length / 2 - 1] + sorted[border.length / 2]) / 2;
+  });
+  const isAlike = (at) => planes.every((plane, part) => Math.abs(plane[at] - color[part]) <= STEPS);
+  const alike = new Uint8Array(width * height);
+  if (border.filter(isAlike).length < PLAIN * border.length) return alike;
+  return openDisc(alike.map((_, at) => (isAlike(at) ? 1 : 0)), width, height, 1);
 }
 
 // The joints of the person whose mask this is, in shares; all NaN where there is nobody.
