@@ -82,8 +82,8 @@ _SURE = 10.0
 """The logit of background beyond the frame, and less that of all else."""
 
 _PLAIN, _STEPS = 0.75, 4
-"""Share of a photo's border that has one colour, where people stand on plain ground; and by how many
-steps of 0..255 that colour varies."""
+"""Share of a photo's border that has one colour, where people stand on plain ground; and by how
+many steps of 0..255 that colour varies."""
 
 _Frame: TypeAlias = tuple[float, float, float, float]
 """(left, top, right, bottom) in pixels, half as wide as high."""
