@@ -29,6 +29,8 @@ from PIL import Image
 from skimage import data
 
 from cocosnet_hf import CoCosPipeline, bundled
+from cocosnet_hf.pictures import open_photo
+from demo.studio.painters import Painter
 from tests.support.paths import REPOSITORY
 
 SINGLE = 20
@@ -198,10 +200,10 @@ def measure_page(address: str) -> None:
 
 
 def pipeline_seconds(pipe: CoCosPipeline, condition: Path, exemplar: Path) -> list[float]:
-    """What paintings take the pipeline alone, the exemplar prepared."""
-    pipe.set_progress_bar_config(disable=True)
-    prepared = pipe.encode_exemplar(exemplar)
-    return [seconds(lambda: pipe(condition, prepared)) for _ in range(SINGLE + 1)][1:]
+    """What paintings take the pipeline alone at the page's size, the exemplar prepared."""
+    painter = Painter(pipe, is_bundled=True)
+    photo = open_photo(exemplar)
+    return [seconds(lambda: painter.paint(condition, photo)) for _ in range(SINGLE + 1)][1:]
 
 
 def seconds(task: Callable[[], object]) -> float:
