@@ -156,7 +156,9 @@ def read_lines(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
     """
 
     def smaller(drawing: Image.Image) -> Image.Image:
-        if max(drawing.size) > MAX_SIDE and drawing.mode not in ("RGBA", "LA"):
+        # Planes of more than 8 bits would lose what is above 255.
+        keeps_mode = drawing.mode in ("RGBA", "LA", "I", "F") or drawing.mode.startswith("I;16")
+        if max(drawing.size) > MAX_SIDE and not keeps_mode:
             drawing = drawing.convert("RGBA" if drawing.has_transparency_data else "RGB")
         return shrunk(drawing, MAX_SIDE)
 
