@@ -29,7 +29,8 @@ MOST_WAITING = 64
 """Requests that wait; who asks then is told to come again."""
 
 AT_ONCE = 4
-"""Requests that are worked on at the same time, of which one paints."""
+"""Requests of each quick handler that are worked on at the same time. Those that read pictures or
+paint work one at a time, see `inputs.explained`."""
 
 HEALTH = "/health"
 

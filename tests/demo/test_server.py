@@ -27,7 +27,7 @@ from tests.support.visitor import answered, painted
 gradio = pytest.importorskip("gradio", reason="needs the extra demo")
 from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
-from studio.limits import MAX_UPLOAD, MOST_WAITING  # noqa: E402
+from studio.limits import AT_ONCE, MAX_UPLOAD, MOST_WAITING, limits  # noqa: E402
 from studio.memory import ARENAS  # noqa: E402
 from studio.painters import DemoResult, Painter  # noqa: E402
 
@@ -105,6 +105,14 @@ def test_few_handlers_read_pictures_at_once():
     assert {handler.preprocess for handler in reading} == {
         False
     }  # gradio would read without limits
+
+
+def test_the_docs_tell_the_servers_limits():
+    told = " ".join((DEMO.parent / "docs" / "deployment.md").read_text().split())
+    kept = limits("", "")["state_session_capacity"]
+    assert f"files up to {MAX_UPLOAD // 2**20} MB" in told and f"{kept} sessions" in told
+    assert f"{MOST_WAITING} requests wait" in told
+    assert f"of each of the quick ones, which do not, {AT_ONCE} may run at once" in told
 
 
 ARENAS_OF_THREADS = """
