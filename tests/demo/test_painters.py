@@ -118,7 +118,7 @@ def test_who_waits_for_a_gpu_lets_others_work(monkeypatch: pytest.MonkeyPatch):
 
     seen: list[bool] = []
 
-    def gpu(duration: int) -> Callable:
+    def gpu(**_: int) -> Callable:
         return lambda task: lambda *a, **k: seen.append(free()) or task(*a, **k)
 
     painter = with_spaces(monkeypatch, gpu).Painter(tiny.pipeline(image_size=SIZE))

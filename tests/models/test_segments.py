@@ -103,7 +103,7 @@ def test_a_bank_whose_label_map_has_other_segments_by_now_is_refused(
 ):
     now = {"few.png": maps()[0], "many.png": speckled()}
 
-    def read(photo: str, own: str) -> tuple[Tensor, Tensor]:
+    def read(_: str, own: str) -> tuple[Tensor, Tensor]:
         return photos(1)[0], now[own]
 
     path, pairs = tmp_path / "bank.safetensors", [("a.png", "few.png"), ("b.png", "many.png")]
