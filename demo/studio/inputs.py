@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -33,7 +33,7 @@ from cocosnet_hf.pictures import Refused, Unreadable
 
 from .memory import alone
 from .shrinking import shrunk
-from .words import in_words, no_mask, no_pose
+from .words import P, R, in_words, no_mask, no_pose
 
 MAX_PIXELS = 25_000_000
 """Pictures with more are refused before they are decoded; most phones make 12 or 24 million."""
@@ -71,9 +71,6 @@ PNG_URL = "data:image/png;base64,"
 # A picture takes 100 MB until it is made smaller, in some formats thrice that, so that one is read
 # at a time, and always by one thread: what others free, the allocator keeps for each of them.
 _reader = ThreadPoolExecutor(1, thread_name_prefix="pictures")
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 def explained(handler: Callable[P, R]) -> Callable[P, R]:

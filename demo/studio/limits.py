@@ -13,12 +13,13 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cocosnet_hf.call_inputs import MAX_ASPECT
 
-from .gallery import FOLDER
+from .gallery import ADDRESS, FOLDER
 from .inputs import FORMATS, MAX_SIDE, READABLE
 from .preview import LinkPreview
 
@@ -110,14 +111,16 @@ def limits(title: str, description: str, models: Sequence[str] = ()) -> dict[str
     return {
         "max_file_size": MAX_UPLOAD,
         "app_kwargs": {
-            "routes": [Route(HEALTH, health(models))],
+            "routes": [
+                Route(HEALTH, health(models)),
+                Mount(f"/{ADDRESS}", StaticFiles(directory=FOLDER)),
+            ],
             "middleware": [
                 Middleware(BodyLimit, limit=MAX_UPLOAD + 2**20),
                 Middleware(GZipMiddleware, minimum_size=2**14),  # the page itself above all
                 Middleware(LinkPreview, title=title, description=description),
             ],
         },
-        "allowed_paths": [str(FOLDER)],
         "state_session_capacity": 64,
         "run_history": False,
         "enable_monitoring": False,
