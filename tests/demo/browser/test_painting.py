@@ -254,7 +254,7 @@ def test_the_keys_do_what_the_pointer_does(page: Page):
     words = re.compile(r"\w+ ← \w+ of the look: (sure|fairly sure|a guess)")
     expect(heard).to_contain_text(words)
     expect(said).to_contain_text(words)
-    page.locator(f"#{tab}-result [data-view=image]").click()  # which takes the dot away
+    page.locator(f"#{tab}-result button[data-view=image]").click()  # which takes the dot away
     expect(said).to_contain_text("to see what came from where")
     pane.focus()
     page.keyboard.press("ArrowRight")
