@@ -42,9 +42,13 @@ try:
         """ZeroGPU lends a GPU to each call; of what goes wrong there it hands on gr.Error alone.
 
         It forks a process for it, in which a lock of this one would never be free: `in_words`.
-        While this one waits for a GPU and for its answer, others may work.
+        While this one waits for a GPU and for its answer, others may work. On other hardware
+        `spaces.GPU` gives back what it got, which runs where it is.
         """
-        lent = spaces.GPU(duration=30)(in_words(function))  # so many seconds
+        task = in_words(function)
+        lent = spaces.GPU(duration=30)(task)  # so many seconds
+        if lent is task:
+            return task
 
         @functools.wraps(function)
         def waited_for(*args: Any, **knobs: Any) -> Any:

@@ -87,6 +87,18 @@ def with_spaces(monkeypatch: pytest.MonkeyPatch, gpu: Callable) -> Any:
     return module
 
 
+def free() -> bool:
+    """Whether another thread may work, see `alone`."""
+    let_in = threading.Event()
+
+    def work() -> None:
+        with alone():
+            let_in.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    return let_in.wait(0.3)
+
+
 def test_gpus_are_borrowed_where_the_package_spaces_lends_them(monkeypatch: pytest.MonkeyPatch):
     lent: list[tuple[int, Any]] = []
 
@@ -105,17 +117,6 @@ def test_gpus_are_borrowed_where_the_package_spaces_lends_them(monkeypatch: pyte
 
 
 def test_who_waits_for_a_gpu_lets_others_work(monkeypatch: pytest.MonkeyPatch):
-    def free() -> bool:
-        """Whether another thread would be let in."""
-        let_in = threading.Event()
-
-        def work() -> None:
-            with alone():
-                let_in.set()
-
-        threading.Thread(target=work, daemon=True).start()
-        return let_in.wait(0.3)
-
     seen: list[bool] = []
 
     def gpu(**_: int) -> Callable:
@@ -131,6 +132,16 @@ def test_who_waits_for_a_gpu_lets_others_work(monkeypatch: pytest.MonkeyPatch):
     assert free() and seen == [True, True]
     painter.paint(noise(), noise(1))  # by nobody who is alone
     assert free()
+
+
+def test_where_nothing_is_lent_painting_stays_alone(monkeypatch: pytest.MonkeyPatch):
+    pipe = tiny.pipeline(image_size=SIZE)
+    painter = with_spaces(monkeypatch, lambda **_: lambda task: task).Painter(pipe)
+    others: list[bool] = []
+    pipe.translation.register_forward_pre_hook(lambda *_: others.append(free()))
+    with alone():
+        painter.paint(noise(), noise(1))
+    assert others and not any(others)
 
 
 def test_of_several_portraits_only_new_ones_are_matched(monkeypatch: pytest.MonkeyPatch):
