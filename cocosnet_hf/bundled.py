@@ -14,6 +14,14 @@ from .transfer import files_of
 
 ASSETS = Path(__file__).parent / "assets"
 
+READERS = {
+    "pose-to-body": ("person-reader",),
+    "mask-to-image": ("mask-reader", "person-reader"),
+    "mask-to-landscape": ("landscape-reader",),
+    "edge-to-face": ("face-reader",),
+}
+"""The networks that read photos and layouts for a pipeline, by the folders of their weights."""
+
 
 def bundled_names() -> list[str]:
     """Names that `bundled` knows."""

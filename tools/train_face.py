@@ -54,13 +54,14 @@ def main() -> None:
     args, network, rng = started(parser, CLASSES, minutes=35)
     if args.minutes:
         faces = Faces([folder / "train" for folder in args.folders])
-        weights = class_weights(faces.labels, CLASSES)
+        weights = class_weights(faces.labels, CLASSES, args.power)
 
         def loss(_: float) -> Tensor:
             images, truth = faces.batch(rng, BATCH)
             return shares_loss(network(images), truth, weights)
 
-        train(network, loss, args.minutes, args.rate, args.output, weights**TAKEN_BACK)
+        excess = weights**TAKEN_BACK
+        train(network, loss, args.minutes, args.rate, args.output, excess, args.average)
     measure(args.folders[0] / "test", args.output if args.minutes else args.start)
 
 

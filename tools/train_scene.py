@@ -53,13 +53,14 @@ def main() -> None:
     args, network, rng = started(parser, len(LANDSCAPE_CLASSES), minutes=45)
     if args.minutes:
         scenes = Scenes([folder / "train" for folder in args.folders])
-        weights = class_weights(scenes.labels, len(LANDSCAPE_CLASSES))
+        weights = class_weights(scenes.labels, len(LANDSCAPE_CLASSES), args.power)
 
         def loss(done: float) -> Tensor:
             images, labels = scenes.batch(rng, BATCH, SIDES[done >= COARSE])
             return class_loss(network(images), labels, weights)
 
-        train(network, loss, args.minutes, args.rate, args.output, weights**TAKEN_BACK)
+        excess = weights**TAKEN_BACK
+        train(network, loss, args.minutes, args.rate, args.output, excess, args.average)
     for folder in args.folders:
         measure(folder / "test", args.output if args.minutes else args.start)
 

@@ -23,6 +23,9 @@ BATCH = 8
 AVERAGED = 0.99
 """Share of the averaged weights that a step keeps, after the first ones."""
 
+POWER = 0.4
+"""Of how rare a class is, with which its pixels count."""
+
 TAKEN_BACK = 0.75
 """Power of the weights of classes that is taken back when a network is written: what learned that
 rare classes count more says too often that it sees them. With all of it small ones get lost. It was
@@ -34,13 +37,18 @@ def started(
 ) -> tuple[argparse.Namespace, SceneNetwork, np.random.Generator]:
     """What the command line says, and the network and the chance that a training begins with.
 
-    parser: knows the data; it gets output, --start, --minutes (so many by default), --rate, --seed.
+    parser: knows the data; it gets output, --start, --minutes (so many by default), --rate, --seed,
+    --power and --average.
     """
     parser.add_argument("output", type=Path)
     parser.add_argument("--start", type=Path, help="a folder of an earlier training to go on from")
     parser.add_argument("--minutes", type=float, default=minutes)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--power", type=float, default=POWER, help="of the weights of classes")
+    parser.add_argument(
+        "--average", type=float, default=AVERAGED, help="share that a step keeps of the average"
+    )
     args = parser.parse_args()
     if not args.minutes and args.start is None:
         parser.error("--minutes 0 measures what --start names, which is not given.")
@@ -60,12 +68,16 @@ def train(
     rate: float,
     output: Path,
     excess: Tensor,
+    average: float = AVERAGED,
 ) -> None:
     """Train so long, the rate falling to nothing, and write the averaged network in float16.
 
     loss: of a new batch, for the share of the time that is over. excess (K,): how many times too
-    often the network learns to say each class, see `TAKEN_BACK`.
+    often the network learns to say each class, see `TAKEN_BACK`: it begins by saying it as often,
+    since of what an earlier training wrote that was taken back. average: as `AVERAGED`.
     """
+    with torch.no_grad():
+        network.get_parameter("class_head.bias").add_(excess.log())
     network.to(memory_format=torch.channels_last).train()
     averaged = {key: value.detach().clone() for key, value in network.state_dict().items()}
     trunk = list(network.trunk.parameters())
@@ -84,7 +96,7 @@ def train(
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         step += 1
-        kept = min(AVERAGED, step / (step + 10))
+        kept = min(average, step / (step + 10))
         for key, newest in network.state_dict().items():
             averaged[key].lerp_(newest, 1 - kept)
         if step % 20 == 0:
@@ -114,10 +126,10 @@ def in_other_light(rng: np.random.Generator, photo: np.ndarray) -> np.ndarray:
     return cv2.transform(photo, np.hstack([matrix, offset]))
 
 
-def class_weights(labels: list[np.ndarray], classes: int) -> Tensor:
-    """The rarer a class, the more its pixels count, (K,)."""
+def class_weights(labels: list[np.ndarray], classes: int, power: float = POWER) -> Tensor:
+    """The rarer a class, the more its pixels count, (K,); power: as `POWER`."""
     share = np.bincount(np.concatenate([each.ravel() for each in labels]), minlength=classes)
-    weights: np.ndarray = (share.sum() / np.maximum(share, 1)) ** 0.4
+    weights: np.ndarray = (share.sum() / np.maximum(share, 1)) ** power
     return torch.tensor(weights / weights[1:].mean(), dtype=torch.float32).clamp(0.2, 3)
 
 

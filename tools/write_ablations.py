@@ -43,10 +43,12 @@ def main() -> None:
 def write_without(folder: Path, output: Path, name: str) -> bool:
     """Write a pipeline's folder without a piece of `PIECES`; whether it has that piece."""
     file, (*groups, key), value = PIECES[name]
+    if not (folder / file).is_file():
+        return False
     settings = json.loads((folder / file).read_text())
     group = settings
     for each in groups:
-        group = group[each]
+        group = group.get(each) or {}
     if group.get(key, value) == value:
         return False
     group[key] = value

@@ -142,7 +142,10 @@ class Preparation:
         if chosen.own is not None:
             return self._make(chosen.own, 0)
         if chosen.index is None or not isinstance(self.exemplars, RetrievedExemplars):
-            raise ValueError("An exemplar is the row's own, or has a place in a collection.")
+            raise ValueError(
+                "An exemplar must be the row's own or have an index in a collection, got neither; "
+                "take what `choose` of the exemplars returns."
+            )
         if chosen.index not in self._kept:
             made = self._make(self.exemplars.read(chosen.index), chosen.index)
             self._kept[chosen.index] = made

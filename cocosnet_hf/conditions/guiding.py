@@ -34,7 +34,6 @@ KIN = {
 """What a class of a landscape looks at where the exemplar has none of it, the best first. Matched
 by looks alone, a mountain would be put together from pieces of everything."""
 
-
 SURE = 0.8
 """Share above which a class of a landscape is read without much doubt, see `regions.surely`."""
 

@@ -29,6 +29,9 @@ MOST_BORDER = 1 / 3
 BEYOND = 2 * BORDER
 """Rows around a chunk that say what its own borders are between."""
 
+SPREAD = (255, 256, 257)
+"""Factors by which programs make class numbers fill one byte, or the upper one or both of two."""
+
 MOST_COLORS = 1 << 20
 """Colours of a picture that are counted; with more it is a photo."""
 
@@ -77,7 +80,9 @@ def _known_indices(found: np.ndarray, code: ClassCode) -> np.ndarray:
         count = len(code.names)
         step = int(np.gcd.reduce(found.astype(np.int64)))
         scaled = ""
-        if step > 1 and (code.of_values(found.astype(np.int64) // step) >= 0).all():
+        # A single number is no times of another, unless all bits of one or two bytes are set.
+        is_spread = step > 1 and (np.count_nonzero(found) > 1 or step in SPREAD)
+        if is_spread and (code.of_values(found.astype(np.int64) // step) >= 0).all():
             scaled = f" If they are class numbers times {step}, divide them by that."
         raise ValueError(
             f"The mask holds the labels {found[indices < 0][:10].tolist()}, but the classes are "

@@ -151,7 +151,7 @@ class EvaluationPairs:
 
     @cached_property
     def _nearest(self) -> np.ndarray:
-        """Place in the pool of the nearest photo to each item, never the item itself."""
+        """Index in the pool of the nearest photo to each item, never the item itself."""
         queries = self._index(self.rows)
         indices, _ = self._index(self.pool).search(queries.descriptors, 2)
         own = np.arange(len(indices)) if self._pool_holds_items else np.full(len(indices), -1)
@@ -168,7 +168,7 @@ class EvaluationPairs:
         return self.train_split == self.settings.split
 
     def _choose(self, every: Rows) -> np.ndarray | None:
-        """Place in the pool of each item's exemplar; None where the row has its own."""
+        """Index in the pool of each item's exemplar; None where the row has its own."""
         if self.exemplars == COLUMN:
             return None
         if self.exemplars == RETRIEVAL:
@@ -187,7 +187,7 @@ class EvaluationPairs:
         return indices
 
     def _draw(self) -> np.ndarray:
-        """One place for each item, the same whatever the other items are."""
+        """One index for each item, the same whatever the other items are."""
         choices = len(self.pool) - self._pool_holds_items
         if choices < 1:
             raise ValueError(f"'{self.train_split}' holds no other photo to draw exemplars from.")

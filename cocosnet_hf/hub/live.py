@@ -16,7 +16,7 @@ import torch
 from huggingface_hub import CommitInfo, SpaceCard
 
 from .. import face_reader
-from ..bundled import bundled_names, locate, open_model
+from ..bundled import READERS, bundled_names, locate, open_model
 from ..cards import CARD_FILE
 from ..conditions.guiding import KIN
 from ..export import export, terms_of
@@ -41,14 +41,6 @@ RUNTIME_FILES = (
     "ort-wasm-simd-threaded.asyncify.wasm",
 )
 """What the page reads of it: with threads on the CPU, and on the GPU."""
-
-READERS = {
-    "pose-to-body": ("person-reader",),
-    "mask-to-image": ("mask-reader", "person-reader"),
-    "mask-to-landscape": ("landscape-reader",),
-    "edge-to-face": ("face-reader",),
-}
-"""The networks that read photos and layouts for a pipeline, by the folders of their weights."""
 
 EDITORS = {"canvas": ("keeping", "pixels", "canvas"), "pose": ("keeping", "pose")}
 """The editors of the demo's page, and the scripts that they are made of."""

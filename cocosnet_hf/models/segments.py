@@ -242,7 +242,10 @@ class SegmentBank:
         return found
 
     def cut(self, index: int) -> tuple[Tensor, Tensor]:
-        """The pixels of a segment's box: colours (3, h, w) in [-1, 1], and where it is (h, w)."""
+        """The pixels of a segment's box: colours (3, h, w) in [-1, 1], and where it is (h, w).
+
+        Raises ValueError where the label map that is read has other segments than the bank knows.
+        """
         picture = int(self.segments.picture[index])
         photo, numbers = self._opened(picture)
         first = int((self.segments.picture < picture).sum())
@@ -252,6 +255,13 @@ class SegmentBank:
     def _open(self, picture: int) -> tuple[Tensor, Tensor]:
         photo, labels = self._read(*self.sources[picture])
         (numbers,), classes = _numbered(labels[None])
+        known = self.segments.label[self.segments.picture == picture].tolist()
+        if classes != known:
+            raise ValueError(
+                f"the label map {self.sources[picture][1]} has {len(classes)} segments, and the "
+                f"bank knows other {len(known)}: the file was changed, or the bank was saved when "
+                f"segments were counted otherwise. Make the bank anew."
+            )
         of_its_class = torch.tensor(classes)[numbers] == labels.cpu()
         return photo.cpu(), numbers.where(of_its_class, -1)
 

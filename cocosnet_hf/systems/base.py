@@ -199,7 +199,8 @@ class System(ABC):
     def use_forms(self, *, contextual_loss: Callable[[Tensor, Tensor], Tensor]) -> None:
         """Compute terms by another form of their formulas, such as the plain one of `reference`.
 
-        contextual_loss: in the place of that of `losses`, where the system has such a term.
+        contextual_loss: in the place of that of `losses`, where the system has a term of it; here
+        none has, and what has another form, as that of `contextual`, stays as it is.
         """
         del contextual_loss
 

@@ -366,16 +366,17 @@ class SIMS(System):
         """A canvas of each photo's own segments, with holes: (B, 3, H, W) and filled (B, 1, H, W).
 
         A large segment is cut by the likest of some masks that its class had in other photos, and
-        sometimes takes the colours that were there. Borders are erased. The segments of this batch
-        are remembered for the next ones.
+        sometimes takes the colours that were there. Borders are erased, and specks that are part of
+        no segment of their class. The segments of this batch are remembered for the next ones.
         """
         size = size_of(batch.image)
-        canvas, filled = batch.image.cpu().clone(), torch.ones(len(batch.image), 1, *size)
+        of_its_class = segments.label[numbers] == batch.condition.argmax(1).cpu()
+        canvas, filled = batch.image.cpu().clone(), of_its_class[:, None].float()
         seen = []
         for number in (segments.area > LEAST_AREA).nonzero()[:, 0].tolist():
             picture, label = int(segments.picture[number]), int(segments.label[number])
             place = segments.pixels(number, size)
-            own = numbers[picture][place] == number
+            own = (numbers[picture][place] == number) & of_its_class[picture][place]
             colors = canvas[picture][..., place[0], place[1]]
             stats = _colors(batch.image[picture].cpu()[..., place[0], place[1]][:, own])
             seen.append((label, segments.masks[number], stats))

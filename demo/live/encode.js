@@ -50,8 +50,8 @@ function fitted(set, width, height, newWidth, newHeight) {
 // In which of two passes a place with such neighbours may go, as a bit each (Zhang and Suen 1984),
 // and, as scikit-image does, corners of stairs and the ends of double lines.
 const ENDS_AND_CORNERS = {
-  3: 1, 6: 1, 10: 3, 11: 1, 12: 1, 14: 1, 24: 2, 26: 2, 40: 3, 44: 0, 48: 0, 96: 2, 104: 2, 108: 2,
-  129: 0, 130: 3, 134: 1, 160: 3, 161: 1, 176: 2, 192: 2, 194: 1, 198: 1,
+  3: 1, 6: 1, 10: 3, 11: 1, 12: 1, 14: 1, 24: 2, 26: 2, 40: 3, 44: 0, 48: 0, 56: 2, 96: 2, 104: 2,
+  108: 2, 129: 0, 130: 3, 131: 1, 134: 1, 160: 3, 161: 1, 176: 2, 192: 2, 194: 1, 198: 1, 224: 2,
 };
 const MAY_GO = Uint8Array.from({ length: 256 }, (_, bits) => {
   if (bits in ENDS_AND_CORNERS) return ENDS_AND_CORNERS[bits];

@@ -215,7 +215,6 @@ function portraitGuide(own, exemplar, grid) {
   };
 }
 
-// Standard deviation of points in the direction in which they spread least; 0 of too few.
 // What an exemplar shows of a region without doubt; all of it if that is next to none.
 function surely(there, { sure }) {
   if (!sure) return there;
@@ -223,6 +222,7 @@ function surely(there, { sure }) {
   return count(both) / there.length >= LEAST ? both : there;
 }
 
+// Standard deviation of points in the direction in which they spread least; 0 of too few.
 function narrowest(points) {
   if (points.length < 3) return 0;
   const [x, y] = [0, 1].map((axis) => {

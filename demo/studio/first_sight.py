@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from cocosnet_hf.bundled import ASSETS
+from cocosnet_hf.bundled import ASSETS, READERS
 
 from .gallery import FIRST, FIRST_PAIRS, FOLDER, Gallery, exhibit_files
 from .painters import Painter
@@ -63,11 +63,17 @@ def store(tab: str, painter: Painter, gallery: Gallery) -> None:
 
 
 def made_of(tab: str) -> str:
-    """By which a stored picture is known to be of the bundled model, gallery and pair of now."""
-    model = sorted(
-        path for path in (ASSETS / tab).rglob("*") if path.suffix in (".json", ".safetensors")
-    )
+    """By which a stored picture is known to be of the bundled model, gallery and pair of now.
+
+    The networks that guide the model's matching count as parts of it.
+    """
+    networks = [
+        path
+        for name in (tab, *READERS[tab])
+        for path in sorted((ASSETS / name).rglob("*"))
+        if path.suffix in (".json", ".safetensors")
+    ]
     digest = hashlib.sha256(repr(FIRST_PAIRS[tab]).encode())
-    for path in (*model, *exhibit_files(FOLDER / tab)):
+    for path in (*networks, *exhibit_files(FOLDER / tab)):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()

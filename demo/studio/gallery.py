@@ -23,6 +23,9 @@ from cocosnet_hf.synthetic import PERSON_CLASSES, SyntheticExamples
 FOLDER = Path(__file__).parents[1] / "gallery"
 """One folder for each tab, as `store` writes it."""
 
+ADDRESS = "gallery"
+"""Where the page finds the files of `FOLDER`, which are handed out as they are."""
+
 CONDITION_FILE = "condition.json"
 
 ALSO_CALLED = {

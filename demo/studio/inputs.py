@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -33,7 +33,7 @@ from cocosnet_hf.pictures import Refused, Unreadable
 
 from .memory import alone
 from .shrinking import shrunk
-from .words import in_words, no_mask, no_pose
+from .words import P, R, in_words, no_mask, no_pose
 
 MAX_PIXELS = 25_000_000
 """Pictures with more are refused before they are decoded; most phones make 12 or 24 million."""
@@ -71,9 +71,6 @@ PNG_URL = "data:image/png;base64,"
 # A picture takes 100 MB until it is made smaller, in some formats thrice that, so that one is read
 # at a time, and always by one thread: what others free, the allocator keeps for each of them.
 _reader = ThreadPoolExecutor(1, thread_name_prefix="pictures")
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 
 def explained(handler: Callable[P, R]) -> Callable[P, R]:
@@ -156,7 +153,9 @@ def read_lines(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
     """
 
     def smaller(drawing: Image.Image) -> Image.Image:
-        if max(drawing.size) > MAX_SIDE and drawing.mode not in ("RGBA", "LA"):
+        # Planes of more than 8 bits would lose what is above 255.
+        keeps_mode = drawing.mode in ("RGBA", "LA", "I", "F") or drawing.mode.startswith("I;16")
+        if max(drawing.size) > MAX_SIDE and not keeps_mode:
             drawing = drawing.convert("RGBA" if drawing.has_transparency_data else "RGB")
         return shrunk(drawing, MAX_SIDE)
 

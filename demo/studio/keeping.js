@@ -23,7 +23,6 @@ function keptBefore(belongs) {
   }
 }
 
-
 // Show what was kept before in place of the page's own beginning; whether there was anything.
 function bringBack(belongs) {
   broughtBack = keptBefore(belongs);

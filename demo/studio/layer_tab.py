@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
-from urllib.parse import quote
 
 import gradio as gr
 import numpy as np
@@ -17,7 +16,7 @@ from cocosnet_hf.pictures import open_photo
 from .correspondence import packed
 from .first_sight import made_of
 from .fitting import face_of
-from .gallery import FIRST, FOLDER, Gallery, exhibit_files, real_face
+from .gallery import ADDRESS, FIRST, FOLDER, Gallery, exhibit_files, real_face
 from .inputs import as_canvas, as_url, canvas_size, empty_canvas, explained, read_photo
 from .page import (
     PAINTING,
@@ -196,13 +195,13 @@ def first_address(painter: Painter) -> str:
     if not painter.is_bundled or not WORN.is_file():
         return ""
     is_of_now = json.loads(WORN.read_text())["made_of"] == _made_of()
-    return f"gradio_api/file={quote(str(WORN))}" if is_of_now else ""
+    return f"{ADDRESS}/{WORN.relative_to(FOLDER).as_posix()}" if is_of_now else ""
 
 
 def store_first(painter: Painter, gallery: Gallery) -> None:
     """Match the first faces and keep that beside the gallery, whose files the page shows."""
     files = exhibit_files(FOLDER / MODEL)
-    photos = [gallery[place].picture for place in FIRST_PHOTOS]
+    photos = [gallery[index].picture for index in FIRST_PHOTOS]
     names = [
         next(file.name for file in files if _equal(open_photo(file), photo)) for photo in photos
     ]

@@ -13,12 +13,13 @@ from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cocosnet_hf.call_inputs import MAX_ASPECT
 
-from .gallery import FOLDER
+from .gallery import ADDRESS, FOLDER
 from .inputs import FORMATS, MAX_SIDE, READABLE
 from .preview import LinkPreview
 
@@ -29,7 +30,8 @@ MOST_WAITING = 64
 """Requests that wait; who asks then is told to come again."""
 
 AT_ONCE = 4
-"""Requests that are worked on at the same time, of which one paints."""
+"""Requests of each quick handler that are worked on at the same time. Those that read pictures or
+paint work one at a time, see `inputs.explained`."""
 
 HEALTH = "/health"
 
@@ -109,14 +111,16 @@ def limits(title: str, description: str, models: Sequence[str] = ()) -> dict[str
     return {
         "max_file_size": MAX_UPLOAD,
         "app_kwargs": {
-            "routes": [Route(HEALTH, health(models))],
+            "routes": [
+                Route(HEALTH, health(models)),
+                Mount(f"/{ADDRESS}", StaticFiles(directory=FOLDER)),
+            ],
             "middleware": [
                 Middleware(BodyLimit, limit=MAX_UPLOAD + 2**20),
                 Middleware(GZipMiddleware, minimum_size=2**14),  # the page itself above all
                 Middleware(LinkPreview, title=title, description=description),
             ],
         },
-        "allowed_paths": [str(FOLDER)],
         "state_session_capacity": 64,
         "run_history": False,
         "enable_monitoring": False,

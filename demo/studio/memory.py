@@ -39,6 +39,21 @@ def give_small_blocks_back() -> None:
 
 
 @contextlib.contextmanager
+def others_may_work() -> Iterator[None]:
+    """Within `alone`, while it waits for another process: others may be in theirs meanwhile."""
+    entered = 0
+    with contextlib.suppress(RuntimeError):  # which an RLock raises that is not held any more
+        while True:
+            _working.release()
+            entered += 1
+    try:
+        yield
+    finally:
+        for _ in range(entered):
+            _working.acquire()
+
+
+@contextlib.contextmanager
 def alone() -> Iterator[None]:
     """Within, no other thread is; what was free at the end is given back."""
     with _working:

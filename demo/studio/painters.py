@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import pickle
@@ -31,6 +32,7 @@ from cocosnet_hf.pictures import open_photo
 
 from .correspondence import Correspondence, takes_points
 from .gallery import Exhibit, has_gallery
+from .memory import others_may_work
 from .words import in_words
 
 try:
@@ -40,8 +42,20 @@ try:
         """ZeroGPU lends a GPU to each call; of what goes wrong there it hands on gr.Error alone.
 
         It forks a process for it, in which a lock of this one would never be free: `in_words`.
+        While this one waits for a GPU and for its answer, others may work. On other hardware
+        `spaces.GPU` gives back what it got, which runs where it is.
         """
-        return spaces.GPU(duration=30)(in_words(function))  # so many seconds
+        task = in_words(function)
+        lent = spaces.GPU(duration=30)(task)  # so many seconds
+        if lent is task:
+            return task
+
+        @functools.wraps(function)
+        def waited_for(*args: Any, **knobs: Any) -> Any:
+            with others_may_work():
+                return lent(*args, **knobs)
+
+        return waited_for
 except ImportError:
 
     def on_gpu(function: Any) -> Any:

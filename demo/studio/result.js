@@ -405,8 +405,9 @@ document.addEventListener("pointermove", (event) => {
 document.addEventListener("click", (event) => {
   if (event.target.closest?.(`#${props.name}-paint`)) state("painting");
   else if (isShown(pane)) {
-    pin(linkAt(event));
     cursor = null; // it would lie on the pin
+    say();
+    pin(linkAt(event));
     draw();
   }
 });

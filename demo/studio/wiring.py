@@ -72,7 +72,7 @@ def wire(
         painting = painter.paint(condition, photo, known, before, **knobs)
         shown = board_value(painting, painter, condition, looks, as_address)
         entries |= {"keep": 1} if keep else {}
-        link = {name: index for name, index in entries.items() if index is not None}
+        link = {name: value for name, value in entries.items() if value is not None}
         return shown | {"asked": asked_of(sent), "link": link, "painted": told(link)}
 
     def follow(sent: dict[str, Any] | None, *values: Any) -> dict[str, Any]:

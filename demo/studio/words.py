@@ -12,12 +12,11 @@ from PIL import Image
 
 from cocosnet_hf import MaskCondition
 
-PLAIN = {"legwear_long": "trousers", "skirt_shorts": "skirt or shorts", "outerwear": "jacket"}
-"""Classes that are known by another name."""
-
-
 P = ParamSpec("P")
 R = TypeVar("R")
+
+PLAIN = {"legwear_long": "trousers", "skirt_shorts": "skirt or shorts", "outerwear": "jacket"}
+"""Classes that are known by another name."""
 
 
 def in_words(handler: Callable[P, R]) -> Callable[P, R]:

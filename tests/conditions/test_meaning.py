@@ -355,6 +355,12 @@ def test_class_numbers_that_were_spread_are_refused_with_the_factor(
         read(Image.fromarray(LABELS + 3))  # by no factor
 
 
+@pytest.mark.parametrize("number", [7, 50, 128])
+def test_a_single_strange_number_is_no_times_of_another(number: int):
+    with pytest.raises(ValueError, match="or correct the mask.$"):
+        read(np.uint8(number) * (LABELS > 2))
+
+
 def test_a_mask_that_is_transparent_everywhere_is_not_taken_for_unknown():
     picture = Image.fromarray(PARTS.palette[LABELS]).convert("RGBA")
     picture.putalpha(0)

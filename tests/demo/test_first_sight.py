@@ -3,12 +3,15 @@
 import base64
 import io
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from cocosnet_hf import bundled_names
+from cocosnet_hf.bundled import ASSETS, READERS
 from tests.support import tiny
 from tests.support.demo_page import CONDITIONS, SIZE, noise
 
@@ -88,6 +91,23 @@ def test_any_other_model_paints_it_at_the_start():
     painting = painter.paint(gallery.layout.condition, gallery.look.picture)
     shown = opened(first_sight(tab, painter, gallery)["download"])
     assert np.array_equal(shown, painting.image)
+
+
+@pytest.mark.parametrize("tab", bundled_names())
+def test_what_is_stored_is_of_the_networks_that_guide_the_matching(
+    tab: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    import studio.first_sight
+
+    large = shutil.ignore_patterns("*.safetensors")
+    shutil.copytree(ASSETS, tmp_path / "assets", ignore=large)
+    monkeypatch.setattr(studio.first_sight, "ASSETS", tmp_path / "assets")
+    known = {made_of(tab)}
+    for reader in READERS[tab]:
+        with (tmp_path / "assets" / reader / "config.json").open("a") as file:
+            file.write(" ")
+        known.add(made_of(tab))
+    assert len(known) == 1 + len(READERS[tab])
 
 
 def test_what_is_stored_is_shown_until_the_gallery_changes(

@@ -13,7 +13,7 @@ import pytest
 import torch.nn.functional as F
 from PIL import Image
 
-from cocosnet_hf import MaskCondition, Pose
+from cocosnet_hf import EdgeCondition, MaskCondition, Pose
 from cocosnet_hf.conditions.pose import JOINTS
 from tests.support import tiny
 from tests.support.demo_page import CONDITIONS, SIZE, noise, pose
@@ -131,6 +131,18 @@ def test_a_large_picture_is_made_smaller_and_turned_as_a_small_one(
     again = np.asarray(shrunk.convert("RGBA").resize(small.size, Image.Resampling.NEAREST), int)
     off = np.abs(again - np.asarray(small.convert("RGBA"), int)).max(2)
     assert (off < 12).mean() > 0.98  # all but the borders of the quarters
+
+
+@pytest.mark.parametrize(("mode", "name"), [("I;16", "drawing.png"), ("I", "drawing.tif")])
+def test_a_large_drawing_of_16_bits_keeps_its_lines(uploads: Path, mode: str, name: str):
+    lines = np.full((1400, 1500), 65535, np.uint16)
+    lines[680:720, 200:1300] = 6000
+    Image.fromarray(lines).convert(mode).save(uploads / name)
+    drawing = read_lines({"path": str(uploads / name)}, "drawing")
+    assert max(drawing.size) == MAX_SIDE
+    ink = EdgeCondition().encode({"edges": drawing}, 256, 256)[0]
+    rows = ink.nonzero()[:, 0]
+    assert ink[:, 100:150].any(0).all() and rows.min() > 120 and rows.max() < 136
 
 
 @pytest.mark.parametrize("read", [read_picture, read_photo, read_label_map])

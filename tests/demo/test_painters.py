@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import sys
+import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ gradio = pytest.importorskip("gradio", reason="needs the extra demo")
 import studio.gallery  # noqa: E402
 from studio import painters  # noqa: E402
 from studio.gallery import Exhibit, gallery_of, store  # noqa: E402
+from studio.memory import alone  # noqa: E402
 from studio.painters import ENLARGED, PREPARED, Painter, open_painters  # noqa: E402
 from studio.result import as_data, board_value  # noqa: E402
 
@@ -75,18 +77,35 @@ def test_an_edited_exemplar_keeps_what_its_layout_keeps():
     assert np.array_equal(kept.result, photo)
 
 
+def with_spaces(monkeypatch: pytest.MonkeyPatch, gpu: Callable) -> Any:
+    """The module of painters, imported where the package spaces is, which lends GPUs by `gpu`."""
+    monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=gpu))
+    spec = importlib.util.spec_from_file_location("studio.with_spaces", painters.__file__)
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def free() -> bool:
+    """Whether another thread may work, see `alone`."""
+    let_in = threading.Event()
+
+    def work() -> None:
+        with alone():
+            let_in.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    return let_in.wait(0.3)
+
+
 def test_gpus_are_borrowed_where_the_package_spaces_lends_them(monkeypatch: pytest.MonkeyPatch):
     lent: list[tuple[int, Any]] = []
 
     def gpu(duration: int) -> Callable:
         return lambda task: lambda *a, **k: lent.append((duration, task)) or task(*a, **k)
 
-    monkeypatch.setitem(sys.modules, "spaces", SimpleNamespace(GPU=gpu))
-    spec = importlib.util.spec_from_file_location("studio.with_spaces", painters.__file__)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, spec.name, module)
-    spec.loader.exec_module(module)
-    painter = module.Painter(tiny.pipeline(image_size=SIZE))
+    painter = with_spaces(monkeypatch, gpu).Painter(tiny.pipeline(image_size=SIZE))
     painter.paint(noise(), noise(1))
     painter.flows(noise(), [noise(1)])
     assert [duration for duration, _ in lent] == [30, 30]
@@ -95,6 +114,34 @@ def test_gpus_are_borrowed_where_the_package_spaces_lends_them(monkeypatch: pyte
     # What a borrowed process raises is lost, except for what is meant for the page.
     with pytest.raises(gradio.Error, match="at least 8 x 8 are needed"):
         painter.paint(noise(), noise(size=(4, 4)))
+
+
+def test_who_waits_for_a_gpu_lets_others_work(monkeypatch: pytest.MonkeyPatch):
+    seen: list[bool] = []
+
+    def gpu(**_: int) -> Callable:
+        return lambda task: lambda *a, **k: seen.append(free()) or task(*a, **k)
+
+    painter = with_spaces(monkeypatch, gpu).Painter(tiny.pipeline(image_size=SIZE))
+    with alone(), alone():
+        painter.paint(noise(), noise(1))
+        assert not free()  # after it is alone again
+        with pytest.raises(gradio.Error, match="at least 8 x 8"):
+            painter.paint(noise(), noise(size=(4, 4)))
+        assert not free()
+    assert free() and seen == [True, True]
+    painter.paint(noise(), noise(1))  # by nobody who is alone
+    assert free()
+
+
+def test_where_nothing_is_lent_painting_stays_alone(monkeypatch: pytest.MonkeyPatch):
+    pipe = tiny.pipeline(image_size=SIZE)
+    painter = with_spaces(monkeypatch, lambda **_: lambda task: task).Painter(pipe)
+    others: list[bool] = []
+    pipe.translation.register_forward_pre_hook(lambda *_: others.append(free()))
+    with alone():
+        painter.paint(noise(), noise(1))
+    assert others and not any(others)
 
 
 def test_of_several_portraits_only_new_ones_are_matched(monkeypatch: pytest.MonkeyPatch):

@@ -27,7 +27,9 @@ from tests.support.visitor import answered, painted
 gradio = pytest.importorskip("gradio", reason="needs the extra demo")
 from gradio_client import Client, handle_file  # noqa: E402
 from gradio_client.exceptions import AppError  # noqa: E402
-from studio.limits import MAX_UPLOAD, MOST_WAITING  # noqa: E402
+from studio.gallery import FOLDER  # noqa: E402
+from studio.layer_tab import MODEL, first_address  # noqa: E402
+from studio.limits import AT_ONCE, MAX_UPLOAD, MOST_WAITING, limits  # noqa: E402
 from studio.memory import ARENAS  # noqa: E402
 from studio.painters import DemoResult, Painter  # noqa: E402
 
@@ -39,6 +41,18 @@ from studio.painters import DemoResult, Painter  # noqa: E402
 )
 def test_no_file_of_the_server_is_served(address: str, path: str):
     assert httpx.get(f"{address}gradio_api/file={path}").status_code in (403, 404)
+
+
+def test_of_the_gallery_all_is_served_and_nobody_is_told_where_it_lies(address: str):
+    painter = Painter(tiny.pipeline(CONDITIONS[MODEL], SIZE), is_bundled=True)
+    worn = httpx.get(f"{address}{first_address(painter)}")
+    for name in worn.json()["photos"]:
+        photo = httpx.get(worn.url.join(name))
+        assert photo.status_code == 200 and photo.headers["content-type"] == "image/jpeg"
+    assert httpx.get(f"{address}gallery/%2e%2e/app.py").status_code == 404
+    with served(dict.fromkeys(CONDITIONS) | {MODEL: painter}) as url:
+        told = httpx.get(f"{url}config").text
+    assert "worn.json" in told and str(FOLDER) not in told
 
 
 def test_the_page_is_sent_compressed(address: str):
@@ -105,6 +119,14 @@ def test_few_handlers_read_pictures_at_once():
     assert {handler.preprocess for handler in reading} == {
         False
     }  # gradio would read without limits
+
+
+def test_the_docs_tell_the_servers_limits():
+    told = " ".join((DEMO.parent / "docs" / "deployment.md").read_text().split())
+    kept = limits("", "")["state_session_capacity"]
+    assert f"files up to {MAX_UPLOAD // 2**20} MB" in told and f"{kept} sessions" in told
+    assert f"{MOST_WAITING} requests wait" in told
+    assert f"of each of the quick ones, which do not, {AT_ONCE} may run at once" in told
 
 
 ARENAS_OF_THREADS = """

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from cocosnet_hf import bundled_names
-from cocosnet_hf.bundled import ASSETS
+from cocosnet_hf.bundled import ASSETS, READERS
 from cocosnet_hf.hub.__main__ import main
-from cocosnet_hf.hub.live import READERS, build_page, publish_page
+from cocosnet_hf.hub.live import build_page, publish_page
 from tests.support.loopback_hub import LoopbackHub
 from tests.support.paths import REPOSITORY
 

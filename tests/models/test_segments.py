@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
+from cocosnet_hf.models import segments as segments_module
 from cocosnet_hf.models.laying import arranged, laid, overlaid
 from cocosnet_hf.models.segments import (
     MOST,
@@ -95,6 +96,27 @@ def test_of_many_specks_the_largest_parts_are_kept_and_the_rest_are_their_surrou
     for number in range(len(bank)):
         laid_pixels[segments.pixels(number, (SIDE, SIDE))] |= bank.cut(number)[1]
     assert torch.equal(laid_pixels, ~lost)  # no pixel is laid as of another class
+
+
+def test_a_bank_whose_label_map_has_other_segments_by_now_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    now = {"few.png": maps()[0], "many.png": speckled()}
+
+    def read(_: str, own: str) -> tuple[Tensor, Tensor]:
+        return photos(1)[0], now[own]
+
+    path, pairs = tmp_path / "bank.safetensors", [("a.png", "few.png"), ("b.png", "many.png")]
+    with monkeypatch.context() as earlier:
+        earlier.setattr(segments_module, "MOST", 1000)  # a map's segments were once all its parts
+        SegmentBank.of(pairs, read).save(path)
+    bank = SegmentBank.load(path, read)
+    assert bank.cut(0)[1].any()
+    with pytest.raises(ValueError, match=f"many.png has {MOST} segments, .* Make the bank anew"):
+        bank.cut(len(bank) - 1)
+    now["few.png"] = disc(10, 12, 6, label=2)  # as many of other classes
+    with pytest.raises(ValueError, match="few.png has 2 segments, and the bank knows other 2"):
+        SegmentBank.load(path, read).cut(0)
 
 
 def test_overlap_is_intersection_over_union():

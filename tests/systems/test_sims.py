@@ -160,6 +160,23 @@ def test_a_canvas_is_the_photo_without_stripes_along_its_borders():
     assert column.tolist() == [1] * (16 - stripe) + [0] * (2 * stripe) + [1] * (16 - stripe)
 
 
+def test_specks_that_a_call_leaves_out_are_holes_of_the_training_canvas_too():
+    labels = layouts(1)[0].repeat_interleave(2, 0).repeat_interleave(2, 1)
+    labels[::2, ::2] = torch.where(labels[::2, ::2] == 0, 2, labels[::2, ::2])
+    condition = F.one_hot(labels, 3).movedim(-1, 0).float()[None]
+    colours = torch.tensor([-0.5, 0.1, 0.9])[labels].expand(1, 3, -1, -1)
+    given = Batch(colours, condition, colours, condition, torch.zeros(1))
+    segments, numbers = segments_of(labels[None])
+    left_out = segments.label[numbers] != labels
+    assert left_out.sum() > 3 * MOST
+    system = made()
+    canvas, filled = system.training_canvas(given, segments, numbers)
+    assert not filled[:, 0][left_out].any() and filled.any()
+    assert not canvas[left_out[:, None].expand_as(canvas)].any()
+    spread, mean = system.kept[0][1][-1]  # of the ground's own colours, none of its specks'
+    assert (mean + 0.5).abs().max() < 1e-5 and spread.max() < 0.01
+
+
 def test_a_large_segment_is_cut_by_a_mask_that_its_class_had_and_may_take_its_colours():
     system, given = made(), batch()
     plain, filled = made().training_canvas(given, *segments_of(given.condition.argmax(1)))

@@ -1,6 +1,7 @@
 """A pipeline is written without one of its pieces, which all else of it does without."""
 
 import json
+import shutil
 from pathlib import Path
 
 from cocosnet_hf import CoCosPipeline
@@ -24,3 +25,9 @@ def test_what_a_pipeline_does_not_have_is_not_written(tmp_path: Path):
     assert write_without(Path(folder), tmp_path / "once", "unguided")
     assert not write_without(tmp_path / "once", tmp_path / "twice", "unguided")
     assert not (tmp_path / "twice").exists()
+    shutil.rmtree(tmp_path / "once" / "translation")
+    assert not write_without(tmp_path / "once", tmp_path / "twice", "detail-as-painted")
+    settings = json.loads((tmp_path / "once" / "model_index.json").read_text())
+    del settings["condition"]
+    (tmp_path / "once" / "model_index.json").write_text(json.dumps(settings))
+    assert not write_without(tmp_path / "once", tmp_path / "twice", "unguided")
