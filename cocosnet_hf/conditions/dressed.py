@@ -25,7 +25,10 @@ _NUMBER = {name: number for number, name in enumerate(PERSON_CLASSES)}
 _BACKGROUND, _SKIN = _NUMBER["background"], _NUMBER["skin"]
 
 ONE_HEAD = frozenset(_NUMBER[name] for name in ("skin", "hair", "headwear", "eyewear"))
-"""Classes among which a head is not cut up: its face stays that of the exemplar."""
+"""Classes that a face may show: it is not cut up, and stays that of the exemplar."""
+
+ON_HEAD = frozenset(_NUMBER[name] for name in ("hair", "headwear"))
+"""Classes that show one another, but no skin: long hair beside a short one's neck would be bare."""
 
 SMALL = frozenset(_NUMBER[name] for name in ("eyewear", "accessory"))
 """Classes that lie on others, which stay what they are if either picture lacks them."""
@@ -126,10 +129,13 @@ def _shown_for(asked: int, worn: np.ndarray, is_read: bool) -> list[int]:
     """The classes of an exemplar that may be shown where one is asked for."""
     if asked == _BACKGROUND:
         return [_BACKGROUND]
-    alike = {*_like(asked, is_read)} | (ONE_HEAD if asked in ONE_HEAD else set())
+    heads = (group for group in (ON_HEAD, ONE_HEAD) if asked in group)
+    alike = {*_like(asked, is_read)} | next(heads, frozenset())
     is_worn = np.isin(worn, sorted(alike - SMALL)).mean() >= (LEAST_SEEN if is_read else LEAST_WORN)
     if asked in SMALL or not is_worn:
-        return [number for number in range(len(PERSON_CLASSES)) if number != _BACKGROUND]
+        # Of all there is, cloth comes nearest to cloth, and to hair.
+        bare = {_BACKGROUND} if asked in ONE_HEAD - ON_HEAD else {_BACKGROUND, _SKIN}
+        return [number for number in range(len(PERSON_CLASSES)) if number not in bare]
     return sorted(alike | SMALL)
 
 

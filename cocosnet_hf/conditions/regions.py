@@ -7,7 +7,7 @@ A region looks at the exemplar's region of its class, as far as that reaches; be
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import cv2
 import numpy as np
@@ -20,6 +20,10 @@ from .reflection import core_of, held_to_regions
 
 LEAST = 0.003
 """Share of the exemplar below which a class has too little to show."""
+
+SMALL_PART = 0.02
+"""Share of the picture up to which a part whose class the exemplar lacks takes that of its
+surroundings: it would be patched with whatever looks a little like it."""
 
 MIDDLE = (5.0, 95.0)
 """Percentiles of a region's rows and columns between which it is laid on the other one."""
@@ -57,7 +61,8 @@ def region_guide(
     kin: the classes that one looks at where its own is missing, the best first. Raises ValueError
     for landmarks without labels.
     """
-    labels, worn = labels_of(own), labels_of(exemplar)
+    worn = labels_of(exemplar)
+    labels = without_small_parts(labels_of(own), {*np.unique(worn).tolist()})
 
     def shown(asked: int) -> np.ndarray:
         for number in (asked, *(kin or {}).get(asked, ())):
@@ -101,6 +106,24 @@ def _laid(there: np.ndarray, seen: np.ndarray, axis: int, grid: tuple[int, int])
     place = (np.arange(there.shape[axis]) + 0.5) / len(there)
     moved = (place - (low + high) / 2) * stretch + (other_low + other_high) / 2
     return moved * len(seen) / seen.shape[axis] * grid[axis] - 0.5
+
+
+def without_small_parts(labels: np.ndarray, known: Collection[int]) -> np.ndarray:
+    """Labels (H, W) whose small parts of classes that are not known have the nearest other one."""
+    left_out = np.zeros(labels.shape, bool)
+    for number in {*np.unique(labels).tolist()} - {*known}:
+        there = (labels == number).astype(np.uint8)
+        _, parts, figures, _ = cv2.connectedComponentsWithStats(there)
+        small = figures[:, cv2.CC_STAT_AREA] <= SMALL_PART * labels.size
+        left_out |= (small & (np.arange(len(figures)) > 0))[parts]
+    if not left_out.any() or left_out.all():
+        return labels
+    _, nearest = cv2.distanceTransformWithLabels(
+        left_out.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    of_nearest = np.zeros(nearest.max() + 1, labels.dtype)
+    of_nearest[nearest[~left_out]] = labels[~left_out]
+    return of_nearest[nearest]
 
 
 def labels_of(landmarks: Landmarks) -> np.ndarray:

@@ -14,7 +14,7 @@ from diffusers.utils import BaseOutput
 from torch import Tensor, nn
 
 from .blocks import LEAKY_SLOPE, leaky_relu_
-from .detail import DetailCurve
+from .detail import BEYOND, DetailCurve, around
 from .network import Network, require_channels, require_stride
 
 TRUSTED_AT_FIRST = 2.0
@@ -239,7 +239,16 @@ def enlarged(image: Tensor, share: Tensor, warp: Tensor) -> Tensor:
     coarse = F.interpolate(warp, small, mode="bilinear", antialias=True)
     detail = warp - F.interpolate(coarse, large, mode="bicubic")
     trusted = F.interpolate(share, large, mode="bilinear")
-    return (F.interpolate(image, large, mode="bicubic") + trusted * detail).clamp(-1, 1)
+    larger = F.interpolate(image, large, mode="bicubic") + trusted * detail
+    # Its edges are not quite those of the warp, whose detail would draw a bright line beside them.
+    limits = (F.interpolate(limit, large, mode="bilinear") for limit in around(image))
+    low, high = (
+        choice(one, other)
+        for choice, one, other in zip(
+            (torch.minimum, torch.maximum), limits, around(warp), strict=True
+        )
+    )
+    return torch.minimum(torch.maximum(larger, low - BEYOND), high + BEYOND).clamp(-1, 1)
 
 
 def _doubled(x: Tensor) -> Tensor:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+BEYOND, FADING, STRONG = 0.05, 0.35, 0.8
+"""How far the curve may go beyond what is around a place, in units of a picture in [-1, 1]: at an
+edge of STRONG contrast or more, and how much further for each unit that it is weaker. A strong edge
+that is made clearer becomes a bright line beside dark hair; faint lines are what it is for."""
 
 
 class DetailCurve(nn.Module):
@@ -43,4 +49,12 @@ class DetailCurve(nn.Module):
             factor = faint + (clear - faint) * strength / (strength + knee**2)
             result = F.interpolate(result, scale_factor=2.0, mode="bilinear") + factor * band
             below = fine
-        return result
+        low, high = around(image)
+        contrast = F.max_pool2d((high - low).amax(1, keepdim=True), 5, 1, 2)  # 4 pixels away too
+        beyond = BEYOND + FADING * F.relu(STRONG - contrast)
+        return torch.minimum(torch.maximum(result, low - beyond), high + beyond)
+
+
+def around(image: Tensor) -> tuple[Tensor, Tensor]:
+    """The least and the greatest of each place and its neighbours, (B, C, H, W) both."""
+    return -F.max_pool2d(-image, 3, 1, 1), F.max_pool2d(image, 3, 1, 1)

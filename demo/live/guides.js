@@ -6,7 +6,9 @@
 // isRead, sure}: points in shares of the picture, labels a class for each pixel, sure where a network
 // that read them had little doubt.
 
-import { blurred, clamp, count, erodeSquare, interpolated, nearestOf, roundEven } from "./planes.js";
+import {
+  blurred, clamp, count, erodeSquare, interpolated, joinedParts, nearestOf, nearestSet, roundEven,
+} from "./planes.js";
 import { coreOf, heldToRegions } from "./reflection.js";
 import { LIMBS_OF_SKIN, inCells, nearestBone, skinnedFlow, solved } from "./skinning.js";
 
@@ -22,6 +24,7 @@ export const PERSON_CLASSES = (
 ).split(" ");
 const numbers = (names) => names.split(" ").map((name) => PERSON_CLASSES.indexOf(name));
 const ONE_HEAD = numbers("skin hair headwear eyewear");
+const ON_HEAD = numbers("hair headwear");
 const SMALL = numbers("eyewear accessory");
 const TAKEN_FOR_ANOTHER = [numbers("top outerwear dress"), numbers("dress skirt_shorts")];
 const SKIN = 1;
@@ -71,10 +74,15 @@ function dressedCores(asked, { labels, isRead }) {
 // The classes of an exemplar that may be shown where one is asked for.
 function shownFor(asked, { set }, isRead) {
   if (asked === 0) return [0];
-  const alike = new Set([...likeOf(asked, isRead), ...(ONE_HEAD.includes(asked) ? ONE_HEAD : [])]);
+  const heads = [ON_HEAD, ONE_HEAD].find((group) => group.includes(asked)) || [];
+  const alike = new Set([...likeOf(asked, isRead), ...heads]);
   const worn = set.map((label) => (alike.has(label) && !SMALL.includes(label) ? 1 : 0));
   const isWorn = count(worn) / set.length >= (isRead ? LEAST_SEEN : LEAST_WORN);
-  if (SMALL.includes(asked) || !isWorn) return PERSON_CLASSES.map((_, number) => number).slice(1);
+  if (SMALL.includes(asked) || !isWorn) {
+    // Of all there is, cloth comes nearest to cloth, and to hair.
+    const mayBeBare = ONE_HEAD.includes(asked) && !ON_HEAD.includes(asked);
+    return PERSON_CLASSES.map((_, number) => number).slice(mayBeBare ? SKIN : SKIN + 1);
+  }
   return [...new Set([...alike, ...SMALL])];
 }
 
@@ -85,12 +93,28 @@ const likeOf = (asked, isRead) => [
 ];
 
 const LEAST = 0.003;
+const SMALL_PART = 0.02;
 const MIDDLE = [5, 95];
 const MOST_STRETCH = 1.5;
 
 // kin: the classes that one looks at where its own is missing, by number, the best first.
+// Labels whose small parts of classes that are not known have the nearest other one.
+function withoutSmallParts({ set, width, height }, known) {
+  const leftOut = new Uint8Array(set.length);
+  for (const number of new Set(set)) {
+    if (known.has(number)) continue;
+    const { parts, areas } = joinedParts(set.map((label) => (label === number ? 1 : 0)), width, height);
+    parts.forEach((part, at) => (leftOut[at] |= part && areas[part] <= SMALL_PART * set.length ? 1 : 0));
+  }
+  const left = count(leftOut);
+  if (!left || left === set.length) return { set, width, height };
+  const nearest = nearestSet(leftOut.map((one) => one ^ 1), width, height);
+  return { set: set.map((label, at) => (leftOut[at] ? set[nearest[at]] : label)), width, height };
+}
+
 function regionGuide(own, exemplar, grid, kin = {}) {
   const { set, width: wide, height: high } = exemplar.labels;
+  const labels = withoutSmallParts(own.labels, new Set(set));
   const shown = remembered((asked) => {
     for (const number of [asked, ...(kin[asked] || [])]) {
       const there = set.map((label) => (label === number ? 1 : 0));
@@ -104,7 +128,7 @@ function regionGuide(own, exemplar, grid, kin = {}) {
     return { may: core, continues: core };
   });
   return (width, height) => {
-    const asked = atSize(own.labels, width, height);
+    const asked = atSize(labels, width, height);
     const flow = { x: new Float64Array(asked.length).fill(NaN), y: new Float64Array(asked.length).fill(NaN) };
     for (const number of new Set(asked)) {
       const seen = shown(number);

@@ -78,6 +78,18 @@ def test_a_class_looks_at_its_like_wherever_the_exemplar_wears_it(pair: tuple[st
     assert there.mean() > 0.95 and checked >= 4
 
 
+def test_no_skin_stands_for_what_is_not_worn():
+    """Long trousers asked of a dress are cloth, and so are the sleeves of a coat."""
+    own, exemplar = landmarks("02"), landmarks("01")
+    guide = condition().guide(own, exemplar, GRID)(SIZE)
+    there = ~guide.isnan().any(-1).numpy()
+    asked, found = asked_of("02"), seen(guide, exemplar.labels)
+    for name in ("legwear_long", "outerwear"):
+        chosen = there & (asked == NUMBER[name])
+        assert not (exemplar.labels == NUMBER[name]).any() and chosen.mean() > 0.01
+        assert (found[chosen] == NUMBER["skin"]).mean() < 0.05
+
+
 def test_a_head_is_moved_in_one_piece():
     own, exemplar = landmarks("00"), landmarks("03")
     guide = condition().guide(own, exemplar, GRID)(SIZE).numpy()

@@ -72,6 +72,19 @@ def test_what_the_exemplar_lacks_is_left_to_the_matching():
     assert np.isnan(found[44:]).all() and not np.isnan(found[:44]).any()
 
 
+def test_a_small_part_that_the_exemplar_lacks_takes_its_surroundings():
+    own, exemplar = scene(20, 64), scene(24, 64)
+    own[30:36, 10:16] = 2  # a pond in the hills
+    guides = (
+        GUIDED.guide(landmarks(one), landmarks(exemplar), GRID)((64, 96))
+        for one in (own, scene(20, 64))
+    )
+    assert torch.equal(*guides)
+    own[30:40, 10:40] = 2
+    guide = GUIDED.guide(landmarks(own), landmarks(exemplar), GRID)((64, 96)).numpy()
+    assert np.isnan(guide[30:40, 10:40]).all()
+
+
 def test_at_any_fineness_it_says_the_same():
     own, exemplar = landmarks(scene(20, 44)), landmarks(scene(28, 40))
     guide = GUIDED.guide(own, exemplar, GRID)

@@ -255,10 +255,18 @@ def test_strength_goes_from_the_painting_alone_to_the_sharp_warp_alone(
 
 def test_a_picture_that_copies_nothing_takes_no_detail():
     warp = inputs(1, 64, 96)[0][:, :3]
-    image = inputs(1, 32, 48, seed=1)[0][:, :3] / 2
+    image = F.avg_pool2d(inputs(1, 32, 48, seed=1)[0][:, :3], 3, 1, 1)
     found = enlarged(image, torch.zeros(1, 1, 32, 48), warp)
     expected = F.interpolate(image, (64, 96), mode="bicubic")
     torch.testing.assert_close(found, expected.clamp(-1, 1))
+
+
+def test_the_detail_of_an_edge_draws_no_bright_line_beside_the_pictures_own():
+    warp = torch.full((1, 3, 64, 96), 0.4)
+    warp[..., 48:] = -0.8
+    image = F.interpolate(warp.roll(2, dims=3), (32, 48), mode="bilinear", antialias=True)
+    found = enlarged(image, torch.ones(1, 1, 32, 48), warp)[..., 8:-8]
+    assert found.max() < 0.5 and found.min() > -0.9
 
 
 def test_detail_is_taken_where_the_picture_is_copied_and_nothing_leaves_the_range():

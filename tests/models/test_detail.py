@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from cocosnet_hf.models import BlendingTranslationNetwork
-from cocosnet_hf.models.detail import DetailCurve
+from cocosnet_hf.models.detail import BEYOND, DetailCurve
 from tests.support import tiny
 from tests.support.tensors import normal
 
@@ -25,8 +25,15 @@ def contrast(picture: Tensor) -> float:
 
 def test_clear_lines_grow_and_faint_ones_fade():
     curve = DetailCurve(CURVE)
-    assert contrast(curve(striped(0.6))) > 1.4 * contrast(striped(0.6))
+    assert contrast(curve(striped(0.4))) > 1.4 * contrast(striped(0.4))
     assert contrast(curve(striped(0.02))) < 0.7 * contrast(striped(0.02))
+
+
+def test_beside_a_strong_edge_no_bright_line_is_drawn():
+    edge = torch.full((1, 3, 32, 32), 0.4)
+    edge[..., 14:] = -0.8
+    found = DetailCurve(CURVE)(edge)
+    assert found.max() <= 0.4 + BEYOND + 1e-6 and found.min() >= -0.8 - BEYOND - 1e-6
 
 
 def test_colours_of_large_places_stay():
