@@ -156,16 +156,16 @@ def names_in(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...], str | None
         return (), (), None
     try:
         if path.suffix == ".json":
-            entries = json.loads(path.read_text(encoding="utf-8"))
+            entries = json.loads(path.read_text(encoding="utf-8-sig"))
             if isinstance(entries, dict):
                 entries = [entries[key] for key in sorted(entries, key=int)]
             rows = [(str(entry), "") for entry in entries]
         elif path.suffix == ".csv":
-            with path.open(newline="", encoding="utf-8") as file:
+            with path.open(newline="", encoding="utf-8-sig") as file:
                 rows = [_csv_row(row) for row in csv.reader(file) if row]
             rows = [row for row in rows if row[0].lower() not in ("name", "class", "label")]
         else:
-            rows = [_line(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            rows = [_line(line) for line in path.read_text(encoding="utf-8-sig").splitlines()]
             rows = [row for row in rows if row[0]]
     except (ValueError, TypeError, AttributeError) as error:
         raise LayoutError(
