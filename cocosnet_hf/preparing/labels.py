@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..conditions import MaskCondition
 from ..conditions.meaning import color_codes, hexadecimal
-from ..datasets.checking import LOSSY
+from ..picture_files import LOSSY_HEAD
 from ..pictures import open_image
 from .found import LayoutError
 
@@ -230,7 +230,7 @@ def _palette_of(image: Image.Image) -> dict[int, str]:
 
 def _refuse_lossy(path: Path) -> None:
     with path.open("rb") as file:
-        if LOSSY.match(file.read(16)):
+        if LOSSY_HEAD.match(file.read(16)):
             raise LayoutError(
                 f"'{path}' is a label map in a lossy file (JPEG or WebP), which changes class "
                 "numbers along every edge: export the label maps again as PNG. If these are "

@@ -26,7 +26,7 @@ from cocosnet_hf.conditions import joints, open_image, open_photo
 from cocosnet_hf.conditions.joints import JOINTS
 from cocosnet_hf.conditions.label_maps import nearest_classes
 from cocosnet_hf.landscape_reader import LANDSCAPE
-from cocosnet_hf.notes import Note, warn
+from cocosnet_hf.notes import Note, log, warn
 from cocosnet_hf.person_reader import PERSON
 from cocosnet_hf.picture_files import register_heic
 from cocosnet_hf.pictures import Refused, Unreadable
@@ -141,9 +141,14 @@ def _uploaded(upload: Mapping[str, Any], what: str) -> Path:
     return path
 
 
-def read_photo(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
-    """An uploaded photo in sRGB, at most `MAX_SIDE` pixels long. Raises as `read_picture` does."""
-    return open_photo(read_picture(upload, what, lambda photo: shrunk(photo, MAX_SIDE)), what)
+def read_photo(upload: Mapping[str, Any] | None, what: str, tells: bool = True) -> Image.Image:
+    """An uploaded photo in sRGB, at most `MAX_SIDE` pixels long. Raises as `read_picture` does.
+
+    tells: whether the visitor is told what was taken where the photo may mean two things.
+    """
+    photo = read_picture(upload, what, lambda photo: shrunk(photo, MAX_SIDE))
+    told = functools.partial(show, title="A photo that may mean two things")
+    return open_photo(photo, what, told if tells else log)
 
 
 def read_lines(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
