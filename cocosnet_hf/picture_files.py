@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 import re
+import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -62,6 +63,9 @@ def read_file(
     Raises Image.DecompressionBombError above Pillow's size limit, UnidentifiedImageError,
     FileNotFoundError and whatever Pillow raises for a damaged file.
     """
+    if isinstance(file, (str, os.PathLike)) and stat.S_ISFIFO(os.stat(file).st_mode):
+        with open(file, "rb") as stream:  # a pipe can be read once
+            file = io.BytesIO(stream.read())
     if is_heic(file):
         register_heic()
     try:

@@ -27,6 +27,7 @@ from cocosnet_hf.conditions.joints import JOINTS
 from cocosnet_hf.conditions.label_maps import nearest_classes
 from cocosnet_hf.landscape_reader import LANDSCAPE
 from cocosnet_hf.notes import Note, log, warn
+from cocosnet_hf.pairing import lying_on
 from cocosnet_hf.person_reader import PERSON
 from cocosnet_hf.picture_files import register_heic
 from cocosnet_hf.pictures import Refused, Unreadable
@@ -146,16 +147,13 @@ def read_photo(upload: Mapping[str, Any] | None, what: str, tells: bool = True) 
 
     tells: whether the visitor is told what was taken where the photo may mean two things.
     """
-    photo = read_picture(upload, what, lambda photo: shrunk(photo, MAX_SIDE))
+    photo = read_picture(upload, what, functools.partial(shrunk, side=MAX_SIDE))
     told = functools.partial(show, title="A photo that may mean two things")
     return open_photo(photo, what, told if tells else log)
 
 
 def read_lines(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
-    """An uploaded drawing with its transparency, at most `MAX_SIDE` pixels long.
-
-    Raises what `read_picture` raises.
-    """
+    """An uploaded drawing with its transparency, at most `MAX_SIDE` long; see `read_picture`."""
 
     def smaller(drawing: Image.Image) -> Image.Image:
         # Planes of more than 8 bits would lose what is above 255.
@@ -172,20 +170,24 @@ def read_label_map(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
 
     Raises what `read_picture` raises.
     """
-
-    nearest = Image.Resampling.NEAREST
-    return read_picture(upload, what, lambda labels: shrunk(labels, MAX_SIDE, nearest))
+    nearest = functools.partial(shrunk, side=MAX_SIDE, resample=Image.Resampling.NEAREST)
+    return read_picture(upload, what, nearest)
 
 
 def uploaded_mask(
-    upload: Mapping[str, Any] | None, what: str, condition: MaskCondition
+    upload: Mapping[str, Any] | None,
+    what: str,
+    condition: MaskCondition,
+    photo: Image.Image | None = None,
 ) -> Image.Image:
-    """An uploaded label map as a drawing in class colours, see `mask_drawing`.
+    """An uploaded label map, on its photo, as a drawing in class colours; see `mask_drawing`.
 
-    What was taken where the file may mean two things is shown to the visitor. Raises what
-    `read_picture` and the condition raise.
+    The visitor is told what was taken. Raises what `read_picture`, `lying_on` and the condition do.
     """
     labels = read_label_map(upload, what)
+    if photo is not None:
+        labels, notes = lying_on(labels, photo, what)
+        show(notes)
     try:
         return mask_drawing(labels, condition, *labels.size, tell=show)
     except ValueError as error:
@@ -240,7 +242,7 @@ def as_canvas(drawing: Image.Image) -> dict[str, Any]:
 
 
 def canvas_size(width: int, height: int) -> tuple[int, int]:
-    """(width, height) of the canvas for a picture of this size, whose drawing can be read again."""
+    """(width, height) of the canvas for a picture of this size; its drawing can be read again."""
     scale = min(CANVAS_SIDE / min(width, height), MAX_SIDE / max(width, height))
     return round(width * scale), round(height * scale)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -373,6 +374,20 @@ def test_brackets_within_brackets_are_refused():
 def test_a_shorter_array_is_none_of_cocos():
     with pytest.raises(ValueError, match=r"\(17, 3\), got shape \(12, 3\)"):
         Pose.from_coco(np.ones((12, 3)), SIZE)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="needs names of open files")
+def test_a_file_of_a_pipe_is_read_once():
+    end, start = os.pipe()
+    os.write(start, json.dumps(openpose(STANDING, **CANVAS)).encode())
+    os.close(start)
+    condition = PoseCondition()
+    try:
+        source = condition.open(f"/dev/fd/{end}")
+    finally:
+        os.close(end)
+    assert condition.natural_size(source) == SIZE
+    assert condition.encode(source, *SIZE).any()
 
 
 @pytest.mark.parametrize("key", ["openpose", "keypoints", "people"])
