@@ -17,7 +17,7 @@ def shrunk(
     picture: Image.Image, side: int, resample: Image.Resampling = Image.Resampling.BICUBIC
 ) -> Image.Image:
     """A picture whose longer side has at most `side` pixels, as Pillow's thumbnails are; it may be
-    the same object, changed."""
+    the same object, changed, and is closed if not."""
     factor = max(picture.size) // (side * GAP)
     if picture.mode in ("RGBA", "LA") and factor > 1 and resample != Image.Resampling.NEAREST:
         picture = _in_strips(picture, factor)
@@ -36,4 +36,5 @@ def _in_strips(picture: Image.Image, factor: int) -> Image.Image:
         strip = picture.crop((0, top, width, min(height, top + rows)))
         small.paste(strip.reduce(factor), (0, top // factor))
     small.info = picture.info
+    picture.close()  # what is made of the small one needs not its memory beside it
     return small

@@ -3,6 +3,7 @@
 import json
 import re
 import struct
+import weakref
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -421,6 +422,23 @@ def test_what_a_visitor_is_told_has_plain_quotes_and_no_tags():
         fails()
     expected = 'A pose\'s size must be "(height, width)", got &lt;b&gt;5&lt;/b&gt;.'
     assert caught.value.message == expected
+
+
+def test_an_error_lets_go_of_what_its_handler_held():
+    class Picture:
+        pass
+
+    seen: list[weakref.ref[Picture]] = []
+
+    @explained
+    def fails() -> None:
+        large = Picture()
+        seen.append(weakref.ref(large))
+        raise ValueError("It is too large.")
+
+    with pytest.raises(gradio.Error) as caught:
+        fails()
+    assert isinstance(caught.value.__cause__, ValueError) and seen[0]() is None
 
 
 def test_an_uploaded_drawing_keeps_its_transparency(uploads: Path):
