@@ -118,8 +118,7 @@ def open_photo(
 
     Grey, palette, 16-bit and CMYK are converted, a colour profile is applied, and transparency is
     laid on white. tell: says what was taken where a photo may mean two things, by default in the
-    log. Accepts and raises what `open_image` does; ValueError also for a photo that is transparent
-    everywhere, and for whole numbers beyond 16 bits.
+    log. Accepts and raises what `open_image` does; ValueError also for numbers beyond 16 bits.
     """
     image = open_image(source, what)
     tag, info = turned_by(image), image.info
@@ -134,10 +133,11 @@ def open_photo(
     if image.has_transparency_data:
         image = image.convert("RGBA")
         if not image.getchannel("A").getextrema()[1]:
-            raise ValueError(
-                f"The {what} is transparent everywhere, so that nothing of it is seen; save it "
-                "without transparency."
+            text = (
+                f"The {what} is transparent everywhere, so that it is taken as white; save it "
+                "without transparency if that is not meant."
             )
+            tell([Note("transparent", text)])
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("RGB")
     if tag != 1:

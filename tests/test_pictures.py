@@ -135,11 +135,13 @@ def test_whole_numbers_beyond_any_photos_are_refused(values: np.ndarray):
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
-def test_a_photo_that_is_transparent_everywhere_is_refused(mode: str):
+def test_a_photo_that_is_transparent_everywhere_is_white_and_said(
+    mode: str, caplog: pytest.LogCaptureFixture
+):
     picture = PHOTO.quantize(8) if mode == "P" else PHOTO.convert(mode)
     if mode == "P":
         picture.info["transparency"] = bytes(8)
     else:
         picture.putalpha(0)
-    with pytest.raises(ValueError, match="transparent everywhere"):
-        open_photo(picture)
+    assert (np.asarray(open_photo(picture)) == 255).all()
+    assert "transparent everywhere, so that it is taken as white" in caplog.text
