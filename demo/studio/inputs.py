@@ -33,11 +33,8 @@ from cocosnet_hf.picture_files import register_heic
 from cocosnet_hf.pictures import Refused, Unreadable
 
 from .memory import alone
-from .shrinking import shrunk
+from .shrinking import require_few_pixels, shrunk
 from .words import P, R, in_words, no_mask, no_pose
-
-MAX_PIXELS = 25_000_000
-"""Pictures with more are refused before they are decoded; most phones make 12 or 24 million."""
 
 MAX_SIDE = 1024
 """Photos and label maps are made smaller to this longer side; canvases have no longer one."""
@@ -98,18 +95,14 @@ def read_picture(
     upload: gradio's description of a file. what: the picture's name in messages. smaller: makes it
     so before it is turned, while no other picture of the server is as large as its file; without,
     it stays as it is. Raises ValueError where there is none, for a file that is no picture, for one
-    of more than `MAX_PIXELS` and for one that is more than `MAX_ASPECT` times as long as wide.
+    of too many pixels and for one that is more than `MAX_ASPECT` times as long as wide.
     """
     if not upload:
         raise ValueError(f"There is no {what} yet; upload or choose one.")
     path = _uploaded(upload, what)
 
     def check(image: Image.Image) -> None:
-        if image.width * image.height > MAX_PIXELS:
-            raise Refused(
-                f"The {what} has {image.width} x {image.height} pixels; at most "
-                f"{MAX_PIXELS // 10**6} million are read. Make it smaller first."
-            )
+        require_few_pixels(image, what)
         if max(image.size) > MAX_ASPECT * min(image.size):
             raise Refused(
                 f"The {what} has {image.width} x {image.height} pixels; pictures may be at "

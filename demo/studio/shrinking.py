@@ -6,11 +6,35 @@ import math
 
 from PIL import Image
 
+from cocosnet_hf.pictures import Refused
+
+MAX_PIXELS = 25_000_000
+"""Pictures with more are refused before they are decoded; most phones make 12 or 24 million."""
+
+MAX_PIXELS_OF = {"WEBP": 16_000_000}
+"""By Pillow's name of a format whose decoder holds all pixels four times: 16 bytes for each."""
+
 STRIP = 1 << 20
 """Pixels that are made smaller at a time: with transparency each takes four times its bytes."""
 
 GAP = 2
 """How many times too large a picture may stay before its pixels are weighed, as in Pillow."""
+
+
+def require_few_pixels(image: Image.Image, what: str) -> None:
+    """Raise ValueError for a picture, not yet decoded, that would take too much memory."""
+    most = MAX_PIXELS_OF.get(image.format or "", MAX_PIXELS)
+    if image.width * image.height > most:
+        kind, remedy = "", "Make it smaller first"
+        if most < MAX_PIXELS:
+            kind, remedy = (
+                f" of a {image.format} file",
+                "Make it smaller, or save it as JPEG or PNG",
+            )
+        raise Refused(
+            f"The {what} has {image.width} x {image.height} pixels; at most "
+            f"{most // 10**6} million are read{kind}. {remedy}."
+        )
 
 
 def shrunk(

@@ -3,7 +3,6 @@
 import json
 import re
 import struct
-import weakref
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +30,6 @@ from studio.inputs import (  # noqa: E402
     as_figure,
     canvas_size,
     empty_canvas,
-    explained,
     mask_drawing,
     painted_mask,
     pose_of,
@@ -402,43 +400,6 @@ def test_an_uploaded_photo_comes_in_the_colours_of_its_profile(uploads: Path):
     plain = Image.new("RGB", (32, 32), (97, 149, 85))
     plain.save(uploads / "wide.png", icc_profile=matrix_profile())
     assert read_photo({"path": str(uploads / "wide.png")}, "photo").getpixel((5, 5))[0] < 70
-
-
-def test_a_visitor_is_told_what_was_taken_of_a_photo(uploads: Path):
-    values = np.asarray(noise().convert("L")).astype(np.uint16)
-    Image.fromarray(values).save(uploads / "bits.png")
-    with pytest.warns(UserWarning, match="taken for those of 8 bits"):
-        photo = read_photo({"path": str(uploads / "bits.png")}, "photo")
-    assert np.array_equal(np.asarray(photo)[..., 0], values)
-    read_photo({"path": str(uploads / "bits.png")}, "photo", tells=False)  # as at each painting
-
-
-def test_what_a_visitor_is_told_has_plain_quotes_and_no_tags():
-    @explained
-    def fails() -> None:
-        raise ValueError('A pose\'s size must be "(height, width)", got <b>5</b>.')
-
-    with pytest.raises(gradio.Error) as caught:
-        fails()
-    expected = 'A pose\'s size must be "(height, width)", got &lt;b&gt;5&lt;/b&gt;.'
-    assert caught.value.message == expected
-
-
-def test_an_error_lets_go_of_what_its_handler_held():
-    class Picture:
-        pass
-
-    seen: list[weakref.ref[Picture]] = []
-
-    @explained
-    def fails() -> None:
-        large = Picture()
-        seen.append(weakref.ref(large))
-        raise ValueError("It is too large.")
-
-    with pytest.raises(gradio.Error) as caught:
-        fails()
-    assert isinstance(caught.value.__cause__, ValueError) and seen[0]() is None
 
 
 def test_an_uploaded_drawing_keeps_its_transparency(uploads: Path):
