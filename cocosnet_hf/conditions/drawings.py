@@ -62,8 +62,8 @@ def read_drawing(drawing: Picture) -> tuple[np.ndarray, tuple[Note, ...]]:
     """
     if is_line_array(drawing):
         # Pillow makes arrays whose true is 255, at which the thinning would read out of its bounds.
-        lines = to_numpy(drawing, "edges").view(np.uint8) > 0
-        return lines, _notes_of(lines)
+        strokes = to_numpy(drawing, "edges").view(np.uint8) > 0
+        return strokes, _notes_of(strokes)
     image = open_image(drawing, "drawing")
     lines, notes = None, list[Note]()
     if image.has_transparency_data:

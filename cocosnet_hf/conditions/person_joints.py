@@ -194,16 +194,14 @@ def from_points(points: Sequence[Any], names: Names) -> np.ndarray:
 def _by_number(points: Sequence[Any]) -> Sequence[Any]:
     """Points by their own numbers, where each has one, from 0 or 1 without a gap."""
     for key in POINT_NUMBERS:
-        numbers = [(point or {}).get(key) for point in points]
-        if all(type(number) is int for number in numbers):
-            first = min(numbers)
-            if first in (0, 1) and sorted(numbers) == [*range(first, first + len(numbers))]:
-                return [point for _, point in sorted(zip(numbers, points, strict=True), key=_first)]
+        found = [(point or {}).get(key) for point in points]
+        numbers = [number for number in found if type(number) is int]
+        if not numbers or len(numbers) < len(points):
+            continue
+        first = min(numbers)
+        if first in (0, 1) and sorted(numbers) == [*range(first, first + len(numbers))]:
+            return [points[place] for place in np.argsort(numbers)]
     return points
-
-
-def _first(pair: tuple[int, Any]) -> int:
-    return pair[0]
 
 
 def from_named(value: Mapping[str, Any]) -> np.ndarray:
