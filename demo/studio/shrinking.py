@@ -11,7 +11,7 @@ from cocosnet_hf.pictures import Refused
 MAX_PIXELS = 25_000_000
 """Pictures with more are refused before they are decoded; most phones make 12 or 24 million."""
 
-MAX_PIXELS_OF = {"WEBP": 16_000_000}
+MAX_PIXELS_OF = {"WEBP": 13_000_000}
 """By Pillow's name of a format whose decoder holds all pixels four times: 16 bytes for each."""
 
 STRIP = 1 << 20

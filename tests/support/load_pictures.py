@@ -27,7 +27,7 @@ from PIL import Image, ImageDraw
 
 from tests.support.load_demo import free_port, started
 
-SIDE, SIDE_OF_WEBP = 5000, 4000
+SIDE, SIDE_OF_WEBP = 5000, 3600
 """Squared, the most pixels that the page reads."""
 
 EVERY = 0.05
