@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from cocosnet_hf.pictures import Refused
@@ -47,8 +49,16 @@ def shrunk(
         picture = _in_strips(picture, factor)
     # Pillow reduces every mode but these by whole factors first.
     gap = None if picture.mode.startswith("I;16") else float(GAP)
+    whole = picture.getextrema() if picture.mode in ("I", "F") else None
     picture.thumbnail((side, side), resample, gap)
-    return picture
+    return picture if whole is None else _within(picture, *whole)
+
+
+def _within(picture: Image.Image, low: Any, high: Any) -> Image.Image:
+    """One plane of any numbers without what filters add beyond the lowest and the highest."""
+    found = Image.fromarray(np.asarray(picture).clip(low, high))
+    found.info = picture.info
+    return found
 
 
 def _in_strips(picture: Image.Image, factor: int) -> Image.Image:
