@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import io
-import logging
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from PIL import Image, ImageCms
 
-logger = logging.getLogger(__name__)
+from .notes import Note, log
 
 PLANES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
 """The mode of the pixels that a profile of each colour space describes."""
@@ -21,11 +21,13 @@ PNG_GAMMA = 1 / 2.2
 """What sRGB files say in the gAMA chunk of a PNG, which knows powers only."""
 
 
-def to_srgb(image: Image.Image, what: str) -> Image.Image:
+def to_srgb(
+    image: Image.Image, what: str, tell: Callable[[Iterable[Note]], None] = log
+) -> Image.Image:
     """A photo in sRGB by its own profile, else by a PNG's gamma; as it is where it has neither.
 
     Keeps transparency. A profile that cannot be used, or is of another colour space than the
-    pixels, is passed over with a warning that names the photo by `what`.
+    pixels, is passed over, which `tell` says of the photo, named by `what`.
     """
     profile = image.info.get("icc_profile")
     if not profile:
@@ -40,12 +42,11 @@ def to_srgb(image: Image.Image, what: str) -> Image.Image:
         transform = _transform(profile, flat.mode)
         converted = flat if transform is None else transform.apply(flat)
     except (ImageCms.PyCMSError, ValueError, OSError, TypeError) as error:
-        logger.warning(
-            "The %s has a colour profile that cannot be used (%s); its colours are read as sRGB. "
-            "Convert it to sRGB in a photo editor if they look wrong.",
-            what,
-            error,
+        text = (
+            f"The {what} has a colour profile that cannot be used ({error}); its colours are read "
+            "as sRGB. Convert it to sRGB in a photo editor if they look wrong."
         )
+        tell([Note("profile", text)])
         return _without_profile(image)
     if transform is None and alpha is None:
         return _without_profile(image)

@@ -187,8 +187,9 @@ class ImageTranslationPipeline(DiffusionPipeline):
 
         diffusers would record the module, and no published folder could be opened any more once a
         file of this package moved. A condition, also one that is set as `pipe.condition`, is
-        recorded by its `to_config`. Raises ValueError for anything else in its place, and if the
-        networks read another number of channels than it has.
+        recorded by its `to_config`. Raises ValueError for anything else in its place, for one whose
+        settings have types that no file keeps, and if the networks read another number of channels
+        than it has.
         """
         package = __name__.partition(".")[0]
         for name, value in kwargs.items():
@@ -196,7 +197,11 @@ class ImageTranslationPipeline(DiffusionPipeline):
                 kwargs[name] = (package, value[1])
             elif name == "condition":
                 self._require_readable(value)
-                kwargs[name] = value.to_config()
+                kwargs[name] = saved = value.to_config()
+                try:
+                    type(value).from_config(saved)
+                except ValueError as error:  # before hours of training, not when it is opened
+                    raise ValueError(f"the condition could not be opened again: {error}") from error
         super().register_to_config(**kwargs)
 
     @classmethod

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -75,6 +76,8 @@ LEAST_SHARE = 0.04
 SEEN, LEAST_JOINTS = 0.3, 10
 """The score above which a joint is seen, and how many somebody shows; landscapes mostly fewer."""
 
+NOBODY_IN_MASK = "The mask shows no single person from head to feet."
+
 _SIDE = 1024
 """Longer side in pixels beyond which a photo is looked at smaller."""
 
@@ -122,12 +125,8 @@ def read_person(photo: Picture) -> PersonReading:
     frames = _first_frames(*small.size)
     people = [_largest(classes) for classes, _ in _looked(pixels, frames)]
     index = int(np.argmax([found.sum() for found in people]))
-    nobody = NotFoundInPhotoError(
-        f"No person is seen in the photo of {image.width} x {image.height} pixels: take one that "
-        "shows a single person from head to feet, who fills most of its height."
-    )
     if people[index].mean() < LEAST_SHARE:
-        raise nobody
+        raise _nobody_in(image)
     frame = _around(people[index], frames[index])
     ((classes, places),) = _looked(pixels, [frame])
     logits = _laid_back(classes, frame, small.size)
@@ -137,7 +136,7 @@ def read_person(photo: Picture) -> PersonReading:
     labels: np.ndarray = logits.argmax(0).numpy().astype(np.uint8)
     joints = _joints(places, frame)
     if (joints[:, 2] > SEEN).sum() < LEAST_JOINTS:
-        raise nobody
+        raise _nobody_in(image)
     if scale < 1:
         labels = cv2.resize(labels, image.size, interpolation=cv2.INTER_NEAREST)
         person = cv2.resize(person, image.size, interpolation=cv2.INTER_LINEAR)
@@ -158,17 +157,24 @@ def read_joints_of_mask(labels: np.ndarray) -> np.ndarray:
     if scale < 1:
         labels = cv2.resize(labels.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
         there = labels > 0
-    nobody = NotFoundInPhotoError("The mask shows no single person from head to feet.")
     if there.mean() < LEAST_SHARE / 4:
-        raise nobody
+        raise NotFoundInPhotoError(NOBODY_IN_MASK)
     height, width = labels.shape
     frame = _around(there, (0.0, 0.0, float(width), float(height)))
     ((_, places),) = _looked(MASK_COLORS[labels], [frame], MASKS)
     joints = _joints(places, frame)
     if (joints[:, 2] > SEEN).sum() < LEAST_JOINTS:
-        raise nobody
+        raise NotFoundInPhotoError(NOBODY_IN_MASK)
     joints[:, :2] /= scale
     return joints
+
+
+def _nobody_in(image: Image.Image) -> NotFoundInPhotoError:
+    # Made where it is raised: kept in a variable there, it would keep all that was computed.
+    return NotFoundInPhotoError(
+        f"No person is seen in the photo of {image.width} x {image.height} pixels: take one that "
+        "shows a single person from head to feet, who fills most of its height."
+    )
 
 
 @functools.cache

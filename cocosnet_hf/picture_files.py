@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import re
+import stat
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -30,6 +32,18 @@ DEEP = "deep"
 """In the `info` of a loaded picture: that its file has 16 bits in each of several channels, of
 which Pillow keeps the upper 8."""
 
+LOSSY = "lossy"
+"""In the `info` of a loaded picture: that its file is of a format that changes pixels."""
+
+SEVERAL = "several"
+"""In the `info` of a loaded picture: that its file holds others, such as frames or pages."""
+
+LOSSY_FORMATS = ("JPEG", "MPO", "AVIF", "HEIF")
+"""Of Pillow's; WebP tells by its head."""
+
+LOSSY_HEAD = re.compile(rb"^(\xff\xd8\xff|RIFF....WEBPVP8[ ])", re.DOTALL)
+"""How files of JPEG and of lossy WebP begin."""
+
 HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 """What a file of the HEIF family that is no AVIF says behind "ftyp" (ISO/IEC 23008-12)."""
 
@@ -49,6 +63,9 @@ def read_file(
     Raises Image.DecompressionBombError above Pillow's size limit, UnidentifiedImageError,
     FileNotFoundError and whatever Pillow raises for a damaged file.
     """
+    if isinstance(file, (str, os.PathLike)) and stat.S_ISFIFO(os.stat(file).st_mode):
+        with open(file, "rb") as stream:  # a pipe can be read once
+            file = io.BytesIO(stream.read())
     if is_heic(file):
         register_heic()
     try:
@@ -70,7 +87,13 @@ def loaded(image: Image.Image) -> Image.Image:
     stream = getattr(image, "fp", None)
     if _is_deep(image):
         image.info[DEEP] = True
+    if image.format in LOSSY_FORMATS or (
+        image.format == "WEBP" and LOSSY_HEAD.match(_content(stream, 16))
+    ):
+        image.info[LOSSY] = True
     try:
+        if image.format != "MPO" and getattr(image, "is_animated", False):
+            image.info[SEVERAL] = True  # an MPO's others are thumbnails of the first
         image.load()
     except BaseException as error:
         bare = without_text(stream) if isinstance(error, Exception) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .color_profiles import to_srgb
+from .notes import Note, log
 from .orientation import ORIENTATION, TURNED, orientation, turned_by, upright
 from .pairing import Frame
 from .picture_files import is_heic, loaded, read_file
@@ -29,6 +30,9 @@ class Unreadable(ValueError):
 
 MIN_SIDE = 8
 """Smallest accepted side of a picture, in pixels: less is a broken file or a mistake."""
+
+DARK = 4096
+"""Of 16 bits: a photo whose numbers are all below has 12 bits or fewer, or shows a night."""
 
 NUMBERS = (
     *(torch.bool, torch.uint8, torch.uint16, torch.int8, torch.int16, torch.int32, torch.int64),
@@ -107,29 +111,64 @@ def _made(decoded: Callable[[Image.Image], Image.Image], file: Image.Image) -> I
     return picture
 
 
-def open_photo(source: Picture, what: str = "photo") -> Image.Image:
+def open_photo(
+    source: Picture, what: str = "photo", tell: Callable[[Iterable[Note]], None] = log
+) -> Image.Image:
     """Open a photo as RGB, in the colours that a viewer shows.
 
     Grey, palette, 16-bit and CMYK are converted, a colour profile is applied, and transparency is
-    laid on white. Accepts and raises what `open_image` does.
+    laid on white. tell: says what was taken where a photo may mean two things, by default in the
+    log. Accepts and raises what `open_image` does; ValueError also for numbers beyond 16 bits.
     """
     image = open_image(source, what)
     tag, info = turned_by(image), image.info
     if image.mode == "F":
         image = _image_from_array(np.asarray(image), what)
     elif image.mode == "I" or image.mode.startswith("I;16"):
-        image = _image_from_array(np.asarray(image).clip(0, 65535).astype(np.uint16), what)
+        image = _from_whole_numbers(np.asarray(image), what, tell)
     elif image.mode in ("La", "RGBa"):  # premultiplied, which Pillow brings to no other mode
         image = image.convert("LA" if image.mode == "La" else "RGBA")
     image.info = info  # of which an array has none
-    image = to_srgb(image, what)
+    image = to_srgb(image, what, tell)
     if image.has_transparency_data:
         image = image.convert("RGBA")
+        if not image.getchannel("A").getextrema()[1]:
+            text = (
+                f"The {what} is transparent everywhere, so that it is taken as white; save it "
+                "without transparency if that is not meant."
+            )
+            tell([Note("transparent", text)])
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     image = image.convert("RGB")
     if tag != 1:
         image.info[TURNED] = tag
     return image
+
+
+def _from_whole_numbers(
+    values: np.ndarray, what: str, tell: Callable[[Iterable[Note]], None]
+) -> Image.Image:
+    """A photo of one channel of 16 or 32 bits, (H, W): 16 bits, or 8 where no number is larger."""
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 65535:
+        raise ValueError(
+            f"The {what} holds whole numbers from {low} to {high}; photos have 8 bits, 0..255, or "
+            "16, 0..65535. Scale it to 8 bits first."
+        )
+    text = (
+        f"The {what} has 16 or 32 bits and no number above {high}, so that they are taken for "
+        "those of 8 bits, 0..255. Save it with 8 bits to be sure."
+    )
+    if 0 < high < 256:
+        tell([Note("bits", text)])
+        return Image.fromarray(values.astype(np.uint8))
+    if 0 < high < DARK:
+        text = (
+            f"The {what} has 16 bits, 0..65535, and no number above {high}, so that it is very "
+            "dark. If it holds 10 or 12 bits, scale them to 16 first."
+        )
+        tell([Note("dark", text)])
+    return _image_from_array(values.astype(np.uint16), what)
 
 
 def open_stored(value: Any, what: str) -> Image.Image:

@@ -19,6 +19,9 @@ import yaml
 MOST = 1 << 1000
 """Whole numbers from here on are no floats."""
 
+MOST_VALUES = 100_000
+"""Of a file of settings; anchors can make more of a few lines than any memory holds."""
+
 RENAMED = {
     "crop": "system_options.crop",
     "data.color": "data.color_jitter",
@@ -34,36 +37,47 @@ RENAMED = {
 
 
 def parsed(text: str | bytes, name: str) -> Any:
-    """YAML that stands in `name`, as text or as the bytes of a file.
+    """YAML that stands in `name`, as text or as the bytes of a file, in UTF-8 or marked UTF-16.
 
-    Raises ValueError, naming it, for what is no YAML or no text, and for values that no setting
-    has, such as dates.
+    Raises ValueError, naming it, for what is no YAML or no text, for more than `MOST_VALUES`, and
+    for values that no setting has, such as dates.
     """
     try:
         value = yaml.safe_load(text)
+    except yaml.reader.ReaderError as error:
+        raise ValueError(
+            f"{name} is not valid YAML: {error}. Save it as plain text in UTF-8."
+        ) from error
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{name} is not valid YAML: {error}") from error
     except RecursionError as error:
-        raise ValueError(f"{name} is not valid YAML: its groups have no end.") from error
-    try:
-        _require_settings(value, name)
-    except RecursionError as error:
-        raise ValueError(f"{name} is not valid YAML: a group in it holds itself.") from error
+        raise ValueError(
+            f"{name} is not valid YAML: its lists and groups lie too deep in one another; close "
+            "each bracket, and indent a line no further than its group."
+        ) from error
+    _require_settings(value, name)
     return value
 
 
 def _require_settings(value: Any, name: str) -> None:
-    """Raise ValueError for a value that JSON has not."""
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    if isinstance(value, list):
-        for item in value:
-            _require_settings(item, name)
-    elif value is not None and not isinstance(value, (bool, int, float, str)):
-        raise ValueError(
-            f"{name} holds {str(value)[:40]!r}, which YAML reads as {type(value).__name__}; "
-            f"settings are numbers, texts, lists and groups: put a text in quotes."
-        )
+    """Raise ValueError for a value that JSON has not, and for groups without an end."""
+    left, seen = [value], 0
+    while left:
+        value, seen = left.pop(), seen + 1
+        if seen > MOST_VALUES:
+            raise ValueError(
+                f"{name} holds more than {MOST_VALUES:,} values, as where a group in it holds "
+                "itself; write out what its anchors (&) repeat."
+            )
+        if isinstance(value, dict):
+            left += [*value, *value.values()]
+        elif isinstance(value, list):
+            left += value
+        elif value is not None and not isinstance(value, (bool, int, float, str)):
+            raise ValueError(
+                f"{name} holds {str(value)[:40]!r}, which YAML reads as {type(value).__name__}; "
+                f"settings are numbers, texts, lists and groups: put a text in quotes."
+            )
 
 
 def on_top(upper: Mapping[str, Any], lower: Mapping[str, Any]) -> dict[str, Any]:

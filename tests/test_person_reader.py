@@ -1,5 +1,7 @@
 """The bundled network reads painted people, whose masks and joints are known."""
 
+import contextlib
+import gc
 import json
 from pathlib import Path
 
@@ -111,6 +113,19 @@ def test_a_large_photo_is_read_as_a_small_one():
 def test_a_photo_of_nobody_is_refused_with_the_remedy(size: tuple[int, int]):
     with pytest.raises(NotFoundInPhotoError, match=f"{size[0]} x {size[1]}.*from head to feet"):
         read_person(Image.new("RGB", size, (90, 140, 200)))
+
+
+def test_a_photo_of_nobody_is_let_go_at_once():
+    photo = Image.new("RGB", (64, 128), "gray")
+    gc.collect()
+    gc.disable()
+    try:
+        with contextlib.suppress(NotFoundInPhotoError):
+            read_person(photo)
+        left = [each for each in gc.get_objects() if type(each) is NotFoundInPhotoError]
+    finally:
+        gc.enable()
+    assert not left  # it would keep all that was computed until the collector comes
 
 
 def test_clouds_of_colours_are_nobody():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import zlib
 from pathlib import Path
 
@@ -117,6 +118,17 @@ def test_the_first_of_several_pictures_in_one_file_is_read(tmp_path: Path):
         first.save(tmp_path / name, kind, save_all=True, append_images=[second])
         difference = np.abs(np.asarray(open_photo(tmp_path / name)).astype(int) - PIXELS)
         assert difference.mean() < 8
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="needs names of open files")
+def test_a_picture_may_come_through_a_pipe():
+    end, start = os.pipe()
+    os.write(start, png())
+    os.close(start)
+    try:
+        assert np.array_equal(open_photo(f"/dev/fd/{end}"), PIXELS)
+    finally:
+        os.close(end)
 
 
 @pytest.mark.parametrize("brand", [b"heic", b"mif1"])

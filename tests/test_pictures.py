@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cocosnet_hf.pictures import grid, open_stored, to_image, to_pixels, to_tensor
+from cocosnet_hf.pictures import grid, open_photo, open_stored, to_image, to_pixels, to_tensor
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 12, 3)).astype(np.uint8)
 PHOTO = Image.fromarray(PIXELS)
@@ -96,3 +96,52 @@ def test_what_a_row_stores_is_opened(tmp_path: Path):
 def test_what_cannot_be_opened_is_named(value: object, message: str):
     with pytest.raises(ValueError, match=message):
         open_stored(value, "photo of one")
+
+
+GREY = PIXELS[..., 0] | 1
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (GREY.astype(np.uint16) * 257, ""),
+        (GREY.astype(np.int32) * 257, ""),
+        (GREY.astype(np.uint16), "taken for those of 8 bits"),
+        (GREY.astype(np.int32), "taken for those of 8 bits"),
+    ],
+    ids=["16 bits", "16 of 32 bits", "8 of 16 bits", "8 of 32 bits"],
+)
+def test_a_grey_photo_of_many_bits_is_read_by_what_they_hold(
+    values: np.ndarray, said: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    Image.fromarray(values).save(tmp_path / "photo.tiff")
+    found = np.asarray(open_photo(tmp_path / "photo.tiff"))
+    assert np.abs(found.astype(int) - GREY[..., None]).max() <= 1
+    assert (said in caplog.text) if said else not caplog.text
+
+
+def test_a_photo_of_twelve_bits_is_said_to_be_dark(caplog: pytest.LogCaptureFixture):
+    notes: list[str] = []
+    picture = Image.fromarray(GREY.astype(np.uint16) * 16)
+    found = open_photo(picture, tell=lambda told: notes.extend(note.text for note in told))
+    assert np.asarray(found).max() < 17
+    assert "If it holds 10 or 12 bits, scale them" in notes[0] and not caplog.text
+
+
+@pytest.mark.parametrize("values", [GREY.astype(np.int32) - 200, GREY.astype(np.int32) << 20])
+def test_whole_numbers_beyond_any_photos_are_refused(values: np.ndarray):
+    with pytest.raises(ValueError, match="holds whole numbers from .* Scale it to 8 bits first"):
+        open_photo(Image.fromarray(values))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_a_photo_that_is_transparent_everywhere_is_white_and_said(
+    mode: str, caplog: pytest.LogCaptureFixture
+):
+    picture = PHOTO.quantize(8) if mode == "P" else PHOTO.convert(mode)
+    if mode == "P":
+        picture.info["transparency"] = bytes(8)
+    else:
+        picture.putalpha(0)
+    assert (np.asarray(open_photo(picture)) == 255).all()
+    assert "transparent everywhere, so that it is taken as white" in caplog.text

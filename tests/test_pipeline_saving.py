@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -263,6 +264,20 @@ def test_another_condition_may_be_set_and_is_saved(tmp_path: Path):
     with pytest.raises(ValueError, match=r"an object such as EdgeCondition\(\)"):
         pipe.condition = EdgeCondition().to_config()
     assert pipe.condition == EdgeCondition(reach=5.0)
+
+
+@pytest.mark.parametrize("settings", [{"high": np.float32(0.3)}, {"guided": 0}, {"reach": 5}])
+def test_a_condition_that_is_set_can_be_opened_again(settings: dict, tmp_path: Path):
+    pipe = tiny.pipeline()
+    pipe.condition = EdgeCondition(**settings)
+    pipe.save_pretrained(tmp_path)
+    assert CoCosPipeline.from_pretrained(tmp_path).condition == EdgeCondition(**settings)
+
+
+def test_a_condition_that_no_file_keeps_is_refused_when_it_is_set():
+    pipe = tiny.pipeline()
+    with pytest.raises(ValueError, match="could not be opened again: .*guided must be bool"):
+        pipe.condition = EdgeCondition(guided="no")
 
 
 def test_nothing_is_saved_as_a_pickle(edges: CoCosPipeline, tmp_path: Path):

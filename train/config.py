@@ -380,7 +380,7 @@ def read_files(paths: str | Path | Sequence[str | Path]) -> dict[str, Any]:
     """The settings of YAML files, each on top of those before it."""
     values: dict[str, Any] = {}
     for path in [paths] if isinstance(paths, (str, Path)) else paths:
-        found = parsed(Path(path).read_text(), str(path))
+        found = parsed(Path(path).read_bytes(), str(path))
         if not isinstance(found, dict):
             raise ValueError(f"{path} must hold settings as `name: value`, got {found!r}.")
         values = on_top(found, values)

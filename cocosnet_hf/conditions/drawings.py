@@ -12,6 +12,7 @@ from skimage.filters import threshold_otsu
 from torch import Tensor
 
 from ..notes import Note
+from ..picture_files import SEVERAL
 from ..pictures import Picture, open_image, open_photo, to_numpy
 
 FAINTEST = 8
@@ -40,6 +41,9 @@ MIXED = 0.1
 """Share of the lines lighter than the paper around them, or darker, from which they are not of one
 drawing."""
 
+OPAQUE = 128
+"""Alpha from which all of a drawing is a sheet, whose own alpha may vary a little."""
+
 AROUND = np.ones((3, 3), np.uint8)
 """A pixel and its neighbours: along its border a sheet is mixed with what lies beside it."""
 
@@ -58,12 +62,13 @@ def read_drawing(drawing: Picture) -> tuple[np.ndarray, tuple[Note, ...]]:
     """
     if is_line_array(drawing):
         # Pillow makes arrays whose true is 255, at which the thinning would read out of its bounds.
-        return to_numpy(drawing, "edges").view(np.uint8) > 0, ()
+        strokes = to_numpy(drawing, "edges").view(np.uint8) > 0
+        return strokes, _notes_of(strokes)
     image = open_image(drawing, "drawing")
     lines, notes = None, list[Note]()
     if image.has_transparency_data:
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
-        if alpha.min() < alpha.max():
+        if alpha.max() - alpha.min() > (FAINTEST if alpha.min() >= OPAQUE else 0):
             lines = _with_transparency(image, alpha)
         elif not alpha.max():
             raise ValueError(
@@ -79,13 +84,22 @@ def read_drawing(drawing: Picture) -> tuple[np.ndarray, tuple[Note, ...]]:
             "The drawing has no line that is clearer than the grain of its paper; draw lines that "
             "are darker or lighter than the paper, or strokes on a transparent ground."
         )
-    if lines.mean() > MOST_INK:
-        text = (
-            f"{lines.mean():.0%} of the drawing would be ink, which hardly are lines; pass a photo "
-            "itself, not as a drawing, to have its edges found."
-        )
-        notes = [Note("ink", text)]
+    notes = list(_notes_of(lines)) or notes
+    if image.info.get(SEVERAL):
+        text = "The drawing's file holds several pictures, frames or pages; the first was read."
+        notes.append(Note("several", text))
     return lines, tuple(notes)
+
+
+def _notes_of(lines: np.ndarray) -> tuple[Note, ...]:
+    """Said of strokes (H, W) that are hardly any."""
+    if lines.mean() <= MOST_INK:
+        return ()
+    text = (
+        f"{lines.mean():.0%} of the drawing would be ink, which hardly are lines; pass a photo "
+        "itself, not as a drawing, to have its edges found."
+    )
+    return (Note("ink", text),)
 
 
 def is_line_array(source: object) -> TypeGuard[np.ndarray | Tensor]:

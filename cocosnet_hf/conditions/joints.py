@@ -41,6 +41,10 @@ LIMBS = tuple(
 """The 17 limbs as pairs of joint indices, in the order of the channels (official networks, 8.4)."""
 
 
+STARTS = ("{", "[", '"', b"{", b"[", b'"')
+"""How text begins that is JSON, and no path."""
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Pose:
     """The joints of one person.
@@ -221,6 +225,9 @@ def read_keypoints(
             size = source.get("size") if size is None else size
             if person is None and is_whole(source.get("person")):
                 person = source["person"]
+            bodies = source.get("bodies")
+            if isinstance(bodies, Mapping) and {"candidate", "subset"} <= set(bodies):  # of DWPose
+                source = bodies
         if isinstance(source, Mapping) and {"candidate", "subset"} <= set(source):
             if not paths and any(isinstance(source[key], str) for key in ("candidate", "subset")):
                 raise UnknownContentError("the name of a file")
@@ -271,7 +278,7 @@ def is_text(source: Any) -> bool:
 
 def _loaded(source: str | bytes | os.PathLike[str], paths: bool) -> tuple[Any, str]:
     """The content of a file, or of JSON text, and what messages call it."""
-    if isinstance(source, (str, bytes)) and source.lstrip()[:1] in ("{", "[", b"{", b"["):
+    if isinstance(source, (str, bytes)) and source.lstrip()[:1] in STARTS:
         if not paths or isinstance(source, bytes) or not os.path.exists(source):
             return parse(source, "The text of the keypoints"), "The pose"
     if isinstance(source, bytes):
@@ -305,9 +312,11 @@ def _frame_of_subset(candidate: Any, subset: Any) -> Frame:
     """The people of OpenPose's tables, see `Pose.from_candidate_subset`."""
     candidate = _read_table(candidate, "candidate")
     rows = _read_table(subset, "subset")[:, : len(JOINTS)]
+    if candidate.shape[1] == 2:  # of DWPose, whose subset leaves out what it is not sure of
+        candidate = np.column_stack([candidate, np.ones(len(candidate))])
     if candidate.shape[1] < 3 or rows.shape[1] < len(JOINTS):
         raise ValueError(
-            "'candidate' must be (N, >= 3) and 'subset' at least 18 numbers, got "
+            "'candidate' must be (N, >= 2) and 'subset' at least 18 numbers, got "
             f"{candidate.shape} and {rows.shape[1]}."
         )
     if not np.isfinite(rows).all() or rows.max() >= len(candidate):

@@ -1,8 +1,8 @@
 """The content of keypoint files, whoever wrote them, as frames of people in the file's own units.
 
 Known are OpenPose (old and new), COCO (annotations, results and flat lists), AlphaPose in all its
-forms, pose editors, MMPose, MediaPipe, MoveNet and PoseNet, Ultralytics, and lists or dicts of such
-frames. Nothing here opens a file that a content names.
+forms, pose editors, LabelMe, MMPose, MediaPipe, MoveNet and PoseNet, Ultralytics, and lists or
+dicts of such frames. Nothing here opens a file that a content names.
 """
 
 from __future__ import annotations
@@ -72,7 +72,10 @@ def parse(data: bytes | str, label: str) -> Any:
     """
     try:
         text = data if isinstance(data, str) else _decoded(data)
-        return json.loads(text.removeprefix("\ufeff"))
+        found = json.loads(text.removeprefix("\ufeff"))
+        if isinstance(found, str) and found.lstrip()[:1] in ("{", "["):
+            found = json.loads(found)  # as a table writes a text of JSON into JSON
+        return found
     # RecursionError: 100,000 brackets. A plain ValueError: a number of 5,000 digits.
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{label} is not a JSON file: {error}.") from error
@@ -111,6 +114,8 @@ def frames_of(content: Any, names: Names = None) -> list[Frame]:
 def _frames_of_mapping(content: Mapping[str, Any], names: Names) -> list[Frame]:
     if isinstance(content.get("annotations"), (list, tuple)):
         return _frames_of_coco(content)
+    if _is_dicts(content.get("shapes")):
+        return [_frame_of_labelme(content)]
     names = _names_in(content) or names
     for key in FRAMES_KEYS:
         if isinstance(content.get(key), (list, tuple, Mapping)):
@@ -218,6 +223,23 @@ def _frames_of_coco(content: Mapping[str, Any]) -> list[Frame]:
         )
         for key in [*images, *(key for key in people if key not in images)]
     ]
+
+
+def _frame_of_labelme(content: Mapping[str, Any]) -> Frame:
+    """LabelMe's shapes: points that are called as joints are; a group of them is a person."""
+    people: dict[Any, dict[str, Sequence[float]]] = {}
+    for shape in content["shapes"]:
+        points = shape.get("points")
+        is_point = isinstance(points, (list, tuple)) and len(points) == 1
+        if is_point and joint_of(shape.get("label")) is not None:
+            group = people.setdefault(str(shape.get("group_id")), {})
+            if group.setdefault(shape["label"], points[0]) is not points[0]:
+                raise ValueError(
+                    f"LabelMe's shapes have {shape['label']!r} twice in one group; give the points "
+                    "of each person a group_id of their own."
+                )
+    size, name = size_in(content), content.get("imagePath")
+    return Frame(tuple(map(from_named, people.values())), size, name and str(name))
 
 
 def _names_in(content: Mapping[str, Any]) -> Names:

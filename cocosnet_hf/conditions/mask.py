@@ -171,6 +171,8 @@ class MaskCondition(Condition):
                 parts[self.classes[self.overlay]] = on_top
             return dataclasses.replace(opened, value=parts)
         if isinstance(source, (np.ndarray, Tensor)) and not is_color_array(source):
+            if source.ndim == 3 and source.shape[2] == 1:
+                source = source[..., 0]
             if source.ndim not in (2, 3):
                 raise ValueError(no_mask(source, self.channels))
             size = (source.shape[-2], source.shape[-1])

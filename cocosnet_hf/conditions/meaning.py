@@ -15,6 +15,7 @@ from PIL import Image
 
 from ..notes import Note
 from ..picture_files import DEEP
+from .label_files import native, notes_of_entries, notes_of_file
 
 MANY = 1 << 16
 """Colours above which a picture is no label map, but a photo or a mask that JPEG has changed."""
@@ -92,6 +93,13 @@ def meaning_of(image: Image.Image, code: ClassCode) -> Meaning:
     Raises ValueError for a picture whose palette contradicts itself, that is invisible, or whose
     mode holds neither.
     """
+    found = _meaning_of(native(image), code)
+    by_greys = image.mode == "L" and found.picture is not image
+    of_file = notes_of_file(image.info, found.is_colored or by_greys)
+    return dataclasses.replace(found, notes=(*found.notes, *of_file))
+
+
+def _meaning_of(image: Image.Image, code: ClassCode) -> Meaning:
     if image.mode in ("1", "L", "I") or image.mode.startswith("I;16"):
         return _of_plane(image, code)
     if image.mode == "F":
@@ -119,12 +127,13 @@ def index_map(image: Image.Image, code: ClassCode) -> tuple[Image.Image, tuple[N
 
     A palette is for showing only. Returns what was taken where that was not clear, too.
     """
+    notes = notes_of_file(image.info, is_colored=False)
     if image.mode in ("P", "1"):
-        return Image.fromarray(np.asarray(image, np.uint8)), ()
+        return Image.fromarray(np.asarray(image, np.uint8)), notes
     if image.mode not in ("LA", "PA", "RGB", "RGBA"):
-        return image, ()
+        return native(image), notes
     found = _of_channels(image, dataclasses.replace(code, palette=np.empty((0, 3), np.uint8)))
-    return (image, ()) if found.is_colored else (found.picture, found.notes)
+    return (image, ()) if found.is_colored else (found.picture, (*found.notes, *notes))
 
 
 def color_codes(rgb: np.ndarray) -> np.ndarray:
@@ -277,7 +286,8 @@ def _of_palette(image: Image.Image, code: ClassCode) -> Meaning:
         if (hidden != code.unknown).any():
             text = "The mask has transparent pixels whose numbers are classes; these were read."
             return Meaning(plane, (Note("transparent", f"{text} {ADVICE}"),))
-    return numbers
+    near = code.of_colors(colors, NEAR)
+    return Meaning(plane, notes_of_entries(image.info, near, named, len(code.names)))
 
 
 def _numbered_by(

@@ -12,8 +12,12 @@ from .layouts import JOINTS, LAYOUTS, as_numbers, columns_of, joint_of, to_openp
 
 Names = Sequence[str] | None
 
-BODY_KEYS = ("pose_keypoints_2d", "pose_keypoints", "body_parts", "joints", "keypoints")
-"""Of a person: the joints. The second and third are older OpenPose's, the fourth AlphaPose's."""
+BODY_KEYS = (
+    *("pose_keypoints_2d", "pose_keypoints", "body_parts", "joints", "keypoints"),
+    "pred_keypoints",
+)
+"""Of a person: the joints. The second and third are older OpenPose's, the fourth AlphaPose's, the
+last Detectron2's."""
 
 LANDMARK_KEYS = ("pose_landmarks", "poseLandmarks", "landmarks", "landmark")
 """Of MediaPipe, whose world landmarks are metres and no places in a picture."""
@@ -23,6 +27,7 @@ SCORE_KEYS = ("keypoint_scores", "keypoints_scores", "kp_score", "scores")
 
 POINT_SCORES = ("score", "visibility", "confidence", "likelihood", "visible", "v", "c")
 POINT_NAMES = ("name", "part", "label")
+POINT_NUMBERS = ("id", "index", "keypoint_id")
 
 FLAT = {count * columns: count for count in LAYOUTS for columns in columns_of(count)}
 """How many joints a flat list of so many numbers holds; no number belongs to two layouts."""
@@ -170,6 +175,7 @@ def is_point(value: Any) -> bool:
 
 def from_points(points: Sequence[Any], names: Names) -> np.ndarray:
     """Of points {"x", "y"} or {"position": {"x", "y"}}, with names or in a known order."""
+    points = _by_number(points)
     rows, scores = [], []
     for point in points:
         place = (point or {}).get("position", point or {})
@@ -183,6 +189,19 @@ def from_points(points: Sequence[Any], names: Names) -> np.ndarray:
     if given is not None:
         given[[score is None for score in scores]] = 1
     return to_openpose(as_numbers(rows), names, given)
+
+
+def _by_number(points: Sequence[Any]) -> Sequence[Any]:
+    """Points by their own numbers, where each has one, from 0 or 1 without a gap."""
+    for key in POINT_NUMBERS:
+        found = [(point or {}).get(key) for point in points]
+        numbers = [number for number in found if type(number) is int]
+        if not numbers or len(numbers) < len(points):
+            continue
+        first = min(numbers)
+        if first in (0, 1) and sorted(numbers) == [*range(first, first + len(numbers))]:
+            return [points[place] for place in np.argsort(numbers)]
+    return points
 
 
 def from_named(value: Mapping[str, Any]) -> np.ndarray:

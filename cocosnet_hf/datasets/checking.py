@@ -16,6 +16,7 @@ from PIL import Image
 
 from ..conditions import Condition
 from ..conditions.faces import OFFICIAL_FACE_CLASSES
+from ..picture_files import LOSSY_HEAD
 from ..pictures import grid, to_image
 from .composing import class_numbers, compose, cut, unpacked
 from .geometry import Geometry
@@ -30,9 +31,6 @@ SHOWN = 16
 
 NAMED = 10
 """Broken files that the text names of each kind; `DataReport.broken` holds all."""
-
-LOSSY = re.compile(rb"^(\xff\xd8\xff|RIFF....WEBPVP8[ ])", re.DOTALL)
-"""How files of JPEG and of lossy WebP begin."""
 
 FEW_COLORS = 24
 """Colours up to which a photo of many pixels looks like a label map."""
@@ -270,7 +268,7 @@ def _is_lossy(value: Any) -> bool:
     if not head and value.get("path"):
         with open(value["path"], "rb") as file:
             head = file.read(16)
-    return LOSSY.match(head) is not None
+    return LOSSY_HEAD.match(head) is not None
 
 
 def _looks_like_labels(photo: Image.Image) -> bool:

@@ -87,10 +87,10 @@ def recipe_data(files: Sequence[str]) -> dict[str, Any]:
     """
     group: dict[str, Any] = {}
     for file in files:
-        text = Path(file).read_text(encoding="utf-8")
+        text = Path(file).read_bytes()
         layer = parsed(text, file)
         if not isinstance(layer, dict) or not isinstance(layer.get("data") or {}, dict):
-            raise ValueError(f"{file} must be a recipe with a group `data`, got {text[:60]!r}.")
+            raise ValueError(f"{file} must be a recipe with a group `data`, got {layer!r:.60}.")
         group = on_top(layer.get("data") or {}, group)
     settings = build(DataConfig, group, "data.")
     return {name: getattr(settings, name) for name in DESCRIBES_DATA if name in group}

@@ -268,7 +268,11 @@ def read_exemplar_list(
             )
         return found
 
-    for number, line in enumerate(Path(path).read_text().splitlines(), start=1):
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"The exemplar list '{path}' is no text in UTF-8: {error}.") from error
+    for number, line in enumerate(text.splitlines(), start=1):
         entries = [entry.strip() for entry in line.split(",") if entry.strip()]
         if not entries:
             continue

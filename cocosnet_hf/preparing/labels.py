@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..conditions import MaskCondition
 from ..conditions.meaning import color_codes, hexadecimal
-from ..datasets.checking import LOSSY
+from ..picture_files import LOSSY_HEAD
 from ..pictures import open_image
 from .found import LayoutError
 
@@ -156,16 +156,16 @@ def names_in(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...], str | None
         return (), (), None
     try:
         if path.suffix == ".json":
-            entries = json.loads(path.read_text(encoding="utf-8"))
+            entries = json.loads(path.read_text(encoding="utf-8-sig"))
             if isinstance(entries, dict):
                 entries = [entries[key] for key in sorted(entries, key=int)]
             rows = [(str(entry), "") for entry in entries]
         elif path.suffix == ".csv":
-            with path.open(newline="", encoding="utf-8") as file:
+            with path.open(newline="", encoding="utf-8-sig") as file:
                 rows = [_csv_row(row) for row in csv.reader(file) if row]
             rows = [row for row in rows if row[0].lower() not in ("name", "class", "label")]
         else:
-            rows = [_line(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            rows = [_line(line) for line in path.read_text(encoding="utf-8-sig").splitlines()]
             rows = [row for row in rows if row[0]]
     except (ValueError, TypeError, AttributeError) as error:
         raise LayoutError(
@@ -230,7 +230,7 @@ def _palette_of(image: Image.Image) -> dict[int, str]:
 
 def _refuse_lossy(path: Path) -> None:
     with path.open("rb") as file:
-        if LOSSY.match(file.read(16)):
+        if LOSSY_HEAD.match(file.read(16)):
             raise LayoutError(
                 f"'{path}' is a label map in a lossy file (JPEG or WebP), which changes class "
                 "numbers along every edge: export the label maps again as PNG. If these are "

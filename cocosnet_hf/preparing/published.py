@@ -96,7 +96,10 @@ def find_coco_stuff(folder: Path) -> Found | None:
     listed = folder / "labels.txt"
     names: tuple[str, ...] = COCO_STUFF
     if listed.is_file():  # "1: person", of the value 0
-        lines = [line.partition(":")[2].strip() for line in listed.read_text().splitlines()]
+        lines = [
+            line.partition(":")[2].strip()
+            for line in listed.read_text(encoding="utf-8-sig").splitlines()
+        ]
         names = tuple(name for name in lines if name and name != "unlabeled")
     pictures = [path for split in splits for path in pictures_in(split)]
     return _of_files(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
+from PIL import Image
 
 from .inputs import explained, painted_mask, pose_of, read_lines, read_photo, show, uploaded_mask
 from .page import PAINTING
@@ -41,12 +42,14 @@ def endpoints(painters: Mapping[str, Painter | None]) -> None:
 
     def _of_masks(tab: str, mask: File, exemplar: File, exemplar_mask: File | None) -> Pictures:
         painter = _painter(tab)
+        photo = read_photo(exemplar, "exemplar")
 
-        def read(file: File, what: str) -> Any:
-            return painted_mask(uploaded_mask(file, what, painter.condition), painter.condition)
+        def read(file: File, what: str, photo: Image.Image | None = None) -> Any:
+            drawing = uploaded_mask(file, what, painter.condition, photo)
+            return painted_mask(drawing, painter.condition)
 
-        own = None if exemplar_mask is None else read(exemplar_mask, "exemplar_mask")
-        return _pictures(painter, read(mask, "mask"), exemplar, own)
+        own = None if exemplar_mask is None else read(exemplar_mask, "exemplar_mask", photo)
+        return _pictures(painter, read(mask, "mask"), photo, own)
 
     def edge_to_face(picture: File, exemplar: File, drawing: bool = False) -> Pictures:
         """Paint a photo's edges, or with drawing=True drawn lines, with an exemplar's look."""
@@ -54,8 +57,9 @@ def endpoints(painters: Mapping[str, Painter | None]) -> None:
         if drawing:
             source = painter.condition.opened({"edges": read_lines(picture, "picture")})
             show(source.notes, "A drawing that may be none")
-            return _pictures(painter, source, exemplar)
-        return _pictures(painter, read_photo(picture, "picture"), exemplar)
+        else:
+            source = read_photo(picture, "picture")
+        return _pictures(painter, source, read_photo(exemplar, "exemplar"))
 
     def pose_to_body(
         pose: Any,
@@ -69,7 +73,8 @@ def endpoints(painters: Mapping[str, Painter | None]) -> None:
         painter = _painter("pose-to-body")
         min_score = painter.condition.min_score
         own = None if exemplar_pose is None else pose_of(exemplar_pose, min_score, exemplar_person)
-        return _pictures(painter, pose_of(pose, min_score, person), exemplar, own)
+        photo = read_photo(exemplar, "exemplar")
+        return _pictures(painter, pose_of(pose, min_score, person), photo, own)
 
     def _painter(tab: str) -> Painter:
         painter = painters[tab]
@@ -109,7 +114,7 @@ def _picture(label: str) -> gr.Image:
     return gr.Image(image_mode=None, format="png", label=label)
 
 
-def _pictures(painter: Painter, condition: Any, exemplar: File, own: Any = None) -> Pictures:
-    painting = painter.paint(condition, read_photo(exemplar, "exemplar"), own)
+def _pictures(painter: Painter, condition: Any, photo: Image.Image, own: Any = None) -> Pictures:
+    painting = painter.paint(condition, photo, own)
     warped = None if painting.warped is None else as_file(painting.warped)
     return as_file(painting.image), warped

@@ -26,17 +26,15 @@ from cocosnet_hf.conditions import joints, open_image, open_photo
 from cocosnet_hf.conditions.joints import JOINTS
 from cocosnet_hf.conditions.label_maps import nearest_classes
 from cocosnet_hf.landscape_reader import LANDSCAPE
-from cocosnet_hf.notes import Note, warn
+from cocosnet_hf.notes import Note, log, warn
+from cocosnet_hf.pairing import lying_on
 from cocosnet_hf.person_reader import PERSON
 from cocosnet_hf.picture_files import register_heic
 from cocosnet_hf.pictures import Refused, Unreadable
 
 from .memory import alone
-from .shrinking import shrunk
+from .shrinking import require_few_pixels, shrunk
 from .words import P, R, in_words, no_mask, no_pose
-
-MAX_PIXELS = 25_000_000
-"""Pictures with more are refused before they are decoded; most phones make 12 or 24 million."""
 
 MAX_SIDE = 1024
 """Photos and label maps are made smaller to this longer side; canvases have no longer one."""
@@ -97,18 +95,14 @@ def read_picture(
     upload: gradio's description of a file. what: the picture's name in messages. smaller: makes it
     so before it is turned, while no other picture of the server is as large as its file; without,
     it stays as it is. Raises ValueError where there is none, for a file that is no picture, for one
-    of more than `MAX_PIXELS` and for one that is more than `MAX_ASPECT` times as long as wide.
+    of too many pixels and for one that is more than `MAX_ASPECT` times as long as wide.
     """
     if not upload:
         raise ValueError(f"There is no {what} yet; upload or choose one.")
     path = _uploaded(upload, what)
 
     def check(image: Image.Image) -> None:
-        if image.width * image.height > MAX_PIXELS:
-            raise Refused(
-                f"The {what} has {image.width} x {image.height} pixels; at most "
-                f"{MAX_PIXELS // 10**6} million are read. Make it smaller first."
-            )
+        require_few_pixels(image, what)
         if max(image.size) > MAX_ASPECT * min(image.size):
             raise Refused(
                 f"The {what} has {image.width} x {image.height} pixels; pictures may be at "
@@ -141,16 +135,18 @@ def _uploaded(upload: Mapping[str, Any], what: str) -> Path:
     return path
 
 
-def read_photo(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
-    """An uploaded photo in sRGB, at most `MAX_SIDE` pixels long. Raises as `read_picture` does."""
-    return open_photo(read_picture(upload, what, lambda photo: shrunk(photo, MAX_SIDE)), what)
+def read_photo(upload: Mapping[str, Any] | None, what: str, tells: bool = True) -> Image.Image:
+    """An uploaded photo in sRGB, at most `MAX_SIDE` pixels long. Raises as `read_picture` does.
+
+    tells: whether the visitor is told what was taken where the photo may mean two things.
+    """
+    photo = read_picture(upload, what, functools.partial(shrunk, side=MAX_SIDE))
+    told = functools.partial(show, title="A photo that may mean two things")
+    return open_photo(photo, what, told if tells else log)
 
 
 def read_lines(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
-    """An uploaded drawing with its transparency, at most `MAX_SIDE` pixels long.
-
-    Raises what `read_picture` raises.
-    """
+    """An uploaded drawing with its transparency, at most `MAX_SIDE` long; see `read_picture`."""
 
     def smaller(drawing: Image.Image) -> Image.Image:
         # Planes of more than 8 bits would lose what is above 255.
@@ -167,20 +163,24 @@ def read_label_map(upload: Mapping[str, Any] | None, what: str) -> Image.Image:
 
     Raises what `read_picture` raises.
     """
-
-    nearest = Image.Resampling.NEAREST
-    return read_picture(upload, what, lambda labels: shrunk(labels, MAX_SIDE, nearest))
+    nearest = functools.partial(shrunk, side=MAX_SIDE, resample=Image.Resampling.NEAREST)
+    return read_picture(upload, what, nearest)
 
 
 def uploaded_mask(
-    upload: Mapping[str, Any] | None, what: str, condition: MaskCondition
+    upload: Mapping[str, Any] | None,
+    what: str,
+    condition: MaskCondition,
+    photo: Image.Image | None = None,
 ) -> Image.Image:
-    """An uploaded label map as a drawing in class colours, see `mask_drawing`.
+    """An uploaded label map, on its photo, as a drawing in class colours; see `mask_drawing`.
 
-    What was taken where the file may mean two things is shown to the visitor. Raises what
-    `read_picture` and the condition raise.
+    The visitor is told what was taken. Raises what `read_picture`, `lying_on` and the condition do.
     """
     labels = read_label_map(upload, what)
+    if photo is not None:
+        labels, notes = lying_on(labels, photo, what)
+        show(notes)
     try:
         return mask_drawing(labels, condition, *labels.size, tell=show)
     except ValueError as error:
@@ -235,7 +235,7 @@ def as_canvas(drawing: Image.Image) -> dict[str, Any]:
 
 
 def canvas_size(width: int, height: int) -> tuple[int, int]:
-    """(width, height) of the canvas for a picture of this size, whose drawing can be read again."""
+    """(width, height) of the canvas for a picture of this size; its drawing can be read again."""
     scale = min(CANVAS_SIDE / min(width, height), MAX_SIDE / max(width, height))
     return round(width * scale), round(height * scale)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import traceback
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
@@ -27,6 +28,8 @@ def in_words(handler: Callable[P, R]) -> Callable[P, R]:
         try:
             return handler(*args, **kwargs)
         except (ValueError, OSError, ImportError) as error:
+            # Until gradio is done with the error it would keep the picture, of 100 MB or so.
+            traceback.clear_frames(error.__traceback__)
             raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from error
 
     return wrapper

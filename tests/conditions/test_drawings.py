@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
@@ -176,6 +178,26 @@ def test_transparency_that_is_the_same_everywhere_tells_nothing():
     half.putalpha(0)
     with pytest.raises(ValueError, match="transparent everywhere"):
         read_drawing(half)
+
+
+def test_transparency_that_hardly_varies_tells_nothing():
+    sheet = drawn((255, 255, 255), (0, 0, 0)).convert("RGBA")
+    alpha = np.random.default_rng(0).integers(250, 256, SIZE[::-1])
+    sheet.putalpha(Image.fromarray(alpha.astype(np.uint8)))
+    found, notes = read_drawing(sheet)
+    assert np.array_equal(found, INK) and notes == ()
+
+
+def test_of_several_pages_the_first_is_read_and_said(tmp_path: Path):
+    pages = [drawn((255, 255, 255), ink) for ink in ((0, 0, 0), (200, 0, 0))]
+    pages[0].save(tmp_path / "a.tiff", save_all=True, append_images=pages[1:])
+    found, notes = read_drawing(tmp_path / "a.tiff")
+    assert np.array_equal(found, INK) and [note.kind for note in notes] == ["several"]
+
+
+def test_an_array_of_paper_instead_of_ink_is_mentioned():
+    assert [note.kind for note in read_drawing(~INK)[1]] == ["ink"]
+    assert read_drawing(INK)[1] == ()
 
 
 @pytest.mark.parametrize(

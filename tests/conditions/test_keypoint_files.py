@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,9 @@ POINTS = [
     {"name": name, "x": float(x), "y": float(y), "score": float(score)}
     for name, (x, y, score) in zip(COCO_NAMES, coco(), strict=True)
 ]
+
+
+BARE = [{key: point[key] for key in ("x", "y", "score")} for point in POINTS]
 
 
 def annotated(**image: Any) -> dict[str, Any]:
@@ -84,6 +88,9 @@ OPENPOSE_ORDER = {
     "several flat people": {"keypoints": [flat(STANDING)], "size": list(SIZE)},
     "tensor": {"keypoints": torch.from_numpy(STANDING)[None], "size": torch.tensor(SIZE)},
     "other size names": {**openpose(STANDING), "width": 64.0, "height": 96},
+    "numbered points": sized(
+        [{"id": k, "x": x, "y": y, "v": v} for k, (x, y, v) in enumerate(STANDING)][::-1]
+    ),
 }
 
 COCO_ORDER = {
@@ -138,6 +145,8 @@ COCO_ORDER = {
     ),
     "points": sized(POINTS),
     "named": sized({name: row for name, row in zip(COCO_NAMES, coco().tolist(), strict=True)}),
+    "detectron2": sized({"pred_keypoints": [coco().tolist()]}),
+    "numbered from 1": sized([point | {"index": k + 1} for k, point in enumerate(BARE)][::-1]),
     "named points": sized({"body_parts": {short(p["name"]): p for p in POINTS}}),
     "mediapipe": sized({"pose_landmarks": [landmarks()]}),
     "mediapipe tasks": sized({"landmarks": [landmarks()], "worldLandmarks": [[{"x": 0, "y": 0}]]}),
@@ -190,6 +199,49 @@ def test_joints_in_other_orders_are_read_and_gain_a_neck(source: Any, tmp_path: 
     expected = STANDING.copy()
     expected[NECK] = neck_of(STANDING)
     check(source, expected, tmp_path)
+
+
+def labelme(*groups: int | None) -> dict[str, Any]:
+    """LabelMe's file of people who stand one beside the other, a box among the points."""
+    shapes = [{"label": "coat", "points": [[1, 1], [9, 9]], "shape_type": "rectangle"}]
+    for place, group in enumerate(groups):
+        for name, (x, y) in zip(JOINTS, JOINT_XY.tolist(), strict=True):
+            at = [[x + place, y]]
+            shapes.append({"label": name, "points": at, "group_id": group, "shape_type": "point"})
+    return {"shapes": shapes, "imagePath": "a.jpg", "imageHeight": 96, "imageWidth": 64}
+
+
+def test_points_of_labelme_are_joints_by_their_labels():
+    reading = read_keypoints(json.dumps(labelme(None)))
+    assert (reading.pose.size, reading.notes) == (SIZE, ())
+    assert np.array_equal(reading.pose.joints[:, :2], JOINT_XY)
+    second = read_keypoints({"openpose": labelme(1, 2), "person": 1})
+    assert np.array_equal(second.pose.joints[:, 0], JOINT_XY[:, 0] + 1)
+    with pytest.raises(ValueError, match="'nose' twice in one group.*a group_id of their own"):
+        read_keypoints(labelme(None, None))
+    with pytest.raises(ValueError, match="found 0 people"):
+        read_keypoints(labelme())
+
+
+def test_what_dwpose_returns_is_read():
+    """Places of all people as shares of the picture, and which of them are whose joints."""
+    places = np.concatenate([STANDING, np.full((18, 3), 5.0)])[:, :2] / (64, 96)
+    rows = np.where(np.arange(18) == 4, -1, np.arange(18))[None]
+    bodies = {"candidate": places, "subset": rows.astype(float)}
+    content = {"bodies": bodies, "hands": np.zeros((2, 21, 2)), "faces": []}
+    for given in (sized(content), sized(as_json(content))):
+        reading = read_keypoints(given)
+        assert reading.notes == () and np.isnan(reading.pose.joints[4, 0])
+        found = np.delete(reading.pose.joints[:, :2], 4, 0)
+        np.testing.assert_allclose(found, np.delete(JOINT_XY, 4, 0), atol=1e-6)
+
+
+def test_text_of_json_within_json_is_read():
+    text = json.dumps(json.dumps(openpose(STANDING, **CANVAS)))
+    for given in (text, text.encode()):
+        assert np.array_equal(read_pose(given).joints, STANDING)
+    with pytest.raises(ValueError, match="A pose must be a Pose"):
+        read_pose(json.dumps("pose.json"))
 
 
 def test_scores_a_little_below_0_and_minus_1_are_of_missing_joints():
@@ -322,6 +374,20 @@ def test_brackets_within_brackets_are_refused():
 def test_a_shorter_array_is_none_of_cocos():
     with pytest.raises(ValueError, match=r"\(17, 3\), got shape \(12, 3\)"):
         Pose.from_coco(np.ones((12, 3)), SIZE)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="needs names of open files")
+def test_a_file_of_a_pipe_is_read_once():
+    end, start = os.pipe()
+    os.write(start, json.dumps(openpose(STANDING, **CANVAS)).encode())
+    os.close(start)
+    condition = PoseCondition()
+    try:
+        source = condition.open(f"/dev/fd/{end}")
+    finally:
+        os.close(end)
+    assert condition.natural_size(source) == SIZE
+    assert condition.encode(source, *SIZE).any()
 
 
 @pytest.mark.parametrize("key", ["openpose", "keypoints", "people"])

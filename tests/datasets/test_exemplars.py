@@ -149,6 +149,13 @@ def test_a_wrong_line_of_a_list_is_reported(
         open_training_data(replace(scenes, exemplar_list=str(path)), SCENE)
 
 
+def test_a_list_that_is_no_text_is_named(scenes: DataSettings, tmp_path: Path):
+    path = tmp_path / "refs.txt"
+    path.write_bytes("bücher.jpg, ünder.jpg".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"refs\.txt' is no text in UTF-8"):
+        open_training_data(replace(scenes, exemplar_list=str(path)), SCENE)
+
+
 def saved_rows(folder: Path, *names: str, **columns: None) -> ListRows:
     """Rows that name photos saved in a folder, and masks in memory."""
     rows = mask_rows(len(names))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from huggingface_hub import SpaceCard
+from PIL import Image
 
 from cocosnet_hf import Pose
 from tests.support.demo_page import DEMO, SIZE, noise, pose
@@ -35,6 +36,20 @@ def test_masks_are_painted_from_indices_and_from_colours(
     )
     expected = painted(painting["mask-to-image"], files, whole_picture(files / "labels.png"))
     assert all(map(np.array_equal, answered(found), expected))
+
+
+def test_the_mask_of_a_turned_exemplar_lies_on_it(client: Client, files: Path, tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored = Image.new("RGB", (96, 64), "red")
+    stored.save(tmp_path / "photo.jpg", exif=exif)
+    asked = [files / "labels.png", tmp_path / "photo.jpg", tmp_path / "own.png"]
+    for size in ((96, 64), (64, 96)):
+        Image.new("L", size).save(tmp_path / "own.png")
+        client.predict(*map(handle_file, asked), api_name="/mask_to_image")
+    Image.new("L", (64, 64)).save(tmp_path / "own.png")
+    with pytest.raises(AppError, match="64 x 64 pixels .* and its photo 64 x 96"):
+        client.predict(*map(handle_file, asked), api_name="/mask_to_image")
 
 
 def test_landscapes_are_painted_by_their_own_model(

@@ -29,6 +29,14 @@ def test_a_thumbnail_is_pillows(mode: str, size: tuple[int, int]):
     assert np.abs(np.asarray(found, float) - np.asarray(expected, float)).mean() < 1
 
 
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_a_filter_adds_no_numbers_beyond_those_of_the_picture(mode: str):
+    edge = np.where(np.arange(1000) < 500, 0, 65535) * np.ones((600, 1))
+    kind = np.int32 if mode == "I" else np.float32
+    found = shrunk(Image.fromarray(edge.astype(kind)), SIDE)
+    assert (found.mode, found.size, found.getextrema()) == (mode, (SIDE, 60), (0, 65535))
+
+
 def measure(path: Path, found: Path) -> None:
     """By how much reading a picture, and making it smaller, raises the memory of this process."""
     shrunk(open_image(Image.new("RGBA", (3000, 3000))), 1024)

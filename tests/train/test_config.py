@@ -144,6 +144,38 @@ def test_a_file_that_is_not_yaml_is_an_error_that_names_it(tmp_path: Path):
         load_config(write_config(tmp_path), ["--data.split={"])
 
 
+BOMB = "\n".join(
+    ["a0: &a0 [x]", *(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12))]
+)
+UNREADABLE = {
+    "Latin-1": ("output_dir: bücher".encode("latin-1"), "Save it as plain text in UTF-8"),
+    "half of a mark": (b"\xff\xfeo\x00u", "Save it as plain text in UTF-8"),
+    "zeros": (b"output_dir: \0", "Save it as plain text in UTF-8"),
+    "a picture": (b"\x89PNG\r\n\x1a\n", "Save it as plain text in UTF-8"),
+    "open brackets": (b"data: " + b"{" * 5000, "too deep in one another; close each bracket"),
+    "closed brackets": (b"data: " + b"[" * 5000 + b"]" * 5000, "too deep in one another"),
+    "lists in lists": (b"- " * 5000, "too deep in one another"),
+    "itself": (b"data: &data {source: *data}", "where a group in it holds itself"),
+    "repetitions": (BOMB.encode(), "more than 100,000 values.*write out what its anchors"),
+}
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_a_file_that_is_no_text_or_has_no_end_is_an_error_that_names_it(name: str, tmp_path: Path):
+    content, message = UNREADABLE[name]
+    path = tmp_path / "run.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"(?s)run\.yaml (is not valid YAML:|holds).*{message}"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_file_may_be_in_any_encoding_that_tells_itself(encoding: str, tmp_path: Path):
+    path = tmp_path / "run.yaml"
+    path.write_bytes("output_dir: bücher".encode(encoding))
+    assert load_config(path).output_dir == "bücher"
+
+
 def test_a_setting_without_default_is_asked_for(tmp_path: Path):
     path = tmp_path / "run.yaml"
     path.write_text("seed: 1")
