@@ -18,7 +18,7 @@ from ..pipeline import CoCosPipeline, CoCosPipelineOutput
 from .graphs import in_pixels
 from .inputs import graph_inputs
 
-LEAST_DECIBELS = {"fp32": 60.0, "fp16": 40.0, "int8": 30.0}
+LEAST_DECIBELS = {"fp32": 60.0, "fp16": 40.0, "int8": 40.0}
 """Peak signal-to-noise ratio of the pictures that each form of the weights must keep."""
 
 MOST_MOVED = {"fp32": 0.002, "fp16": 0.02, "int8": 0.02}
