@@ -135,12 +135,12 @@ def measure(
             with torch.no_grad():
                 functions[form] = stages(pipe, inputs, form)
                 images[form] = warmed_up(functions[form]["translation"], form)
-        except Exception as error:  # compilers raise whatever a machine leads them to
+        except Exception as problem:  # compilers raise whatever a machine leads them to
             if form in (PLAIN, OURS):
                 raise
             functions.pop(form, None)
-            reason = str(error).strip().partition("\n")[0]
-            print(f"{form} cannot be run here: {type(error).__name__}: {reason}", flush=True)
+            reason = str(problem).strip().partition("\n")[0]
+            print(f"{form} cannot be run here: {type(problem).__name__}: {reason}", flush=True)
     forms = list(images)
     work = {}
     for form in forms:

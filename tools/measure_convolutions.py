@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,7 +64,7 @@ class Operations(TorchDispatchMode):
     """
 
     shapes: dict[tuple[str, str], Shape] = field(default_factory=dict)
-    others: Counter[str] = field(default_factory=Counter)
+    others: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -77,7 +76,8 @@ class Operations(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         taken = time.perf_counter() - start
         if func is not CONVOLUTION:
-            self.others[func.overloadpacket.__name__] += taken
+            name = func.overloadpacket.__name__
+            self.others[name] = self.others.get(name, 0.0) + taken
             return out
         x, weight, stride, groups = args[0], args[1], args[3], args[8]
         wide, high = weight.shape[-1], weight.shape[-2]
@@ -154,7 +154,8 @@ def measured(name: str, runs: int) -> str:
         found.append(operations)
     shapes, rate, copied = quickest(found), 1e9 * max(rates), copy_rate()
     others = min(found, key=lambda one: sum(one.others.values())).others
-    most = ", ".join(f"{what} {1000 * taken:.0f}" for what, taken in others.most_common(5))
+    longest = sorted(others.items(), key=lambda one: -one[1])[:5]
+    most = ", ".join(f"{what} {1000 * taken:.0f}" for what, taken in longest)
     return (
         f"{name}: matrix products {rate / 1e9:.0f} GFLOP/s, copies {copied / 1e9:.1f} GB/s; "
         f"besides convolutions {1000 * sum(others.values()):.0f} ms, of it {most}\n"

@@ -184,7 +184,7 @@ class Painter:
         Class numbers in one plane or in three that are equal, or exactly the colours of classes.
         Raises ValueError for others, and where numbers and palette contradict each other.
         """
-        if picture.mode == "LA" and picture.getchannel("A").getextrema()[0] >= OPAQUE:
+        if picture.mode == "LA" and np.asarray(picture)[..., 1].min() >= OPAQUE:
             picture = picture.getchannel("L")
         if picture.mode.startswith("I"):
             return self._of_numbers(np.asarray(picture).astype(int))
