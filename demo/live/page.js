@@ -200,8 +200,10 @@ class Panel {
   }
 
   press(selector, place) {
-    [...this.part(selector).children].forEach((button, number) => {
+    const row = this.part(selector);
+    [...row.children].forEach((button, number) => {
       button.setAttribute("aria-pressed", String(number === place));
+      if (number === place) row.scrollLeft = button.offsetLeft - row.offsetLeft - row.clientWidth / 2;
     });
   }
 
@@ -301,6 +303,7 @@ class Panel {
     }
     this.isBusy = true;
     this.part(".result").classList.add("waits");
+    this.say("Painting …");
     await this.tells(async () => {
       const given = { layout: await this.layout(), strength: Number(this.part(".strength").value) };
       if (shown !== this) return; // the painter is another tab's by now
