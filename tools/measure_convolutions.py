@@ -25,7 +25,9 @@ from cocosnet_hf import bundled, bundled_names
 from cocosnet_hf.measuring import machine, matrix_rate, seconds, table
 from tools.measure_export import example
 
-CONVOLUTION = torch.ops.aten.convolution.default
+CONVOLUTIONS = (torch.ops.aten.convolution.default, torch.ops.aten.conv2d.default)
+"""What torch runs with a history of gradients, and without."""
+
 FORMATS = {
     "input": "",
     "kernel": "",
@@ -75,14 +77,15 @@ class Operations(TorchDispatchMode):
         start = time.perf_counter()
         out = func(*args, **(kwargs or {}))
         taken = time.perf_counter() - start
-        if func is not CONVOLUTION:
+        if func not in CONVOLUTIONS:
             name = func.overloadpacket.__name__
             self.others[name] = self.others.get(name, 0.0) + taken
             return out
-        x, weight, stride, groups = args[0], args[1], args[3], args[8]
+        x, weight = args[:2]
         wide, high = weight.shape[-1], weight.shape[-2]
+        stride, groups = round(x.shape[-2] / out.shape[-2]), x.shape[1] // weight.shape[1]
         kernel = f"{high} x {wide}, {x.shape[1]} to {out.shape[1]}"
-        kernel += f", every {stride[0]}" * (stride[0] > 1) + f", {groups} groups" * (groups > 1)
+        kernel += f", every {stride}" * (stride > 1) + f", {groups} groups" * (groups > 1)
         key = f"{x.shape[-2]} x {x.shape[-1]}", kernel
         shape = self.shapes.setdefault(key, Shape())
         shape.calls += 1

@@ -27,6 +27,12 @@ def test_convolutions_of_one_shape_are_counted_together_with_their_work():
     assert shape.seconds > 0 and found.others["relu"] > 0
 
 
+def test_convolutions_are_seen_without_a_history_of_gradients_too():
+    with torch.inference_mode():
+        found = run_of(nn.Conv2d(4, 4, 3))
+    assert list(found.shapes) == [("10 x 12", "3 x 3, 4 to 4")]
+
+
 def test_strides_and_groups_tell_shapes_apart():
     net = nn.Sequential(nn.Conv2d(4, 8, 3, stride=2), nn.Conv2d(8, 8, 1, groups=8))
     assert [kernel for _, kernel in run_of(net).shapes] == [
