@@ -2,16 +2,19 @@
 
     python -m cocosnet_hf.benchmark --sizes 256 512 1024 --dtypes float32 bfloat16 --json out.json
     python -m cocosnet_hf.benchmark --paint mask-to-image layout.png exemplar.png --scale 4
+    python -m cocosnet_hf.benchmark --paint mask-to-image layout.png look.jpg --exported fp32
 
 The plain form is how the formulas are written down (`reference`): unfolded patches, the N x N
 matrix, attention with its matrix, spectral norm divided out at each use, contiguous layout. With
 --compile the networks are compiled, and once more with the painter as a CUDA graph; on CUDA the
 matching is also one Triton kernel (`fused`), where the package triton is installed. All forms run
-in turn in one process, so that a drift of the machine meets each of them. On a CPU peak memory is
-that of a fresh process which does nothing else, on CUDA the allocator's. The weights are random.
+in turn in one process, so that a drift of the machine meets each of them. A form that this machine
+cannot run is named and left out. On a CPU peak memory is that of a fresh process which does nothing
+else, on CUDA the allocator's. The weights are random.
 
 The second measures what a user of a trained pipeline waits for on the CPU: calls from two files to
-a picture, those with a prepared exemplar, and the memory of a process that paints one picture.
+a picture, those with a prepared exemplar, and the memory of a process that paints one picture. With
+--exported the same calls through ONNX files take turns with them.
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ from .matching import Matching
 from .measuring import gflop, is_cuda, machine, matrix_rate, seconds, table, unusable
 from .memory import process_peak
 from .models.network import channels_last
+from .painting_costs import PaintedCall, painting, painting_table
+from .painting_costs import painting_peak as painting_peak  # in a fresh process
 from .pipeline import CoCosPipeline
 from .presets import PRESETS
 from .random_networks import Inputs, build
@@ -45,6 +50,7 @@ from .reference import ReferenceMatching, use_reference
 PLAIN, OURS, COMPILED, GRAPHS, FUSED = "plain", "ours", "compiled", "graphs", "fused"
 PARTS = ("condition", "exemplar", "matching", "translation")
 DTYPES = ("float32", "bfloat16", "float16")
+DTYPES_OF_FILES = ("fp32", "fp16", "int8")
 PLAIN_LIMIT = 128 * 128
 """Positions above which the plain form's matrices are not attempted."""
 
@@ -123,11 +129,19 @@ def measure(
     functions: dict[str, dict[str, Callable[[], Any]]] = {}
     images = {}
     for form in forms:
-        pipe, inputs = build(preset, size, getattr(torch, dtype), device)
-        inputs = prepare(pipe, inputs, form)
-        with torch.no_grad():
-            functions[form] = stages(pipe, inputs, form)
-            images[form] = functions[form]["translation"]().float()  # also warms up, and compiles
+        try:
+            pipe, inputs = build(preset, size, getattr(torch, dtype), device)
+            inputs = prepare(pipe, inputs, form)
+            with torch.no_grad():
+                functions[form] = stages(pipe, inputs, form)
+                images[form] = warmed_up(functions[form]["translation"], form)
+        except Exception as problem:  # compilers raise whatever a machine leads them to
+            if form in (PLAIN, OURS):
+                raise
+            functions.pop(form, None)
+            reason = str(problem).strip().partition("\n")[0]
+            print(f"{form} cannot be run here: {type(problem).__name__}: {reason}", flush=True)
+    forms = list(images)
     work = {}
     for form in forms:
         with torch.no_grad():
@@ -171,6 +185,13 @@ def measure(
     return rows, quality
 
 
+def warmed_up(function: Callable[[], Tensor], form: str) -> Tensor:
+    """What a function returns, as float32, once it is compiled and, as a CUDA graph, recorded."""
+    for _ in range(2 * (form == GRAPHS)):  # the second call is recorded
+        function()
+    return function().to(torch.float32, copy=True)  # which the next call would write over
+
+
 def peak_memory(preset: str, size: int, dtype: str, form: str, device: str) -> float:
     """Peak of one call in MB, the weights included."""
     pipe, inputs = build(preset, size, getattr(torch, dtype), device)
@@ -209,62 +230,6 @@ def matching_alone(side: int, form: str, backward: bool) -> dict[str, float]:
         before = process_peak()
         taken = seconds(step if backward else warp, "cpu")
     return {"seconds": taken, "extra_memory": process_peak() - before}
-
-
-def painting(
-    folder: str,
-    variant: str | None,
-    condition: str,
-    exemplar: str,
-    runs: int,
-    scale: int | None = None,
-) -> dict[str, Any]:
-    """What one picture of a saved pipeline costs on the CPU, in float32; medians of `runs` calls.
-
-    folder: or a Hub id. condition, exemplar: files that the pipeline reads. pixels: of the picture,
-    width x height. seconds: from both files to the picture; prepared_seconds: with a prepared
-    exemplar; peak_memory: see `painting_peak`. scale: of the call. Raises what the pipeline raises.
-    """
-    pipe = open_saved(folder, variant)
-    side = None if scale is None else scale * pipe.config.image_size
-    prepared = pipe.encode_exemplar(exemplar, image_size=side)
-    calls = {
-        "seconds": lambda: pipe(condition, exemplar, scale=scale),
-        "prepared_seconds": lambda: pipe(condition, prepared, scale=scale),
-    }
-    width, height = [call().images[0].size for call in calls.values()][0]  # also warms up
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(runs):
-        for name, call in calls.items():
-            taken[name].append(seconds(call, "cpu"))
-    return {
-        "pixels": f"{width} x {height}",
-        **{name: statistics.median(found) for name, found in taken.items()},
-        "peak_memory": in_fresh_process(
-            "painting_peak", folder, variant, condition, exemplar, scale
-        ),
-    }
-
-
-def painting_peak(
-    folder: str, variant: str | None, condition: str, exemplar: str, scale: int | None
-) -> float:
-    """Peak MB of this process once it has opened a saved pipeline and painted one picture."""
-    open_saved(folder, variant)(condition, exemplar, scale=scale)
-    return process_peak()
-
-
-def open_saved(folder: str, variant: str | None) -> CoCosPipeline:
-    """A saved pipeline, quiet, folded and in float32."""
-    pipe = CoCosPipeline.from_pretrained(folder, variant=variant, dtype=torch.float32)
-    pipe.set_progress_bar_config(disable=True)
-    return pipe.fold()
-
-
-def painting_table(figures: dict[str, Any]) -> str:
-    """What `painting` found, as Markdown."""
-    formats = {"pixels": "", "seconds": ".3f", "prepared_seconds": ".3f", "peak_memory": ".0f"}
-    return table([figures], formats)
 
 
 def in_fresh_process(function: str, *arguments: Any) -> Any:
@@ -326,6 +291,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--scale", type=int, help="of --paint: how many times larger than it learned"
     )
+    parser.add_argument(
+        "--exported",
+        nargs="+",
+        choices=DTYPES_OF_FILES,
+        default=[],
+        metavar="|".join(DTYPES_OF_FILES),
+        help="of --paint: also the calls through ONNX files with weights of these types",
+    )
     parser.add_argument("--json", type=Path, help="where to write all figures")
     parser.add_argument("--call", nargs=2, help=argparse.SUPPRESS)
     return parser
@@ -345,8 +318,9 @@ def measured_painting(
     name, condition, exemplar = options.paint
     try:
         source, variant = locate(name)
-        figures = painting(str(source), variant, condition, exemplar, options.runs, options.scale)
-    except (ValueError, OSError) as error:
+        call = PaintedCall(str(source), variant, condition, exemplar, options.scale)
+        figures = painting(call, options.runs, options.exported, in_fresh_process)
+    except (ValueError, OSError, ImportError) as error:
         parser.error(str(error))
     print(painting_table(figures))
     return {"machine": machine("cpu"), "painting": figures}
@@ -354,8 +328,9 @@ def measured_painting(
 
 def measured(parser: argparse.ArgumentParser, options: argparse.Namespace) -> dict[str, Any]:
     """Every form of random networks, and of the matching alone, printed as tables too."""
-    if options.scale is not None:
-        parser.error("--scale says how large a trained pipeline paints; give --paint as well.")
+    if options.scale is not None or options.exported:
+        option = "--exported" if options.scale is None else "--scale"
+        parser.error(f"{option} is said of a trained pipeline; give --paint as well.")
     if not options.sizes and not options.positions:
         parser.error("there is nothing to measure: give --sizes or --positions a number.")
     if options.device.partition(":")[0] not in ("cpu", "cuda"):
@@ -393,7 +368,7 @@ def measured_forms(
         forms = [PLAIN, *forms]
     found, decibels = measure(options.preset, size, dtype, forms, options.device, options.runs)
     rows = []
-    for form in forms:
+    for form in dict.fromkeys(row.form for row in found):
         peak = in_fresh_process("peak_memory", options.preset, size, dtype, form, options.device)
         rows += [
             asdict(row) | {"peak_memory": peak if row.stage == "whole" else None}

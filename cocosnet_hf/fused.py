@@ -49,34 +49,35 @@ def attend(rows: Side, columns: Side, values: Tensor, temperature: float) -> tup
     regions: Sequence[Tensor] = (log_sum, log_sum)  # not looked at
     if rows.regions is not None and columns.regions is not None:
         regions = [each.long().contiguous() for each in (rows.regions, columns.regions)]
-    _attend_kernel[(triton.cdiv(count, BLOCK_ROWS),)](
-        rows.features,
-        columns.features,
-        rows.mean,
-        (rows.scale / temperature).contiguous(),
-        columns.mean,
-        columns.scale.contiguous(),
-        *regions,
-        values.contiguous(),
-        out,
-        log_sum,
-        count,
-        places,
-        rows.width,
-        rows.row_length,
-        columns.width,
-        columns.row_length,
-        channels,
-        rows.features.shape[1],
-        restricted,
-        2 * rows.radius + 1,
-        width,
-        ANYWHERE,
-        FLOOR,
-        BLOCK_ROWS,
-        BLOCK_COLUMNS,
-        BLOCK_CHANNELS,
-    )
+    with torch.cuda.device_of(values):  # on which Triton starts kernels; of CPUs none
+        _attend_kernel[(triton.cdiv(count, BLOCK_ROWS),)](
+            rows.features,
+            columns.features,
+            rows.mean,
+            (rows.scale / temperature).contiguous(),
+            columns.mean,
+            columns.scale.contiguous(),
+            *regions,
+            values.contiguous(),
+            out,
+            log_sum,
+            count,
+            places,
+            rows.width,
+            rows.row_length,
+            columns.width,
+            columns.row_length,
+            channels,
+            rows.features.shape[1],
+            restricted,
+            2 * rows.radius + 1,
+            width,
+            ANYWHERE,
+            FLOOR,
+            BLOCK_ROWS,
+            BLOCK_COLUMNS,
+            BLOCK_CHANNELS,
+        )
     return out, log_sum
 
 

@@ -127,6 +127,27 @@ def test_a_saved_pipeline_is_measured_from_its_files_to_the_picture(
     assert found["seconds"] > 0 and found["prepared_seconds"] > 0
     assert found["peak_memory"] > 100
     assert benchmark.painting_table(found) in capsys.readouterr().out
+    assert found["exported"] == []
+
+
+@pytest.mark.slow
+def test_calls_through_exported_files_take_turns_with_those_of_the_pipeline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    tiny.blending_pipeline().save_pretrained(tmp_path / "pipeline")
+    for name in ("condition", "exemplar"):
+        Image.effect_noise((64, 64), 60).convert("RGB").save(tmp_path / f"{name}.png")
+    words = [str(tmp_path / name) for name in ("pipeline", "condition.png", "exemplar.png")]
+    file = tmp_path / "figures.json"
+    options = ["--exported", "fp32", "--runs", "1", "--json", str(file)]
+    benchmark.main(["--paint", *words, *options])
+    (row,) = json.loads(file.read_text())["painting"]["exported"]
+    assert row["form"] == "ONNX, fp32"
+    assert row["seconds"] > row["graph_seconds"] > 0
+    printed = capsys.readouterr().out
+    assert "| pipeline | 64 x 64 |" in printed and "| ONNX, fp32 |  |" in printed
 
 
 @pytest.mark.slow
@@ -148,7 +169,20 @@ def test_settings_that_a_saved_pipeline_is_not_measured_with_are_refused(
     assert "leave out --sizes, --compile." in capsys.readouterr().err
     with pytest.raises(SystemExit):
         benchmark.main(["--sizes", "256", "--scale", "4"])
-    assert "give --paint as well" in capsys.readouterr().err
+    assert "--scale is said of a trained pipeline; give --paint as well" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        benchmark.main(["--sizes", "256", "--exported", "fp32"])
+    assert "--exported is said of a trained pipeline" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_form_that_this_machine_cannot_run_is_named_and_left_out(
+    capsys: pytest.CaptureFixture[str],
+):
+    forms = [benchmark.OURS, benchmark.FUSED]  # a kernel for GPUs
+    rows, _ = benchmark.measure("celebahq", 64, "float32", forms, "cpu", runs=1)
+    assert {row.form for row in rows} == {benchmark.OURS}
+    assert "fused cannot be run here: " in capsys.readouterr().out
 
 
 def test_every_cuda_device_is_measured_as_one():

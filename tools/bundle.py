@@ -25,7 +25,7 @@ import yaml
 from huggingface_hub import EvalResult
 
 from cocosnet_hf import CoCosPipeline
-from cocosnet_hf.benchmark import painting, painting_table
+from cocosnet_hf.benchmark import in_fresh_process
 from cocosnet_hf.bundled import ASSETS, bundled
 from cocosnet_hf.cards import CardDetails, write_card
 from cocosnet_hf.evaluation.methods import PIPELINE, SHARP, WARPED
@@ -33,6 +33,7 @@ from cocosnet_hf.evaluation.opening import weights_digest
 from cocosnet_hf.evaluation.report import ARROWS, Block, Heading, Table, to_markdown, value_of
 from cocosnet_hf.evaluation.results import Evaluation, eval_results, exemplar_choice, metric_of
 from cocosnet_hf.measuring import machine
+from cocosnet_hf.painting_costs import PaintedCall, painting, painting_table
 from cocosnet_hf.strips import call_strip
 
 from .recipes import recipe_file
@@ -245,7 +246,8 @@ def comparison(*folders: Path | None) -> str:
 def costs(name: str, condition: Path, exemplar: Path) -> str:
     """The section of a card on time and memory, measured now."""
     target = ASSETS / name
-    found = painting(str(target), "fp16", str(condition), str(exemplar), RUNS)
+    call = PaintedCall(str(target), "fp16", str(condition), str(exemplar))
+    found = painting(call, RUNS, (), in_fresh_process)
     files = " ".join(str(path.relative_to(target)) for path in (condition, exemplar))
     return (
         "## Time and memory\n\n"

@@ -3,8 +3,8 @@
     python paint.py layout.png exemplar.png -o out.png
     python paint.py inputs.npz -o out.png
 
-layout.png: of a model of masks a label map, a palette picture or one in the classes' colours; of
-edges a drawing, dark lines of one pixel on white, or with --photo a photo. inputs.npz: what
+layout.png: of a model of masks a label map, class numbers or the classes' colours; of edges a
+drawing, dark lines on white or on nothing, or with --photo a photo. inputs.npz: what
 `cocosnet_hf.export.graph_inputs` returned, which needs torch: the only way for poses, and the one
 that a model wants that is guided; from layout.png it paints without guides, and moves the exemplar
 less well. `model.json` beside this file says what the model is, its classes, and the terms of its
@@ -16,17 +16,30 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-from PIL import Image
+from PIL import Image, ImageOps
 
 LONGEST = 8
 """Longest side over shortest of a picture that is painted."""
+
+OPAQUE = 128
+"""Alpha from which a pixel is visible."""
+
+NONE = -1
+"""In place of a class."""
+
+ENDS_AND_CORNERS = {
+    **{3: 1, 6: 1, 10: 3, 11: 1, 12: 1, 14: 1, 24: 2, 26: 2, 40: 3, 48: 0, 56: 2, 96: 2, 104: 2},
+    **{108: 2, 129: 0, 130: 3, 131: 1, 134: 1, 160: 3, 161: 1, 176: 2, 192: 2, 194: 1, 198: 1},
+    224: 2,
+}
+"""Corners of stairs and ends of double lines, by their neighbours: see `thinned`."""
 
 UNGUIDED = (
     "this model is guided, and paints without guides here: it moves the exemplar much less well. "
@@ -80,7 +93,7 @@ class Painter:
         own: its layout, where the model needs one and cannot make it of the photo. seed: of the
         noise of a model that wants noise.
         """
-        photo = photo.convert("RGB")
+        photo = shown(photo)
         height, width = self.size_for((photo.height, photo.width))
         resized = photo.resize((width, height), Image.Resampling.BICUBIC)
         feeds = {"exemplar": np.asarray(resized, np.float32).transpose(2, 0, 1)[None] / 255}
@@ -91,7 +104,10 @@ class Painter:
             feeds["noise"] = np.random.default_rng(seed).standard_normal(shape, np.float32)
         elif "exemplar_condition" in names:
             size = self._matched((height, width))
-            made = self.edges_of(photo, size) if own is None else self._encoded_at(own, size)
+            if own is None:
+                made = self.edges_of(photo, size)
+            else:
+                made = self._encoded_at(ImageOps.exif_transpose(own), size)
             feeds["exemplar_condition"] = made[None]
         return self.prepared(feeds)
 
@@ -122,6 +138,7 @@ class Painter:
         is_photo: a photo whose edges are wanted. Raises ValueError for a model whose layouts are no
         pictures, and for unknown labels.
         """
+        picture = ImageOps.exif_transpose(picture)
         size = self.size_for((picture.height, picture.width))
         sizes = {"condition": size, "matched_condition": self._matched(size)}
         return {
@@ -137,8 +154,8 @@ class Painter:
         if kind == "mask":
             return self._one_hot(picture, size)
         if kind == "edge":
-            grey = np.asarray(picture.convert("L"))
-            return self._with_distance(_shrunk(grey < 128, size))
+            grey = np.asarray(shown(picture).convert("L"))
+            return self._with_distance(thinned(_shrunk(grey < 128, size)))
         raise ValueError(
             f"a layout of the type {kind!r} is no picture; give an .npz file of "
             f"cocosnet_hf.export.graph_inputs."
@@ -150,31 +167,85 @@ class Painter:
         return height, width
 
     def _one_hot(self, picture: Image.Image, size: tuple[int, int]) -> np.ndarray:
-        channels = self.settings["channels"]
-        if picture.mode not in ("P", "L", "I", "I;16"):
-            colors = np.array(
-                [[int(color[i : i + 2], 16) for i in (1, 3, 5)] for color in self._colors()]
-            )
-            pixels = np.asarray(picture.convert("RGB"), int)
-            away = np.stack([np.abs(pixels - color).sum(2) for color in colors])
-            labels = away.argmin(0)
-        else:
-            labels = np.asarray(picture).astype(int)
-        if labels.max() >= channels:
-            raise ValueError(
-                f"the layout has the label {labels.max()}; the model knows 0..{channels - 1}: "
-                f"{', '.join(self.settings['classes'])}."
-            )
-        rows, columns = (
-            (np.arange(wanted) * given // wanted)
-            for wanted, given in zip(size, labels.shape, strict=True)
-        )
-        return np.eye(channels, dtype=np.float32)[labels[rows][:, columns]].transpose(2, 0, 1)
+        plane = Image.fromarray(self.classes_of(picture).astype(np.int32))
+        labels = np.asarray(plane.resize(size[::-1], Image.Resampling.NEAREST))
+        overlay = self.settings["condition"].get("overlay")
+        on_top = labels == overlay
+        if overlay is not None:
+            labels = np.where(on_top, self.settings["condition"]["beneath"], labels)
+        encoded = np.eye(self.settings["channels"], dtype=np.float32)[labels].transpose(2, 0, 1)
+        if overlay is not None:
+            encoded[overlay] = on_top
+        return encoded
 
-    def _colors(self) -> list[str]:
-        if not self.settings["colors"]:
-            raise ValueError("the model's classes have no colours; give a label map (mode L or P).")
-        return self.settings["colors"]
+    def classes_of(self, picture: Image.Image) -> np.ndarray:
+        """The class at each pixel of a label map, (H, W): what the pipeline reads, or refused.
+
+        Class numbers in one plane or in three that are equal, or exactly the colours of classes.
+        Raises ValueError for others, and where numbers and palette contradict each other.
+        """
+        if picture.mode == "LA" and np.asarray(picture)[..., 1].min() >= OPAQUE:
+            picture = picture.getchannel("L")
+        if picture.mode.startswith("I"):
+            return self._of_numbers(np.asarray(picture).astype(int))
+        if picture.mode not in ("1", "L", "P", "LA", "RGB", "RGBA"):
+            raise ValueError(f"a layout of mode {picture.mode} is no label map: save it as PNG.")
+        rgba = np.asarray(picture.convert("RGBA")).astype(int)
+        codes, hidden = rgba[..., :3] @ (1 << 16, 1 << 8, 1), rgba[..., 3] < OPAQUE
+        colors = {int(color[1:], 16): label for label, color in enumerate(self.settings["colors"])}
+        unknown = self.settings["condition"].get("unknown")
+        by_color = np.where(hidden, NONE if unknown is None else unknown, _all(codes, colors.get))
+        if picture.mode in ("RGB", "RGBA", "LA"):
+            return self._of_colors(by_color, rgba)
+        numbers = np.asarray(picture).astype(int)
+        by_number = _all(numbers, self._class_of)
+        if picture.mode == "1":
+            both = [colors.get(code, NONE) for code in (0, 0xFFFFFF)]
+            are_colors = NONE not in both and both != [self._class_of(0), self._class_of(1)]
+        elif picture.mode == "L":
+            are_colors = NONE in by_number and NONE not in by_color
+        else:
+            seen = np.unique(codes[~hidden])
+            is_one = len(seen) == 1 < len(np.unique(numbers[~hidden]))
+            is_palette = bool(seen.any()) and not is_one
+            are_colors = is_palette and NONE not in by_color
+            contrary = (by_color != NONE) & (by_color != by_number) & (codes != 0) & ~hidden
+            if is_palette and not are_colors and contrary.any():
+                raise ValueError(
+                    "the layout's palette and its numbers contradict each other: some of its "
+                    "colours are those of classes with other numbers. Save it in mode L."
+                )
+        return by_color if are_colors else self._of_numbers(numbers)
+
+    def _of_numbers(self, numbers: np.ndarray) -> np.ndarray:
+        labels = _all(numbers, self._class_of)
+        if (strange := numbers[labels == NONE]).size:
+            raise ValueError(
+                f"the layout has the label {strange.max()}; the model knows "
+                f"0..{self.settings['channels'] - 1}: {', '.join(self.settings['classes'])}."
+            )
+        return labels
+
+    def _of_colors(self, by_color: np.ndarray, rgba: np.ndarray) -> np.ndarray:
+        if NONE not in by_color:
+            return by_color
+        red, hidden = rgba[..., 0], rgba[..., 3] < OPAQUE
+        are_numbers = (rgba[..., :3] == rgba[..., :1]).all() and not np.isin(red, (0, 255)).all()
+        if are_numbers and not hidden.any() and NONE not in _all(red, self._class_of):
+            return self._of_numbers(red)
+        strange = rgba[(by_color == NONE) & ~hidden]
+        what = "transparent"
+        if len(strange):
+            what = "of no class, such as #{:02x}{:02x}{:02x}".format(*strange[0])
+        raise ValueError(
+            f"the layout has pixels that are {what}: paint them in exactly the classes' colours, "
+            f"{', '.join(self.settings['colors'][:4])} ..., or save class numbers in mode L."
+        )
+
+    def _class_of(self, value: int) -> int | None:
+        """The class of a pixel value, if it has one."""
+        label = int(self.settings["condition"].get("values", {}).get(str(value), value))
+        return label if 0 <= label < self.settings["channels"] else None
 
     def _with_distance(self, lines: np.ndarray) -> np.ndarray:
         """Lines (H, W) and the city-block distance to them, as share of the model's reach."""
@@ -206,10 +277,29 @@ def _run(
     session: onnxruntime.InferenceSession, inputs: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     names = [entry.name for entry in session.get_outputs()]
+    if missing := [entry.name for entry in session.get_inputs() if entry.name not in inputs]:
+        raise ValueError(f"the model needs {', '.join(missing)}, got {', '.join(inputs)}.")
     feeds = {
         entry.name: np.asarray(inputs[entry.name], np.float32) for entry in session.get_inputs()
     }
     return dict(zip(names, session.run(names, feeds), strict=True))
+
+
+def shown(photo: Image.Image) -> Image.Image:
+    """A photo upright and in RGB, what is transparent on white."""
+    photo = ImageOps.exif_transpose(photo)
+    if photo.has_transparency_data:
+        photo = photo.convert("RGBA")
+        photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo)
+    return photo.convert("RGB")
+
+
+def _all(values: np.ndarray, class_of: Callable[[int], int | None]) -> np.ndarray:
+    """The class (H, W) of each of the values (H, W), `NONE` where there is none."""
+    found, place = np.unique(values, return_inverse=True)
+    classes = (class_of(int(value)) for value in found)
+    known = np.array([NONE if one is None else one for one in classes])
+    return known[place].reshape(values.shape)
 
 
 def canny(grey: np.ndarray, sigma: float, low: float, high: float) -> np.ndarray:
@@ -262,6 +352,33 @@ def _along(values: np.ndarray, weights: np.ndarray, axis: int, border: Any) -> n
     )
 
 
+def thinned(strokes: np.ndarray) -> np.ndarray:
+    """Strokes (H, W) bool thinned to one pixel (Zhang and Suen 1984), as scikit-image does it."""
+    may_go = np.array([ENDS_AND_CORNERS.get(bits, _goes(bits)) for bits in range(256)])
+    height, width = strokes.shape
+    clockwise = ((-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1))
+    lines, before = np.pad(strokes, 1).astype(np.uint8), -1
+    while (left := int(lines.sum())) != before:
+        before = left
+        for step in (1, 2):
+            near = [lines[1 + y :, 1 + x :][:height, :width] for y, x in clockwise]
+            bits = sum(one.astype(int) << place for place, one in enumerate(near))
+            lines[1:-1, 1:-1][may_go[bits] & step > 0] = 0
+    return lines[1:-1, 1:-1] > 0
+
+
+def _goes(bits: int) -> int:
+    """In which of two steps, as a bit each, a place goes whose neighbours these are, clockwise from
+    the upper left."""
+    near = [bits >> place & 1 for place in range(8)]
+    rises = sum(near[place - 1] < near[place] for place in range(8))
+    if not 2 <= sum(near) <= 6 or rises != 1:
+        return 0
+    _, up, _, right, _, down, _, left = near
+    first, second = not (right and down and (up or left)), not (up and left and (right or down))
+    return int(first) + 2 * int(second)
+
+
 def _shrunk(lines: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Lines (H, W) at another size; a thin one survives being made smaller."""
     for axis, wanted in enumerate(size):
@@ -291,15 +408,24 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--strength", type=float, help="how much is copied, 0..1; default: 0.5")
     parser.add_argument("--model", default=Path(__file__).parent, help="default: this folder")
     options = parser.parse_args(arguments)
+    if options.exemplar is None and not options.condition.endswith(".npz"):
+        parser.error("a layout needs an exemplar beside it")
+    try:
+        picture = _painted(options)
+        picture.save(options.output)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
+    print(options.output)
+
+
+def _painted(options: argparse.Namespace) -> Image.Image:
+    """The picture that the command line asks for."""
     painter = Painter(options.model)
-    inputs: dict[str, np.ndarray]
     if options.condition.endswith(".npz"):
         with np.load(options.condition, allow_pickle=False) as stored:
             inputs = dict(stored)
         prepared = painter.prepared(inputs)
     else:
-        if options.exemplar is None:
-            parser.error("a layout needs an exemplar beside it")
         if painter.settings["guided"]:
             print(f"note: {UNGUIDED}", file=sys.stderr)
         inputs = painter.encode(Image.open(options.condition), options.photo)
@@ -310,9 +436,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.strength is not None:
         inputs["strength"] = np.asarray(options.strength)
     painted = painter.paint(inputs, prepared)
-    picture = np.rint(painted["image"][0].transpose(1, 2, 0) * 255).astype(np.uint8)
-    Image.fromarray(picture).save(options.output)
-    print(options.output)
+    return Image.fromarray(np.rint(painted["image"][0].transpose(1, 2, 0) * 255).astype(np.uint8))
 
 
 if __name__ == "__main__":

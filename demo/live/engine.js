@@ -6,20 +6,22 @@
 
 const ALIKE = 35; // decibels
 const QUICKER = 0.8; // of the CPU's time
+const LOST = "What paints could not be loaded: reload the page, or try another browser.";
 
 class Painter {
-  constructor(provider) {
+  constructor(provider, progress = () => {}) {
     this.provider = provider;
     this.asked = new Map();
     this.number = 0;
     this.worker = new Worker(new URL("./painter.js", import.meta.url), { type: "module" });
-    this.worker.addEventListener("message", ({ data: { id, answer, problem } }) => {
-      const { resolve, reject } = this.asked.get(id);
-      this.asked.delete(id);
+    this.worker.addEventListener("message", ({ data: { id, answer, problem, progress: bytes } }) => {
+      if (bytes) return progress(bytes);
+      const { resolve, reject } = this.asked.get(id) || {};
+      if (!this.asked.delete(id)) return; // it was given up
       if (problem === undefined) resolve(answer);
       else reject(new Error(problem));
     });
-    this.worker.addEventListener("error", (event) => this.fail(event.message || "The painter stopped."));
+    this.worker.addEventListener("error", (event) => this.fail(event.message || LOST));
     this.ready = this.ask("start", { wanted: provider });
   }
 
@@ -42,8 +44,9 @@ class Painter {
 }
 
 export class Engine {
-  constructor() {
-    this.cpu = new Painter("wasm");
+  // progress: is told {loaded, total} bytes while a model comes; total is NaN where it is not known.
+  constructor(progress) {
+    this.cpu = new Painter("wasm", progress);
     this.gpu = null; // once it has been tried and is quicker
     this.tried = false;
     this.opened = null;

@@ -12,7 +12,7 @@ const EDITORS = { canvas: canvasEditor, pose: poseEditor };
 const LINE = "#000000";
 const PHONE = matchMedia("(max-width: 700px)");
 
-const engine = new Engine();
+const engine = new Engine((bytes) => shown?.comes(bytes));
 let shown = null; // the panel on the page
 
 // A part of demo/studio, which asks for what gradio gives: props, trigger and watch.
@@ -77,7 +77,14 @@ class Panel {
   }
 
   say(text) {
-    this.part(".status").textContent = text;
+    const status = this.part(".status");
+    if (status.textContent !== text) status.textContent = text; // read aloud as it changes
+  }
+
+  comes({ loaded, total }) {
+    if (this.isReady) return;
+    const [here, all] = [loaded, total].map((bytes) => Math.round(bytes / 2 ** 20));
+    this.say(`The model is on its way: ${here}${all ? ` of ${all}` : ""} MB …`);
   }
 
   // Whatever fails is told in words, and the page goes on.
@@ -96,9 +103,11 @@ class Panel {
 
   async open() {
     this.say("The model is on its way …");
-    this.settings = await engine.open(this.job.name);
+    this.opened = engine.open(this.job.name);
+    this.opened.catch(() => {}); // told below, or where it is waited for first
+    this.settings ||= await (await fetch(`models/${this.job.name}/model.json`)).json();
     if (!this.editor) await this.furnish();
-    await this.prepare(this.look);
+    await this.prepare(this.look || (await this.lookAt(this.job.first[1])));
     this.isReady = true;
     this.paint();
   }
@@ -108,6 +117,7 @@ class Panel {
     this.fillPicks(".layouts", (place) => this.begin(place));
     this.fillPicks(".looks", (place) => this.choose(place));
     const [height, width] = this.settings.size;
+    this.part(".painted").style.setProperty("--ratio", width / height);
     this.editor = attached(this.job.editor, this.part(".block"), await this.props(layout, width, height), () =>
       this.paint(),
     );
@@ -128,7 +138,6 @@ class Panel {
     this.part(".save").addEventListener("click", () => this.save());
     this.onFile(".own-layout", (photo) => this.beginWith(photo));
     this.onFile(".own-look", (photo) => this.chooseOwn(photo));
-    this.look = await this.lookAt(look);
     this.press(".looks", look);
   }
 
@@ -158,8 +167,15 @@ class Panel {
       return { joints: pose.joints, size: [pose.width, pose.height], example: place };
     }
     if (layout) return { image: layout, size: [width, height], example: place };
-    const { layout: found } = await engine.found(await pixelsOf(picture));
+    const { layout: found } = await this.found(await pixelsOf(picture));
     return this.valueOf(found);
+  }
+
+  // What the painter sees in a photo, once it is there.
+  async found(photo) {
+    await this.opened;
+    if (shown !== this) throw new Error("Another tab was opened meanwhile. Choose the photo again.");
+    return engine.found(photo);
   }
 
   valueOf({ labels, strokes, pose }) {
@@ -171,6 +187,7 @@ class Panel {
 
   fillPicks(selector, pick) {
     const word = selector === ".looks" ? "Look" : "Layout";
+    this.part(selector).replaceChildren(); // of an attempt that failed
     this.pictures.forEach(({ picture, layout }, place) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -183,8 +200,10 @@ class Panel {
   }
 
   press(selector, place) {
-    [...this.part(selector).children].forEach((button, number) => {
+    const row = this.part(selector);
+    [...row.children].forEach((button, number) => {
       button.setAttribute("aria-pressed", String(number === place));
+      if (number === place) row.scrollLeft = button.offsetLeft - row.offsetLeft - row.clientWidth / 2;
     });
   }
 
@@ -207,7 +226,7 @@ class Panel {
 
   async beginWith(photo) {
     this.say("The photo is read …");
-    const { layout } = await engine.found(photo);
+    const { layout } = await this.found(photo);
     if (!layout) {
       throw new Error("Nobody is seen in the photo: take one of a single person from head to feet.");
     }
@@ -237,21 +256,28 @@ class Panel {
 
   async choose(place) {
     this.press(".looks", place);
-    await this.prepare(await this.lookAt(place));
-    this.paint();
+    await this.take(this.lookAt(place));
   }
 
   async chooseOwn(photo) {
     this.say("The picture is read …");
-    const { picture } = await engine.found(photo);
     this.press(".looks", -1);
-    await this.prepare({ photo: picture, layout: null });
+    await this.take(this.found(photo).then(({ picture }) => ({ photo: picture, layout: null })));
+  }
+
+  // Paint with a look once it is there, unless another was chosen meanwhile.
+  async take(coming) {
+    this.awaited = coming;
+    const look = await coming;
+    if (this.awaited !== coming) return;
+    await this.prepare(look);
     this.paint();
   }
 
   async prepare(look) {
     this.look = look;
     canvasOf(look.photo, this.part(".look"));
+    await this.opened;
     if (shown !== this) return; // its tab prepares it when it is opened again
     this.say("The look is prepared …");
     await engine.prepare(look);
@@ -277,6 +303,7 @@ class Panel {
     }
     this.isBusy = true;
     this.part(".result").classList.add("waits");
+    this.say("Painting …");
     await this.tells(async () => {
       const given = { layout: await this.layout(), strength: Number(this.part(".strength").value) };
       if (shown !== this) return; // the painter is another tab's by now
@@ -365,7 +392,12 @@ async function start() {
   });
   const asked = () => offered.find(({ name }) => `#${name}` === location.hash) || offered[0];
   window.addEventListener("hashchange", () => select(asked()));
+  document.querySelector("#loading").remove();
   select(asked());
 }
 
-start();
+start().catch((error) => {
+  const loading = document.querySelector("#loading");
+  loading.className = "problem";
+  loading.textContent = `The page could not be loaded (${error.message}). Reload it.`;
+});

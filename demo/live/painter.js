@@ -2,7 +2,7 @@
 //
 // Messages {id, what, ...} are answered by {id, answer} or {id, problem}. Pictures are {pixels: RGBA,
 // width, height}; layouts {labels: {set, width, height}}, {strokes: {set, width, height}} or {pose:
-// {joints: 18 rows [x, y, score], width, height}}.
+// {joints: 18 rows [x, y, score], width, height}}. While files come, {progress: {loaded, total}}.
 
 import { canny, figure, fittedSize, greyOf, lines, oneHot, withDistance } from "./encode.js";
 import { GUIDES, PERSON_CLASSES } from "./guides.js";
@@ -16,6 +16,7 @@ let ort = null;
 let provider = "wasm";
 let job = null; // {name, settings, prepare, paint}: one at a time, as phones have little memory
 let look = null; // {exemplar, style, width, height, landmarks}
+let coming = { loaded: 0, total: 0 }; // bytes; total: NaN where it is not known
 const readers = {};
 
 // Where the page is isolated from others, the browser shares memory among threads.
@@ -35,15 +36,31 @@ async function fetched(address) {
   return answer;
 }
 
+// The bytes of a file, and on the way how many of it and of those that are asked for with it are there.
+async function bytesOf(address) {
+  const answer = await fetched(address);
+  const { headers, body } = answer;
+  // Of a file that was packed for the way the header tells another length.
+  coming.total += headers.get("content-encoding") ? NaN : Number(headers.get("content-length") || NaN);
+  const parts = [];
+  for (const reader = body.getReader(); ; ) {
+    const { done, value } = await reader.read();
+    if (done) return new Uint8Array(await new Blob(parts).arrayBuffer());
+    parts.push(value);
+    coming.loaded += value.length;
+    self.postMessage({ progress: coming });
+  }
+}
+
 async function session(address, providers = [provider]) {
-  const file = new Uint8Array(await (await fetched(address)).arrayBuffer());
-  return ort.InferenceSession.create(file, { executionProviders: providers });
+  return ort.InferenceSession.create(await bytesOf(address), { executionProviders: providers });
 }
 
 async function open({ name }) {
   if (job?.name !== name) {
     await Promise.all([job?.prepare.release(), job?.paint.release()]);
     job = look = null;
+    coming = { loaded: 0, total: 0 };
     const [settings, prepare, paint] = await Promise.all([
       fetched(`./models/${name}/model.json`).then((answer) => answer.json()),
       session(`./models/${name}/prepare.onnx`),

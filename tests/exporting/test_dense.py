@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from cocosnet_hf import CoCosPipeline, MaskCondition, PoseCondition
-from cocosnet_hf.exporting.checking import Trial, random_trial
+from cocosnet_hf.exporting.checking import Trial, random_trial, settled_pixels
 from cocosnet_hf.exporting.dense import neighbours, smaller
 from cocosnet_hf.exporting.graphs import GUIDES, Paint, Prepare
 from tests.support import tiny
@@ -96,6 +96,16 @@ def test_an_agreement_that_is_too_small_is_refused():
     found["image"] = found["image"] + 0.05
     with pytest.raises(ValueError, match="whole.onnx does not paint what the pipeline paints"):
         trial.agreement(found).require("fp32", "whole.onnx")
+
+
+def test_pixels_around_places_that_rounding_chose_are_not_compared_unless_they_are_many():
+    elsewhere = torch.zeros(1, 20, 20, dtype=torch.bool)
+    elsewhere[0, 10, 10] = True
+    settled = settled_pixels(elsewhere, (80, 80))
+    assert settled.shape == (1, 1, 80, 80)
+    assert not settled[0, 0, 32:52, 32:52].any() and settled.sum() == 80 * 80 - 20 * 20
+    elsewhere[0, ::4] = True
+    assert settled_pixels(elsewhere, (80, 80)).all()
 
 
 @pytest.mark.parametrize("scale", [1, 2, 4])

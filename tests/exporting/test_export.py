@@ -10,14 +10,17 @@ import pytest
 import torch
 from PIL import Image
 
-from cocosnet_hf import CoCosPipeline, MaskCondition, PoseCondition
+from cocosnet_hf import CoCosPipeline, MaskCondition
 from cocosnet_hf.bundled import ASSETS
+from cocosnet_hf.convert import convert_checkpoint
 from cocosnet_hf.export import export, graph_inputs, main, require_exportable, terms_of
 from cocosnet_hf.exporting.checking import LEAST_DECIBELS, random_trial
 from tests.exporting.test_dense import PIPELINES
 from tests.support import tiny
 from tests.support.documents import blocks
-from tests.support.painting import CLASSES, labels, photo
+from tests.support.official import OFFICIAL, official_weights, write_checkpoints
+from tests.support.official import tiny as tiny_official
+from tests.support.painting import CLASSES, labels, photo, quiet
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -146,52 +149,6 @@ def test_weights_of_convolutions_are_stored_in_fewer_bytes(dtype: str, most: flo
     assert small.ByteSize() < model.ByteSize() - values.nbytes * (0.95 if dtype == "fp16" else 1.2)
 
 
-# The runner's own reading of layouts
-
-
-def painter(condition: dict, size: tuple[int, int], channels: int = 3) -> runner.Painter:
-    made = object.__new__(runner.Painter)
-    made.settings = {"condition": condition, "size": size, "stride": 16, "channels": channels}
-    made.settings |= {
-        "matching_scale": 2,
-        "classes": ["sky", "tree", "water"],
-        "colors": ["#0000ff", "#00ff00", "#000000"],
-    }
-    return made
-
-
-@pytest.mark.parametrize("is_photo", [True, False])
-def test_the_runner_reads_edges_as_the_pipeline_does_at_both_sizes(is_photo: bool):
-    pipe = tiny.blending_pipeline()
-    lines = np.zeros((64, 80), bool)
-    lines[20, 10:70] = lines[5:60, 33] = True
-    picture = photo(3, 64, 80).rotate(20)
-    if not is_photo:
-        picture = Image.fromarray(np.where(lines, 0, 255).astype(np.uint8))
-    expected = graph_inputs(pipe, picture if is_photo else lines, photo(1, 64, 64))
-    found = painter(pipe.condition.to_config(), (64, 64)).encode(picture, is_photo)
-    for name, each in found.items():
-        np.testing.assert_allclose(each, expected[name], atol=1e-6)
-
-
-def test_the_runner_reads_label_maps_and_colours():
-    made = painter({"type": "mask"}, (64, 80))
-    drawn = labels(1, 64, 80)
-    expected = np.eye(3)[drawn].transpose(2, 0, 1)
-    colors = np.array([[0, 0, 255], [0, 255, 0], [0, 0, 0]], np.uint8)[drawn]
-    for picture in (Image.fromarray(drawn.astype(np.uint8)), Image.fromarray(colors)):
-        assert (made.encode(picture)["condition"][0] == expected).all()
-    with pytest.raises(ValueError, match="has the label 9; the model knows 0..2"):
-        made.encode(Image.new("L", (80, 64), 9))
-    with pytest.raises(ValueError, match="too long"):
-        made.encode(Image.new("L", (900, 64)))
-
-
-def test_the_runner_refuses_poses():
-    with pytest.raises(ValueError, match="'pose' is no picture; give an .npz file"):
-        painter(PoseCondition().to_config(), (64, 80)).encode(Image.new("L", (80, 64)))
-
-
 # Slow: tracing and what onnxruntime prepares take ten seconds
 
 
@@ -209,6 +166,17 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[CoCosPipeline, P
 @pytest.mark.parametrize("kind", ["residual", "patch"])
 def test_networks_of_the_paper_are_exported_and_checked(kind: str, tmp_path: Path):
     found = export(PIPELINES[kind](), tmp_path)
+    assert "0.00% of positions" in found["whole.onnx"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", ["celebahq", "deepfashion"])
+def test_converted_official_networks_paint_32_random_inputs_alike(task: str, tmp_path: Path):
+    official = tiny_official(OFFICIAL[task])
+    files = write_checkpoints(tmp_path / "official", official_weights(official))
+    pipe = CoCosPipeline.from_pretrained(convert_checkpoint(files, tmp_path / "pipeline"))
+    narrow = CoCosPipeline(pipe.correspondence, pipe.translation, pipe.condition, image_size=64)
+    found = export(quiet(narrow), tmp_path / "onnx", checks=32)
     assert "0.00% of positions" in found["whole.onnx"]
 
 
@@ -267,6 +235,9 @@ def test_the_runner_paints_as_the_pipeline_does(
     assert np.abs(np.asarray(Image.open(files["out"]), int) - expected).max() <= 1
     assert "guide" not in capsys.readouterr().err
     own_condition = ["--exemplar-condition", str(files["own"])]
+    with pytest.raises(SystemExit):
+        runner.main([str(tmp_path / "none.png"), str(files["exemplar"]), *common])
+    assert "error: [Errno 2] No such file" in capsys.readouterr().err
     runner.main([str(files["layout"]), str(files["exemplar"]), *own_condition, *common])
     assert "paints without guides" in capsys.readouterr().err
     assert np.abs(np.asarray(Image.open(files["out"]), int) - expected).mean() > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,22 @@ def test_the_page_paints_what_the_pipeline_paints_and_follows_a_joint(page: Page
     assert changed[-100:].mean() < 0.03, "the legs nearly stay"
     assert findings(page) == []
     assert page.complaints == []
+
+
+def test_the_way_of_a_model_is_told_until_its_first_picture(page: Page):
+    said = page.evaluate("window.said")
+    told = [re.fullmatch(r"The model is on its way: (\d+) of (\d+) MB …", one) for one in said]
+    here, whole = zip(*(map(int, one.groups()) for one in told if one), strict=True)
+    assert list(here) == sorted(here) and here[-1] == whole[-1] > 1
+    assert re.fullmatch(r"Painted in .* s.*\.", said[-1])
+
+
+def test_a_page_whose_files_are_missing_says_so(browser: Browser, address: str):
+    tab = browser.new_page()
+    tab.route("**/pictures.json", lambda route: route.abort())
+    tab.goto(address)
+    expect(tab.locator("#loading")).to_contain_text("could not be loaded")
+    tab.close()
 
 
 def test_a_photo_that_is_none_is_explained_and_the_page_goes_on(page: Page, tmp_path: Path):
