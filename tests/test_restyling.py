@@ -121,6 +121,11 @@ def test_a_transfer_is_the_same_again_and_keeps_the_contents_shape(
     settings = {"steps": 2, "size": 32, "positions": 30}
     first, second = (semantic_style_transfer(content, STYLE, network, **settings) for _ in range(2))
     assert first.size == (48, 32) and first.tobytes() == second.tobytes()
+    decided, other = (
+        semantic_style_transfer(content, STYLE, network, **settings, bandwidth=bandwidth)
+        for bandwidth in (0.1, 0.5)
+    )
+    assert first.tobytes() == decided.tobytes() != other.tobytes()
     assert cocosnet_hf.semantic_style_transfer is semantic_style_transfer
 
 

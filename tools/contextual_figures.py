@@ -1,9 +1,10 @@
 """Make the pictures of docs/contextual.md: each use of the contextual loss, on drawn pictures.
 
-    python -m tools.contextual_figures VGG OUT style animation puppet domain
+    python -m tools.contextual_figures VGG OUT transfer style animation puppet domain
 
 VGG: weights of the small perceptual network. OUT: a folder for data, runs and the pictures, named
-contextual-USE.jpg. Each use is a training run of train/configs/contextual.yaml on two folders.
+contextual-USE.jpg. `transfer` trains nothing, and takes landscapes that the demo shows; each other
+use is a training run of train/configs/contextual.yaml on two folders.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
+from cocosnet_hf import DistilledVGG19Features, semantic_style_transfer
 from cocosnet_hf.pictures import grid
 from cocosnet_hf.synthetic import NamedScenes, SyntheticExamples
 from cocosnet_hf.systems import ContextualPipeline
@@ -25,7 +28,12 @@ CONFIGS = REPOSITORY / "train/configs"
 SIDE, SHOWN, SOURCES, TARGETS = 64, 128, 60, 30
 PERFORMER, PUPPET = 3, 8
 """Numbers of looks of drawn people."""
-PAINTING = REPOSITORY / "demo/gallery/mask-to-landscape/11.jpg"
+LANDSCAPES = REPOSITORY / "demo/gallery/mask-to-landscape"
+PAINTING = LANDSCAPES / "02.jpg"
+TRANSFERRED, TRANSFERRED_SIDE = ((8, 2), (5, 2)), 192
+"""Numbers of landscapes, contents and the styles that they are to take; and how large."""
+TARGET_WEIGHTS = {"style": 3.0, "domain": 3.0}
+"""Of the recipe's term of the target, where that is not 1."""
 
 
 def scene(number: int) -> Image.Image:
@@ -71,6 +79,18 @@ def write(pictures: Iterable[Image.Image], folder: Path) -> None:
         picture.save(folder / f"{number:03d}.png")
 
 
+def transferred(perceptual: Path) -> Image.Image:
+    """A row for each pair of landscapes: the content, the style, the content in that style."""
+    network, rows = DistilledVGG19Features.from_file(perceptual), []
+    settings: dict[str, Any] = {"steps": 150, "rate": 4.0, "positions": 900}
+    settings |= {"size": TRANSFERRED_SIDE, "variation_weight": 1e-3}
+    for numbers in TRANSFERRED:
+        content, style = (Image.open(LANDSCAPES / f"{n:02d}.jpg").convert("RGB") for n in numbers)
+        rows.append([content, style, semantic_style_transfer(content, style, network, **settings)])
+    size = (TRANSFERRED_SIDE, TRANSFERRED_SIDE)
+    return grid([[one.resize(size, Image.Resampling.LANCZOS) for one in row] for row in rows], 4)
+
+
 def figure(use: str, perceptual: Path, out: Path, steps: int) -> Image.Image:
     """Train for one use, and show unseen sources above what is painted of them, behind a target."""
     source, target, count = USES[use]
@@ -84,6 +104,7 @@ def figure(use: str, perceptual: Path, out: Path, steps: int) -> Image.Image:
         "data.condition_source": out / use / "sources",
         "data.workers": 0,
         "perceptual.source": perceptual,
+        "losses.target": TARGET_WEIGHTS.get(use, 1.0),
         "schedule.constant": steps // 2,
         "schedule.decay": steps - steps // 2,
         "output.validate_every": 0,
@@ -105,11 +126,15 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("perceptual", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("uses", nargs="+", choices=list(USES))
+    parser.add_argument("uses", nargs="+", choices=["transfer", *USES])
     parser.add_argument("--steps", type=int, default=400)
     given = parser.parse_args(arguments)
+    given.out.mkdir(parents=True, exist_ok=True)
     for use in given.uses:
-        made = figure(use, given.perceptual, given.out, given.steps)
+        if use == "transfer":
+            made = transferred(given.perceptual)
+        else:
+            made = figure(use, given.perceptual, given.out, given.steps)
         made.save(given.out / f"contextual-{use}.jpg", quality=90)
 
 

@@ -6,8 +6,10 @@ them: of the picture to translate for masks, of the exemplar for its statistics.
 from one stage to the next. Without pairs: see `cocosnet_hf.systems.unpaired`. Written from the
 paper; no code or weights of its authors are part of this package.
 
-Where the paper leaves it open: in a cycle the mask is of the translated picture, and all updates of
-a step are on its one batch. Rates fall linearly where the authors' fall by a polynomial.
+Decided where the paper leaves it open: in a cycle the mask is of the translated picture; all
+updates of a step are on its one batch; the perceptual features are those behind each ReLU; the
+exemplar's statistics are its deviation and mean, by the paper's formula; rates fall linearly, where
+the authors' fall by a polynomial.
 """
 
 from __future__ import annotations

@@ -130,6 +130,16 @@ def test_a_unet_paints_every_size_from_one_innermost_position_on():
         network(layout()[:, :, :10])
 
 
+@pytest.mark.parametrize("norm", ["instance", "batch"])
+def test_a_unet_learns_of_a_batch_of_one_down_to_one_innermost_position(norm: str):
+    """Where there is a single number to a channel stands no norm, which could not be taken."""
+    network = UNet(2, 4, levels=3, norm=norm).train()
+    network(layout(8, batch=1)).square().mean().backward()
+    gradients = [parameter.grad for parameter in network.parameters()]
+    assert all(one is not None and one.isfinite().all() for one in gradients)
+    assert network.down[-1][0].weight.grad.any()
+
+
 @torch.no_grad()
 def test_every_level_of_a_unet_reads_the_code():
     network = lively(UNet(2, 4, levels=4, style_channels=3))

@@ -1,17 +1,21 @@
 """AdaIN: its terms, statistics that move, strength, several styles, and an encoder that stays."""
 
 import copy
+import functools
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from cocosnet_hf import DistilledVGG19Features, PictureCondition
 from cocosnet_hf.models.content_style import init_he_
 from cocosnet_hf.models.drawn import drawn
 from cocosnet_hf.models.norms import moments
-from cocosnet_hf.systems import AdaIN, AdaINLosses, AdaINPipeline
+from cocosnet_hf.systems import AdaIN, AdaINLosses, AdaINPipeline, Batch, Networks
 from cocosnet_hf.systems.adain import DEEPEST, LAYERS, shares_of, stylized
 from tests.support import tiny
 from tests.support.phases import PlainPhases
@@ -133,6 +137,11 @@ def test_kept_colours_are_those_of_the_content(pipe: AdaINPipeline):
     other = pipe(content, recoloured, keep_colors=True, output_type="pt").images
     plain = [pipe(content, one, output_type="pt").images for one in (style, recoloured)]
     assert (kept - other).abs().max() < (plain[0] - plain[1]).abs().max() / 3
+    (spread, mean), (own_spread, own_mean) = moments(content), moments(style)
+    by_hand = (style - own_mean[..., None, None]) / own_spread[..., None, None]
+    by_hand = by_hand * spread[..., None, None] + mean[..., None, None]
+    expected = pipe(content, by_hand.clamp(0, 1), output_type="pt").images
+    torch.testing.assert_close(kept, expected, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [-1.0, 2.0], [0.0, 0.0], torch.zeros(2, 4, 4, 1)])
@@ -167,3 +176,91 @@ def test_pictures_come_near_to_the_style_because_of_its_term():
             system.step(phases, two_colour(step, side=32))
         found.append(distance(piped(system), strength=1.0))
     assert found[0] < found[1] / 2
+
+
+# What its strength is for, on pictures of 4 x 4 and networks that see one position at a time ------
+
+STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def toned(seed: int, count: int = 16) -> Batch:
+    """Contents in tones of blue and white, styles in a colour each."""
+    generator = torch.Generator().manual_seed(seed)
+    tones, other = torch.rand(2, count, 1, 4, 4, generator=generator)
+    condition = torch.cat([tones, tones, 0.2 + 0.8 * tones], dim=1)
+    colour = 0.2 + 0.8 * torch.rand(count, 3, 1, 1, generator=generator)
+    style = (0.2 + 0.8 * other) * colour * 2 - 1
+    return Batch(style, condition, style, None, torch.zeros(count))
+
+
+class Tones(nn.Module):
+    """An encoder of four layers that nothing taught, and that loses nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (3, 16, 16, 16, 16)
+        self.layers = nn.ModuleList(nn.Conv2d(*pair, 1) for pair in pairwise(widths))
+        for layer in self.layers:
+            nn.init.orthogonal_(layer.weight, 2**0.5)
+            nn.init.normal_(layer.bias, 0, 0.3)
+
+    def forward(self, x: Tensor, layers: Iterable[str]) -> dict[str, Tensor]:
+        found = {}
+        for name, layer in zip(LAYERS, self.layers, strict=True):
+            found[name] = x = F.leaky_relu(layer(x), 0.2)
+        return {name: found[name] for name in layers}
+
+
+@functools.cache
+def small(steps: int = 200, *, of_styles: bool = True) -> Networks:
+    """The networks after so many steps. of_styles: else each content is its own style."""
+    torch.manual_seed(0)
+    parts = [nn.Conv2d(16, 32, 1), nn.LeakyReLU(0.2), nn.Conv2d(32, 32, 1), nn.LeakyReLU(0.2)]
+    networks = {"encoder": Tones(), "decoder": nn.Sequential(*parts, nn.Conv2d(32, 3, 1))}
+    system = AdaIN(PictureCondition(), networks, AdaINLosses())
+    phases = PlainPhases(system, rate=5e-3)
+    for step in range(steps):
+        given = toned(step)
+        system.step(phases, given if of_styles else replace(given, exemplar=drawn(given.condition)))
+    return networks
+
+
+@torch.no_grad()
+def in_strengths(nets: Networks) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Unseen contents and styles, and what they become, ever more strongly."""
+    given = toned(99_999, 64)
+    content, style = drawn(given.condition), given.exemplar
+    features = nets["encoder"](content, [DEEPEST])[DEEPEST]
+    wanted = stylized(nets, content, style)
+    images = [nets["decoder"](torch.lerp(features, wanted, one)) for one in STRENGTHS]
+    return content, style, images
+
+
+@torch.no_grad()
+def gram_distance(nets: Networks, pictures: Tensor, style: Tensor) -> float:
+    """Of the Gram matrices of four layers, as a share of the style's own."""
+    found = []
+    for name in LAYERS:
+        maps = [nets["encoder"](x, [name])[name] for x in (pictures, style)]
+        one, other = (torch.einsum("bchw,bdhw->bcd", x, x) for x in maps)
+        found.append(((one - other).norm(dim=(1, 2)) / other.norm(dim=(1, 2))).mean().item())
+    return sum(found)
+
+
+def test_the_stronger_the_nearer_to_the_style_because_the_decoder_was_taught():
+    """Gram matrices come nearer with each step, to a quarter; of one that was not taught, not."""
+    found = []
+    for nets in (small(), small(steps=0)):
+        _, style, images = in_strengths(nets)
+        found.append([gram_distance(nets, one, style) for one in images])
+    assert found[0] == sorted(found[0], reverse=True) and found[0][-1] < found[0][0] / 4, found
+    assert found[1][-1] > 0.9 * found[1][0], found
+
+
+def test_without_strength_the_content_comes_back_almost_as_from_an_autoencoder():
+    """Which saw nothing but contents; at full strength, or by a decoder untaught, it does not."""
+    content, _, images = in_strengths(small())
+    others = [in_strengths(nets)[2] for nets in (small(of_styles=False), small(steps=0))]
+    pictures = images[0], others[0][0], images[-1], others[1][0]
+    kept, best, styled, untaught = (F.l1_loss(one, content).item() for one in pictures)
+    assert kept < best + 0.15 and min(styled, untaught) > 2 * kept, (kept, best, styled, untaught)

@@ -59,6 +59,46 @@ def test_what_is_shared_is_the_same_tensors_and_saved_once():
         assert few < many < 2 * few
 
 
+def test_of_the_generator_two_layers_are_a_domains_own_and_of_the_critic_the_first():
+    """As is decided: the last doubling and the picture's layer; what a picture is seen by."""
+    networks = made(CoGAN, SETTINGS).networks
+    layers = {
+        name: [
+            [type(part).__name__ for part in own.modules() if "Conv" in type(part).__name__]
+            for own in network.own
+        ]
+        for name, network in networks.items()
+    }
+    assert layers == {
+        "generator": [["ConvTranspose2d", "Conv2d"]] * 2,
+        "critic": [["Conv2d"]] * 2,
+    }
+    assert len(networks["generator"].trunks) == len(networks["critic"].upper) == 1
+
+
+@torch.no_grad()
+def test_a_critic_sees_the_pictures_of_each_domain_by_their_own_statistics():
+    critic = tiny.lively(made(CoGAN, SETTINGS).networks["critic"]).train()
+    first, second, third = torch.rand(3, 4, 3, 32, 32) * 2 - 1
+    assert torch.equal(critic(first, second)[0], critic(first, third)[0])
+    changed = torch.cat([first[:2], third[:2]])
+    assert not torch.equal(critic(first, second)[0][:2], critic(changed, second)[0][:2])
+
+
+@torch.no_grad()
+def test_pairs_are_made_in_use_as_in_batches_of_training():
+    """By the statistics that training has gathered, so that a pair may be made alone."""
+    generator = tiny.lively(made(CoGAN, SETTINGS).networks["generator"])
+    styles = torch.rand(32, 6) * 2 - 1
+    before = generator(styles)[1]
+    generator.train()
+    for _ in range(40):
+        generator(torch.rand(32, 6) * 2 - 1)
+    wanted, after = generator(styles)[1], generator.eval()(styles)[1]
+    assert (after - wanted).abs().mean() < 0.5 * (before - wanted).abs().mean()
+    torch.testing.assert_close(generator(styles[:1])[1], after[:1], rtol=1e-4, atol=1e-4)
+
+
 def test_pairs_are_drawn_by_chance_and_the_same_of_one_generator(pipe: CoGANPipeline):
     one, two = (
         pipe.sample(3, torch.Generator().manual_seed(1), output_type="pt") for _ in range(2)

@@ -67,6 +67,7 @@ def test_what_cannot_be_is_refused():
         system.step(PlainPhases(system), batch())
     with pytest.raises(ValueError, match="bandwidth must be above 0, got 0"):
         ContextualOptions(bandwidth=0)
+    assert ContextualOptions().bandwidth == 0.5  # as is decided for generators
     with pytest.raises(ValueError, match=r"multiples of 4 from 8 on, got 30 x 32"):
         CascadedGenerator((8, 8, 4))(torch.zeros(1, 3, 30, 32))
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -20,7 +19,6 @@ from cocosnet_hf.datasets import DataSettings
 from cocosnet_hf.evaluation import EvaluationPairs, EvaluationSettings, evaluate, load_baseline
 from cocosnet_hf.evaluation.opening import weights_digest
 from cocosnet_hf.hub.publish import publish_folder
-from cocosnet_hf.synthetic import PALETTES
 from cocosnet_hf.systems import (
     SYSTEMS,
     Batch,
@@ -31,7 +29,8 @@ from cocosnet_hf.systems import (
     find_system,
     saved_class,
 )
-from tests.support import tiny, toy_system
+from tests.support import toy_system
+from tests.support.every import GROUPS, TOY
 from tests.support.loopback_hub import connected_hub
 from tests.support.paths import CONFIGS
 from tests.support.training import SETTINGS, differences, last_state
@@ -43,123 +42,6 @@ from train.trainer import Trainer
 pytestmark = pytest.mark.usefixtures("fresh_process")
 
 REPO = "alice/painter"
-TOY = "tests.support.toy_system:Toy"
-OWN_CONDITION = "tests.support.toy_condition:Brightness"
-"""A system and a condition as users write them, a file each, of which nothing here knows more."""
-CRITIC = {"base_channels": 4, "halvings": 1, "scales": 1}
-SPADE = {"channels": [8, 8, 4], "spade_channels": 4, "start": [4, 4], "norm": "batch"}
-GROUPS: dict[str, dict[str, Any]] = {
-    "adain": {
-        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.ADAIN_SETTINGS,
-        "losses": {},
-        "perceptual": {"network": "vgg19-distilled", "source": "vgg.safetensors"},
-    },
-    "bicyclegan": {
-        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.BICYCLEGAN_SETTINGS,
-        "losses": {},
-    },
-    "cocosnet": {"networks": SETTINGS["networks"], "losses": SETTINGS["losses"]},
-    "cogan": {
-        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.COGAN_SETTINGS,
-        "losses": {},
-    },
-    "contextual": {
-        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.CONTEXTUAL_SETTINGS,
-        "losses": {},
-        "perceptual": {"network": "vgg19-distilled", "source": "vgg.safetensors"},
-    },
-    "cyclegan": {
-        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.CYCLEGAN_SETTINGS,
-        "losses": {},
-        "system_options": {"pool": 2},
-    },
-    "discogan": {
-        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.DISCOGAN_SETTINGS,
-        "losses": {},
-    },
-    "fader": {
-        "networks": {"condition": {"type": "attributes", "attributes": ["sun", "night"]}}
-        | tiny.FADER_SETTINGS,
-        "losses": {"latent": 0.1},
-        "system_options": {"rising_steps": 1},
-    },
-    "gcgan": {
-        "networks": {"condition": {"type": "picture"}} | tiny.GCGAN_SETTINGS,
-        "losses": {},
-        "system_options": {"pool": 2, "transform": "flip"},
-    },
-    "egsc-it": {
-        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.EGSCIT_SETTINGS,
-        "losses": {"content": 0, "style": 0},
-        "system_options": {"generator_updates": 2},
-    },
-    "munit": {
-        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.MUNIT_SETTINGS,
-        "losses": {"cycle": 1},
-    },
-    "sims": {
-        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.SIMS_SETTINGS,
-        "losses": {"perceptual": 0},
-    },
-    "stargan-v2": {
-        "data": SETTINGS["data"] | {"domain_column": "palette"},
-        "networks": {"condition": {"type": "domain", "domains": list(PALETTES)}}
-        | tiny.STARGANV2_SETTINGS,
-        "losses": {},
-    },
-    "style_vector": {
-        "networks": {
-            "condition": SETTINGS["networks"]["condition"],
-            "style_encoder": {"style_channels": 9, "channels": [4, 8]},
-            "translation": tiny.NETWORK_SETTINGS["translation"],
-            "discriminator": tiny.NETWORK_SETTINGS["discriminator"],
-        },
-        "losses": {"pseudo_exemplar": 0, "perceptual": 0, "contextual": 0, "self_pixel": 1},
-    },
-    "pix2pix": {
-        "networks": {
-            "condition": SETTINGS["networks"]["condition"],
-            "generator": {"base_channels": 4, "levels": 4},
-            "discriminator": CRITIC,
-        },
-        "losses": {},
-    },
-    "pix2pixhd": {
-        "networks": {
-            "condition": SETTINGS["networks"]["condition"],
-            "encoder": {"base_channels": 4, "halvings": 2, "clusters": 3},
-            "generator": {"base_channels": 8, "halvings": 2, "blocks": 1, "enhancer_blocks": 1},
-            "discriminator": CRITIC,
-        },
-        "losses": {"perceptual": 0},
-    },
-    "spade": {
-        "networks": {
-            "condition": SETTINGS["networks"]["condition"],
-            "encoder": {"style_channels": 4, "channels": [4, 8], "image_size": 16},
-            "generator": SPADE,
-            "discriminator": CRITIC,
-        },
-        "losses": {"perceptual": 0},
-    },
-    "spade_plain": {
-        "networks": {
-            "condition": SETTINGS["networks"]["condition"],
-            "generator": SPADE,
-            "discriminator": CRITIC,
-        },
-        "losses": {"perceptual": 0},
-    },
-    "unit": {
-        "networks": {"condition": SETTINGS["networks"]["condition"]} | tiny.UNIT_SETTINGS,
-        "losses": {},
-    },
-    TOY: {
-        "networks": {"condition": {"type": OWN_CONDITION, "levels": 6}, "shifter": {"width": 6}},
-        "losses": {"novelty": 0.5},
-    },
-}
-
 TEST_DATA = DataSettings(
     split="test",
     condition_column="condition",

@@ -163,7 +163,11 @@ def test_its_card_names_the_method_and_asks_for_no_exemplar(pipe: CycleGANPipeli
 
 @pytest.mark.slow
 def test_pictures_come_back_because_of_the_cycle():
-    """Half the distance of a control that is trained without the term, and keep their layout."""
+    """At half the distance of a control without the term, and what is bright can be told.
+
+    Which of two colours a place had is told of nine in ten, by the game alone a little above
+    chance. Colours may turn over.
+    """
     body = {"base_channels": 8, "halvings": 1, "blocks": 1}
     settings = GENERATORS | {"condition_generator": body, "photo_generator": body}
     held_out, distances, kept = two_colour(999, 16), [], []
@@ -178,4 +182,4 @@ def test_pictures_come_back_because_of_the_cycle():
         bright = held_out.condition[:, 0] > 0.5
         kept.append(abs(((fake[:, 0] > 0) == bright).float().mean().item() - 0.5))
     assert distances[0] < distances[1] / 2
-    assert kept[0] > 0.3
+    assert kept[0] > 0.3 and kept[0] > kept[1] + 0.15, kept

@@ -76,7 +76,7 @@ def plain_terms(n: Networks, perceptual: DistilledVGG19Features, a: Tensor, b: T
         for level, layer in enumerate(layers, start=1):
             units = []
             for picture in (made, source, look):
-                maps = perceptual(picture, [layer])[layer]
+                maps = perceptual(picture, [layer])[layer]  # behind the ReLU, as is decided
                 length = maps.square().sum((2, 3), keepdim=True).sqrt().clamp_min(1e-12)
                 units.append(maps / length)
             grams = [torch.einsum("bchw,bdhw->bcd", u, u) for u in units]
@@ -158,9 +158,12 @@ def test_the_critics_are_taught_once_for_as_many_updates_of_the_others_as_are_sa
             opened.append(name)
             return super().__call__(*names, name=name)
 
-    system = made()
-    system.step(Counting(system), batch())
+    system, given, read = made(), batch(), []
+    system.networks["photo_encoder"].register_forward_pre_hook(lambda _, x: read.append(x[0]))
+    system.step(Counting(system), given)
     assert opened == ["critics", *["generators"] * 5]
+    # Once for the critics' fakes; then each update reads the photos of the one batch again.
+    assert sum(torch.equal(one, given.exemplar) for one in read) == 1 + 5
     with pytest.raises(ValueError, match="generator_updates must be at least 1"):
         EGSCITOptions(generator_updates=0)
 

@@ -68,6 +68,7 @@ def entropy(logits: Tensor, values: Tensor) -> Tensor:
 def test_the_terms_are_those_of_the_paper_computed_plainly():
     losses, still = FaderLosses(latent=0.5), {"dropout": 0.0}
     given, n = attributed(), made(losses, lively=True, critic=still).networks
+    given.condition[:, 3] *= 0.3  # an attribute that is there in part counts in part
     x, y = given.condition[:, :3] * 2 - 1, given.condition[:, 3:].mean((2, 3))
     with torch.no_grad():
         n["encoder"].eval()
@@ -280,4 +281,4 @@ def probed(latent: float) -> float:
 
 
 def test_a_probe_cannot_tell_the_attribute_from_the_map_because_the_critic_was_fooled():
-    assert probed(0.1) < 0.85 and probed(0.0) > 0.95
+    assert probed(0.3) < 0.55 and probed(0.0) > 0.95  # one in two is chance

@@ -49,6 +49,15 @@ def test_a_step_is_the_published_losses_computed_plainly():
     assert phases.seen == pytest.approx({k: v.item() for k, v in expected.items()}, rel=1e-4)
 
 
+@torch.no_grad()
+def test_the_critic_judges_each_picture_by_itself_in_training():
+    """Its norm is that of an instance, which the paper's batch norm is at a batch of one."""
+    critic, seen = lively(system().networks["discriminator"]).train(), batch(3)
+    together = critic(seen.condition, seen.image)[0][-1]
+    alone = critic(seen.condition[:1], seen.image[:1])[0][-1]
+    torch.testing.assert_close(together[:1], alone, rtol=1e-4, atol=1e-4)
+
+
 def test_two_steps_lower_the_loss_and_a_weight_of_0_leaves_the_critic_alone():
     chosen = system(adversarial=0)
     phases = Phases(chosen)

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from cocosnet_hf import DistilledVGG19Features, EdgeCondition, MaskCondition
+from cocosnet_hf.models.drawn import drawn
 from cocosnet_hf.models.layered import moved
 from cocosnet_hf.models.segments import MOST, segments_of
 from cocosnet_hf.systems import SIMS, Batch, SIMSLosses, SIMSPipeline
@@ -133,6 +134,20 @@ def test_the_term_of_the_ordering_is_the_cross_entropy_of_the_class_in_front():
     torch.testing.assert_close(phases.terms["ordering"]["order"], expected.detach())
     assert phases.gradients == {"ordering": {"ordering"}}
     assert system.networks["ordering"].taught
+
+
+def test_the_ordering_sees_nothing_of_a_pair_where_their_boxes_meet():
+    """A square all within a ground is not shown: what lies in front is to be told without it."""
+    system, given = made(stage="ordering"), batch()
+    labels = torch.zeros(2, SIDE, SIDE, dtype=torch.long)
+    labels[:, 8:24, 4:20] = 2
+    pairs: list[Tensor] = []
+    system.networks["ordering"].register_forward_pre_hook(lambda _, x: pairs.append(x[0]))
+    condition = F.one_hot(labels, 3).movedim(-1, 1).float()
+    system.step(PlainPhases(system), replace(given, condition=condition))
+    shown = drawn(condition)
+    shown[:, :, 8:24, 4:20] = -1
+    torch.testing.assert_close(pairs[0], shown)
 
 
 @pytest.mark.parametrize("stage", STAGES)

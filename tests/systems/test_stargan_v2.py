@@ -203,6 +203,17 @@ def test_networks_that_cannot_be_are_refused_with_what_would_do():
         system.generate(system.networks, given)
 
 
+def test_widths_do_not_follow_the_size_of_the_pictures():
+    small, large = (made(style_encoder={"size": side}).networks for side in (32, 64))
+    shapes = [
+        {key: value.shape for key, value in nets["generator"].state_dict().items()}
+        for nets in (small, large)
+    ]
+    assert shapes[0] == shapes[1]
+    first = [next(nets["style_encoder"].parameters()).shape for nets in (small, large)]
+    assert first[0] == first[1]
+
+
 def test_its_card_names_the_method_and_its_domains(pipe: StarGANv2Pipeline):
     text = str(model_card(pipe))
     assert "[StarGAN v2](https://arxiv.org/abs/1912.01865)" in text

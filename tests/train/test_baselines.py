@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses import FakeTensorMode
 
 from cocosnet_hf import CoarseToFineGenerator
 from cocosnet_hf.systems import find_system, saved_class
@@ -39,6 +40,26 @@ def test_a_layer_brings_a_baseline_at_its_papers_size_to_a_recipes_data(name: st
     assert {stage.config.data.source for stage in stages} == {"labelmefacade_256"}
     assert {stage.config.ema for stage in stages} == {0}
     assert millions(stages[-1].config) == pytest.approx(PAPER_SIZES[name], abs=0.05)
+
+
+@pytest.mark.parametrize("name", PAPER_SIZES)
+@torch.no_grad()
+def test_a_baseline_paints_and_judges_at_its_papers_size(name: str):
+    config = load_stages([CONFIGS / "facades.yaml", CONFIGS / f"layers/{name}.yaml"])[-1].config
+    side, condition = config.data.image_size, config.networks.make_condition()
+    with FakeTensorMode():  # of which nothing is held; autocast knows no "meta"
+        networks = find_system(name).make_networks(condition, config.networks.options)
+        photo, layout = (torch.zeros(2, count, side, side) for count in (3, condition.channels))
+        guide, seen, style = [layout], layout, ()
+        if name == "pix2pixhd":  # features and boundaries of instances
+            edges, features = layout[:, :1], networks["encoder"](photo)
+            guide, seen = [layout, edges, features], torch.cat([layout, edges], dim=1)
+        if name == "spade":
+            style = (networks["encoder"](photo)[0],)
+        painted = networks["generator"](torch.cat(guide, dim=1), *style)
+        judged = networks["discriminator"](seen, painted)
+    assert painted.shape == photo.shape
+    assert len(judged) == config.networks.discriminator["scales"]
 
 
 @pytest.mark.parametrize("name", PAPER_SIZES)

@@ -69,6 +69,19 @@ def test_a_layer_is_the_system_at_the_papers_size_on_the_data_of_a_recipe(name: 
             asked = torch.zeros(2, system.condition.channels, side, side)
             given = Batch(picture, asked, picture, None, torch.zeros(2))
             assert system.generate(networks, given).image.shape == picture.shape
+        elif name == "cogan":
+            pair = networks["generator"](torch.zeros(2, 100))
+            assert [one.shape for one in pair] == [(2, 3, side, side)] * 2
+            assert networks["critic"](*pair)[0].shape == (2, 1)
+        else:
+            wide, classes = chosen.data.image_width, system.condition.channels
+            layout, filled = (torch.zeros(2, count, side, wide) for count in (classes, 1))
+            canvas = torch.zeros(2, 3, side, wide)
+            moved = networks["transformation"](torch.cat([canvas, filled], dim=1), layout)
+            assert moved.shape == (2, 4, side, wide)
+            assert networks["ordering"](canvas, canvas).shape == (2, classes)
+            image, scores = networks["synthesis"](layout, canvas, filled)
+            assert image.shape == canvas.shape and scores.shape == layout.shape
     counts = {key: sum(p.numel() for p in networks[key].parameters()) for key in WEIGHTS[name]}
     assert {key: round(count / 1e6, 1) for key, count in counts.items()} == WEIGHTS[name]
 
