@@ -43,7 +43,7 @@ from studio.painters import (  # noqa: E402
 )
 from studio.pose_tab import pose_tab  # noqa: E402
 
-TITLE = "One image's look on another image's layout"
+TITLE = "One picture's look on your own drawing"
 NAME = f"CoCosNet: {TITLE}"
 WHAT = (
     "Paint, draw or pose; choose a look; see the picture, and where in the look each part of it "

@@ -127,7 +127,7 @@ function file() {
   paper.fillStyle = props.paper ? "white" : "transparent";
   paper.fillRect(0, 0, whole.width, whole.height);
   paper.drawImage(sheet, 0, 0);
-  return [whole.toDataURL("image/png"), "layout.png"];
+  return [whole.toDataURL("image/png"), "drawing.png"];
 }
 
 element.querySelector(".board").editor = { value, file };

@@ -181,7 +181,8 @@ def _nearest_joint(pose: Pose, grid: tuple[int, int]) -> np.ndarray:
     joints = pose.joints[:, :2]
     distance = np.hypot(*(np.stack([x, y], -1)[..., None, :] - joints).transpose(3, 0, 1, 2))
     distance[np.isnan(distance)] = math.inf
-    reach = NEAR * np.ptp(joints[~np.isnan(joints[:, 1]), 1]) if len(joints) else 0
+    known = joints[~np.isnan(joints[:, 1]), 1]
+    reach = NEAR * np.ptp(known) if len(known) else 0
     return np.where(distance.min(-1) <= reach, distance.argmin(-1) + 1, 0).astype(np.uint8)
 
 

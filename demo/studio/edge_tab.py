@@ -14,13 +14,12 @@ from cocosnet_hf import EdgeCondition
 from cocosnet_hf.call_inputs import MAX_ASPECT
 from cocosnet_hf.photos import crop_to_face
 
-from .fitting import face_of, fit_row
+from .fitting import CROP, face_of, fits
 from .gallery import Gallery
 from .inputs import (
     CANVAS_SIDE,
     MAX_SIDE,
     as_canvas,
-    as_url,
     explained,
     read_drawing,
     read_photo,
@@ -40,6 +39,7 @@ from .page import (
     upload_button,
 )
 from .painters import Painter, with_thresholds
+from .result import as_data
 from .wiring import wire
 
 KEPT_SIDE = 512
@@ -50,11 +50,11 @@ def edge_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     """The tab's content."""
     photo = kept_picture(gallery.layout.picture, f"{tab}-photo")
     with gr.Row(equal_height=False):
-        with card(1, "Draw the lines", "Draw, or change the lines of a face that fills its photo."):
+        with card(1, "Draw the lines", "Draw a face, or change the lines of a photo."):
             layout, trace, traced = _layout(tab, painter, gallery, photo)
         with card(2, "Choose the look", "One face. Yours is cropped as the model knows faces."):
-            look = look_column(tab, gallery)
-            fit_row(tab, look, "Crop to the face", crop_to_face)
+            look = look_column(tab, gallery, fitted_by=CROP)
+            fits(tab, look, crop_to_face)
         result = result_column(tab, layout)
     wire(painter, gallery, layout, look, result, ExemplarCondition())
     look.edit.click(
@@ -216,4 +216,4 @@ def _traced(picture: Image.Image) -> str:
     """A photo small enough to lie beneath the canvas."""
     small = picture.convert("RGB")
     small.thumbnail((CANVAS_SIDE, CANVAS_SIDE))
-    return as_url(small)
+    return as_data(small, "guide.jpg")

@@ -15,9 +15,9 @@ from PIL import Image
 
 from cocosnet_hf.bundled import ASSETS, READERS
 
-from .gallery import FIRST, FIRST_PAIRS, FOLDER, Gallery, exhibit_files
+from .gallery import FIRST, FIRST_PAIRS, FOLDER, Gallery, address_in, exhibit_files
 from .painters import Painter
-from .result import Address, as_data, board_value, encoded, within_address
+from .result import Address, as_data, board_value, encoded
 
 RECORD = "record.json"
 
@@ -28,10 +28,9 @@ def first_sight(tab: str, painter: Painter, gallery: Gallery) -> dict[str, Any]:
     if painter.is_bundled and (folder / RECORD).is_file():
         record = json.loads((folder / RECORD).read_text())
         if record["made_of"] == made_of(tab):
-            pictures = {
-                name: within_address((folder / file).read_bytes(), file)
-                for name, file in record["files"].items()
-            }
+            # As files: within the page they would keep all of it from those with slow networks.
+            files = record["files"].items()
+            pictures = {name: address_in(tab, FIRST, file) for name, file in files}
             return record["value"] | pictures
     return paint(painter, gallery, as_data)
 

@@ -166,6 +166,11 @@ def _first_pair_first(tab: str, exhibits: list[Exhibit]) -> list[Exhibit]:
     return pair + [exhibit for exhibit in exhibits if exhibit not in pair]
 
 
+def address_in(*parts: str) -> str:
+    """The address, from the page's, of a file of `FOLDER`."""
+    return "/".join((ADDRESS, *parts))
+
+
 def exhibit_files(folder: Path) -> list[Path]:
     """The files of a tab's pictures, in order."""
     return sorted(folder.glob("[0-9][0-9].*"))

@@ -16,9 +16,11 @@ from cocosnet_hf.pictures import open_photo
 from .correspondence import packed
 from .first_sight import made_of
 from .fitting import face_of
-from .gallery import ADDRESS, FIRST, FOLDER, Gallery, exhibit_files, real_face
-from .inputs import as_canvas, as_url, canvas_size, empty_canvas, explained, read_photo
+from .gallery import FIRST, FOLDER, Gallery, address_in, exhibit_files, real_face
+from .inputs import as_canvas, canvas_size, empty_canvas, explained, read_photo
 from .page import (
+    EACH,
+    LAST,
     PAINTING,
     PRIVATE,
     RAW,
@@ -30,6 +32,7 @@ from .page import (
     upload_button,
 )
 from .painters import Painter
+from .result import as_address, as_data
 
 MOST_PHOTOS = 8
 
@@ -81,16 +84,16 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
                 palette=MAKEUP,
                 brush=8,
                 free=True,
-                guide=as_url(first),
+                guide=guide_of(first),
                 bound=True,
                 label="Portrait to paint makeup on",
             )
-            picker = thumbnails(gallery.pictures, f"{tab}-gallery", chosen=real)
-            gr.Markdown(gallery.told, elem_classes="label")
             with gr.Row(elem_classes="buttons"):
                 upload = upload_button("Use my photo", f"{tab}-upload")
                 whole = kept_picture(first, f"{tab}-whole")
                 undo = gr.Button("Undo the crop", size="sm", visible=False, elem_id=f"{tab}-unfit")
+            picker = thumbnails(gallery.pictures, f"{tab}-gallery", chosen=real)
+            gr.Markdown(gallery.told, elem_classes="label")
         with card(2, "See it on others", "Hold a face to see it without; every change is instant."):
             worn = board(
                 "worn",
@@ -101,7 +104,7 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
                 gallery=f"{tab}-gallery",
                 tab=tab,
             )
-    with card(3, "Choose whose faces", f"Up to {MOST_PHOTOS}: upload photos, or remove some."):
+    with card(3, "Choose whose faces", f"Up to {MOST_PHOTOS}: add photos, or remove some."):
         photos = gr.Gallery(
             [gallery[index].picture for index in FIRST_PHOTOS if index < len(gallery)],
             label="Faces",
@@ -116,17 +119,19 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
             elem_id=f"{tab}-photos",
         )
         cropped = gr.Checkbox(True, label="Crop to the faces", elem_id=f"{tab}-crop")
-        carry = gr.Button("Match the faces again", size="sm", elem_id=f"{tab}-paint")
+        with gr.Row(elem_classes="buttons"):
+            further = upload_button("Add photos", f"{tab}-add", several=True)
+            carry = gr.Button("Match the faces again", size="sm", elem_id=f"{tab}-paint")
 
     def start(portrait: Image.Image) -> tuple:
         portrait = _portrait(portrait)
-        return as_file(portrait), gr.HTML(empty_canvas(*portrait.size), guide=as_url(portrait))
+        return as_file(portrait), gr.HTML(empty_canvas(*portrait.size), guide=guide_of(portrait))
 
     def choose(event: gr.SelectData) -> tuple:
         if event.index != real:
             return *start(gallery[event.index].picture), gr.Button(visible=False)
         worn_first = as_canvas(first_layer(*first.size))
-        return as_file(first), gr.HTML(worn_first, guide=as_url(first)), gr.Button(visible=False)
+        return as_file(first), gr.HTML(worn_first, guide=guide_of(first)), gr.Button(visible=False)
 
     @explained
     def uploaded(file: dict[str, Any] | None) -> tuple:
@@ -140,6 +145,15 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
         return *start(read_photo(file, "portrait")), gr.Button(visible=False)
 
     @explained
+    def added(
+        shown: list[dict[str, Any]] | None, files: list[dict[str, Any]] | None
+    ) -> list[Image.Image]:
+        all_files = [*(one.get("image") for one in shown or ()), *(files or ())]
+        if len(all_files) > MOST_PHOTOS:
+            raise ValueError(f"At most {MOST_PHOTOS} faces are shown; remove some first.")
+        return [read_photo(file, "photo").convert("RGB") for file in all_files]
+
+    @explained
     def matched(
         portrait_file: dict[str, Any] | None, files: list[dict[str, Any]] | None, crop: bool
     ) -> dict[str, Any]:
@@ -150,10 +164,11 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
         if crop:
             others = [face_of(other) for other in others]
         flows = painter.flows(portrait, others)
-        return worn_value([f"gradio_api/file={as_file(other)}" for other in others], flows)
+        return worn_value([as_address(other, "face.png") for other in others], flows)
 
+    further.upload(added, [photos, further], photos, **RAW)
     changes: list[Callable[..., Any]] = [
-        picker.select(choose, None, [exemplar, editor, undo], **PRIVATE).success,
+        picker.select(choose, None, [exemplar, editor, undo], **(PRIVATE | EACH)).success,
         upload.upload(uploaded, upload, [exemplar, editor, undo, whole, picker], **RAW).success,
         undo.click(uncropped, whole, [exemplar, editor, undo], **RAW).success,
         photos.change,
@@ -171,7 +186,7 @@ def layer_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
 
     for change in changes:
         change(**tells("waiting"), **PRIVATE)
-        done = change(matched, [exemplar, photos, cropped], worn, **(RAW | PAINTING))
+        done = change(matched, [exemplar, photos, cropped], worn, **(LAST | RAW | PAINTING))
         done.failure(**tells("failed"), **PRIVATE)
 
 
@@ -195,7 +210,7 @@ def first_address(painter: Painter) -> str:
     if not painter.is_bundled or not WORN.is_file():
         return ""
     is_of_now = json.loads(WORN.read_text())["made_of"] == _made_of()
-    return f"{ADDRESS}/{WORN.relative_to(FOLDER).as_posix()}" if is_of_now else ""
+    return address_in(MODEL, FIRST, WORN.name) if is_of_now else ""
 
 
 def store_first(painter: Painter, gallery: Gallery) -> None:
@@ -229,6 +244,11 @@ def first_layer(width: int, height: int) -> Image.Image:
             reach = thick / 2
             draw.ellipse((x - reach, y - reach, x + reach, y + reach), fill=color)
     return layer.resize((width, height), Image.Resampling.BOX)
+
+
+def guide_of(portrait: Image.Image) -> str:
+    """What lies beneath the canvas."""
+    return as_data(portrait, "portrait.jpg")
 
 
 def _portrait(picture: Image.Image) -> Image.Image:

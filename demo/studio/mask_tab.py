@@ -13,7 +13,7 @@ from cocosnet_hf import MaskCondition
 from cocosnet_hf.person_reader import PERSON
 from cocosnet_hf.photos import crop_to_person, cut_out
 
-from .fitting import fit_row
+from .fitting import CUT_OUT, fits
 from .gallery import Exhibit, Gallery
 from .inputs import (
     as_canvas,
@@ -47,7 +47,7 @@ from .second_look import offers_second, second_look
 from .wiring import wire
 from .words import plain
 
-HINT = "Its colours and textures are wanted."
+HINT = "Its colours and textures go into the picture."
 PERSON_HINT = "One person from head to feet. Yours is cut out on white, as the model knows people."
 
 BODY = {"skin", "hair"}
@@ -68,10 +68,13 @@ def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
         is_person = condition.photo_parser == PERSON and not needs
         with card(2, "Choose the look", PERSON_HINT if is_person else HINT):
             look = look_column(
-                tab, gallery, reads_photos=condition.photo_parser is not None or needs
+                tab,
+                gallery,
+                fitted_by=CUT_OUT if is_person else None,
+                reads_photos=condition.photo_parser is not None or needs,
             )
             if is_person:
-                fit_row(tab, look, "Cut out the person", cut_out)
+                fits(tab, look, cut_out)
             own = _own_mask(tab, painter, gallery)
             second = None
             if offers_second(painter):
@@ -87,7 +90,7 @@ def mask_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
     def edit(file: dict[str, Any] | None, *mask: Any) -> tuple:
         if own.parts:
             return on_canvas(own.read(*mask), condition), True
-        photo = read_photo(file, "exemplar")
+        photo = read_photo(file, "look")
         exhibit = gallery.find(photo)
         found = labelled(photo, condition) if exhibit is None else exhibit.condition
         return on_canvas(found, condition), True
@@ -121,7 +124,7 @@ def labelled(photo: Image.Image, condition: MaskCondition) -> Image.Image:
     """The mask of an uploaded photo. Raises ValueError where no model is known that makes it."""
     if (parser := condition.photo_parser) is None:
         raise ValueError(
-            f"The label map of an uploaded picture is not known here: upload it in step 1, tick "
+            f"The mask of an uploaded picture is not known here: upload it in step 1, tick "
             f"“{KEEP}”, and change it."
         )
     return condition.from_photo(photo, downloaded(parser))
@@ -150,13 +153,14 @@ def _layout(tab: str, condition: MaskCondition, gallery: Gallery) -> Layout:
         brush=20,
         label="Canvas to paint regions on",
     )
-    examples = examples_of(tab, gallery.previews())
     with gr.Row(elem_classes="buttons"):
-        upload = upload_button("Use a painted mask", f"{tab}-upload", exact=True)
         loads = []
         if condition.photo_parser is not None:
-            photo = upload_button("Label a photo", f"{tab}-photo")
+            what = "figure" if dresses(condition) else "regions"
+            photo = upload_button(f"Take a photo's {what}", f"{tab}-photo")
             loads.append(photo.upload(by_model, photo, editor, **SLOW))
+        upload = upload_button("Use a painted mask", f"{tab}-upload", exact=True)
+    examples = examples_of(tab, gallery.previews())
 
     def example(index: int) -> list[Any]:
         return [on_canvas(gallery[index].condition, condition) | {"example": index}]
@@ -187,7 +191,7 @@ def _own_mask(tab: str, painter: Painter, gallery: Gallery) -> ExemplarCondition
 
     mask = gr.Image(
         on_mask(gallery.look),
-        label="The exemplar's own label map",
+        label="The look's own mask",
         sources=["upload"],
         buttons=[],
         image_mode=None,
@@ -198,6 +202,6 @@ def _own_mask(tab: str, painter: Painter, gallery: Gallery) -> ExemplarCondition
     )
 
     def read(file: dict[str, Any] | None) -> np.ndarray:
-        return painted_mask(uploaded_mask(file, "exemplar's label map", condition), condition)
+        return painted_mask(uploaded_mask(file, "look's own mask", condition), condition)
 
     return ExemplarCondition([mask], read, lambda exhibit: [as_file(on_mask(exhibit))])

@@ -180,7 +180,7 @@ const TAKE = {
     const address = new URL(studio.address(props.name), location.href).href;
     await navigator.clipboard.writeText(address);
     const left = [
-      shown && link.layout === undefined && "your layout",
+      shown && link.layout === undefined && "your drawing",
       shown && link.look === undefined && "your photo",
       shown?.secondLook && link.second === undefined && "your second photo",
     ].filter(Boolean);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -30,8 +31,27 @@ RAW: dict[str, Any] = {"preprocess": False} | PRIVATE | READING
 
 SLOW: dict[str, Any] = RAW | {"show_progress": "full"}
 
+LAST: dict[str, Any] = {"trigger_mode": "always_last"}
+"""What comes while an earlier event is worked on replaces the one that waits; gradio's way is to
+forget it."""
+
+EACH: dict[str, Any] = {"trigger_mode": "multiple", "concurrency_limit": 1}
+"""The same for pictures that are chosen, one after another: what waits by `LAST` is done with the
+choice that came first."""
+
 KEEP = "Paint only what I change"
 """What the choice is called that leaves the rest of an edited picture alone."""
+
+
+def at_once(*changes: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a listener that changes settings of its outputs, in the browser alone.
+
+    Of several listeners to one event gradio asks the server one after another, so that the first
+    choice's last one would come after those of the next choice.
+    """
+    updates = [{"__type__": "update"} | change for change in changes]
+    made = json.dumps(updates if len(updates) > 1 else updates[0])
+    return {"fn": None, "js": f"() => ({made})"} | PRIVATE
 
 
 @dataclass(frozen=True)
@@ -41,9 +61,9 @@ class Layout:
     editor: holds it, and tells of each stroke in live mode. examples: layouts to start from, of
     which `example` makes the values of `parts` by the index and the settings' values. read: makes
     the pipeline's condition of the editor's value, query: what a gallery is searched by, began: the
-    condition that the editor had before it was changed. loads: the events that put another layout
-    into the editor. The last two are for tabs where an edited picture can be kept. numbers: those
-    of the settings that a link tells of, by their names there.
+    condition that the editor had before it was changed, for tabs where an edited picture can be
+    kept. loads: the events that put another layout into the editor. numbers: those of the settings
+    that a link tells of, by their names there.
     """
 
     editor: gr.HTML
@@ -76,7 +96,7 @@ class ExemplarColumn:
 
     order: the gallery's pictures as they are shown now. edit: puts the exemplar's own layout into
     the editor; keep: whether the exemplar stays where the layout is as it was there. uploaded: the
-    visitor's own photo has become the exemplar.
+    visitor's own photo has become the exemplar. fit, unfit: see `fitting.fits`.
     """
 
     exemplar: gr.Image
@@ -87,6 +107,8 @@ class ExemplarColumn:
     edit: gr.Button
     keep: gr.Checkbox
     uploaded: Dependency
+    fit: gr.Button
+    unfit: gr.Button
 
 
 @contextmanager
@@ -157,14 +179,15 @@ def examples_of(tab: str, pictures: list[Image.Image]) -> gr.Gallery:
 
 
 def upload_button(
-    text: str, elem_id: str, kind: str = "image", *, exact: bool = False
+    text: str, elem_id: str, kind: str = "image", *, exact: bool = False, several: bool = False
 ) -> gr.UploadButton:
-    """A small button that takes one file.
+    """A small button that takes one file, or several.
 
     kind: as gradio names it, or a file's ending. exact: no browser may make the picture smaller.
     """
     return gr.UploadButton(
         text,
+        file_count="multiple" if several else "single",
         file_types=[kind],
         size="sm",
         elem_id=elem_id,
@@ -173,10 +196,16 @@ def upload_button(
 
 
 def look_column(
-    tab: str, gallery: Gallery, *, can_keep: bool = True, reads_photos: bool = True
+    tab: str,
+    gallery: Gallery,
+    *,
+    fitted_by: tuple[str, str] | None = None,
+    can_keep: bool = True,
+    reads_photos: bool = True,
 ) -> ExemplarColumn:
     """Choose or upload an exemplar, have the best one found, or edit it.
 
+    fitted_by: the words of the buttons that fit a photo to what the model knows, and back.
     can_keep: whether changes of a layout have their places. reads_photos: whether the layout of a
     visitor's own photo can be found, to edit it.
     """
@@ -190,7 +219,11 @@ def look_column(
         elem_id=f"{tab}-exemplar",
         elem_classes="picture exemplar",
     )
-    upload = upload_button("Use my photo", f"{tab}-exemplar-upload")
+    do, undo = fitted_by or ("", "")
+    with gr.Row(elem_classes="buttons"):
+        upload = upload_button("Use my photo", f"{tab}-exemplar-upload")
+        fit = gr.Button(do, size="sm", visible=bool(fitted_by), elem_id=f"{tab}-fit")
+        unfit = gr.Button(undo, size="sm", visible=False, elem_id=f"{tab}-unfit")
     picker = thumbnails(gallery.pictures, f"{tab}-gallery", chosen=LOOK)
     gr.Markdown(gallery.told, elem_classes="label")
     with gr.Row(elem_classes="buttons"):
@@ -199,7 +232,7 @@ def look_column(
         edit = gr.Button("Edit this picture", size="sm", elem_id=f"{tab}-edit")
     keep = gr.Checkbox(
         label=KEEP,
-        info="Where the layout stays as it began, the picture stays as it is.",
+        info="Where the drawing is unchanged, so is the picture.",
         visible=can_keep,
         elem_id=f"{tab}-keep",
     )
@@ -207,16 +240,17 @@ def look_column(
 
     @explained
     def own_photo(file: dict[str, Any] | None) -> tuple:
-        return as_file(read_photo(file, "photo")), *unlisted()
-
-    def unlisted() -> tuple:
-        return gr.Gallery(selected_index=None), gr.Button(visible=reads_photos)
+        photo = as_file(read_photo(file, "photo"))
+        return photo, gr.Gallery(selected_index=None), gr.Button(visible=reads_photos)
 
     uploaded = upload.upload(own_photo, upload, [exemplar, picker, edit], **RAW)
-    exemplar.upload(unlisted, None, [picker, edit], **PRIVATE)
+    listed = {"selected_index": None}, {"visible": reads_photos}
+    exemplar.upload(outputs=[picker, edit], **at_once(*listed))
     if not reads_photos:
-        picker.select(lambda: gr.Button(visible=True), None, edit, **PRIVATE)
-    return ExemplarColumn(exemplar, picker, suggest, unsort, order, edit, keep, uploaded)
+        picker.select(outputs=edit, **at_once({"visible": True}))
+    return ExemplarColumn(
+        exemplar, picker, suggest, unsort, order, edit, keep, uploaded, fit, unfit
+    )
 
 
 def result_column(tab: str, layout: Layout) -> Result:

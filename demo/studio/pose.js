@@ -102,7 +102,8 @@ function said(number) {
 function refresh() {
   const hide = element.querySelector("[data-do=hide]");
   hide.disabled = chosen === null;
-  hide.textContent = chosen !== null && !joints[chosen][2] ? "Show joint" : "Hide joint";
+  hide.textContent = chosen !== null && !joints[chosen][2] ? "Show" : "Hide";
+  hide.setAttribute("aria-label", hide.textContent + " joint");
   element.querySelector(".joint-name").textContent = chosen === null ? "" : said(chosen);
   element.querySelector("[data-do=reset]").disabled = JSON.stringify(now()) === atFirst;
   element.querySelector("[data-do=undo]").disabled = past.length === 0;

@@ -15,11 +15,10 @@ from cocosnet_hf.conditions.pose import COLORS, DEFAULT_POSE_ESTIMATOR, JOINTS, 
 from cocosnet_hf.person_reader import NotFoundInPhotoError
 from cocosnet_hf.photos import cut_out
 
-from .fitting import fit_row
+from .fitting import CUT_OUT, fits
 from .gallery import Exhibit, Gallery, standing_figure
 from .inputs import (
     as_figure,
-    as_url,
     downloaded,
     explained,
     people_of,
@@ -28,6 +27,7 @@ from .inputs import (
     read_photo,
 )
 from .page import (
+    LAST,
     RAW,
     SLOW,
     ExemplarColumn,
@@ -41,9 +41,13 @@ from .page import (
     upload_button,
 )
 from .painters import Painter
+from .result import as_data
 from .wiring import wire
 
 LOOK_HINT = "One person from head to feet. Yours is cut out on white, as the model knows people."
+
+JOINTS_OF_LOOK = "Joints of the look"
+"""Where a visitor finds them."""
 
 GUIDE_SIDE = 384
 """Longer side of a photo beneath a figure, in pixels."""
@@ -56,15 +60,15 @@ def pose_tab(tab: str, painter: Painter, gallery: Gallery) -> None:
         with card(1, "Pose the figure", "Drag its joints, or use the keyboard."):
             layout = _layout(tab, condition, gallery)
         with card(2, "Choose the look", LOOK_HINT):
-            look = look_column(tab, gallery, can_keep=False)  # one limb moves the whole condition
-            fits = fit_row(tab, look, "Cut out the person", cut_out)
-            own = _own_pose(tab, painter, gallery, look, fits)
+            # One limb moves the whole condition.
+            look = look_column(tab, gallery, fitted_by=CUT_OUT, can_keep=False)
+            own = _own_pose(tab, painter, gallery, look, fits(tab, look, cut_out))
         result = result_column(tab, layout)
     wire(painter, gallery, layout, look, result, own)
 
     @explained
     def edit(file: dict[str, Any] | None, *pose: Any) -> gr.HTML:
-        photo = read_photo(file, "exemplar")
+        photo = read_photo(file, "look")
         if own.parts:
             return gr.HTML(figure(own.read(*pose), condition), guide=guide_of(photo))
         if (exhibit := gallery.find(photo)) is not None:
@@ -97,13 +101,23 @@ def guide_of(picture: Image.Image) -> str:
     """A photo to lie beneath a figure."""
     small = picture.convert("RGB")
     small.thumbnail((GUIDE_SIDE, GUIDE_SIDE))
-    return as_url(small)
+    return as_data(small, "guide.jpg")
 
 
-def found_in(photo: Image.Image, condition: PoseCondition, otherwise: np.ndarray) -> gr.HTML:
+def somebody(pose: Pose, remedy: str) -> Pose:
+    """A pose, if any of its joints is shown. Raises ValueError with the remedy where none is."""
+    if np.isnan(pose.joints[:, 0]).all():
+        raise ValueError(remedy)
+    return pose
+
+
+def found_in(
+    photo: Image.Image, condition: PoseCondition, otherwise: np.ndarray, is_told: bool = True
+) -> gr.HTML:
     """The editor with a photo beneath and its pose, by the optional model where that is here.
 
-    otherwise: the joints (18, 2) as shares of the photo where nobody is seen.
+    otherwise: the joints (18, 2) as shares of the photo where nobody is seen. is_told: whether the
+    visitor is told of that.
     """
     guide = guide_of(photo)
     try:
@@ -112,7 +126,9 @@ def found_in(photo: Image.Image, condition: PoseCondition, otherwise: np.ndarray
         except (ImportError, OSError):
             found = condition.from_photo(photo)
     except NotFoundInPhotoError as error:
-        gr.Warning(f"{error} Or drag the joints onto this photo.", title="Move the joints by hand")
+        if is_told:
+            title = "Move the joints by hand"
+            gr.Warning(f"{error} Or drag the joints onto this photo.", title=title)
         joints = otherwise * (photo.width, photo.height)
         found = Pose.from_array(joints, (photo.height, photo.width))
     return gr.HTML(figure(found, condition), guide=guide)
@@ -121,13 +137,13 @@ def found_in(photo: Image.Image, condition: PoseCondition, otherwise: np.ndarray
 def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
     editor = pose_board(gallery.layout.condition, condition, f"{tab}-pose")
     editor.value["example"] = 0
-    examples = examples_of(tab, gallery.previews())
     with gr.Row(elem_classes="buttons"):
-        keypoints = upload_button("Upload keypoints", f"{tab}-upload", ".json")
-        photo = upload_button("Pose of a photo", f"{tab}-photo")
+        photo = upload_button("Take a photo's pose", f"{tab}-photo")
+        keypoints = upload_button("Use a file of joints", f"{tab}-upload", ".json")
     person = gr.Dropdown(
         label="Person in the file", choices=[], visible=False, elem_id=f"{tab}-person"
     )
+    examples = examples_of(tab, gallery.previews())
 
     def example(index: int) -> list[Any]:
         posed_so = figure(gallery[index].condition, condition)
@@ -152,11 +168,15 @@ def _layout(tab: str, condition: PoseCondition, gallery: Gallery) -> Layout:
     def from_photo(file: dict[str, Any] | None) -> gr.HTML:
         return found_in(read_photo(file, "photo"), condition, standing_figure())
 
-    read = keypoints.upload(uploaded, keypoints, editor, **RAW)
-    read.success(choices, keypoints, person, **RAW)
-    person.input(choose, [keypoints, person], editor, **RAW)
-    photo.upload(from_photo, photo, editor, **SLOW)
-    return Layout(editor, examples, example, [editor], posed, posed)
+    opened = keypoints.upload(uploaded, keypoints, editor, **RAW)
+    opened.success(choices, keypoints, person, **RAW)
+    person.input(choose, [keypoints, person], editor, **(LAST | RAW))
+    loads = [opened, photo.upload(from_photo, photo, editor, **SLOW)]
+
+    def read(value: dict[str, Any] | None) -> Pose:
+        return somebody(posed(value), "All joints are hidden: show some, or start from an example.")
+
+    return Layout(editor, examples, example, [editor], read, read, loads=loads)
 
 
 def _own_pose(
@@ -164,14 +184,14 @@ def _own_pose(
     painter: Painter,
     gallery: Gallery,
     look: ExemplarColumn,
-    fits: Sequence[Dependency],
+    fitting: Sequence[Dependency],
 ) -> ExemplarCondition:
     """Where the exemplar's joints are; the gallery's pictures bring theirs."""
     if not painter.takes_exemplar_condition:
         return ExemplarCondition()
     condition: PoseCondition = painter.condition
     first = gallery.look
-    with gr.Accordion("Joints of the look", open=False, elem_id=f"{tab}-joints"):
+    with gr.Accordion(JOINTS_OF_LOOK, open=False, elem_id=f"{tab}-joints"):
         guide = guide_of(first.picture)
         editor = pose_board(first.condition, condition, f"{tab}-exemplar-pose", guide)
 
@@ -180,13 +200,22 @@ def _own_pose(
 
     @explained
     def uploaded(file: dict[str, Any] | None) -> gr.HTML:
-        photo = read_photo(file, "exemplar")
+        photo = read_photo(file, "look")
         if (exhibit := gallery.find(photo)) is not None:
             return gr.HTML(figure(exhibit.condition, condition), guide=guide_of(photo))
-        # Joints that are not known guide nothing, until the visitor shows them.
+        # Joints that are not known guide nothing, until the visitor shows them; that nobody is seen
+        # was told when the photo was to be cut.
         unknown = np.full((len(JOINTS), 2), np.nan)
-        return found_in(photo, condition, unknown)
+        return found_in(photo, condition, unknown, is_told=False)
 
-    for event in fits:
+    def read(value: dict[str, Any] | None) -> Pose:
+        pose = posed(value)
+        if not painter.pipe.needs_exemplar_condition:
+            return pose
+        return somebody(
+            pose, f"Nobody is known in the look: open “{JOINTS_OF_LOOK}” and show some."
+        )
+
+    for event in fitting:
         event.success(uploaded, look.exemplar, editor, **SLOW)
-    return ExemplarCondition([editor], posed, offer)
+    return ExemplarCondition([editor], read, offer)

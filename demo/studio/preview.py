@@ -1,4 +1,5 @@
-"""What a link to the page shows where it is shared: its own title and a strip of pictures."""
+"""What is seen of the page before it is there: of a link to it a title and a strip of pictures, and
+while its scripts are on their way that they are."""
 
 from __future__ import annotations
 
@@ -20,6 +21,15 @@ SIZE = (1200, 630)
 PATH = "/preview.jpg"
 TAB = "mask-to-image"
 PICTURES = ("before.png", "look.jpg", "picture.jpg")
+
+LOADING = """<style>
+gradio-app:not(:has(#title))::before {
+  content: "%s\\A The page is loading…"; white-space: pre-line; text-align: center;
+  padding: 30vh 16px; font: 1.25rem/1.8 ui-sans-serif, system-ui, sans-serif;
+}
+</style>"""
+"""What stands in the page until its own title does; with that title."""
+
 OWN = re.compile(r'<meta\s+(?:property|name)="(?:og|twitter):[^>]*>')
 
 
@@ -87,5 +97,6 @@ class LinkPreview:
             for name, value in start["headers"]
             if name.lower() not in (b"content-length", b"content-type")
         }
-        page = text.replace("<head>", f"<head>{tags}", 1)
+        loading = LOADING % self.title.replace('"', "'")
+        page = text.replace("<head>", f"<head>{tags}{loading}", 1)
         await HTMLResponse(page, start["status"], kept)(scope, receive, send)

@@ -139,13 +139,8 @@ def as_address(picture: Image.Image, name: str) -> str:
 
 def as_data(picture: Image.Image, name: str) -> str:
     """A picture within its address, for what is part of the page itself."""
-    return within_address(encoded(picture, name), name)
-
-
-def within_address(data: bytes, name: str) -> str:
-    """The same of a file's content."""
     kind = {".jpg": "jpeg", ".png": "png"}[Path(name).suffix]
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+    return f"data:image/{kind};base64,{base64.b64encode(encoded(picture, name)).decode()}"
 
 
 def encoded(picture: Image.Image, name: str) -> bytes:

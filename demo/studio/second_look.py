@@ -15,7 +15,7 @@ from cocosnet_hf import MaskCondition
 from .correspondence import takes_points
 from .gallery import Gallery
 from .inputs import explained, read_photo, unpainted
-from .page import PRIVATE, RAW, as_file, thumbnails, upload_button
+from .page import EACH, PRIVATE, RAW, as_file, thumbnails, upload_button
 from .painters import Painter
 from .words import plain
 
@@ -109,7 +109,7 @@ def second_look(
 
     second = SecondLook(picture, picker, taken, drop)
     outputs = second.outputs
-    picker.select(choose, [editor, taken], outputs, **RAW)
+    picker.select(choose, [editor, taken], outputs, **(RAW | EACH))
     upload.upload(own_photo, [upload, editor, taken], outputs, **RAW)
     drop.click(second.left_out, None, outputs, **PRIVATE)
     return second

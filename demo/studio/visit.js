@@ -46,17 +46,39 @@ if (wantedTab) {
 // Pictures to choose from are called by what they are, which gradio calls all alike.
 const CALLED = { examples: "Example", gallery: "Look", "second-gallery": "Second look" };
 
+const thumbnailsOf = (list) => [...list.querySelectorAll("button.thumbnail-item")];
+
 function nameThumbnails(list) {
   const [, kind] = list.id.match(/-((?:second-)?gallery|examples)$/) || [];
   const called = list.id.startsWith("layers") ? "Portrait" : CALLED[kind];
-  list.querySelectorAll("button.thumbnail-item").forEach((button, place) => {
+  const buttons = thumbnailsOf(list);
+  const chosen = buttons.find((button) => button.classList.contains("selected")) || buttons[0];
+  const reached = buttons.find((button) => button === document.activeElement) || chosen;
+  buttons.forEach((button, place) => {
     const match = button.querySelector(".caption-label")?.textContent.trim();
     const name = match ? `${called}, ${match} alike` : `${called} ${place + 1}`;
     if (button.getAttribute("aria-label") !== name) button.setAttribute("aria-label", name);
-    const chosen = String(button.classList.contains("selected"));
-    if (button.getAttribute("aria-pressed") !== chosen) button.setAttribute("aria-pressed", chosen);
+    const pressed = String(button.classList.contains("selected"));
+    if (button.getAttribute("aria-pressed") !== pressed) button.setAttribute("aria-pressed", pressed);
+    button.tabIndex = button === reached ? 0 : -1; // the others by arrow keys
   });
 }
+
+document.addEventListener("keydown", (event) => {
+  const list = event.target.closest?.(".picks");
+  const buttons = list ? thumbnailsOf(list) : [];
+  const here = buttons.indexOf(event.target);
+  if (here < 0) return;
+  const [first, ...tops] = buttons.map((button) => button.getBoundingClientRect().top);
+  const columns = 1 + tops.filter((top) => top === first).length;
+  const steps = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns };
+  const next = buttons[here + steps[event.key]];
+  if (event.key in steps) event.preventDefault();
+  if (!next) return;
+  event.target.tabIndex = -1;
+  next.tabIndex = 0;
+  next.focus();
+});
 
 let naming = false;
 new MutationObserver(() => {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gradio as gr
@@ -13,7 +13,17 @@ from .first_sight import first_sight
 from .gallery import Exhibit, Gallery
 from .inputs import explained, read_photo
 from .moments import example_of, index_in, number_for
-from .page import PAINTING, PRIVATE, RAW, ExemplarColumn, ExemplarCondition, Layout
+from .page import (
+    EACH,
+    LAST,
+    PAINTING,
+    PRIVATE,
+    RAW,
+    ExemplarColumn,
+    ExemplarCondition,
+    Layout,
+    at_once,
+)
 from .painters import Painter
 from .result import Result, as_address, as_file, asked_of, board_value, look_of
 from .second_look import SecondLook, classes_of, regions_of
@@ -83,7 +93,7 @@ def wire(
             return {"asked": asked_of(sent), "problem": html.unescape(error.message)}
 
     # What comes while one is painted replaces the one that waits.
-    settings = {"trigger_mode": "always_last"} | RAW | PAINTING | QUEUED
+    settings = LAST | RAW | PAINTING | QUEUED
     for trigger, painted in ((result.paint.click, paint), (result.board.input, follow)):
         done = trigger(painted, everything, result.board, **settings)
         done.failure(**result.tells("failed"), **PRIVATE)
@@ -96,7 +106,8 @@ def wire(
         made = layout.example(event.index, *values)
         return made if len(made) > 1 else made[0]  # as gradio takes what is of one part
 
-    started = layout.examples.select(start, layout.settings, layout.parts, **PRIVATE)
+    picked = PRIVATE | EACH
+    started = layout.examples.select(start, layout.settings, layout.parts, **picked)
 
     def chosen(index: int) -> list[Any]:
         exhibit = gallery[index]
@@ -116,7 +127,7 @@ def wire(
         )
 
     def unsort(file: dict[str, Any] | None) -> tuple:
-        return in_first_order(gallery.index_of(read_photo(file, "exemplar")) if file else None)
+        return in_first_order(gallery.index_of(read_photo(file, "look")) if file else None)
 
     def in_first_order(index: int | None) -> tuple:
         return (
@@ -132,13 +143,17 @@ def wire(
     shown = [look.picker, look.order, look.unsort]
     look.suggest.click(suggest, layout.editor, [*shown, *choice], **RAW)
     look.unsort.click(unsort, look.exemplar, shown, **RAW)
-    look.picker.select(choose, look.order, choice, **PRIVATE)
+    look.picker.select(choose, look.order, choice, **picked)
     # In the browser: an answer of the server's could come after the visitor's own choice.
     unkept: dict[str, Any] = {"fn": None, "outputs": look.keep, "js": "() => false", **PRIVATE}
     look.exemplar.upload(**unkept)
     # Of these the exemplar is no picture.
     for load in (started, *layout.loads, look.uploaded):
         load.success(**unkept)
+    # And these are no example.
+    others: list[Callable[..., Any]] = [look.edit.click, *(load.success for load in layout.loads)]
+    for other in others:
+        other(outputs=layout.examples, **at_once({"selected_index": None}))
 
     numbers = {"strength": result.strength} | layout.numbers
 
@@ -186,13 +201,14 @@ def wire(
 
     brought = [*layout.parts, layout.examples, *shown, *choice, *numbers.values()]
     brought += second.outputs if second else []
-    back = result.moments.input(bring_back, [result.moments, *layout.settings], brought, **RAW)
+    asked = [result.moments, *layout.settings]
+    back = result.moments.input(bring_back, asked, brought, **(LAST | RAW))
     back.success(**result.tells("again"), **PRIVATE)
     back.failure(**result.tells("failed"), **PRIVATE)
 
 
 def told(link: Mapping[str, Any]) -> str:
     """What was painted, in words, for those who hear the page."""
-    layout = f"example {link['layout'] + 1}" if "layout" in link else "your own layout"
+    layout = f"example {link['layout'] + 1}" if "layout" in link else "your own drawing"
     look = f"look {link['look'] + 1}" if "look" in link else "your photo"
     return f"{layout}, with {look}" + (" and a second look" if "taken" in link else "")

@@ -16,7 +16,14 @@ from cocosnet_hf import MaskCondition
 P = ParamSpec("P")
 R = TypeVar("R")
 
-PLAIN = {"legwear_long": "trousers", "skirt_shorts": "skirt or shorts", "outerwear": "jacket"}
+PLAIN = {
+    "legwear_long": "trousers",
+    "skirt_shorts": "skirt or shorts",
+    "outerwear": "jacket",
+    "headwear": "hat",
+    "eyewear": "glasses",
+    "footwear": "shoes",
+}
 """Classes that are known by another name."""
 
 

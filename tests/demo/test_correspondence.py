@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cocosnet_hf import CoCosPipelineOutput, MaskCondition, Matching
+from cocosnet_hf import CoCosPipelineOutput, MaskCondition, Matching, Pose
 from tests.support import tiny
 from tests.support.demo_page import CONDITIONS, SIZE, UPLOADS, noise, pose
 
@@ -162,6 +162,9 @@ def test_places_on_a_figure_are_called_by_the_nearest_joint():
         x, y = (figure.joints[joint, :2] / SIZE * 16).astype(int)
         assert names[16 * y + x] == name
     assert names[0] == ""
+    nobody = Pose.from_array(np.full((18, 2), np.nan), figure.size)
+    sent = names_sent(found, CONDITIONS["pose-to-body"], figure, [nobody])
+    assert not cells(sent["there"]).any() and cells(sent["here"]).any()
 
 
 PIN = {"from": [0.1, 0.2], "to": [0.3, 1]}

@@ -14,6 +14,7 @@ from cocosnet_hf import bundled_names
 from cocosnet_hf.bundled import ASSETS, READERS
 from tests.support import tiny
 from tests.support.demo_page import CONDITIONS, SIZE, noise
+from tests.support.pictures import whole_picture
 
 gradio = pytest.importorskip("gradio", reason="needs the extra demo")
 from studio.first_sight import RECORD, first_sight, made_of, store  # noqa: E402
@@ -37,8 +38,10 @@ class Refusing(Painter):
         raise AssertionError("painted at the start of the page")
 
 
-def opened(address: str) -> Image.Image:
-    return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+def opened(address: str, folder: Path = FOLDER) -> Image.Image:
+    if address.startswith("data:"):
+        return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+    return whole_picture(folder / address.removeprefix("gallery/"))
 
 
 @pytest.mark.parametrize("tab", bundled_names())
@@ -125,7 +128,7 @@ def test_what_is_stored_is_shown_until_the_gallery_changes(
     store(tab, painter, gallery)
     shown = first_sight(tab, Refusing(painter.pipe, is_bundled=True), gallery)
     assert shown["flow"] == painted["flow"] and shown["look"] == painted["look"]
-    wrong = np.asarray(opened(shown["image"]), int) - np.asarray(opened(painted["image"]))
+    wrong = np.asarray(opened(shown["image"], tmp_path), int) - np.asarray(opened(painted["image"]))
     assert np.abs(wrong).max() == 0
     noise(5).save(tmp_path / tab / "00.jpg")
     assert made_of(tab) and first_sight(tab, painter, gallery)["image"] == painted["image"]

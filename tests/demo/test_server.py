@@ -284,10 +284,18 @@ def wait_for(server: subprocess.Popen, address: str) -> dict[str, Any]:
     raise AssertionError(f"the server ended with {server.returncode}")
 
 
+def test_while_the_page_is_on_its_way_it_says_so(address: str):
+    style = httpx.get(address).text.partition("<style>")[2].partition("</style>")[0]
+    assert "look on your own drawing\\A The page is loading…" in style
+    assert style.strip().startswith("gradio-app:not(:has(#title))::before")
+
+
 def test_a_shared_link_shows_the_pages_own_words_and_pictures(address: str):
     page = httpx.get(address).text
     told = dict(re.findall(r'<meta property="(og:\w+)" content="([^"]*)"', page))
-    assert "look on another image" in told["og:title"] and "choose a look" in told["og:description"]
+    assert (
+        "look on your own drawing" in told["og:title"] and "choose a look" in told["og:description"]
+    )
     assert told["og:image"] == f"{address}preview.jpg"
     assert "Click to try out the app" not in page
     with Image.open(io.BytesIO(httpx.get(told["og:image"]).content)) as strip:

@@ -101,7 +101,7 @@ def test_a_pose_is_found_in_a_photo_by_a_model_that_is_at_hand(
     editor = found_in(photo, condition, standing_figure())
     expected = condition.from_photo(photo, str(folder))
     assert editor.value == as_figure(expected, standing_figure(), condition.min_score)
-    assert editor.props["guide"].startswith("data:image/png")
+    assert editor.props["guide"].startswith("data:image/jpeg")
     assert asked == []
 
 

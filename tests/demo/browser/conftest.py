@@ -19,12 +19,13 @@ def context(browser: Browser) -> Iterator[BrowserContext]:
     kept.close()
 
 
-FORGOTTEN = """() => {
+FORGOTTEN = """() => new Promise((done) => {
   localStorage.clear();
   sessionStorage.clear();
-  indexedDB.deleteDatabase("cocosnet");
-}"""
-"""What a visitor has left: the database goes when the last page that has it open is closed."""
+  const request = indexedDB.deleteDatabase("cocosnet");
+  request.onsuccess = request.onerror = request.onblocked = () => done();
+})"""
+"""What a visitor has left: the database goes once no page has it open."""
 
 
 @pytest.fixture
@@ -33,7 +34,9 @@ def page(context: BrowserContext, address: str) -> Iterator[Page]:
 
     opened = context.new_page()
     yield opened_at(opened, address)
+    for each in context.pages:
+        if each is not opened:
+            each.close()
     opened.goto(f"{address}robots.txt")  # where no script of the page keeps anything
     opened.evaluate(FORGOTTEN)
-    for each in context.pages:
-        each.close()
+    opened.close()

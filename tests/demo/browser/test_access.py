@@ -47,7 +47,8 @@ def test_a_thumb_hits_every_control(browser: Browser, address: str):
         page.locator(f"#{tab}-canvas .stage, #{tab}-pose .stage").first.wait_for()
         page.wait_for_timeout(300)
         small[tab] = page.evaluate(
-            """least => [...document.querySelectorAll("#tabs button, #tabs a, #tabs summary")]
+            """least => ["button", "a", "summary", "input[type=range]", "input[type=number]"]
+              .flatMap((kind) => [...document.querySelectorAll("#tabs " + kind)])
               .filter((part) => part.checkVisibility({ visibilityProperty: true }))
               .map((part) => [part, part.getBoundingClientRect()])
               .filter(([, { width, height }]) => width && Math.min(width, height) < least - 0.5)
@@ -73,9 +74,19 @@ def test_what_was_painted_is_said(page: Page):
 
 def test_everything_is_done_by_keys(page: Page):
     tab = "mask-to-image"
+    page.locator(f"#{tab}-canvas .chip[tabindex='0']").focus()
+    for _ in range(30):  # of the pictures to choose from each list is one stop
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == f"{tab}-paint":
+            break
+    else:
+        raise AssertionError("30 stops, and the button is not reached")
     look = page.get_by_role("button", name="Look 4", exact=True)
+    page.get_by_role("button", name="Look 2", exact=True).press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    expect(look).to_be_focused()
     with repainted(page, tab):
-        look.press("Enter")
+        page.keyboard.press("Enter")
     expect(look).to_have_attribute("aria-pressed", "true")
     with repainted(page, tab):
         page.get_by_role("button", name="Example 3", exact=True).press("Enter")

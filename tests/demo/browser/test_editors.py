@@ -16,8 +16,9 @@ from studio.mask_tab import largest
 from studio.painters import Painter
 
 from tests.support import tiny
-from tests.support.browsing import MAKEUP, canvas_color, drag, open_tab, opened_at, read
+from tests.support.browsing import MAKEUP, canvas_color, drag, open_tab, opened_at, read, result
 from tests.support.demo_page import CONDITIONS, SIZE, served
+from tests.support.pictures import whole_picture
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -206,6 +207,17 @@ def test_makeup_opens_with_what_is_worn_and_asks_nobody(browser: Browser):
             for image in faces.locator("img").all()
         )
         assert not [url for url in asked if "queue/join" in url]
+        boxes = [face.bounding_box() for face in faces.all()]
+        assert min(box["width"] for box in boxes) >= 180
+        assert len({round(box["height"]) for box in boxes}) == 1
+        open_tab(page, "edge-to-face")  # its pictures are no part of the page either
+        picture = result(page, "edge-to-face")
+        expect(picture).to_have_js_property("naturalWidth", 512)
+        assert "/gallery/" in picture.get_attribute("src")
+        with page.expect_download() as download:
+            page.locator("#edge-to-face-download").click()
+        assert whole_picture(download.value.path()).size == (512, 512)
+        assert len(page.context.request.get(address).body()) < 900_000
         context.close()
 
 

@@ -1,15 +1,17 @@
 """A visitor's files, drawings, poses and edited pictures, in a real headless Chromium."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from skimage import data
 from studio.gallery import gallery_of
-from studio.inputs import FIGURE_SIDE
+from studio.inputs import FIGURE_SIDE, FORMATS
+from studio.layer_tab import FIRST_PHOTOS
 
 from tests.support.browsing import (
     MAKEUP,
@@ -53,6 +55,10 @@ def test_an_edited_picture_changes_only_where_its_layout_does(page: Page, tab: s
     different = (downloaded(page, tab) != photo).any(2)
     side = len(different)
     assert different[side // 20 : side // 7].any() and not different[3 * side // 4 :].any()
+    page.locator(f"#{tab}-result [data-view=changed]").click()
+    pale = read(page, result(page, tab))[~different]
+    grey = np.ptp(pale, axis=-1) <= 12  # but for what JPEG makes of it
+    assert grey.mean() > 0.9 and (pale > 130).mean() > 0.9
     page.locator(f"#{tab}-gallery button.thumbnail-item").nth(2).click()
     expect(keep).not_to_be_checked()
 
@@ -105,6 +111,34 @@ def test_an_example_is_a_click_away(page: Page, tab: str):
     with repainted(page, tab):
         page.locator(f"#{tab}-paint").click()
     assert page.complaints == []
+
+
+def test_what_is_chosen_while_another_choice_is_worked_on_counts(page: Page):
+    tab = "mask-to-image"
+    exhibits = gallery_of(tab, CONDITIONS[tab])
+    held: list[Route] | None = None
+
+    def hold(route: Route) -> None:
+        if held is None:
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route("**/queue/data**", hold)  # the answers
+    for part in ("gallery", "examples"):
+        thumbnails = page.locator(f"#{tab}-{part} button.thumbnail-item")
+        held = []
+        with page.expect_request("**/queue/data**"):
+            thumbnails.nth(3).click()
+        thumbnails.nth(5).click()
+        expect(thumbnails.nth(5)).to_have_attribute("aria-pressed", "true")
+        page.wait_for_timeout(300)
+        waiting, held = held, None
+        with repainted(page, tab):
+            for route in waiting:
+                route.continue_()
+    expect(page).to_have_url(re.compile(r"layout=5&look=5"))
+    assert np.array_equal(read(page, page.locator(f"#{tab}-exemplar img")), exhibits[5].picture)
 
 
 def test_a_label_map_is_uploaded(page: Page, tmp_path: Path):
@@ -165,13 +199,25 @@ def test_an_exemplar_is_uploaded_and_painted_from(page: Page, tmp_path: Path):
     assert np.abs(warped.astype(int) - (250, 10, 20)).max() <= 8
 
 
-def test_a_file_that_is_no_picture_is_answered_with_a_message(page: Page, tmp_path: Path):
-    (tmp_path / "notes.png").write_text("not a picture")
+def test_a_file_that_cannot_be_read_is_answered_with_a_message(page: Page, tmp_path: Path):
     tab = "mask-to-image"
     sent = []
     page.on("request", lambda request: sent.append(request.url))
-    upload(page, f"#{tab}-upload", tmp_path / "notes.png")
-    expect(page.get_by_role("alert")).to_contain_text("“notes.png” is not a picture")
+    Image.new("RGB", (900, 10)).save(tmp_path / "strip.png")
+    damaged = (tmp_path / "strip.png").read_bytes()[:60]
+    heic = [] if "HEIF" in FORMATS else [("phone.heic", b"\0\0\0\x18ftypheic", "is a HEIC photo")]
+    for name, content, told in (
+        *heic,
+        ("notes.png", b"not a picture", "is not a picture"),
+        ("empty.png", b"", "is not a picture"),
+        ("drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "is not a picture"),
+        ("damaged.png", damaged, "is damaged"),
+        ("strip.png", None, "is more than 8 times as long as wide"),
+    ):
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        upload(page, f"#{tab}-upload", tmp_path / name)
+        expect(page.get_by_role("alert")).to_contain_text(f"“{name}” {told}")
     assert not [url for url in sent if "upload" in url]
     page.locator(f"#{tab}-canvas .chip").nth(2).click()  # nothing lies over it
 
@@ -281,6 +327,19 @@ def test_a_portrait_to_paint_on_is_cropped_to_its_face_and_whole_again(page: Pag
     expect(portrait).not_to_have_attribute("src", source)
     expect(undo).to_be_hidden()
     assert not np.array_equal(read(page, portrait)[0, 0], hair)
+
+
+def test_further_faces_wear_the_makeup(page: Page, tmp_path: Path):
+    open_tab(page, MAKEUP)
+    faces = page.locator("#layers-results .face")
+    expect(faces).to_have_count(len(FIRST_PHOTOS))
+    for name, color in (("red", (250, 10, 20)), ("blue", (20, 10, 250))):
+        Image.new("RGB", (96, 96), color).save(tmp_path / f"{name}.png")
+    with page.expect_file_chooser() as chooser:
+        page.locator("#layers-add").click()
+    chooser.value.set_files([tmp_path / "red.png", tmp_path / "blue.png"])
+    expect(faces).to_have_count(len(FIRST_PHOTOS) + 2)
+    expect(faces.last.locator("img")).to_have_js_property("naturalWidth", 96)
 
 
 def test_what_is_refused_is_told_beside_pictures_and_buttons(page: Page, tmp_path: Path):

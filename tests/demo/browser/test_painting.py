@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
+from studio.gallery import real_face
 from studio.painters import DemoResult, Painter
 
 from tests.support import tiny
@@ -49,6 +50,9 @@ def test_each_tab_opens_with_a_picture_and_paints_another(page: Page, tab: str):
         first = page.locator(f"#{tab}-{kind} img").first
         shown[kind] = read(page, first)
     assert not np.array_equal(shown["gallery"], shown["examples"])  # a layout is no look
+    if tab == "edge-to-face":  # and no look of a face is painted
+        look = read(page, page.locator(f"#{tab}-exemplar img"))
+        assert np.array_equal(look, real_face())
     with repainted(page, tab):
         page.locator(f"#{tab}-paint").click()
     tall = 2 if tab == "pose-to-body" else 1  # as its gallery's figures are
@@ -293,6 +297,8 @@ def test_a_pinned_pair_of_points_is_painted(browser: Browser):
             pin.press("ArrowLeft")
         with repainted(page, tab):
             page.locator(f"#{tab}-result [data-drop='0']").click()
+        with repainted(page, tab):
+            page.locator(f"#{tab}-strength input[type=range]").press("End")
         context.close()
 
 
