@@ -318,6 +318,18 @@ def no_mask(array: np.ndarray | Tensor, channels: int) -> str:
     )
 
 
+def plane_or_planes(array: np.ndarray | Tensor, channels: int) -> np.ndarray | Tensor:
+    """Classes (H, W) or shares of them (K, H, W), the first also of (H, W, 1).
+
+    Raises ValueError for any other shape.
+    """
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim not in (2, 3):
+        raise ValueError(no_mask(array, channels))
+    return array
+
+
 def soft_planes(source: np.ndarray | Tensor, height: int, width: int) -> Tensor:
     """A soft mask (K, H, W) at another size. Raises ValueError for values outside of 0..1."""
     planes = to_numpy(source, "mask").astype(np.float32)

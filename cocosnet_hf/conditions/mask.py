@@ -33,7 +33,7 @@ from .label_maps import (
     is_integer,
     labels_of_array,
     labels_of_image,
-    no_mask,
+    plane_or_planes,
     read_overlay,
     resized_labels,
     soft_planes,
@@ -171,10 +171,7 @@ class MaskCondition(Condition):
                 parts[self.classes[self.overlay]] = on_top
             return dataclasses.replace(opened, value=parts)
         if isinstance(source, (np.ndarray, Tensor)) and not is_color_array(source):
-            if source.ndim == 3 and source.shape[2] == 1:
-                source = source[..., 0]
-            if source.ndim not in (2, 3):
-                raise ValueError(no_mask(source, self.channels))
+            source = plane_or_planes(source, self.channels)
             size = (source.shape[-2], source.shape[-1])
             check_sides(*size, "The mask")
             return Source(source, size)

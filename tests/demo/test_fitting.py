@@ -30,9 +30,9 @@ def portrait(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_exemplar_is_cropped_to_the_face_and_put_back(address: str, portrait: Path):
     visitor = Visitor(address, "fitting")
     photo = visitor.upload(portrait)
-    cropped, whole, _, keep = visitor.do(f"{TAB}-fit", "click", photo)
+    cropped, whole, *_, keep = visitor.do(f"{TAB}-fit", "click", photo)
     assert same(cropped, crop_to_face(portrait)) and keep is False
-    back, _, _ = visitor.do(f"{TAB}-unfit", "click", whole)
+    back, *_ = visitor.do(f"{TAB}-unfit", "click", whole)
     assert same(back, Image.open(portrait))
 
 
