@@ -88,6 +88,10 @@ _PLAIN, _STEPS = 0.75, 4
 """Share of a photo's border that has one colour, where people stand on plain ground; and by how
 many steps of 0..255 that colour varies."""
 
+_GAP, _AROUND, _CLEAR = 0.02, 3, 40
+"""Share of the photo that a gap takes at most; how far around it is looked, in pixels, and by how
+many steps it differs from what is there."""
+
 _Frame: TypeAlias = tuple[float, float, float, float]
 """(left, top, right, bottom) in pixels, half as wide as high."""
 
@@ -131,7 +135,7 @@ def read_person(photo: Picture) -> PersonReading:
     ((classes, places),) = _looked(pixels, [frame])
     logits = _laid_back(classes, frame, small.size)
     # Between an arm and the hip plain ground would be read as a coat, and shown as one.
-    logits[0][torch.from_numpy(_plain_ground(pixels))] += 10 * _SURE
+    logits[0][torch.from_numpy(_plain_gaps(pixels))] += 10 * _SURE
     person = 1 - logits.softmax(0)[0].numpy()
     labels: np.ndarray = logits.argmax(0).numpy().astype(np.uint8)
     joints = _joints(places, frame)
@@ -249,16 +253,35 @@ def _around(there: np.ndarray, frame: _Frame) -> _Frame:
     return x - tall / 4, y - tall / 2, x + tall / 4, y + tall / 2
 
 
-def _plain_ground(pixels: np.ndarray) -> np.ndarray:
-    """Where a photo (H, W, 3) has the one colour that nearly all of its border has, (H, W) bool."""
+def _plain_gaps(pixels: np.ndarray) -> np.ndarray:
+    """Where plain ground is seen through a gap of the person in a photo (H, W, 3), (H, W) bool.
+
+    Small parts within that have the one colour which nearly all of the photo's border has, and
+    differ clearly from what is around them: white cloth on white ground is no gap.
+    """
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]).astype(int)
     color = np.median(border, axis=0)
+    away = np.abs(pixels - color).max(2)
+    plain = (away <= _STEPS).astype(np.uint8)
     if (np.abs(border - color).max(1) <= _STEPS).mean() < _PLAIN:
-        return np.zeros(pixels.shape[:2], bool)
-    alike = (np.abs(pixels - color).max(2) <= _STEPS).astype(np.uint8)
+        return np.zeros(plain.shape, bool)
     # Without the highlights of clothes.
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3))
-    return cv2.morphologyEx(alike, cv2.MORPH_OPEN, disc) > 0
+    plain = cv2.morphologyEx(plain, cv2.MORPH_OPEN, disc)
+    count, parts, figures, _ = cv2.connectedComponentsWithStats(plain)
+    distance, nearest = cv2.distanceTransformWithLabels(
+        1 - plain, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    of_nearest = np.zeros(nearest.max() + 1, int)
+    of_nearest[nearest[plain > 0]] = parts[plain > 0]
+    ring = (distance > 1) & (distance <= _AROUND)
+    around = of_nearest[nearest[ring]]
+    many = np.bincount(around, minlength=count)
+    contrast = np.bincount(around, away[ring], minlength=count) / np.maximum(many, 1)
+    is_gap = (figures[:, cv2.CC_STAT_AREA] <= _GAP * plain.size) & (contrast > _CLEAR)
+    is_gap[[0, *np.unique(np.concatenate([parts[[0, -1]].ravel(), parts[:, [0, -1]].ravel()]))]] = 0
+    found: np.ndarray = is_gap[parts]
+    return found
 
 
 def _laid_back(classes: Tensor, frame: _Frame, size: tuple[int, int]) -> Tensor:

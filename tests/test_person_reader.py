@@ -67,11 +67,18 @@ def test_plain_ground_between_arm_and_hip_is_no_coat():
     assert (read_person(photo).labels[inside] == 0).mean() > 0.9
 
 
-def test_white_clothes_on_white_ground_are_no_ground():
+@pytest.mark.parametrize("tone", ["shaded", "flat"])
+def test_white_clothes_on_white_ground_are_no_ground(tone: str):
     photo = GALLERY / "mask-to-image" / "00.jpg"
     labels, _ = known(photo)
     shirt = labels == PERSON_CLASSES.index("top")
-    assert (read_person(photo).labels[shirt] > 0).mean() > 0.9
+    pixels = np.array(whole_picture(photo))
+    if tone == "flat":
+        inside = cv2.erode(shirt.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+        pixels[shirt], pixels[inside] = 200, 253
+    else:
+        pixels[shirt] = 238 + pixels[shirt] // 15
+    assert (read_person(Image.fromarray(pixels)).labels[shirt] > 0).mean() > 0.7
 
 
 def test_joints_of_painted_people_are_found_within_a_tenth_of_their_height():

@@ -134,7 +134,7 @@ def _on_paper(pixels: np.ndarray) -> tuple[np.ndarray | None, list[Note]]:
         return lines, []
     tone = _tone(pixels)
     local = _ink(pixels, everywhere, tone)
-    if local is not None:
+    if local is not None and filled is not None:
         lighter = (pixels.sum(2, dtype=int) > tone.sum(2, dtype=int))[local].mean()
         # Strokes that were taken for paper make lines of the paper between them.
         local = None if MIXED < lighter < 1 - MIXED else local

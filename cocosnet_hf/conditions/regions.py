@@ -58,11 +58,12 @@ def region_guide(
 ) -> Guide:
     """Each class into the exemplar's region of that class; NaN for what the exemplar lacks.
 
-    kin: the classes that one looks at where its own is missing, the best first. Raises ValueError
-    for landmarks without labels.
+    kin: the classes that one looks at where its own is missing, the best first; small parts take
+    their surroundings instead. Raises ValueError for landmarks without labels.
     """
     worn = labels_of(exemplar)
-    labels = without_small_parts(labels_of(own), {*np.unique(worn).tolist()})
+    known = {number for number in np.unique(worn).tolist() if (worn == number).mean() >= LEAST}
+    labels = without_small_parts(labels_of(own), known)
 
     def shown(asked: int) -> np.ndarray:
         for number in (asked, *(kin or {}).get(asked, ())):

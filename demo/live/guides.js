@@ -97,7 +97,8 @@ const SMALL_PART = 0.02;
 const MIDDLE = [5, 95];
 const MOST_STRETCH = 1.5;
 
-// kin: the classes that one looks at where its own is missing, by number, the best first.
+const countOf = (set, number) => set.reduce((sum, label) => sum + (label === number ? 1 : 0), 0);
+
 // Labels whose small parts of classes that are not known have the nearest other one.
 function withoutSmallParts({ set, width, height }, known) {
   const leftOut = new Uint8Array(set.length);
@@ -112,9 +113,11 @@ function withoutSmallParts({ set, width, height }, known) {
   return { set: set.map((label, at) => (leftOut[at] ? set[nearest[at]] : label)), width, height };
 }
 
+// kin: the classes that one looks at where its own is missing, by number, the best first.
 function regionGuide(own, exemplar, grid, kin = {}) {
   const { set, width: wide, height: high } = exemplar.labels;
-  const labels = withoutSmallParts(own.labels, new Set(set));
+  const known = new Set([...new Set(set)].filter((number) => countOf(set, number) >= LEAST * set.length));
+  const labels = withoutSmallParts(own.labels, known);
   const shown = remembered((asked) => {
     for (const number of [asked, ...(kin[asked] || [])]) {
       const there = set.map((label) => (label === number ? 1 : 0));

@@ -5,7 +5,7 @@
 // {pixels: RGBA, width, height}.
 
 import { portraitOf } from "./faces.js";
-import { blurred, clamp, count, interpolated, joinedParts, likeliest, nearestOf, openDisc, resampled, roundEven } from "./planes.js";
+import { blurred, clamp, count, interpolated, joinedParts, likeliest, nearestOf, nearestSet, openDisc, resampled, roundEven } from "./planes.js";
 import { JOINTS, MIRRORED } from "./skinning.js";
 
 const SIZE = { width: 96, height: 192 }; // that people are read at
@@ -17,6 +17,9 @@ const LEAST_JOINTS = 10;
 const OUTSIDE = 10;
 const PLAIN = 0.75;
 const STEPS = 4;
+const GAP = 0.02;
+const AROUND = 3;
+const CLEAR = 40;
 const MASK_COLORS = [
   [255, 255, 255], [230, 180, 150], [90, 50, 20], [250, 220, 0], [0, 0, 0], [220, 20, 60], [0, 90, 200],
   [150, 0, 200], [0, 150, 70], [255, 130, 0], [70, 70, 90], [0, 200, 220], [255, 105, 180],
@@ -41,13 +44,14 @@ export async function readPerson(photo, run) {
   const points = pointsOf(joints, frame, width, height);
   if (!points) return null;
   const logits = laidBack(classes, frame, width, height);
-  plainGround(planes, width, height).forEach((one, at) => (logits[at] += one * 10 * OUTSIDE));
+  plainGaps(planes, width, height).forEach((one, at) => (logits[at] += one * 10 * OUTSIDE));
   const labels = { set: likeliest(logits, classes.count, width * height), width, height };
   return { points, labels, isRead: true, person: notGround(logits, classes.count, width * height), frame };
 }
 
-// Where a photo has the one colour that nearly all of its border has.
-function plainGround(planes, width, height) {
+// Where plain ground is seen through a gap of the person: small parts within that have the one colour
+// which nearly all of the photo's border has, and differ clearly from what is around them.
+function plainGaps(planes, width, height) {
   const border = [];
   for (let x = 0; x < width; x++) border.push(x, (height - 1) * width + x);
   for (let y = 0; y < height; y++) border.push(y * width, y * width + width - 1);
@@ -55,10 +59,28 @@ function plainGround(planes, width, height) {
     const sorted = border.map((at) => plane[at]).sort((one, two) => one - two);
     return (sorted[border.length / 2 - 1] + sorted[border.length / 2]) / 2;
   });
-  const isAlike = (at) => planes.every((plane, part) => Math.abs(plane[at] - color[part]) <= STEPS);
-  const alike = new Uint8Array(width * height);
-  if (border.filter(isAlike).length < PLAIN * border.length) return alike;
-  return openDisc(alike.map((_, at) => (isAlike(at) ? 1 : 0)), width, height, 1);
+  const away = planes[0].map((_, at) => Math.max(...planes.map((plane, part) => Math.abs(plane[at] - color[part]))));
+  if (border.filter((at) => away[at] <= STEPS).length < PLAIN * border.length) return new Uint8Array(away.length);
+  const plain = openDisc(Uint8Array.from(away, (steps) => (steps <= STEPS ? 1 : 0)), width, height, 1);
+  const { parts, areas } = joinedParts(plain, width, height);
+  const nearest = nearestSet(plain, width, height);
+  const [many, total] = [areas.map(() => 0), areas.map(() => 0)];
+  nearest.forEach((other, at) => {
+    if (plain[at] || other < 0) return;
+    const far = chamfer((at % width) - (other % width), Math.floor(at / width) - Math.floor(other / width));
+    if (far <= 1 || far > AROUND) return;
+    many[parts[other]] += 1;
+    total[parts[other]] += away[at];
+  });
+  const isGap = areas.map((area, part) => area <= GAP * plain.length && total[part] > CLEAR * many[part]);
+  [0, ...border.map((at) => parts[at])].forEach((part) => (isGap[part] = false));
+  return plain.map((one, at) => (one && isGap[parts[at]] ? 1 : 0));
+}
+
+// The way that distances are told by, see `nearestSet`.
+function chamfer(across, down) {
+  const [short, long] = [Math.abs(across), Math.abs(down)].sort((one, two) => one - two);
+  return 2 * short <= long ? (long - 2 * short) + 2.1969 * short : (2 * short - long) * 1.4 + 2.1969 * (long - short);
 }
 
 // The joints of the person whose mask this is, in shares; all NaN where there is nobody.

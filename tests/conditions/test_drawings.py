@@ -275,3 +275,14 @@ def test_bold_strokes_are_ink_from_end_to_end(width: int, inks: list[str]):
     truth = (np.asarray(drawn) != np.asarray(Image.new("RGB", (256, 256), paper))).any(2)
     lines, _ = read_drawing(drawn)
     assert np.array_equal(lines, truth)
+
+
+def test_chalk_and_charcoal_on_shaded_paper_are_both_ink():
+    shade = np.linspace(60, 200, 256).astype(int)[None].repeat(256, 0)
+    truth = np.zeros((256, 256), int)
+    for row in (40, 80, 120):
+        truth[row : row + 3, 20:236] = -42
+    for row in (160, 200):
+        truth[row : row + 3, 20:236] = 42
+    lines, (note,) = read_drawing(Image.fromarray((shade + truth).astype(np.uint8)))
+    assert np.array_equal(lines, truth != 0) and note.kind == "shade"

@@ -84,6 +84,7 @@ def test_what_is_worn_at_first_is_of_the_bundled_model_and_its_gallery():
 def test_the_first_sight_tells_guesses_from_what_is_sure(tab: str):
     record = json.loads((FOLDER / tab / FIRST / RECORD).read_text())
     sure = np.frombuffer(base64.b64decode(record["value"]["sure"]), np.uint8)
+    # Of a pose nearly all is guided: only where no limb is near must be guessed.
     assert np.ptp(np.percentile(sure, (1, 99))) > 60
 
 
