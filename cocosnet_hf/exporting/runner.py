@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import onnxruntime
@@ -104,11 +105,8 @@ class Painter:
             feeds["noise"] = np.random.default_rng(seed).standard_normal(shape, np.float32)
         elif "exemplar_condition" in names:
             size = self._matched((height, width))
-            if own is None:
-                made = self.edges_of(photo, size)
-            else:
-                made = self._encoded_at(ImageOps.exif_transpose(own), size)
-            feeds["exemplar_condition"] = made[None]
+            layout = photo if own is None else ImageOps.exif_transpose(own)
+            feeds["exemplar_condition"] = self._encoded_at(layout, size, own is None)[None]
         return self.prepared(feeds)
 
     def prepared(self, inputs: Mapping[str, np.ndarray]) -> Prepared:
@@ -154,8 +152,7 @@ class Painter:
         if kind == "mask":
             return self._one_hot(picture, size)
         if kind == "edge":
-            grey = np.asarray(shown(picture).convert("L"))
-            return self._with_distance(thinned(_shrunk(grey < 128, size)))
+            return self._with_distance(thinned(_shrunk(ink_of(picture), size)))
         raise ValueError(
             f"a layout of the type {kind!r} is no picture; give an .npz file of "
             f"cocosnet_hf.export.graph_inputs."
@@ -237,9 +234,10 @@ class Painter:
         what = "transparent"
         if len(strange):
             what = "of no class, such as #{:02x}{:02x}{:02x}".format(*strange[0])
+        known = ", ".join(self.settings["colors"][:4])
+        colors = f"paint them in exactly the classes' colours, {known} ..., or " if known else ""
         raise ValueError(
-            f"the layout has pixels that are {what}: paint them in exactly the classes' colours, "
-            f"{', '.join(self.settings['colors'][:4])} ..., or save class numbers in mode L."
+            f"the layout has pixels that are {what}: {colors}save class numbers in mode L."
         )
 
     def _class_of(self, value: int) -> int | None:
@@ -267,7 +265,7 @@ class Painter:
                 f"this model needs a {condition['type']} condition, which a photo does not tell; "
                 f"for the exemplar's own pass --exemplar-condition, or own= from Python."
             )
-        small = photo.convert("RGB").resize(size[::-1], Image.Resampling.BILINEAR)
+        small = shown(photo).resize(size[::-1], Image.Resampling.BILINEAR)
         grey = np.asarray(small.convert("L"), float) / 255
         found = canny(grey, condition["sigma"], condition["low"], condition["high"])
         return self._with_distance(found)
@@ -286,12 +284,24 @@ def _run(
 
 
 def shown(photo: Image.Image) -> Image.Image:
-    """A photo upright and in RGB, what is transparent on white."""
+    """A photo upright and in RGB, what is transparent on white. Raises ValueError above 8 bits."""
+    if photo.mode == "F" or photo.mode.startswith("I"):  # Pillow would cut what is above 255
+        raise ValueError(f"a picture of mode {photo.mode} has no 8 bits: save it as RGB or L.")
     photo = ImageOps.exif_transpose(photo)
     if photo.has_transparency_data:
         photo = photo.convert("RGBA")
         photo = Image.alpha_composite(Image.new("RGBA", photo.size, "white"), photo)
     return photo.convert("RGB")
+
+
+def ink_of(drawing: Image.Image) -> np.ndarray:
+    """Dark lines (H, W) bool. Raises ValueError where there are none, or more ink than paper."""
+    ink = np.asarray(shown(drawing).convert("L")) < 128
+    if not 0 < ink.mean() < 0.5:
+        raise ValueError(
+            f"{ink.mean():.0%} of the drawing is darker than grey 128: draw dark lines on white."
+        )
+    return ink
 
 
 def _all(values: np.ndarray, class_of: Callable[[int], int | None]) -> np.ndarray:
@@ -411,9 +421,8 @@ def main(arguments: list[str] | None = None) -> None:
     if options.exemplar is None and not options.condition.endswith(".npz"):
         parser.error("a layout needs an exemplar beside it")
     try:
-        picture = _painted(options)
-        picture.save(options.output)
-    except (ValueError, OSError) as error:
+        _painted(options).save(options.output)
+    except (ValueError, OSError, BadZipFile, Image.DecompressionBombError) as error:
         parser.error(str(error))
     print(options.output)
 
@@ -422,17 +431,15 @@ def _painted(options: argparse.Namespace) -> Image.Image:
     """The picture that the command line asks for."""
     painter = Painter(options.model)
     if options.condition.endswith(".npz"):
-        with np.load(options.condition, allow_pickle=False) as stored:
+        with open(options.condition, "rb") as file, np.load(file, allow_pickle=False) as stored:
             inputs = dict(stored)
         prepared = painter.prepared(inputs)
     else:
         if painter.settings["guided"]:
             print(f"note: {UNGUIDED}", file=sys.stderr)
         inputs = painter.encode(Image.open(options.condition), options.photo)
-        own = options.exemplar_condition
-        prepared = painter.prepare(
-            Image.open(options.exemplar), None if own is None else Image.open(own)
-        )
+        look, own = Image.open(options.exemplar), options.exemplar_condition
+        prepared = painter.prepare(look, None if own is None else Image.open(own))
     if options.strength is not None:
         inputs["strength"] = np.asarray(options.strength)
     painted = painter.paint(inputs, prepared)

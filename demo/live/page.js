@@ -7,7 +7,15 @@ import { canvasOf, drawingOf, inkOf, labelsOf, pixelsOf, poseOf, strokesOf } fro
 import * as poseEditor from "./pose.js";
 import { JOINTS, LIMBS } from "./skinning.js";
 
-const WORDS = { legwear_long: "trousers", skirt_shorts: "skirt or shorts", outerwear: "jacket" };
+// As in demo/studio/words.py.
+const WORDS = {
+  legwear_long: "trousers",
+  skirt_shorts: "skirt or shorts",
+  outerwear: "jacket",
+  headwear: "hat",
+  eyewear: "glasses",
+  footwear: "shoes",
+};
 const EDITORS = { canvas: canvasEditor, pose: poseEditor };
 const LINE = "#000000";
 const PHONE = matchMedia("(max-width: 700px)");
@@ -114,13 +122,14 @@ class Panel {
 
   async furnish() {
     const [layout, look] = this.job.first;
-    this.fillPicks(".layouts", (place) => this.begin(place));
-    this.fillPicks(".looks", (place) => this.choose(place));
     const [height, width] = this.settings.size;
     this.part(".painted").style.setProperty("--ratio", width / height);
     this.editor = attached(this.job.editor, this.part(".block"), await this.props(layout, width, height), () =>
       this.paint(),
     );
+    // Only now, as what is chosen goes to the editor.
+    this.fillPicks(".layouts", (place) => this.begin(place));
+    this.fillPicks(".looks", (place) => this.choose(place));
     const over = document.createElement("canvas");
     over.className = "over";
     over.hidden = true;
@@ -152,7 +161,7 @@ class Panel {
       return { ...common, palette: [{ name: "line", color: LINE }], brush: 2, paper: true };
     }
     const palette = this.settings.classes.map((name, number) => ({
-      name: WORDS[name] || name,
+      name: WORDS[name] || name.replaceAll("_", " "),
       color: this.settings.colors[number],
     }));
     const first = palette.find(({ name }) => name === this.job.brush);
@@ -186,8 +195,7 @@ class Panel {
   }
 
   fillPicks(selector, pick) {
-    const word = selector === ".looks" ? "Look" : "Layout";
-    this.part(selector).replaceChildren(); // of an attempt that failed
+    const word = selector === ".looks" ? "Look" : this.job.editor === "pose" ? "Pose" : "Drawing";
     this.pictures.forEach(({ picture, layout }, place) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -209,6 +217,7 @@ class Panel {
 
   onFile(selector, use) {
     const input = this.part(selector);
+    input.disabled = false;
     input.addEventListener("change", () => {
       const [file] = input.files;
       input.value = "";

@@ -238,6 +238,14 @@ def test_the_runner_paints_as_the_pipeline_does(
     with pytest.raises(SystemExit):
         runner.main([str(tmp_path / "none.png"), str(files["exemplar"]), *common])
     assert "error: [Errno 2] No such file" in capsys.readouterr().err
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "inputs.npz").read_bytes()[:999])
+    with pytest.raises(SystemExit):
+        runner.main([str(tmp_path / "cut.npz"), *common])
+    assert "error: File is not a zip file" in capsys.readouterr().err
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(Image, "MAX_IMAGE_PIXELS", 64)
+        runner.main([str(files["layout"]), str(files["exemplar"]), *common])
+    assert "exceeds limit" in capsys.readouterr().err
     runner.main([str(files["layout"]), str(files["exemplar"]), *own_condition, *common])
     assert "paints without guides" in capsys.readouterr().err
     assert np.abs(np.asarray(Image.open(files["out"]), int) - expected).mean() > 1

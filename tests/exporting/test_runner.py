@@ -191,6 +191,33 @@ def test_a_palette_that_contradicts_its_numbers_is_refused():
         made(CLASSES)[1].encode(picture)
 
 
+def test_colours_are_no_remedy_for_a_model_without():
+    painter = made(CLASSES)[1]
+    painter.settings["colors"] = []
+    with pytest.raises(ValueError, match="#.*: save class numbers in mode L"):
+        painter.encode(photo(1, 64, 80))
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32, np.float32])
+def test_photos_and_drawings_above_8_bits_are_refused(
+    kind: type, edges: tuple[CoCosPipeline, runner.Painter]
+):
+    deep = Image.fromarray(np.linspace(0, 65520, 64 * 80).reshape(64, 80).astype(kind))
+    for is_photo in (False, True):
+        with pytest.raises(ValueError, match="no 8 bits: save it as"):
+            edges[1].encode(deep, is_photo)
+
+
+@pytest.mark.parametrize(("paper", "ink"), [(255, 150), (0, 255), (255, 255)])
+def test_a_drawing_that_is_not_dark_on_white_is_refused(
+    paper: int, ink: int, edges: tuple[CoCosPipeline, runner.Painter]
+):
+    picture = Image.new("L", (80, 64), paper)
+    ImageDraw.Draw(picture).line((10, 10, 60, 40), fill=ink, width=3)
+    with pytest.raises(ValueError, match="darker than grey 128: draw dark lines on white"):
+        edges[1].encode(picture)
+
+
 def test_poses_are_refused():
     with pytest.raises(ValueError, match="'pose' is no picture; give an .npz file"):
         made(PoseCondition())[1].encode(Image.new("L", (80, 64)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
+from studio.words import PLAIN
 
 from cocosnet_hf import EdgeCondition, PoseCondition, condition_from_config
 from cocosnet_hf.bundled import ASSETS
@@ -49,6 +51,11 @@ def page(browser: Browser) -> Iterator[Page]:
         opened.goto(f"{address}jobs.json")
         yield opened
         context.close()
+
+
+def test_the_page_calls_classes_as_the_demo_does():
+    words = re.search(r"const WORDS = {(.*?)};", (SOURCE / "page.js").read_text(), re.DOTALL)
+    assert dict(re.findall(r'(\w+): "(.*?)"', words[1])) == PLAIN
 
 
 def bundled_condition(name: str) -> Condition:
