@@ -91,9 +91,9 @@ def loaded(image: Image.Image) -> Image.Image:
         image.format == "WEBP" and LOSSY_HEAD.match(_content(stream, 16))
     ):
         image.info[LOSSY] = True
+    if image.format != "MPO" and _holds_several(image):
+        image.info[SEVERAL] = True  # an MPO's others are thumbnails of the first
     try:
-        if image.format != "MPO" and getattr(image, "is_animated", False):
-            image.info[SEVERAL] = True  # an MPO's others are thumbnails of the first
         image.load()
     except BaseException as error:
         bare = without_text(stream) if isinstance(error, Exception) else None
@@ -106,6 +106,13 @@ def loaded(image: Image.Image) -> Image.Image:
         except Exception:  # what is wrong are the pixels, so what was said at first stands
             raise error from None
     return image
+
+
+def _holds_several(image: Image.Image) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # a second one there is, but damaged, which says nothing of the first
+        return True
 
 
 def _opened(file: File, formats: tuple[str, ...] | None) -> Image.Image:

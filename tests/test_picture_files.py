@@ -121,6 +121,17 @@ def test_the_first_of_several_pictures_in_one_file_is_read(tmp_path: Path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/fd"), reason="needs names of open files")
+def test_a_gif_whose_second_picture_is_cut_off_is_its_first(tmp_path: Path):
+    noise = np.random.default_rng(0).integers(0, 255, (2, 40, 60), np.uint8)
+    first, second = (Image.fromarray(one).convert("P") for one in noise)
+    whole, alone = io.BytesIO(), io.BytesIO()
+    first.save(whole, "GIF", save_all=True, append_images=[second])
+    first.save(alone, "GIF")
+    for cut in range(len(alone.getvalue()) + 20, len(whole.getvalue()), 97):
+        found = open_image(io.BytesIO(whole.getvalue()[:cut]))
+        assert np.array_equal(np.asarray(found.convert("L")), np.asarray(first.convert("L")))
+
+
 def test_a_picture_may_come_through_a_pipe():
     end, start = os.pipe()
     os.write(start, png())

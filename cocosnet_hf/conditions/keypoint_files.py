@@ -233,11 +233,12 @@ def _frame_of_labelme(content: Mapping[str, Any]) -> Frame:
         is_point = isinstance(points, (list, tuple)) and len(points) == 1
         if is_point and joint_of(shape.get("label")) is not None:
             group = people.setdefault(str(shape.get("group_id")), {})
-            if group.setdefault(shape["label"], points[0]) is not points[0]:
+            if joint_of(shape["label"]) in map(joint_of, group):
                 raise ValueError(
                     f"LabelMe's shapes have {shape['label']!r} twice in one group; give the points "
                     "of each person a group_id of their own."
                 )
+            group[shape["label"]] = points[0]
     size, name = size_in(content), content.get("imagePath")
     return Frame(tuple(map(from_named, people.values())), size, name and str(name))
 

@@ -214,15 +214,13 @@ class Painter:
         pipeline that paints without a matching.
         """
         keys = [hashlib.sha256(pickle.dumps((exemplar, photo))).hexdigest() for photo in photos]
-        new = {
-            key: photo
-            for key, photo in zip(keys, photos, strict=True)
-            if key not in self._known_flows
-        }
-        if new:
-            self._known_flows |= zip(new, self._flows(exemplar, list(new.values())), strict=True)
-        found = [self._known_flows[key] for key in keys]
+        known = {key: self._known_flows[key] for key in keys if key in self._known_flows}
+        new = {key: photo for key, photo in zip(keys, photos, strict=True) if key not in known}
+        if new:  # while others work, who may fill all that is remembered
+            known |= zip(new, self._flows(exemplar, list(new.values())), strict=True)
+        found = [known[key] for key in keys]
         for key in keys:
+            self._known_flows[key] = known[key]
             self._known_flows.move_to_end(key)
         while len(self._known_flows) > KNOWN_FLOWS:
             self._known_flows.popitem(last=False)

@@ -49,7 +49,7 @@ def shrunk(
         picture = _in_strips(picture, factor)
     # Pillow reduces every mode but these by whole factors first.
     gap = None if picture.mode.startswith("I;16") else float(GAP)
-    whole = picture.getextrema() if picture.mode in ("I", "F") else None
+    whole = picture.getextrema() if picture.mode[0] in "IF" else None
     picture.thumbnail((side, side), resample, gap)
     return picture if whole is None else _within(picture, *whole)
 

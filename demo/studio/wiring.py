@@ -82,7 +82,7 @@ def wire(
         painting = painter.paint(condition, photo, known, before, **knobs)
         shown = board_value(painting, painter, condition, looks, as_address)
         entries |= {"keep": 1} if keep else {}
-        link = {name: value for name, value in entries.items() if value is not None}
+        link = {name: entry for name, entry in entries.items() if entry is not None}
         return shown | {"asked": asked_of(sent), "link": link, "painted": told(link)}
 
     def follow(sent: dict[str, Any] | None, *values: Any) -> dict[str, Any]:

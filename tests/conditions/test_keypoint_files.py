@@ -219,6 +219,10 @@ def test_points_of_labelme_are_joints_by_their_labels():
     assert np.array_equal(second.pose.joints[:, 0], JOINT_XY[:, 0] + 1)
     with pytest.raises(ValueError, match="'nose' twice in one group.*a group_id of their own"):
         read_keypoints(labelme(None, None))
+    shouted = labelme(None)
+    shouted["shapes"].append(shouted["shapes"][1] | {"label": "NOSE"})
+    with pytest.raises(ValueError, match="'NOSE' twice in one group"):
+        read_keypoints(shouted)
     with pytest.raises(ValueError, match="found 0 people"):
         read_keypoints(labelme())
 

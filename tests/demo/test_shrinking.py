@@ -29,12 +29,13 @@ def test_a_thumbnail_is_pillows(mode: str, size: tuple[int, int]):
     assert np.abs(np.asarray(found, float) - np.asarray(expected, float)).mean() < 1
 
 
-@pytest.mark.parametrize("mode", ["I", "F"])
+@pytest.mark.parametrize("mode", ["I", "F", "I;16"])
 def test_a_filter_adds_no_numbers_beyond_those_of_the_picture(mode: str):
-    edge = np.where(np.arange(1000) < 500, 0, 65535) * np.ones((600, 1))
-    kind = np.int32 if mode == "I" else np.float32
+    high = 255 if mode == "I;16" else 65535  # numbers of 8 bits in a file of 16
+    edge = np.where(np.arange(1000) < 500, 0, high) * np.ones((600, 1))
+    kind = {"I": np.int32, "F": np.float32, "I;16": np.uint16}[mode]
     found = shrunk(Image.fromarray(edge.astype(kind)), SIDE)
-    assert (found.mode, found.size, found.getextrema()) == (mode, (SIDE, 60), (0, 65535))
+    assert (found.mode, found.size, found.getextrema()) == (mode, (SIDE, 60), (0, high))
 
 
 def measure(path: Path, found: Path) -> None:
