@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from cocosnet_hf.conditions.label_files import native
 from cocosnet_hf.pictures import Refused
 
 MAX_PIXELS = 25_000_000
@@ -47,6 +48,7 @@ def shrunk(
     factor = max(picture.size) // (side * GAP)
     if picture.mode in ("RGBA", "LA") and factor > 1 and resample != Image.Resampling.NEAREST:
         picture = _in_strips(picture, factor)
+    picture = native(picture)
     # Pillow reduces every mode but these by whole factors first.
     gap = None if picture.mode.startswith("I;16") else float(GAP)
     whole = picture.getextrema() if picture.mode[0] in "IF" else None

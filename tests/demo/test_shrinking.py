@@ -29,6 +29,13 @@ def test_a_thumbnail_is_pillows(mode: str, size: tuple[int, int]):
     assert np.abs(np.asarray(found, float) - np.asarray(expected, float)).mean() < 1
 
 
+def test_the_bytes_of_a_big_endian_picture_are_in_order():
+    ramp = np.linspace(0, 255, 1000).astype(">u2")[None].repeat(600, 0)
+    picture = Image.frombytes("I;16B", (1000, 600), ramp.tobytes())
+    found = np.asarray(shrunk(picture, SIDE)).astype(int)
+    assert found.max() <= 255 and np.abs(found[30] - np.linspace(0, 255, SIDE)).max() < 5
+
+
 @pytest.mark.parametrize("mode", ["I", "F", "I;16"])
 def test_a_filter_adds_no_numbers_beyond_those_of_the_picture(mode: str):
     high = 255 if mode == "I;16" else 65535  # numbers of 8 bits in a file of 16
