@@ -296,7 +296,13 @@ class MatchedInputReader(InputReader):
         if source is None:
             is_tensor = isinstance(photo_source, Tensor)
             seen = to_image(photo_source, low=0) if is_tensor else photo_source
-            return self.condition.landmarks_in(seen)
+            found = self.condition.landmarks_in(seen)
+            if found is None:
+                logger.warning(
+                    f"nothing that a {self.condition.type} condition goes by was seen in the exemplar, "
+                    "which is matched by looks alone: exemplar_condition= can say where it lies."
+                )
+            return found
         if self.is_encoded(source):
             return self.condition.landmarks(_checked(source, photo, self.condition))
         source = self._lying_on(self.condition.open(source), photo_source)

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..person_reader import PERSON, read_person
+from ..person_reader import PERSON, NotFoundInPhotoError, read_person
 from ..pictures import MIN_SIDE, Picture, open_photo, resize_plane, to_image
 from ..propagation import Guide
 from .base import Condition, ConditionCard, Geometry, Landmarks, Source
@@ -230,6 +230,13 @@ class PoseCondition(Condition):
         places = joints[:, :2] / (width, height)
         places[joints[:, 2] <= self.min_score] = np.nan
         return Landmarks(torch.from_numpy(places).float())
+
+    def landmarks_in(self, photo: Picture) -> Landmarks | None:
+        """The joints of the person whom the bundled network sees; None where it sees nobody."""
+        try:
+            return self.landmarks(self.open(self.from_photo(photo)))
+        except NotFoundInPhotoError:
+            return None
 
     def guide(self, own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
         """Along and beside the limbs, see `skinned_flow`."""
