@@ -15,7 +15,8 @@ the exemplar's texture needs one place for each position, and neighbours that ag
 compensation does (Orchard and Sullivan 1994): each pixel blends what it sees through the
 displacements of the four nearest cells. To interpolate the displacements instead would give lines
 of garbage wherever the flow jumps; this gives a cross-fade between two pieces that are both valid.
-Where cells follow a guide, it is asked again for every pixel, as it knows more than a cell shows.
+Where cells follow a guide, it is asked again for every pixel, as it knows more than a cell shows;
+where it cuts, pixels on both sides are blended with their neighbours.
 All of it takes memory in proportion to the number of positions and pixels; a correlation of at most
 `nearest.KEPT_ENTRIES` is kept, as that is faster.
 """
@@ -40,6 +41,9 @@ SAME_PIECE = 0.8
 STRAIGHT, FASTEST = 0.3, 3.0
 """Cells by which the changes to both sides may differ where a piece turns far, and by which one of
 them may differ from a shift."""
+
+JUMP = 16.0
+"""Pixels by which the places of two neighbouring pixels lie apart where a guide cuts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +131,8 @@ class CoherentFlow:
                     weight = weight[:, None]
                 total = total + weight * _looked(values, seen, grid)
         if guided is not None:
-            total = total + torch.as_tensor(share)[:, None] * _looked(values, guided.place, grid)
+            seen = _without_steps(_looked(values, guided.place, grid), guided.place, grid)
+            total = total + torch.as_tensor(share)[:, None] * seen
         return torch.as_tensor(total)
 
     def _guided(self, items: slice, number: int, size: tuple[int, int]) -> _Guided | None:
@@ -154,6 +159,22 @@ def _looked(values: Tensor, place: Tensor, grid: tuple[int, int]) -> Tensor:
     x, y = place.unbind(-1)
     seen = torch.stack([(2 * x + 1) / grid[1] - 1, (2 * y + 1) / grid[0] - 1], dim=-1)
     return F.grid_sample(values.float(), seen, padding_mode="border", align_corners=False)
+
+
+def _without_steps(seen: Tensor, place: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Values (B, V, H, W) seen at places (B, H, W, 2), blended across where the place jumps.
+
+    Each pixel looks at one place, so that a cut would have the steps of the pixels' edges.
+    """
+    height, width = place.shape[1:3]
+    across = place.diff(dim=2).abs().amax(-1) > JUMP * grid[1] / width
+    down = place.diff(dim=1).abs().amax(-1) > JUMP * grid[0] / height
+    is_cut = F.pad(across, [0, 1]) | F.pad(across, [1, 0])
+    is_cut = is_cut | F.pad(down, [0, 0, 0, 1]) | F.pad(down, [0, 0, 1, 0])
+    kernel = seen.new_tensor([0.25, 0.5, 0.25])
+    kernel = kernel.outer(kernel).expand(seen.shape[1], 1, 3, 3)
+    blended = F.conv2d(F.pad(seen, [1, 1, 1, 1], mode="replicate"), kernel, groups=seen.shape[1])
+    return torch.where(is_cut[:, None], blended, seen)
 
 
 def _slopes(position: Tensor) -> tuple[Tensor, Tensor]:

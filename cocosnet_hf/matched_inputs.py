@@ -292,21 +292,20 @@ class MatchedInputReader(InputReader):
         return ExemplarPhotos(photos, conditions, places)
 
     def _landmarks_on(self, source: Any, photo_source: Any, photo: Tensor) -> Landmarks | None:
-        """Of an exemplar's own condition, as it lies on its photo, or else of the photo."""
-        if source is None:
-            is_tensor = isinstance(photo_source, Tensor)
-            seen = to_image(photo_source, low=0) if is_tensor else photo_source
-            found = self.condition.landmarks_in(seen)
-            if found is None:
-                logger.warning(
-                    f"nothing that a {self.condition.type} condition goes by was seen in the exemplar, "
-                    "which is matched by looks alone: exemplar_condition= can say where it lies."
-                )
-            return found
+        """Of an exemplar's photo and its own condition, as that lies on the photo, if any."""
         if self.is_encoded(source):
-            return self.condition.landmarks(_checked(source, photo, self.condition))
-        source = self._lying_on(self.condition.open(source), photo_source)
-        return self.condition.landmarks(source)
+            source = _checked(source, photo, self.condition)
+        elif source is not None:
+            source = self._lying_on(self.condition.open(source), photo_source)
+        is_tensor = isinstance(photo_source, Tensor)
+        seen = to_image(photo_source, low=0) if is_tensor else photo_source
+        found = self.condition.landmarks_in(seen, source)
+        if found is None:
+            logger.warning(
+                f"nothing that a {self.condition.type} condition goes by was seen in the exemplar, "
+                "which is matched by looks alone: exemplar_condition= can say where it lies."
+            )
+        return found
 
     def _load_exemplar_condition(self, source: Any, photo: Tensor, photo_source: Any) -> Tensor:
         if source is None:

@@ -282,9 +282,14 @@ class Condition(ABC):
         """The same for rows of which nothing needs to guide, which are then read faster."""
         return self
 
-    def landmarks_in(self, photo: Picture) -> Landmarks | None:
-        """What guides of an exemplar that comes without a condition; None if that is not read."""
-        return None
+    def landmarks_in(
+        self, photo: Picture, source: Source | Tensor | None = None
+    ) -> Landmarks | None:
+        """What guides of an exemplar, by its photo and its own condition where it comes with one.
+
+        source: as `landmarks` takes it. None if neither tells.
+        """
+        return None if source is None else self.landmarks(source)
 
     def guide(self, own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
         """What the landmarks of a condition and of an exemplar say of where it lies there.

@@ -16,10 +16,11 @@ from ..person_reader import PERSON_CLASSES, NotFoundInPhotoError, read_joints_of
 from ..pictures import Picture
 from ..propagation import Guide
 from .base import Landmarks
+from .bones import FOREARMS, HEAD, SHINS, THIGHS, UPPER_ARMS, in_cells, nearest_bone
 from .joints import JOINTS
 from .reflection import core_of, held_to_regions
 from .regions import at_size, kept, labels_of
-from .skinning import FOREARMS, HEAD, SHINS, THIGHS, UPPER_ARMS, in_cells, nearest_bone, skinned
+from .skinning import skinned
 
 _NUMBER = {name: number for number, name in enumerate(PERSON_CLASSES)}
 _BACKGROUND, _SKIN = _NUMBER["background"], _NUMBER["skin"]
@@ -104,7 +105,7 @@ def dressed_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int,
         asked = at_size(labels, size).astype(int)
         regions = asked * len(LIMBS_OF_SKIN)
         y, x = np.nonzero(asked == _SKIN)
-        regions[y, x] += nearest_bone(in_cells(own.points, size), LIMBS_OF_SKIN, x + 1j * y)
+        regions[y, x] += nearest_bone(in_cells(own.points, size), LIMBS_OF_SKIN, x + 1j * y)[0]
         found = held_to_regions(moved(size), regions, cores, exemplar_grid)
         return torch.from_numpy(np.stack([found.real, found.imag], axis=-1)).float()
 

@@ -145,9 +145,13 @@ class EdgeCondition(Condition):
             return landmarks_of_portrait(seen_edges(self.one_encoded(source)))
         return landmarks_of_portrait(seen_edges(self.encode(source, *read_size(*source.size))))
 
-    def landmarks_in(self, photo: Picture) -> Landmarks | None:
+    def landmarks_in(
+        self, photo: Picture, source: Source | Tensor | None = None
+    ) -> Landmarks | None:
         """The parts of the face in an exemplar, seen in the photo itself."""
-        return landmarks_of_portrait(seen_photo(photo)) if self.guided else None
+        if source is not None or not self.guided:
+            return super().landmarks_in(photo, source)
+        return landmarks_of_portrait(seen_photo(photo))
 
     def guide(self, own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
         """See `portrait_guide`."""

@@ -306,9 +306,13 @@ class MaskCondition(Condition):
                 labels[strength.amax(0) == 0] = -1
         return mask_guide(self.classes).of_labels(labels.numpy())
 
-    def landmarks_in(self, photo: Picture) -> Landmarks | None:
+    def landmarks_in(
+        self, photo: Picture, source: Source | Tensor | None = None
+    ) -> Landmarks | None:
         """Of people and landscapes what the bundled network sees; None where it sees nobody."""
-        return mask_guide(self.classes).of_photo(photo) if self.has_landmarks else None
+        if source is not None or not self.has_landmarks:
+            return super().landmarks_in(photo, source)
+        return mask_guide(self.classes).of_photo(photo)
 
     def guide(self, own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
         """Each class looks at its like, see `regions`; a body moves with its joints, `dressed`."""

@@ -23,6 +23,8 @@ from .base import Condition, ConditionCard, Geometry, Landmarks, Source
 from .descriptors import pose_descriptor
 from .joints import BODY_25, COCO, JOINTS, LIMBS, Pose, read_keypoints, read_pose
 from .lines import truncated_distance
+from .posed import posed_guide
+from .regions import kept
 from .skinning import skinned
 
 __all__ = ["BODY_25", "COCO", "COLORS", "JOINTS", "LIMBS", "Pose", "PoseCondition", "read_pose"]
@@ -224,22 +226,34 @@ class PoseCondition(Condition):
 
     def landmarks(self, source: Source | Tensor) -> Landmarks | None:
         """The joints that count, (18, 2); None of an encoded pose."""
-        if isinstance(source, Tensor):
-            return None
-        joints, (height, width) = source.value.joints, source.size
+        return None if isinstance(source, Tensor) else self._landmarks(source.value)
+
+    def _landmarks(self, pose: Pose) -> Landmarks:
+        joints, (height, width) = pose.joints, pose.size
         places = joints[:, :2] / (width, height)
         places[joints[:, 2] <= self.min_score] = np.nan
         return Landmarks(torch.from_numpy(places).float())
 
-    def landmarks_in(self, photo: Picture) -> Landmarks | None:
-        """The joints of the person whom the bundled network sees; None where it sees nobody."""
+    def landmarks_in(
+        self, photo: Picture, source: Source | Tensor | None = None
+    ) -> Landmarks | None:
+        """The joints, and what is worn as the bundled network sees it; of joints alone, see above.
+
+        Without a source the joints are those that it sees. None where it sees nobody.
+        """
+        given = None if source is None else self.landmarks(source)
         try:
-            return self.landmarks(self.open(self.from_photo(photo)))
+            person = read_person(photo)
         except NotFoundInPhotoError:
-            return None
+            return given
+        height, width = person.labels.shape
+        places = given or self._landmarks(Pose.from_array(person.joints, (height, width)))
+        return dataclasses.replace(places, labels=kept(person.labels), is_read=True)
 
     def guide(self, own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
-        """Along and beside the limbs, see `skinned_flow`."""
+        """Along and beside the limbs, each with what belongs to it where that was seen."""
+        if exemplar.labels is not None:
+            return posed_guide(own, exemplar, exemplar_grid)
         moved = skinned(own.points, exemplar.points, exemplar_grid)
 
         @functools.lru_cache(maxsize=4)  # of a call: the grid's, the window's and the picture's

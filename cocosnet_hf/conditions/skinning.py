@@ -6,26 +6,14 @@ either pose, and a place moves with the parts that it is near.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
+from .bones import FOREARMS, HEAD, SHINS, THIGHS, TRUNK, UPPER_ARMS, in_cells, on_bone
 from .joints import JOINTS
-
-
-def _bones(names: str) -> tuple[tuple[int, int], ...]:
-    pairs = [pair.split("-") for pair in names.split()]
-    return tuple((JOINTS.index(first), JOINTS.index(second)) for first, second in pairs)
-
-
-HEAD = tuple(map(JOINTS.index, ("nose", "r_eye", "l_eye", "r_ear", "l_ear", "neck")))
-TRUNK = tuple(map(JOINTS.index, ("neck", "r_shoulder", "l_shoulder", "r_hip", "l_hip")))
-UPPER_ARMS = _bones("r_shoulder-r_elbow l_shoulder-l_elbow")
-FOREARMS = _bones("r_elbow-r_wrist l_elbow-l_wrist")
-THIGHS = _bones("r_hip-r_knee l_hip-l_knee")
-SHINS = _bones("r_knee-r_ankle l_knee-l_ankle")
 
 TALLNESS = 1.1
 """A body's height from its highest joint to its lowest, as a multiple: hair and shoes."""
@@ -45,9 +33,6 @@ BESIDE = 0.08
 
 GROUND = 0.2
 """The same where what is carried, such as a bag, has ended as well."""
-
-HAND_OR_FOOT = 0.4
-"""How far a forearm or shin goes on beyond its last joint, as a share of its length."""
 
 MOST_STEPS = 40
 """With which a way out of the body is looked for."""
@@ -71,25 +56,33 @@ STRAIGHTNESS = 0.3
 is narrow, and its joints alone would pull it wide."""
 
 
-def skinned(
-    points: Tensor, exemplar_points: Tensor, exemplar_grid: tuple[int, int]
-) -> Callable[[tuple[int, int]], np.ndarray]:
-    """`skinned_flow` between landmarks, at any fineness: (h, w) complex, in cells of the grid.
+Flow = Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+"""Of joints, an exemplar's joints and places: where each lies there, as `skinned_flow` says it."""
 
-    points, exemplar_points: (18, 2) in shares of the pictures.
+
+def skinned(
+    points: Tensor,
+    exemplar_points: Tensor,
+    exemplar_grid: tuple[int, int],
+    flow_of: Flow | None = None,
+) -> Callable[[tuple[int, int]], np.ndarray]:
+    """A flow between landmarks, at any fineness: (h, w) complex, in cells of the grid.
+
+    points, exemplar_points: (18, 2) in shares of the pictures. flow_of: `skinned_flow` or its like.
     """
+    flow_of = flow_of or skinned_flow
     other = in_cells(exemplar_points, exemplar_grid)
 
     def places(size: tuple[int, int]) -> np.ndarray:
         joints = in_cells(points, size)
         if size[0] < FINE:
             y, x = np.mgrid[: size[0], : size[1]]
-            return skinned_flow(joints, other, x + 1j * y)
+            return flow_of(joints, other, x + 1j * y)
         y, x = np.mgrid[: size[0] + STEP : STEP, : size[1] + STEP : STEP]
-        flow, is_rough = _between(skinned_flow(joints, other, x + 1j * y))
+        flow, is_rough = _between(flow_of(joints, other, x + 1j * y))
         flow, is_rough = (each[: size[0], : size[1]] for each in (flow, is_rough))
         y, x = is_rough.nonzero()
-        flow[y, x] = skinned_flow(joints, other, x + 1j * y)
+        flow[y, x] = flow_of(joints, other, x + 1j * y)
         return flow
 
     return places
@@ -114,28 +107,6 @@ def _between(flow: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return flow, is_rough.repeat(STEP, 0).repeat(STEP, 1)
 
 
-def in_cells(points: Tensor, grid: tuple[int, int]) -> np.ndarray:
-    """Points (n, 2) in shares as complex numbers x + iy in the cells of a grid (h, w)."""
-    places = points.double().cpu().numpy() * grid[::-1] - 0.5
-    return places[:, 0] + 1j * places[:, 1]
-
-
-def nearest_bone(
-    joints: np.ndarray, groups: Sequence[Sequence[tuple[int, int]]], places: np.ndarray
-) -> np.ndarray:
-    """The number of the group that has the bone nearest to each place, the shape of `places`.
-
-    joints: complex, as of `skinned_flow`. groups: of pairs of joints; 0 where all are missing.
-    """
-    away = np.full((len(groups), *places.shape), np.inf)
-    for number, bones in enumerate(groups):
-        for bone in bones:
-            if not np.isnan(joints[list(bone)]).any():
-                far = abs(places - _nearest(joints, bone, places))
-                away[number] = np.minimum(away[number], far)
-    return away.argmin(0)
-
-
 def skinned_flow(joints: np.ndarray, exemplar_joints: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Where each place of a pose lies in the exemplar's: complex, the shape of `places`.
 
@@ -144,37 +115,34 @@ def skinned_flow(joints: np.ndarray, exemplar_joints: np.ndarray, places: np.nda
     another part of the exemplar, which hides what is there, a place beside a limb or far from all
     parts looks at the ground, and others are NaN. So are all for poses without a part in common.
     """
+    return moved_by(_skinned, joints, exemplar_joints, places)
+
+
+def moved_by(
+    flow: Callable[[Bodies, np.ndarray], np.ndarray],
+    joints: np.ndarray,
+    exemplar_joints: np.ndarray,
+    places: np.ndarray,
+) -> np.ndarray:
+    """What a flow says of places, of which it is given so many at once; NaN without a part."""
     parts = parts_of(joints, exemplar_joints)
     if not parts:
         return np.full(places.shape, complex(np.nan, np.nan))
     # A thousandth of a pixel is near enough, and half the time.
-    joints, exemplar_joints = joints.astype(np.complex64), exemplar_joints.astype(np.complex64)
+    bodies = Bodies(joints.astype(np.complex64), exemplar_joints.astype(np.complex64), parts)
     places = places.astype(np.complex64)
     blocks = np.array_split(places.ravel(), -(-places.size // PLACES_AT_ONCE) or 1)
-    found = [_skinned(joints, exemplar_joints, parts, block) for block in blocks]
-    return np.concatenate(found).reshape(places.shape)
+    return np.concatenate([flow(bodies, block) for block in blocks]).reshape(places.shape)
 
 
-def _skinned(
-    joints: np.ndarray, exemplar_joints: np.ndarray, parts: list[Part], places: np.ndarray
-) -> np.ndarray:
-    height, exemplar_height = (
-        TALLNESS * float(np.ptp(one[~np.isnan(one)].imag)) for one in (joints, exemplar_joints)
-    )
-    away = np.stack([part.distance(joints, places) for part in parts])
+def _skinned(bodies: Bodies, places: np.ndarray) -> np.ndarray:
+    height, exemplar_height = bodies.height, bodies.exemplar_height
+    is_arm, is_leg, is_thigh = bodies.is_arm, bodies.is_leg, bodies.is_thigh
+    away = bodies.away(places)
     own, closest = away.argmin(0), away.min(0)
-    is_arm, is_leg, is_thigh = (
-        np.array([part.bones[0] in bones for part in parts])
-        for bones in (UPPER_ARMS + FOREARMS, THIGHS + SHINS, THIGHS)
-    )
-    is_left = np.array([JOINTS[part.bones[0][0]].startswith("l_") for part in parts])
-    # Half way between two shins there is nothing; between two thighs there may be a skirt.
-    apart = is_leg & is_leg[:, None] & (is_left != is_left[:, None])
-    apart &= ~(is_thigh & is_thigh[:, None])
-    share = np.exp((closest - away) / (SOFTNESS * height)) * ~apart[:, own]
-    moved = sum(weight * part.moved(places) for weight, part in zip(share, parts, strict=True))
-    moved = moved / share.sum(0)
-    there = np.stack([part.distance(exemplar_joints, moved) for part in parts])
+    share = np.exp((closest - away) / (SOFTNESS * height)) * ~bodies.apart[:, own]
+    moved = bodies.blended(places, share)
+    there = bodies.away_there(moved)
     hidden = there.min(0) < there[own, np.arange(len(own))] - SOFTNESS * exemplar_height
     # Before the trunk, or before the other leg, whose trouser is its like.
     hidden &= ~((is_arm | is_leg)[own] & (closest < LIMB * height))
@@ -184,16 +152,63 @@ def _skinned(
     # Between an arm and the trunk or a thigh there may be a coat or a skirt.
     free = np.min(away[~is_arm], 0, initial=np.inf) > BESIDE * height
     np.put_along_axis(away, own[None], np.inf, axis=0)
-    second = away.argmin(0) if len(parts) > 1 else own
+    second = away.argmin(0) if len(away) > 1 else own
     is_ground = is_leg[own] | (is_arm[own] & free) | far
     is_ground &= hidden & (far | ~(is_thigh[own] & is_thigh[second]))
-    way = np.zeros_like(moved)
-    for number in np.unique(own[is_ground]):
-        chosen = is_ground & (own == number)
-        way[chosen] = parts[number].outwards(exemplar_joints, moved[chosen])
-    least = exemplar_height * np.maximum(closest[is_ground] / height, GROUND)
-    moved[is_ground] = _outside(exemplar_joints, parts, moved[is_ground], way[is_ground], least)
+    moved[is_ground] = bodies.outside(own[is_ground], moved[is_ground], closest[is_ground])
     return np.where(hidden & ~is_ground, complex(np.nan, np.nan), moved)
+
+
+class Bodies:
+    """Two poses, the parts that both show, and what kind each part is.
+
+    joints, exemplar_joints: as of `skinned_flow`. height, exemplar_height: of the bodies. is_arm,
+    is_leg, is_thigh: (n,) bool, of each part. limb: (n,) a number that the parts of one arm or leg
+    share. apart: (n, n) bool, parts between which there is nothing.
+    """
+
+    def __init__(self, joints: np.ndarray, exemplar_joints: np.ndarray, parts: list[Part]) -> None:
+        self.joints, self.exemplar_joints, self.parts = joints, exemplar_joints, parts
+        self.height, self.exemplar_height = (
+            TALLNESS * float(np.ptp(one[~np.isnan(one)].imag)) for one in (joints, exemplar_joints)
+        )
+        first = [part.bones[0] for part in parts]
+        self.is_arm, self.is_leg, self.is_thigh = (
+            np.array([bone in bones for bone in first])
+            for bones in (UPPER_ARMS + FOREARMS, THIGHS + SHINS, THIGHS)
+        )
+        is_left = np.array([JOINTS[bone[0]].startswith("l_") for bone in first])
+        self.limb = np.select(
+            [self.is_arm, self.is_leg], [-1 - is_left, -3 - is_left], np.arange(len(parts))
+        )
+        # Half way between two shins there is nothing; between two thighs there may be a skirt.
+        self.apart = self.is_leg & self.is_leg[:, None] & (is_left != is_left[:, None])
+        self.apart &= ~(self.is_thigh & self.is_thigh[:, None])
+
+    def away(self, places: np.ndarray) -> np.ndarray:
+        """From each part to places of the pose, (n, ...)."""
+        return np.stack([part.distance(self.joints, places) for part in self.parts])
+
+    def away_there(self, places: np.ndarray) -> np.ndarray:
+        """The same in the exemplar."""
+        return np.stack([part.distance(self.exemplar_joints, places) for part in self.parts])
+
+    def blended(self, places: np.ndarray, share: np.ndarray) -> np.ndarray:
+        """Where places go that move with every part by its share, (n, ...)."""
+        each = zip(share, self.parts, strict=True)
+        return np.asarray(sum(weight * part.moved(places) for weight, part in each) / share.sum(0))
+
+    def outside(self, own: np.ndarray, moved: np.ndarray, closest: np.ndarray) -> np.ndarray:
+        """Places (m,) of the exemplar moved away from their own parts on to the ground.
+
+        closest (m,): how far each is from the pose's bones, which it then is from the exemplar's.
+        """
+        way = np.zeros_like(moved)
+        for number in np.unique(own):
+            chosen = own == number
+            way[chosen] = self.parts[number].outwards(self.exemplar_joints, moved[chosen])
+        least = self.exemplar_height * np.maximum(closest / self.height, GROUND)
+        return _outside(self.exemplar_joints, self.parts, moved, way, least)
 
 
 @dataclass(frozen=True)
@@ -210,24 +225,17 @@ class Part:
 
     def distance(self, joints: np.ndarray, places: np.ndarray) -> np.ndarray:
         """From each place to the part, which hands and feet belong to, in one of the poses."""
-        return np.min([abs(places - _nearest(joints, bone, places)) for bone in self.bones], 0)
+        return np.min([abs(places - on_bone(joints, bone, places)) for bone in self.bones], 0)
 
     def outwards(self, joints: np.ndarray, places: np.ndarray) -> np.ndarray:
         """The way from the part to each place, of length 1."""
-        offs = np.stack([places - _nearest(joints, bone, places) for bone in self.bones])
+        offs = np.stack([places - on_bone(joints, bone, places) for bone in self.bones])
         off = offs[abs(offs).argmin(0), np.arange(len(places))]
         return off / np.maximum(abs(off), 1e-9)
 
     def moved(self, places: np.ndarray) -> np.ndarray:
         """Where places lie in the other pose."""
         return self.a * places + self.b * places.conj() + self.c
-
-
-def _nearest(joints: np.ndarray, bone: tuple[int, int], places: np.ndarray) -> np.ndarray:
-    """The place of a bone, with its hand or foot, that is nearest to each place."""
-    start, along = joints[bone[0]], joints[bone[1]] - joints[bone[0]]
-    end = 1 + HAND_OR_FOOT if bone in FOREARMS + SHINS else 1
-    return start + along * ((places - start) / (along or 1)).real.clip(0, end)
 
 
 def parts_of(joints: np.ndarray, exemplar: np.ndarray) -> list[Part]:

@@ -1,6 +1,6 @@
 // Where each place of a layout likely lies in the exemplar, by what both show.
 //
-// As in cocosnet_hf/conditions: pose.py, dressed.py, regions.py and portraits.py. A guide is a
+// As in cocosnet_hf/conditions: pose.py, posed.py, dressed.py, regions.py and portraits.py. A guide is a
 // function of (width, height) that returns {x, y} in cells of the exemplar's grid {width, height},
 // NaN where nothing is known. Layouts and exemplars are {points, labels: {set, width, height},
 // isRead, sure}: points in shares of the picture, labels a class for each pixel, sure where a network
@@ -9,19 +9,21 @@
 import {
   blurred, clamp, count, erodeSquare, interpolated, joinedParts, nearestOf, nearestSet, roundEven,
 } from "./planes.js";
+import { posedGuide } from "./posed.js";
 import { coreOf, heldToRegions } from "./reflection.js";
-import { LIMBS_OF_SKIN, inCells, nearestBone, skinnedFlow, solved } from "./skinning.js";
+import { LIMBS_OF_SKIN, PERSON_CLASSES, inCells, nearestBone, skinnedFlow, solved } from "./skinning.js";
 
 export const GUIDES = { pose: poseGuide, person: dressedGuide, regions: regionGuide, portrait: portraitGuide };
 
 function poseGuide(own, exemplar, grid) {
+  return exemplar.labels ? posedGuide(own, exemplar, grid) : skinnedGuide(own, exemplar, grid);
+}
+
+function skinnedGuide(own, exemplar, grid) {
   const other = inCells(exemplar.points, grid.width, grid.height);
   return (width, height) => skinnedFlow(inCells(own.points, width, height), other, width, height);
 }
 
-export const PERSON_CLASSES = (
-  "background skin hair headwear eyewear top outerwear dress legwear_long skirt_shorts footwear bag accessory"
-).split(" ");
 const numbers = (names) => names.split(" ").map((name) => PERSON_CLASSES.indexOf(name));
 const ONE_HEAD = numbers("skin hair headwear eyewear");
 const ON_HEAD = numbers("hair headwear");
@@ -33,14 +35,14 @@ const LEAST_SEEN = 0.008;
 const UNSURE = 0.01;
 
 function dressedGuide(own, exemplar, grid) {
-  const moved = poseGuide(own, exemplar, grid);
+  const moved = skinnedGuide(own, exemplar, grid);
   const cores = remembered((region) => dressedCores(Math.floor(region / LIMBS_OF_SKIN.length), exemplar));
   return (width, height) => {
     const asked = atSize(own.labels, width, height);
     const pose = inCells(own.points, width, height);
     const limbAt = nearestBone(pose, LIMBS_OF_SKIN);
     const regions = Int32Array.from(asked, (label, at) => {
-      const limb = label === SKIN ? limbAt(at % width, Math.floor(at / width)) : 0;
+      const limb = label === SKIN ? limbAt(at % width, Math.floor(at / width))[0] : 0;
       return label * LIMBS_OF_SKIN.length + limb;
     });
     return heldToRegions(moved(width, height), width, height, regions, cores, grid);

@@ -5,9 +5,10 @@
 // {joints: 18 rows [x, y, score], width, height}}. While files come, {progress: {loaded, total}}.
 
 import { canny, figure, fittedSize, greyOf, lines, oneHot, withDistance } from "./encode.js";
-import { GUIDES, PERSON_CLASSES } from "./guides.js";
+import { GUIDES } from "./guides.js";
 import { resampled } from "./planes.js";
 import { cutOut, planesOf, readEdges, readFace, readLandscape, readMask, readPerson } from "./readers.js";
+import { PERSON_CLASSES } from "./skinning.js";
 
 const READ_SIDE = 256; // shorter side at which edges are found, to be read
 const MOST_THREADS = 4;
@@ -154,6 +155,11 @@ async function prepare({ photo, layout }) {
 
 async function landmarksOfLook(photo, layout) {
   if (job.kind === "portrait") return readFace(photo, read, job.settings.face_side);
+  if (layout && job.kind === "pose") {
+    const given = await landmarksOf(layout);
+    const seen = await readPerson(photo, read);
+    return seen ? { ...given, labels: seen.labels, isRead: true } : given;
+  }
   if (layout) return landmarksOf(layout);
   return job.kind === "regions" ? readLandscape(photo, read) : readPerson(photo, read);
 }

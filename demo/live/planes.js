@@ -115,6 +115,9 @@ export const erodeDisc = (set, width, height, radius) =>
 export const erodeSquare = (set, width, height, radius) =>
   covered(set, width, height, Array(2 * radius + 1).fill(radius), false);
 
+export const dilateSquare = (set, width, height, radius) =>
+  covered(set, width, height, Array(2 * radius + 1).fill(radius), true);
+
 export const openDisc = (set, width, height, radius) =>
   covered(erodeDisc(set, width, height, radius), width, height, discRows(radius), true);
 

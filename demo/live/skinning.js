@@ -13,6 +13,10 @@ const bones = (names) =>
   names.split(" ").map((pair) => pair.split("-").map((name) => JOINTS.indexOf(name)));
 const joints = (names) => names.split(" ").map((name) => JOINTS.indexOf(name));
 
+export const PERSON_CLASSES = (
+  "background skin hair headwear eyewear top outerwear dress legwear_long skirt_shorts footwear bag accessory"
+).split(" ");
+
 export const LIMBS = bones(
   "neck-r_shoulder neck-l_shoulder r_shoulder-r_elbow r_elbow-r_wrist l_shoulder-l_elbow " +
     "l_elbow-l_wrist neck-r_hip r_hip-r_knee r_knee-r_ankle neck-l_hip l_hip-l_knee " +
@@ -34,19 +38,27 @@ export const LIMBS_OF_SKIN = [
   [...THIGHS, ...SHINS],
 ];
 
-const TALLNESS = 1.1;
+export const ARMS = UPPER_ARMS.map((bone, side) => [bone, FOREARMS[side]]);
+export const LIMBS_OF_FIGURE = [
+  HEAD.slice(1).map((joint) => [HEAD[0], joint]),
+  TRUNK.slice(1).map((joint) => [TRUNK[0], joint]),
+  ...ARMS,
+  ...THIGHS.map((bone, side) => [bone, SHINS[side]]),
+];
+
+export const TALLNESS = 1.1;
 const SHORTEST = 0.07;
-const SOFTNESS = 0.012;
-const LIMB = 0.03;
-const BESIDE = 0.08;
-const GROUND = 0.2;
+export const SOFTNESS = 0.012;
+export const LIMB = 0.03;
+export const BESIDE = 0.08;
+export const GROUND = 0.2;
 const HAND_OR_FOOT = 0.4;
 const MOST_STEPS = 40;
 const MOST_GROWTH = 1.5;
 const STRAIGHTNESS = 0.3;
 
 const isOf = (bone, list) => list.some(([from, to]) => from === bone[0] && to === bone[1]);
-const isSeen = ([x]) => !Number.isNaN(x);
+export const isSeen = ([x]) => !Number.isNaN(x);
 const times = ([a, b], [c, d]) => [a * c - b * d, a * d + b * c];
 const minus = ([a, b], [c, d]) => [a - c, b - d];
 const over = ([a, b], [c, d]) => [(a * c + b * d) / (c * c + d * d), (b * c - a * d) / (c * c + d * d)];
@@ -82,7 +94,7 @@ function farFromBone(bones, at, x, y) {
   return Math.sqrt(right * right + down * down);
 }
 
-function farFrom(bones, x, y) {
+export function farFrom(bones, x, y) {
   let least = Infinity;
   for (let at = 0; at < bones.length; at += 6) {
     const far = farFromBone(bones, at, x, y);
@@ -92,7 +104,7 @@ function farFrom(bones, x, y) {
 }
 
 // A function of a place: the number of the group that has the bone nearest to it, 0 where all are
-// missing.
+// missing, and how far that is.
 export function nearestBone(pose, groups) {
   const drawn = groups.map((group) =>
     drawnBones(pose, group.filter((bone) => bone.every((joint) => isSeen(pose[joint])))),
@@ -103,13 +115,19 @@ export function nearestBone(pose, groups) {
       const far = farFrom(bones, x, y);
       if (far < least) [best, least] = [number, far];
     });
-    return best;
+    return [best, least];
   };
 }
 
 // Where each cell of a grid lies in the exemplar: {x, y}, NaN where nothing is known.
 // pose, exemplarPose: 18 points in cells of either grid, NaN where missing.
 export function skinnedFlow(pose, exemplarPose, width, height) {
+  return movedBy(movedPlace, pose, exemplarPose, width, height);
+}
+
+// The same by a function of two bodies and a place: {place}, {place, way, least} of one that is to
+// be moved on to the ground, null where nothing is known.
+export function movedBy(movedPlace, pose, exemplarPose, width, height) {
   const x = new Float64Array(width * height).fill(NaN);
   const y = new Float64Array(width * height).fill(NaN);
   const parts = partsOf(pose, exemplarPose);
@@ -138,6 +156,8 @@ function bodyOf(pose, exemplarPose, parts) {
     part.isArm = isOf(first, [...UPPER_ARMS, ...FOREARMS]);
     part.isThigh = isOf(first, THIGHS);
     part.isLeg = part.isThigh || isOf(first, SHINS);
+    const side = JOINTS[first[0]].slice(0, 2);
+    part.limb = part.isArm ? `${side}arm` : part.isLeg ? `${side}leg` : String(first);
     part.isLeft = JOINTS[first[0]].startsWith("l_");
     part.own = drawnBones(pose, part.bones);
     part.other = drawnBones(exemplarPose, part.bones);
@@ -149,7 +169,7 @@ function bodyOf(pose, exemplarPose, parts) {
     ),
   );
   const away = new Float64Array(parts.length);
-  return { parts, tall, exemplarTall, apart, away };
+  return { pose, parts, tall, exemplarTall, apart, away };
 }
 
 function movedPlace({ parts, tall, exemplarTall, apart, away }, x, y) {
@@ -195,7 +215,7 @@ function movedPlace({ parts, tall, exemplarTall, apart, away }, x, y) {
   return { place, way: outwards(part.other, movedX, movedY), least };
 }
 
-function moved({ a, b, c }, x, y) {
+export function moved({ a, b, c }, x, y) {
   return [
     a[0] * x - a[1] * y + b[0] * x + b[1] * y + c[0],
     a[1] * x + a[0] * y + b[1] * x - b[0] * y + c[1],
@@ -203,7 +223,7 @@ function moved({ a, b, c }, x, y) {
 }
 
 // The way from a part's bones to a place, of length 1.
-function outwards(bones, x, y) {
+export function outwards(bones, x, y) {
   let [way, least] = [null, Infinity];
   for (let at = 0; at < bones.length; at += 6) {
     const far = farFromBone(bones, at, x, y);

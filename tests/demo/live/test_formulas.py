@@ -92,6 +92,12 @@ def pair(kind: str) -> tuple[Condition, Landmarks, Landmarks, tuple[int, int]]:
             condition.landmarks_in(two),
             (32, 32),
         )
+    if kind == "figure":
+        condition = bundled_condition("pose-to-body")
+        poses = [condition.open(str(GALLERY / "pose-to-body" / f"0{n}.json")) for n in (3, 9)]
+        photo = GALLERY / "pose-to-body" / "09.jpg"
+        exemplar = condition.landmarks_in(photo, poses[1])
+        return condition, condition.landmarks(poses[0]), exemplar, (48, 24)
     job = {"pose": "pose-to-body", "person": "mask-to-image", "regions": "mask-to-landscape"}[kind]
     condition, suffix = bundled_condition(job), "json" if kind == "pose" else "png"
     own, other = (
@@ -101,7 +107,7 @@ def pair(kind: str) -> tuple[Condition, Landmarks, Landmarks, tuple[int, int]]:
     return condition, own, other, (32, 32) if kind == "regions" else (48, 24)
 
 
-@pytest.mark.parametrize("kind", ["pose", "person", "regions", "portrait"])
+@pytest.mark.parametrize("kind", ["pose", "figure", "person", "regions", "portrait"])
 def test_guides_lead_where_the_package_leads(page: Page, kind: str):
     condition, own, exemplar, grid = pair(kind)
     sizes = [grid, (8 * grid[0], 8 * grid[1])]
@@ -114,7 +120,7 @@ def test_guides_lead_where_the_package_leads(page: Page, kind: str):
     found = page.evaluate(
         LOOK,
         [
-            kind,
+            "pose" if kind == "figure" else kind,
             sent(own, fits),
             sent(exemplar, fits),
             {"height": grid[0], "width": grid[1]},
