@@ -28,7 +28,7 @@ from .bones import (
     nearest_bone,
 )
 from .joints import JOINTS
-from .reflection import held_to_regions
+from .reflection import core_of, held_to_regions
 from .skinning import BESIDE, LIMB, SOFTNESS, TALLNESS, Bodies, moved_by, skinned
 
 LIMBS = (
@@ -41,6 +41,8 @@ LIMBS = (
 
 SKIRTS = [PERSON_CLASSES.index(name) for name in ("outerwear", "dress", "skirt_shorts")]
 """What may hang between two legs."""
+
+SKIN = PERSON_CLASSES.index("skin")
 
 ON_ANY_ARM = [PERSON_CLASSES.index(name) for name in ("background", "skin", "bag", "accessory")]
 """What an arm may show without wearing it."""
@@ -60,6 +62,11 @@ ELBOW = 0.027
 
 REACH = 0.15
 """Distance from a bone, as a share of the body's height, up to which its clothes may hang."""
+
+
+AS_IT_IS, BEYOND = -1, -2
+"""Regions of what may show anything, and of what lies beyond the exemplar's frame and is ground:
+its border would be drawn out to a stripe, of a shoe as well."""
 
 
 class Figure:
@@ -84,6 +91,10 @@ class Figure:
     def is_skirt(self, places: np.ndarray) -> np.ndarray:
         """Whether each place shows what may hang between two legs."""
         return np.isin(self._at(places, self.labels), SKIRTS)
+
+    def is_skin(self, places: np.ndarray) -> np.ndarray:
+        """Whether each place shows skin, such as that of a hand."""
+        return self._at(places, self.labels) == SKIN
 
     def is_inside(self, places: np.ndarray) -> np.ndarray:
         """Whether each place is surely of the person."""
@@ -126,21 +137,24 @@ def posed_guide(own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, i
         own.points, exemplar.points, exemplar_grid, functools.partial(posed_flow, figure=figure)
     )
     person = figure.inside.astype(np.float32)
-    everything = np.ones_like(person)
+    ground = core_of(figure.labels == 0)
+    shown = {AS_IT_IS: np.ones_like(person), BEYOND: ground}
 
     def cores(region: int) -> tuple[np.ndarray, np.ndarray]:
-        return (everything, everything) if region < 0 else (person, person)
+        return (shown.get(region, person),) * 2
 
     @functools.lru_cache(maxsize=4)  # of a call: the grid's, the window's and the picture's
     def places(size: tuple[int, int]) -> Tensor:
-        found = _within(moved(size), exemplar_grid)
+        flow = moved(size)
+        found = _within(flow, exemplar_grid)
         joints = in_cells(own.points, size)
         y, x = np.mgrid[: size[0], : size[1]]
         regions, away = nearest_bone(joints, LIMBS, x + 1j * y)
         # Only the middle of a limb is continued, and what is known stays as it is.
         near = away <= LIMB * TALLNESS * (np.nanmax(joints.imag) - np.nanmin(joints.imag))
         is_known = ~np.isnan(found)
-        regions[~near | (is_known & ~figure.is_inside(np.nan_to_num(found)))] = -1
+        regions[~near | (is_known & ~figure.is_inside(np.nan_to_num(found)))] = AS_IT_IS
+        regions[is_known & (found != flow)] = BEYOND
         found = held_to_regions(found, regions, cores, exemplar_grid)
         return torch.from_numpy(np.stack([found.real, found.imag], axis=-1)).float()
 
@@ -195,6 +209,8 @@ def _posed(bodies: Bodies, places: np.ndarray, figure: Figure) -> np.ndarray:
         other = bodies.parts[number].moved(places[index])
         near = bodies.away_there(other)
         seen = near[bodies.limb == bodies.limb[number]].min(0) <= near.min(0) + softness
+        # In the place of the ground, cloth that is nearer to an arm there is cloth all the same.
+        seen |= bare[index] & ~figure.is_skin(other)
         seen &= ~(bare | bent)[index] | figure.is_inside(other)
         moved[index[seen]], hidden[index[seen]] = other[seen], False
     is_ground |= hidden & is_arm[own] & (bent | (closest > LIMB * height))
@@ -229,6 +245,6 @@ def _beyond_elbows(bodies: Bodies, places: np.ndarray, closest: np.ndarray) -> n
 
 
 def _within(flow: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
-    """A flow whose places beyond the exemplar are at its border: of ground there is more."""
+    """A flow whose places beyond the exemplar are at its border."""
     rows, columns = grid
     return flow.real.clip(-0.5, columns - 0.5) + 1j * flow.imag.clip(-0.5, rows - 0.5)

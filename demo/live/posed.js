@@ -3,7 +3,7 @@
 // As in cocosnet_hf/conditions/posed.py, whose constants and cases these are.
 
 import { clamp, dilateSquare, erodeSquare, roundEven } from "./planes.js";
-import { heldToRegions } from "./reflection.js";
+import { coreOf, heldToRegions } from "./reflection.js";
 import {
   ARMS, BESIDE, GROUND, JOINTS, LIMB, LIMBS_OF_FIGURE, PERSON_CLASSES, SOFTNESS, TALLNESS,
   farFrom, inCells, isSeen, moved, movedBy, nearestBone, outwards,
@@ -11,9 +11,13 @@ import {
 
 const numbers = (names) => names.split(" ").map((name) => PERSON_CLASSES.indexOf(name));
 const SKIRTS = numbers("outerwear dress skirt_shorts");
+const [SKIN] = numbers("skin");
 const ON_ANY_ARM = numbers("background skin bag accessory");
 const ELBOWS = ARMS.map(([[, elbow]]) => elbow);
 const KNEES = ["r_knee", "l_knee"].map((name) => JOINTS.indexOf(name));
+// Regions of what may show anything, and of what lies beyond the exemplar's frame and is ground: its
+// border would be drawn out to a stripe, of a shoe as well.
+const [AS_IT_IS, BEYOND] = [-1, -2];
 const WORN = 0.1;
 const RIM = 0.006;
 const ALONG = 50;
@@ -57,6 +61,7 @@ function figureOf({ points, labels: { set, width, height } }, grid) {
     inside,
     hasSkirt,
     isSkirt,
+    isSkin: (x, y) => at(set, x, y) === SKIN,
     isInside: (x, y) => at(inside, x, y) > 0,
     isStrange: (bone, x, y) => at(strange[armOf(bone)], x, y) > 0,
   };
@@ -68,8 +73,10 @@ export function posedGuide(own, exemplar, grid) {
   const other = inCells(exemplar.points, grid.width, grid.height);
   const person = { set: figure.inside, width: wide, height: high };
   const everything = { set: new Uint8Array(wide * high).fill(1), width: wide, height: high };
+  const ground = coreOf(exemplar.labels.set.map((label) => (label === 0 ? 1 : 0)), wide, high);
+  const shown = new Map([[AS_IT_IS, everything], [BEYOND, ground]]);
   const cores = (region) => {
-    const core = region < 0 ? everything : person;
+    const core = shown.get(region) || person;
     return { may: core, continues: core };
   };
   return (width, height) => {
@@ -81,13 +88,13 @@ export function posedGuide(own, exemplar, grid) {
     const limbAt = nearestBone(pose, LIMBS_OF_FIGURE);
     const regions = new Int32Array(width * height);
     for (let at = 0; at < regions.length; at++) {
-      // Beyond the exemplar's border there is more ground.
-      const x = (flow.x[at] = clamp(flow.x[at], -0.5, grid.width - 0.5));
-      const y = (flow.y[at] = clamp(flow.y[at], -0.5, grid.height - 0.5));
+      const [x, y] = [clamp(flow.x[at], -0.5, grid.width - 0.5), clamp(flow.y[at], -0.5, grid.height - 0.5)];
+      const isBeyond = !Number.isNaN(x) && (x !== flow.x[at] || y !== flow.y[at]);
+      [flow.x[at], flow.y[at]] = [x, y];
       const [limb, far] = limbAt(at % width, Math.floor(at / width));
       // Only the middle of a limb is continued, and what is known stays as it is.
       const isGround = !Number.isNaN(x) && !figure.isInside(x, y);
-      regions[at] = far > near || isGround ? -1 : limb;
+      regions[at] = isBeyond ? BEYOND : far > near || isGround ? AS_IT_IS : limb;
     }
     return heldToRegions(flow, width, height, regions, cores, grid);
   };
@@ -129,7 +136,9 @@ function posedPlace(bodies, figure, x, y) {
     const other = moved(parts[behind], x, y);
     const limb = parts.filter((one) => one.limb === parts[behind].limb);
     const isSeenThere = nearestPart(limb, ...other).far <= nearestPart(parts, ...other).far + softness;
-    if (isSeenThere && (!(bare || bent) || figure.isInside(...other))) return { place: other };
+    // In the place of the ground, cloth that is nearer to an arm there is cloth all the same.
+    const shows = isSeenThere || (bare && !figure.isSkin(...other));
+    if (shows && (!(bare || bent) || figure.isInside(...other))) return { place: other };
   }
   if (!hidden) return { place };
   return part.isArm && (bent || closest > LIMB * tall) ? onGround() : null;
