@@ -43,6 +43,10 @@ class Source:
     notes: tuple[Note, ...] = ()
 
 
+Given = Source | Tensor | None
+"""A condition that an exemplar may come with: opened, encoded, or not given."""
+
+
 def value_of(source: Any) -> Any:
     """What a source holds, opened or not."""
     return source.value if isinstance(source, Source) else source
@@ -282,9 +286,7 @@ class Condition(ABC):
         """The same for rows of which nothing needs to guide, which are then read faster."""
         return self
 
-    def landmarks_in(
-        self, photo: Picture, source: Source | Tensor | None = None
-    ) -> Landmarks | None:
+    def landmarks_in(self, photo: Picture, source: Given = None) -> Landmarks | None:
         """What guides of an exemplar, by its photo and its own condition where it comes with one.
 
         source: as `landmarks` takes it. None if neither tells.

@@ -19,7 +19,7 @@ from torch import Tensor
 from ..person_reader import PERSON, NotFoundInPhotoError, read_person
 from ..pictures import MIN_SIDE, Picture, open_photo, resize_plane, to_image
 from ..propagation import Guide
-from .base import Condition, ConditionCard, Geometry, Landmarks, Source
+from .base import Condition, ConditionCard, Geometry, Given, Landmarks, Source
 from .descriptors import pose_descriptor
 from .joints import BODY_25, COCO, JOINTS, LIMBS, Pose, read_keypoints, read_pose
 from .lines import truncated_distance
@@ -234,9 +234,7 @@ class PoseCondition(Condition):
         places[joints[:, 2] <= self.min_score] = np.nan
         return Landmarks(torch.from_numpy(places).float())
 
-    def landmarks_in(
-        self, photo: Picture, source: Source | Tensor | None = None
-    ) -> Landmarks | None:
+    def landmarks_in(self, photo: Picture, source: Given = None) -> Landmarks | None:
         """The joints, and what is worn as the bundled network sees it; of joints alone, see above.
 
         Without a source the joints are those that it sees. None where it sees nobody.
