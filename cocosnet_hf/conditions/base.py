@@ -291,7 +291,13 @@ class Condition(ABC):
 
         source: as `landmarks` takes it. None if neither tells.
         """
-        return None if source is None else self.landmarks(source)
+        if source is not None:
+            return self.landmarks(source)
+        return self.landmarks_of_photo(photo) if self.has_landmarks else None
+
+    def landmarks_of_photo(self, photo: Picture) -> Landmarks | None:
+        """What guides of a photo alone; None if that is not read."""
+        return None
 
     def guide(self, own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
         """What the landmarks of a condition and of an exemplar say of where it lies there.

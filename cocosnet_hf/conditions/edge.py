@@ -16,7 +16,7 @@ from ..face_reader import read_size, seen_edges, seen_photo
 from ..pairing import lying_on
 from ..pictures import Picture, check_sides, open_photo, open_stored, to_numpy
 from ..propagation import Guide
-from .base import NEAREST, Condition, ConditionCard, Geometry, Given, Landmarks, Source, value_of
+from .base import NEAREST, Condition, ConditionCard, Geometry, Landmarks, Source, value_of
 from .descriptors import gradient_descriptor
 from .drawings import is_line_array, read_drawing
 from .lines import draw_lines, fit_lines, line_distance, photo_edges
@@ -145,10 +145,8 @@ class EdgeCondition(Condition):
             return landmarks_of_portrait(seen_edges(self.one_encoded(source)))
         return landmarks_of_portrait(seen_edges(self.encode(source, *read_size(*source.size))))
 
-    def landmarks_in(self, photo: Picture, source: Given = None) -> Landmarks | None:
+    def landmarks_of_photo(self, photo: Picture) -> Landmarks | None:
         """The parts of the face in an exemplar, seen in the photo itself."""
-        if source is not None or not self.guided:
-            return super().landmarks_in(photo, source)
         return landmarks_of_portrait(seen_photo(photo))
 
     def guide(self, own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:

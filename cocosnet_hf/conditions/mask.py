@@ -22,7 +22,7 @@ from ..person_reader import PERSON_CLASSES
 from ..pictures import Picture, check_sides, open_image, open_stored, resize_plane
 from ..propagation import Guide
 from . import ade20k
-from .base import Condition, ConditionCard, Geometry, Given, Landmarks, Source
+from .base import Condition, ConditionCard, Geometry, Landmarks, Source
 from .descriptors import layout_descriptor
 from .faces import CELEBAMASK_FACE_CLASSES, FACE_COLORS, OFFICIAL_FACE_CLASSES
 from .guiding import mask_guide
@@ -306,10 +306,8 @@ class MaskCondition(Condition):
                 labels[strength.amax(0) == 0] = -1
         return mask_guide(self.classes).of_labels(labels.numpy())
 
-    def landmarks_in(self, photo: Picture, source: Given = None) -> Landmarks | None:
+    def landmarks_of_photo(self, photo: Picture) -> Landmarks | None:
         """Of people and landscapes what the bundled network sees; None where it sees nobody."""
-        if source is not None or not self.has_landmarks:
-            return super().landmarks_in(photo, source)
         return mask_guide(self.classes).of_photo(photo)
 
     def guide(self, own: Landmarks, exemplar: Landmarks, exemplar_grid: tuple[int, int]) -> Guide:
