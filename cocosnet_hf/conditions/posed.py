@@ -210,7 +210,7 @@ def _posed(bodies: Bodies, places: np.ndarray, figure: Figure) -> np.ndarray:
         near = bodies.away_there(other)
         seen = near[bodies.limb == bodies.limb[number]].min(0) <= near.min(0) + softness
         # In the place of the ground, cloth that is nearer to an arm there is cloth all the same.
-        seen |= bare[index] & ~figure.is_skin(other)
+        seen |= (bare | bent)[index] & ~figure.is_skin(other)
         seen &= ~(bare | bent)[index] | figure.is_inside(other)
         moved[index[seen]], hidden[index[seen]] = other[seen], False
     is_ground |= hidden & is_arm[own] & (bent | (closest > LIMB * height))

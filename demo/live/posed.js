@@ -137,7 +137,7 @@ function posedPlace(bodies, figure, x, y) {
     const limb = parts.filter((one) => one.limb === parts[behind].limb);
     const isSeenThere = nearestPart(limb, ...other).far <= nearestPart(parts, ...other).far + softness;
     // In the place of the ground, cloth that is nearer to an arm there is cloth all the same.
-    const shows = isSeenThere || (bare && !figure.isSkin(...other));
+    const shows = isSeenThere || ((bare || bent) && !figure.isSkin(...other));
     if (shows && (!(bare || bent) || figure.isInside(...other))) return { place: other };
   }
   if (!hidden) return { place };
