@@ -131,7 +131,7 @@ class CoherentFlow:
                     weight = weight[:, None]
                 total = total + weight * _looked(values, seen, grid)
         if guided is not None:
-            seen = _without_steps(_looked(values, guided.place, grid), guided.place, grid)
+            seen = without_steps(_looked(values, guided.place, grid), guided.place, grid)
             total = total + torch.as_tensor(share)[:, None] * seen
         return torch.as_tensor(total)
 
@@ -161,20 +161,21 @@ def _looked(values: Tensor, place: Tensor, grid: tuple[int, int]) -> Tensor:
     return F.grid_sample(values.float(), seen, padding_mode="border", align_corners=False)
 
 
-def _without_steps(seen: Tensor, place: Tensor, grid: tuple[int, int]) -> Tensor:
+def without_steps(seen: Tensor, place: Tensor, grid: tuple[float, float]) -> Tensor:
     """Values (B, V, H, W) seen at places (B, H, W, 2), blended across where the place jumps.
 
     Each pixel looks at one place, so that a cut would have the steps of the pixels' edges.
+    grid: (h, w) of the exemplar, in whose cells the places are.
     """
     height, width = place.shape[1:3]
-    across = place.diff(dim=2).abs().amax(-1) > JUMP * grid[1] / width
-    down = place.diff(dim=1).abs().amax(-1) > JUMP * grid[0] / height
-    is_cut = F.pad(across, [0, 1]) | F.pad(across, [1, 0])
-    is_cut = is_cut | F.pad(down, [0, 0, 0, 1]) | F.pad(down, [0, 0, 1, 0])
-    kernel = seen.new_tensor([0.25, 0.5, 0.25])
-    kernel = kernel.outer(kernel).expand(seen.shape[1], 1, 3, 3)
-    blended = F.conv2d(F.pad(seen, [1, 1, 1, 1], mode="replicate"), kernel, groups=seen.shape[1])
-    return torch.where(is_cut[:, None], blended, seen)
+    across = (place.diff(dim=2).abs().amax(-1) > JUMP * grid[1] / width).float()
+    down = (place.diff(dim=1).abs().amax(-1) > JUMP * grid[0] / height).float()
+    cuts = F.pad(across, [0, 1]) + F.pad(across, [1, 0])
+    cuts = cuts + F.pad(down, [0, 0, 0, 1]) + F.pad(down, [0, 0, 1, 0])
+    wide = F.pad(seen, [1, 1, 1, 1], mode="replicate")
+    wide = wide[..., :-2] + 2 * wide[..., 1:-1] + wide[..., 2:]
+    wide = wide[..., :-2, :] + 2 * wide[..., 1:-1, :] + wide[..., 2:, :]
+    return torch.where(cuts[:, None] > 0, wide / 16, seen)
 
 
 def _slopes(position: Tensor) -> tuple[Tensor, Tensor]:

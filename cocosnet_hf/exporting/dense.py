@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..coherence import FASTEST, SAME_PIECE, STRAIGHT
+from ..coherence import FASTEST, SAME_PIECE, STRAIGHT, without_steps
 from ..correlation import TINY
 from ..nearest import CONSISTENCY_CELLS, CROWDING_TEMPERATURE
 from ..propagation import FARTHEST, GUIDE_WEIGHT, ROUNDS, SMOOTHNESS, SUBCELL_TEMPERATURE
@@ -268,7 +268,10 @@ def seen(values: Tensor, flow: Flow, pixels: int, guide: Tensor | None = None) -
                 weight = weight - followed
             total = total + weight * _looked(values, place, pixels)
     if guide is not None and is_there is not None:
-        total = total + finer * _looked(values, torch.where(is_there, guide, 0.0), pixels)
+        place = torch.where(is_there, guide, 0.0)
+        grid = (values.shape[2] / pixels, values.shape[3] / pixels)
+        guided = without_steps(_looked(values, place, pixels), place.movedim(1, 3), grid)
+        total = total + finer * guided
     return torch.as_tensor(total)
 
 
