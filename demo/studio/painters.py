@@ -130,6 +130,7 @@ class Painter:
         self.pipe = pipe.to("cuda" if torch.cuda.is_available() else "cpu")
         self._prepared: OrderedDict[str, PreparedExemplar] = OrderedDict()
         self._paint = on_gpu(self._paint_here)
+        self._draft = on_gpu(self._draft_here)
         self._flows = on_gpu(self._flows_here)
         self._known_flows: OrderedDict[str, CoherentFlow] = OrderedDict()
 
@@ -176,15 +177,45 @@ class Painter:
         edited = edit_photo(self.pipe, photo, condition, before, painted=painting.image)
         return replace(painting, edit=(photo, edited))
 
-    def _paint_here(
+    def draft(
+        self,
+        condition: Any,
+        exemplar: Image.Image,
+        exemplar_condition: Any = None,
+        **knobs: Any,
+    ) -> Image.Image:
+        """The picture alone, at the size that the pipeline learned, for a hand that moves on.
+
+        Arguments as of `paint`. Raises ValueError for what the pipeline refuses.
+        """
+        if not self.takes_exemplar_condition:
+            exemplar_condition = None
+        return self._draft(condition, exemplar, exemplar_condition, **knobs)
+
+    def _draft_here(self, *arguments: Any, **knobs: Any) -> Image.Image:
+        return self._called(*arguments, **knobs, scale=1).images[0]
+
+    def _paint_here(self, condition: Any, *exemplar: Any, **knobs: Any) -> DemoResult:
+        out = self._called(condition, *exemplar, **knobs, scale=ENLARGED)
+        image = out.images[0]
+        return DemoResult(
+            self.condition.preview(self.condition.encode(condition, image.height, image.width)),
+            image,
+            None if out.warped_exemplars is None else out.warped_exemplars[0],
+            None if out.matching is None else Correspondence.of(out),
+        )
+
+    def _called(
         self,
         condition: Any,
         exemplar: Image.Image,
         exemplar_condition: Any,
+        *,
+        scale: int,
         second: Exhibit | None = None,
         regions: np.ndarray | None = None,
         **knobs: Any,
-    ) -> DemoResult:
+    ) -> Any:
         if isinstance(self.pipe, CoCosPipeline):
             looks, conditions = [exemplar], [exemplar_condition]
             if second is not None:
@@ -195,17 +226,9 @@ class Painter:
                 whole = [np.full((1, 1), number) for number in range(len(looks))]
                 knobs |= {"regions": regions, "exemplar_regions": [whole]}
             if takes_points(self.pipe):
-                knobs["scale"] = ENLARGED
-            out = self.pipe(condition, prepared, **knobs)
-        else:
-            out = self.pipe(condition, exemplar, exemplar_condition)
-        image = out.images[0]
-        return DemoResult(
-            self.condition.preview(self.condition.encode(condition, image.height, image.width)),
-            image,
-            None if out.warped_exemplars is None else out.warped_exemplars[0],
-            None if out.matching is None else Correspondence.of(out),
-        )
+                knobs["scale"] = scale
+            return self.pipe(condition, prepared, **knobs)
+        return self.pipe(condition, exemplar, exemplar_condition)
 
     def flows(self, exemplar: Image.Image, photos: list[Image.Image]) -> list[CoherentFlow]:
         """Where the places of each photo lie in an exemplar; see `transfer_layer`.

@@ -6,12 +6,14 @@
 // sure (8 bits for each cell), names, here, there (numbers of the cells' names), movable: whether
 // pairs of points may be set; of two looks also secondLook, secondGrid, second (as exemplar, other,
 // there) and which (the number of each cell's look); look: of which exemplars. problem: in place of all these, why there is
-// no new picture; link: what a link says of it. What goes back is {asked, look, pins}.
+// no new picture; link: what a link says of it. A draft is {draft, asked, image} alone: the picture at the size that the
+// model learned, shown until the hand rests and the full one comes. What goes back is {asked, draft, look, pins}.
 // Events on the element `.result`: "stale" (something changed), "coming" and "again" (paint, live or not), "live",
 // "failed"; one of the document tells of what was painted: "painted" {tab, value}.
 const MOST_PINS = 5;
 const COLORS = ["#ff4d5e", "#ffb000", "#22c55e", "#3b9dff", "#c77dff"];
-const PAUSE = 60;
+const PAUSE = 30;
+const REST = 300;
 const KEY_PAUSE = 500;
 const THERE = ["there", "second"]; // the names of the looks' cells
 const POINTING = matchMedia("(pointer: coarse)").matches
@@ -40,6 +42,7 @@ let held = null; // the end of a pin that is dragged: {pin, end}
 let view = "image";
 let changes = 0;
 let timer = null;
+let draft = false; // whether a draft is asked for
 let drawing = false;
 
 function bytes(text) {
@@ -64,12 +67,13 @@ function isLive() {
 function tell() {
   // Only what the server cannot know: pictures are large.
   const set = pins.filter((pin) => pin.set).map(({ from, to, which }) => ({ from, to, which }));
-  props.value = { asked: changes, look: shown.look || "", pins: set };
+  props.value = { asked: changes, draft, look: shown.look || "", pins: set };
 }
 
 function stale(ask) {
   changes += 1;
   cursor = null;
+  draft = true;
   tell();
   clearTimeout(timer);
   state(ask ? "painting" : "stale");
@@ -89,6 +93,10 @@ function show() {
   tell(); // what the next question is asked with must not be what this answer is to
   if (value.problem) {
     if (value.asked === changes) state("problem", value.problem);
+    return;
+  }
+  if (value.draft) {
+    if (value.asked === changes) showDraft(value.image);
     return;
   }
   const another = value.look !== shown.look;
@@ -123,6 +131,16 @@ function show() {
   shownView();
   listPins();
   say();
+}
+
+function showDraft(image) {
+  if (view === "image") picture.src = image;
+  state("draft");
+  timer = setTimeout(() => {
+    draft = false;
+    tell();
+    trigger("input");
+  }, REST);
 }
 
 // --- Views ---------------------------------------------------------------------------------------

@@ -115,6 +115,11 @@ def asked_of(sent: Any) -> Any:
     return sent.get("asked") if isinstance(sent, Mapping) else None
 
 
+def wants_draft(sent: Any) -> bool:
+    """Whether a board asks for a draft first, while the hand is at work."""
+    return isinstance(sent, Mapping) and sent.get("draft") is True
+
+
 def look_of(*exemplars: Image.Image) -> str:
     """By which the page knows that it still has the same exemplars."""
     pixels = b"".join(exemplar.convert("RGB").tobytes() for exemplar in exemplars)

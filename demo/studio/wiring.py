@@ -25,7 +25,16 @@ from .page import (
     at_once,
 )
 from .painters import Painter
-from .result import Result, as_address, as_file, asked_of, board_value, look_of
+from .result import (
+    Result,
+    as_address,
+    as_data,
+    as_file,
+    asked_of,
+    board_value,
+    look_of,
+    wants_draft,
+)
 from .second_look import SecondLook, classes_of, regions_of
 
 QUEUED: dict[str, Any] = {"show_progress": "minimal"}
@@ -78,12 +87,20 @@ def wire(
         if takes_points(painter.pipe):
             pictures = [one.picture for one in looks]
             knobs |= {"strength": strength, "points": pairs_of(sent, look_of(*pictures))}
+        if not keep and wants_draft(sent) and takes_points(painter.pipe):
+            picture = painter.draft(condition, photo, known, **knobs)
+            image = as_data(picture, "picture.jpg")
+            return {"draft": True, "asked": asked_of(sent), "image": image}
         before = layout.began(value) if keep else None
         painting = painter.paint(condition, photo, known, before, **knobs)
         shown = board_value(painting, painter, condition, looks, as_address)
         entries |= {"keep": 1} if keep else {}
         link = {name: entry for name, entry in entries.items() if entry is not None}
         return shown | {"asked": asked_of(sent), "link": link, "painted": told(link)}
+
+    def press(sent: dict[str, Any] | None, *values: Any) -> dict[str, Any]:
+        """Who presses a button wants the picture itself."""
+        return paint((sent or {}) | {"draft": False}, *values)
 
     def follow(sent: dict[str, Any] | None, *values: Any) -> dict[str, Any]:
         """Without a message over the page, since nobody pressed a button."""
@@ -94,7 +111,7 @@ def wire(
 
     # What comes while one is painted replaces the one that waits.
     settings = LAST | RAW | PAINTING | QUEUED
-    for trigger, painted in ((result.paint.click, paint), (result.board.input, follow)):
+    for trigger, painted in ((result.paint.click, press), (result.board.input, follow)):
         done = trigger(painted, everything, result.board, **settings)
         done.failure(**result.tells("failed"), **PRIVATE)
     for part in changing:

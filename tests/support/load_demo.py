@@ -28,7 +28,7 @@ from gradio_client import Client, handle_file
 from PIL import Image
 from skimage import data
 
-from cocosnet_hf import CoCosPipeline, bundled
+from cocosnet_hf import bundled
 from cocosnet_hf.pictures import open_photo
 from demo.studio.painters import Painter
 from tests.support.paths import REPOSITORY
@@ -48,7 +48,7 @@ STROKE = f"""
     const canvas = document.querySelector("#{PAINTED_TAB}-canvas canvas");
     const result = document.querySelector("#{PAINTED_TAB}-result");
     canvas.addEventListener("pointerup", () => {{
-        const start = performance.now();
+        const start = (window.begun = performance.now());
         const painted = () => {{ window.stroke = (performance.now() - start) / 1000; }};
         result.addEventListener("load", painted, {{ capture: true, once: true }});
     }}, {{ once: true }});
@@ -182,7 +182,7 @@ def measure_page(address: str) -> None:
         canvas = page.locator(f"#{PAINTED_TAB}-canvas canvas")
         canvas.scroll_into_view_if_needed()
         box = canvas.bounding_box()
-        strokes = []
+        strokes, wholes = [], []
         for number in range(SINGLE):
             page.evaluate(STROKE)
             share = (number + 1) / (SINGLE + 1)
@@ -191,19 +191,18 @@ def measure_page(address: str) -> None:
             page.mouse.up()
             page.wait_for_function(FINISHED)
             strokes.append(page.evaluate("() => window.stroke"))
+            wholes.append(page.evaluate("() => (performance.now() - window.begun) / 1000"))
         browser.close()
     examples = REPOSITORY / "cocosnet_hf" / "assets" / PAINTED_TAB / "examples"
-    bare = pipeline_seconds(
-        bundled(PAINTED_TAB), examples / "layout.png", examples / "exemplar.png"
-    )
-    compare(f"one stroke, {PAINTED_TAB}", bare, strokes)
+    painter = Painter(bundled(PAINTED_TAB), is_bundled=True)
+    layout, photo = examples / "layout.png", open_photo(examples / "exemplar.png")
+    compare(f"one stroke, {PAINTED_TAB}, its draft", timed(painter.draft, layout, photo), strokes)
+    compare("the whole picture after it", timed(painter.paint, layout, photo), wholes)
 
 
-def pipeline_seconds(pipe: CoCosPipeline, condition: Path, exemplar: Path) -> list[float]:
+def timed(task: Callable[..., object], *given: object) -> list[float]:
     """What paintings take the pipeline alone at the page's size, the exemplar prepared."""
-    painter = Painter(pipe, is_bundled=True)
-    photo = open_photo(exemplar)
-    return [seconds(lambda: painter.paint(condition, photo)) for _ in range(SINGLE + 1)][1:]
+    return [seconds(lambda: task(*given)) for _ in range(SINGLE + 1)][1:]
 
 
 def seconds(task: Callable[[], object]) -> float:
@@ -223,7 +222,8 @@ def compare(what: str, bare: list[float], whole: list[float]) -> None:
 
 def measure_program(visitors: Visitors) -> None:
     """What a painting takes a single program."""
-    bare = pipeline_seconds(bundled("edge-to-face"), visitors.photo, visitors.photo)
+    painter = Painter(bundled("edge-to-face"), is_bundled=True)
+    bare = timed(painter.paint, visitors.photo, open_photo(visitors.photo))
     client = Client(visitors.address, verbose=False)
     visitors.ask(client)
     single = [visitors.ask(client) for _ in range(SINGLE)]
