@@ -168,8 +168,10 @@ def without_steps(seen: Tensor, place: Tensor, grid: tuple[float, float]) -> Ten
     grid: (h, w) of the exemplar, in whose cells the places are.
     """
     height, width = place.shape[1:3]
-    across = (place.diff(dim=2).abs().amax(-1) > JUMP * grid[1] / width).float()
-    down = (place.diff(dim=1).abs().amax(-1) > JUMP * grid[0] / height).float()
+    # Not by `diff`, which ONNX does not have.
+    right, below = place[:, :, 1:] - place[:, :, :-1], place[:, 1:] - place[:, :-1]
+    across = (right.abs().amax(-1) > JUMP * grid[1] / width).float()
+    down = (below.abs().amax(-1) > JUMP * grid[0] / height).float()
     cuts = F.pad(across, [0, 1]) + F.pad(across, [1, 0])
     cuts = cuts + F.pad(down, [0, 0, 0, 1]) + F.pad(down, [0, 0, 1, 0])
     wide = F.pad(seen, [1, 1, 1, 1], mode="replicate")
