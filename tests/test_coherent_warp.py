@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cocosnet_hf import Matching
-from cocosnet_hf.coherence import CoherentFlow
+from cocosnet_hf.coherence import JUMP, CoherentFlow, without_steps
 from cocosnet_hf.propagation import Pin
 from tests.support.flows import grid, normalized_patches, same
 from tests.support.tensors import maps
@@ -299,3 +299,17 @@ def test_a_permutation_of_the_exemplar_crowds_nothing():
     matching = Matching(content, style, patch_size=1, stride=1)
     found = matching.coherent(smoothness=0, stiffness=0).position[0].round()
     same(found, torch.stack([order % 8, order // 8], -1).view(8, 8, 2).float())
+
+
+def test_only_where_places_jump_are_pixels_blended_with_their_neighbours():
+    y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
+    place = torch.stack([x / 4, y / 4], dim=-1)[None]  # of a grid of 8 x 8 cells, 4 pixels each
+    values = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(without_steps(values, place, (8, 8)), values)
+    place[:, :, 16:, 0] += JUMP / 4 + 1
+    found = without_steps(values, place, (8, 8))
+    changed = (found != values).any(1)[0]
+    assert changed[:, 15:17].all() and not changed[:, :15].any() and not changed[:, 17:].any()
+    wide = F.pad(values, [1, 1, 1, 1], mode="replicate")
+    ninth = F.avg_pool2d(F.avg_pool2d(wide, 2, 1), 2, 1)  # twice by two: 1, 2, 1 in each direction
+    assert torch.allclose(found[..., 15:17], ninth[..., 15:17], atol=1e-6)

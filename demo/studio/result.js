@@ -82,7 +82,10 @@ function stale(ask) {
 }
 
 board.addEventListener("stale", () => stale(isLive()));
-board.addEventListener("coming", () => state("painting"));
+board.addEventListener("coming", () => {
+  clearTimeout(timer); // the whole picture is on its way already
+  state("painting");
+});
 board.addEventListener("again", () => stale(true));
 board.addEventListener("live", () => board.dataset.state === "stale" && isLive() && stale(true));
 board.addEventListener("failed", () => state("stale", "Not painted"));
@@ -134,7 +137,8 @@ function show() {
 }
 
 function showDraft(image) {
-  if (view === "image") picture.src = image;
+  shown = board.shown = { ...shown, image };
+  shownView();
   state("draft");
   timer = setTimeout(() => {
     draft = false;

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,13 +14,14 @@ from huggingface_hub import SpaceCard
 from playwright.sync_api import Browser, Page, expect
 
 from cocosnet_hf import bundled
+from cocosnet_hf.conditions.joints import JOINTS
 from cocosnet_hf.hub.__main__ import main
 from cocosnet_hf.hub.live import RUNTIME_FILES
 from cocosnet_hf.person_reader import read_person
 from tests.support.axe import findings
 from tests.support.browsing import drag
 from tests.support.hubs import write_files
-from tests.support.live_page import GALLERY, opened
+from tests.support.live_page import GALLERY, SOURCE, opened
 from tests.support.loopback_hub import connected_hub
 from tests.support.paths import REPOSITORY
 from tools.measure_live import decibels, hosted, picture, wait_for_picture
@@ -30,6 +32,9 @@ pytest.importorskip("onnxruntime")
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SPACE, JOB = "alice/live", "pose-to-body"
+FIRST = next(
+    job["first"] for job in json.loads((SOURCE / "jobs.json").read_text()) if job["name"] == JOB
+)
 
 LEAST_DECIBELS = 40
 """Of the page's picture against the pipeline's: both decode and guide by code of their own."""
@@ -79,12 +84,14 @@ def test_the_page_paints_what_the_pipeline_paints_and_follows_a_joint(page: Page
     first = picture(page, JOB)
     pipe = bundled(JOB)
     pipe.set_progress_bar_config(disable=True)
-    layout, look = (GALLERY / JOB / f"{number:02d}" for number in (1, 2))
+    layout, look = (GALLERY / JOB / f"{number:02d}" for number in FIRST)
     files = [str(path) for path in (f"{layout}.json", f"{look}.jpg", f"{look}.json")]
     assert decibels(first, pipe(*files).images[0]) > LEAST_DECIBELS
     assert page.evaluate("crossOriginIsolated")
     painted = int(page.locator(f"#panel-{JOB}").get_attribute("data-painted"))
-    drag(page, page.locator("svg"), (0.77, 0.325), (0.9, 0.2))
+    pose = pipe.condition.open(files[0]).value
+    elbow = pose.joints[JOINTS.index("l_elbow"), :2] / pose.size[::-1]
+    drag(page, page.locator("svg"), tuple(elbow), (0.9, 0.2))
     wait_for_picture(page, JOB, painted + 1)
     second = picture(page, JOB)
     assert second.shape == first.shape
